@@ -1,0 +1,1 @@
+"""Benchmarks: any OpenAI server, the raw pipeline, and what Nacelle adds to it."""

@@ -1,0 +1,1 @@
+"""The process clients talk to: HTTP, routing, supervision. Never imports a native engine."""

@@ -1,0 +1,1 @@
+"""From an accepted request to the replica that serves it, and back."""

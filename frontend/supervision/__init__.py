@@ -1,0 +1,1 @@
+"""Engine host processes: starting, watching, replacing and stopping them."""

@@ -1,0 +1,1 @@
+"""One engine per task, all behind `base.Engine`."""

@@ -1,0 +1,120 @@
+"""The socket pair between the frontend and one host incarnation, and the framing on it.
+
+DEALER to DEALER over `ipc://`: ordered, bounded, and private to one incarnation, so that nothing stale can
+reach the next. One message per frame.
+"""
+
+import struct
+from typing import BinaryIO, Generic, TypeVar
+
+import msgspec
+import zmq
+
+from ipc.messages import Launch, ToFrontend, ToHost
+
+HIGH_WATER_MARK = 8192  # messages buffered per direction
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_IPC_PATH_LIMIT = 107  # sun_path, without the terminator
+_LENGTH = struct.Struct("<I")
+_MAX_LAUNCH_BYTES = 1024 * 1024
+
+_encoder = msgspec.msgpack.Encoder()
+_to_host: msgspec.msgpack.Decoder[ToHost] = msgspec.msgpack.Decoder(ToHost)
+_to_frontend: msgspec.msgpack.Decoder[ToFrontend] = msgspec.msgpack.Decoder(ToFrontend)
+_launch = msgspec.msgpack.Decoder(Launch)
+
+Sent = TypeVar("Sent", bound=msgspec.Struct)
+Received = TypeVar("Received", bound=msgspec.Struct)
+
+
+class ChannelError(Exception):
+    """The other side does not read, or sent what is not a message."""
+
+
+class Channel(Generic[Sent, Received]):
+    """One end. Never blocks unless told for how long."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", decoder: "msgspec.msgpack.Decoder[Received]") -> None:
+        self._socket = socket
+        self._decoder = decoder
+        self._poller = zmq.Poller()
+        self._poller.register(socket, zmq.POLLIN)
+
+    def fileno(self) -> int:
+        """ZeroMQ's signalling descriptor. It is edge-triggered: after it fires, and after each send, receive
+        until nothing is left."""
+        return int(self._socket.getsockopt(zmq.FD))
+
+    def send(self, message: Sent, timeout: float = 0.0) -> None:
+        """Raises ChannelError if the other side's buffer stays full for `timeout` seconds."""
+        frame = _encoder.encode(message)
+        try:
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            if not timeout or not self._socket.poll(round(timeout * 1000), zmq.POLLOUT):
+                raise ChannelError("the other side has stopped reading") from None
+            self._socket.send(frame, zmq.NOBLOCK)
+
+    def receive(self) -> Received | None:
+        """The next message, or None. Raises ChannelError on what does not decode."""
+        try:
+            frame = self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        try:
+            return self._decoder.decode(frame)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise ChannelError(f"undecodable message: {error}") from error
+
+    def wait(self, timeout: float, *also: int) -> None:
+        """Sleep until a message or one of the descriptors `also` is readable, at most `timeout` seconds."""
+        for fd in also:
+            self._poller.register(fd, zmq.POLLIN)
+        self._poller.poll(round(timeout * 1000))
+
+    def close(self, linger: float = 0.0) -> None:
+        """What is not sent yet is kept for `linger` seconds, while the context is being terminated."""
+        self._socket.close(linger=round(linger * 1000))
+
+
+def _socket(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket
+
+
+def bind(context: "zmq.Context[zmq.Socket[bytes]]", path: str) -> Channel[ToHost, ToFrontend]:
+    """The frontend's end, listening on a socket file at `path`."""
+    if len(path.encode()) > _IPC_PATH_LIMIT:
+        raise ChannelError(f"socket path of {len(path.encode())} bytes, at most {_IPC_PATH_LIMIT}: {path}")
+    socket = _socket(context)
+    socket.bind(f"ipc://{path}")
+    return Channel(socket, _to_frontend)
+
+
+def connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> Channel[ToFrontend, ToHost]:
+    """A host's end."""
+    socket = _socket(context)
+    socket.connect(endpoint)
+    return Channel(socket, _to_host)
+
+
+def send_launch(pipe: BinaryIO, launch: Launch) -> None:
+    """Write the one message of the control pipe. It fits the pipe's buffer, so this does not block."""
+    frame = _encoder.encode(launch)
+    pipe.write(_LENGTH.pack(len(frame)) + frame)
+    pipe.flush()
+
+
+def receive_launch(pipe: BinaryIO) -> Launch:
+    """Read the launch message. Raises EOFError if the frontend went away first."""
+    header = pipe.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EOFError("the frontend closed the control pipe before the launch message")
+    (size,) = _LENGTH.unpack(header)
+    if size > _MAX_LAUNCH_BYTES:
+        raise ChannelError(f"launch message of {size} bytes")
+    return _launch.decode(pipe.read(size))

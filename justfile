@@ -1,0 +1,20 @@
+# Everything CI checks, in the order in which it fails fastest.
+check: lint types test
+
+# Format and lint.
+lint:
+    ruff format --check .
+    ruff check .
+
+# Static types.
+types:
+    mypy
+
+# All tests, real processes included.
+test *ARGS:
+    pytest {{ARGS}}
+
+# Rewrite files to the house format.
+format:
+    ruff format .
+    ruff check --fix .

@@ -1,0 +1,164 @@
+"""The socket pair: every message survives the trip; what is not a message is an error, never a crash."""
+
+import io
+import typing
+
+import msgspec
+import pytest
+import zmq
+
+from ipc import channel, messages
+from ipc.arena import Lease
+from ipc.errors import ErrorCode, RequestError
+from ipc.messages import (
+    Accepted,
+    Cancel,
+    ChatMessage,
+    ChatPrompt,
+    Completed,
+    Delta,
+    Drain,
+    Failed,
+    Fatal,
+    Gauges,
+    Generate,
+    Launch,
+    ModelCard,
+    Ready,
+    Release,
+    Sampling,
+    SharedPrompt,
+    Step,
+    TextPrompt,
+    TokenPrompt,
+)
+
+SAMPLING = Sampling(max_tokens=5, temperature=0.0, seed=0, stop=["\n", "é"])
+TO_HOST = [
+    Generate(1, ChatPrompt([ChatMessage("user", "hi", None)]), SAMPLING),
+    Generate(2, TextPrompt("hi"), Sampling()),
+    Generate(3, TokenPrompt([1, 2**40, -3]), Sampling()),
+    Generate(4, SharedPrompt(Lease(0, 1, 4096, 70000, "u1", (70000,))), Sampling()),
+    Cancel(4),
+    Drain(),
+]
+TO_FRONTEND = [
+    Ready(ModelCard(8192, 49152, 100_000, 64, True, "CPU", 1.5)),
+    Accepted(1, 12),
+    Step([Delta(1, [5], "a"), Delta(2, [6, 7], "")]),
+    Completed(1, "length"),
+    Failed(2, RequestError(ErrorCode.INVALID_VALUE, "no", "top_p")),
+    Release(0, 1),
+    Gauges(1, 0, 0.5),
+    Fatal("out of memory"),
+]
+
+
+@pytest.fixture
+def ends(tmp_path):
+    context = zmq.Context()
+    frontend = channel.bind(context, str(tmp_path / "s"))
+    host = channel.connect(context, f"ipc://{tmp_path / 's'}")
+    yield frontend, host
+    frontend.close()
+    host.close()
+    context.term()
+
+
+def received(end):
+    end.wait(10.0)
+    return end.receive()
+
+
+@pytest.mark.parametrize("message", TO_HOST, ids=repr)
+def test_messages_reach_the_host_unchanged(ends, message):
+    frontend, host = ends
+    frontend.send(message, timeout=10.0)
+    assert received(host) == message
+
+
+@pytest.mark.parametrize("message", TO_FRONTEND, ids=repr)
+def test_messages_reach_the_frontend_unchanged(ends, message):
+    frontend, host = ends
+    host.send(message, timeout=10.0)
+    assert received(frontend) == message
+
+
+def test_the_samples_above_cover_every_message():
+    assert {type(m) for m in TO_HOST} == set(typing.get_args(messages.ToHost))
+    assert {type(m) for m in TO_FRONTEND} == set(typing.get_args(messages.ToFrontend))
+    assert {type(m.prompt) for m in TO_HOST if isinstance(m, Generate)} == set(
+        typing.get_args(messages.Prompt)
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xc1",
+        b"garbage",
+        msgspec.msgpack.encode(["Unknown", 1]),
+        msgspec.msgpack.encode(["Accepted", "x", 1]),
+    ],
+)
+def test_what_is_not_a_message_is_an_error(tmp_path, frame):
+    context = zmq.Context()
+    frontend = channel.bind(context, str(tmp_path / "s"))
+    rogue = context.socket(zmq.DEALER)
+    rogue.connect(f"ipc://{tmp_path / 's'}")
+    rogue.send(frame)
+    with pytest.raises(channel.ChannelError, match="undecodable"):
+        received(frontend)
+    frontend.close()
+    rogue.close(linger=0)
+    context.term()
+
+
+def test_a_reader_that_stops_reading_is_an_error_and_not_a_wait(tmp_path):
+    context = zmq.Context()
+    frontend = channel.bind(context, str(tmp_path / "s"))  # nobody connects
+    with pytest.raises(channel.ChannelError, match="stopped reading"):
+        for number in range(2 * channel.HIGH_WATER_MARK):
+            frontend.send(Cancel(number))
+    frontend.close()
+    context.term()
+
+
+def test_a_socket_path_that_the_kernel_would_cut_is_refused():
+    context = zmq.Context()
+    with pytest.raises(channel.ChannelError, match="at most 107"):
+        channel.bind(context, "/" + "x" * 107)
+    context.term()
+
+
+def test_the_launch_message_survives_the_control_pipe():
+    launch = Launch(
+        frontend_pid=1,
+        endpoint="ipc://x",
+        model="m",
+        path="p",
+        engine="text",
+        device="CPU",
+        properties={"A": "B"},
+        threads=0,
+        cpus=[0],
+        kv_cache_bytes=2**30,
+        context_length=None,
+        max_num_seqs=64,
+        max_num_batched_tokens=256,
+        prefix_caching=True,
+        load_seconds=1.0,
+        stall_seconds=1.0,
+        faults=False,
+        synthetic_tokens_per_second=0.0,
+    )
+    pipe = io.BytesIO()
+    channel.send_launch(pipe, launch)
+    pipe.seek(0)
+    assert channel.receive_launch(pipe) == launch
+
+
+def test_a_closed_control_pipe_is_an_end_of_file():
+    with pytest.raises(EOFError):
+        channel.receive_launch(io.BytesIO())
