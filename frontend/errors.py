@@ -1,0 +1,140 @@
+"""Every error a client can get, with its HTTP status.
+
+ServerError
+├── BadRequest 400 ─── HostRefused (a host's typed refusal)
+├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
+├── RequestTooLarge 413 · QueueFull 429
+├── EngineFailed 500 · EngineCrashed 500 · InternalError 500
+└── ModelUnavailable 503 · Overloaded 503 · ShuttingDown 503 · RequestTimeout 504
+"""
+
+from typing import ClassVar
+
+from ipc.errors import ErrorCode, RequestError
+
+
+class ServerError(Exception):
+    """The base. `code` is machine-readable, `type` is OpenAI's family of errors, `param` names a field."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str = "internal_error"
+
+    def __init__(self, message: str, param: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after  # seconds
+
+
+class BadRequest(ServerError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class HostRefused(BadRequest):
+    """A host refused the request; its code says why."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(error.message, error.param)
+        self.code = error.code.value
+
+
+class Unauthorized(ServerError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(ServerError):
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
+class NotFound(ServerError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(ServerError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class RequestTooLarge(ServerError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class QueueFull(ServerError):
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+
+class EngineFailed(ServerError):
+    """The engine raised on this request."""
+
+    code = "engine_failed"
+
+
+class EngineCrashed(ServerError):
+    """The host died with this request in flight."""
+
+    code = "engine_crashed"
+
+
+class InternalError(ServerError):
+    """A defect of the frontend; the details are in the log."""
+
+
+class ModelUnavailable(ServerError):
+    """No replica runs and none will soon."""
+
+    status = 503
+    code = "model_unavailable"
+
+
+class Overloaded(ServerError):
+    """Room did not become free in time."""
+
+    status = 503
+    code = "overloaded"
+
+
+class ShuttingDown(ServerError):
+    status = 503
+    code = "shutting_down"
+
+
+class RequestTimeout(ServerError):
+    status = 504
+    code = "request_timeout"
+
+
+class ClientGone(Exception):
+    """The client closed its connection. Never answered, for nobody listens."""
+
+
+_HOST_ERRORS: dict[ErrorCode, type[HostRefused] | type[EngineFailed]] = {
+    ErrorCode.INVALID_VALUE: HostRefused,
+    ErrorCode.CONTEXT_LENGTH_EXCEEDED: HostRefused,
+    ErrorCode.KV_CACHE_EXCEEDED: HostRefused,
+    ErrorCode.CHAT_TEMPLATE_FAILED: HostRefused,
+    ErrorCode.ENGINE_FAILED: EngineFailed,
+}
+
+
+def from_host(error: RequestError) -> ServerError:
+    """What a host's failure is to the client."""
+    kind = _HOST_ERRORS[error.code]
+    return HostRefused(error) if kind is HostRefused else EngineFailed(error.message, error.param)

@@ -1,0 +1,58 @@
+"""What is known about a host's death, in words an operator and a client can use."""
+
+import signal
+
+import msgspec
+
+_TAIL_IN_MESSAGE = 3  # stderr lines quoted to clients; the log has all that were kept
+
+
+class Death(msgspec.Struct, frozen=True):
+    """How one host incarnation ended."""
+
+    model: str
+    replica: int
+    device: str
+    pid: int
+    phase: str
+    exit_code: int | None = None  # of a normal exit
+    signal: int | None = None  # that ended it
+    stalled: bool = False  # killed by our watchdog
+    fatal: str | None = None  # the host's own last word
+    stderr_tail: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """A label of few values, for metrics."""
+        if self.stalled:
+            return "stalled"
+        if self.fatal is not None:
+            return "fatal"
+        return "exit" if self.signal is None else signal_name(self.signal)
+
+    @property
+    def summary(self) -> str:
+        """One sentence without stderr."""
+        if self.stalled:
+            how = "made no progress within its budget and was killed (SIGKILL)"
+        elif self.fatal is not None:
+            how = f"gave up: {self.fatal}"
+        elif self.signal is not None:
+            how = f"died of {signal_name(self.signal)}"
+        else:
+            how = f"exited with status {self.exit_code}"
+        return f"the engine host of {self.model} on {self.device} {how} while in phase {self.phase}"
+
+    @property
+    def message(self) -> str:
+        """The summary with the last stderr lines."""
+        if not self.stderr_tail:
+            return self.summary
+        return f"{self.summary}; last output: {' | '.join(self.stderr_tail[-_TAIL_IN_MESSAGE:])}"
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

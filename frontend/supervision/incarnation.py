@@ -1,0 +1,150 @@
+"""One host process from spawn to burial: its socket, request arena, progress page, stderr and pidfd."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from frontend.supervision.process import HostProcess
+from frontend.supervision.stderr import StderrTail
+from ipc.arena import ArenaProducer, Lease, LeaseError
+from ipc.channel import ChannelError, bind
+from ipc.memfd import create_sealed
+from ipc.messages import Launch, Release, ToFrontend, ToHost
+from ipc.progress import PAGE_BYTES, Phase, Progress, ProgressReader
+
+_MESSAGES_PER_TURN = 256  # so that one busy host leaves the event loop to the others
+_LAST_WORDS_SECONDS = 0.02  # how long the socket's I/O thread may still deliver after the death
+
+log = logging.getLogger("nacelle.supervision")
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How the process ended: as `subprocess` counts, ≥ 0 an exit status, < 0 minus a signal."""
+
+    status: int
+    phase: Phase
+    stderr_tail: tuple[str, ...]
+
+
+class Incarnation:
+    """Calls `on_message` for everything the host says and `on_end` once, after its last message."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        socket_path: Path,
+        arena_bytes: int,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        on_message: Callable[[ToFrontend], None],
+        on_end: Callable[[Ending], None],
+    ) -> None:
+        """Spawns the host. Raises OSError or ChannelError where that is impossible."""
+        self._loop = asyncio.get_running_loop()
+        self._on_message = on_message
+        self._on_end = on_end
+        self._turn_scheduled = False
+        self._open = True
+        with ExitStack() as undo:
+            page = create_sealed("nacelle-progress", PAGE_BYTES)
+            undo.callback(os.close, page)  # in any case: reader and host hold mappings of their own
+            self._progress = ProgressReader(page)
+            with ExitStack() as on_failure:
+                self.arena = ArenaProducer("nacelle-request", arena_bytes)
+                on_failure.callback(self.arena.close)
+                self._channel = bind(context, str(socket_path))
+                on_failure.callback(self._channel.close)
+                launch = msgspec.structs.replace(launch, endpoint=f"ipc://{socket_path}")
+                self._process = HostProcess(launch, self.arena.fd, page)
+                on_failure.pop_all()
+        self.pid = self._process.pid
+        self._stderr = StderrTail(self._process.stderr.fileno(), f"{launch.model}[{self.pid}]")
+        self._loop.add_reader(self._process.stderr.fileno(), self._read_stderr)
+        self._loop.add_reader(self._process.pidfd, self._process_ended)
+        self._loop.add_reader(self._channel.fileno(), self._receive)
+
+    def send(self, message: ToHost) -> None:
+        """Raises ChannelError if the host has stopped reading."""
+        self._channel.send(message)
+        self._schedule_turn()  # sending may have swallowed the edge of the descriptor
+
+    def lease(self, data: bytes) -> Lease | None:
+        """Put `data` into the request arena, or None while it has no room."""
+        lease = self.arena.lease(len(data))
+        if lease is not None:
+            self.arena.write(lease, data)
+        return lease
+
+    def condemn(self, why: str) -> None:
+        """Kill a host that cannot be trusted with anything else."""
+        log.error("host %d is killed: %s", self.pid, why)
+        self._process.signal(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        self._process.signal(number)
+
+    def progress(self) -> Progress | None:
+        return self._progress.read()
+
+    # --- callbacks of the event loop ---
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled and self._open:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._receive)
+
+    def _receive(self) -> None:
+        self._turn_scheduled = False
+        for _ in range(_MESSAGES_PER_TURN):
+            if not self._open or not self._receive_one():
+                return
+        self._schedule_turn()
+
+    def _receive_one(self) -> bool:
+        try:
+            message = self._channel.receive()
+            if message is None:
+                return False
+            if type(message) is Release:
+                self.arena.release(message.slot, message.generation)
+            self._on_message(message)
+        except (ChannelError, LeaseError) as error:
+            self.condemn(f"it broke the protocol: {error}")
+            return False
+        return True
+
+    def _read_stderr(self) -> None:
+        if not self._stderr.read():
+            self._loop.remove_reader(self._process.stderr.fileno())
+
+    def _process_ended(self) -> None:
+        self._loop.remove_reader(self._process.pidfd)
+        self._receive()
+        self._loop.call_later(_LAST_WORDS_SECONDS, self._bury)
+
+    def _bury(self) -> None:
+        while self._receive_one():
+            pass
+        self._read_stderr()
+        progress = self.progress()
+        ending = Ending(
+            self._process.reap(),
+            progress.phase if progress else Phase.STEP,
+            tuple(self._stderr.lines),
+        )
+        self._close()
+        self._on_end(ending)
+
+    def _close(self) -> None:
+        self._open = False
+        for fd in (self._channel.fileno(), self._process.stderr.fileno()):
+            self._loop.remove_reader(fd)
+        self._channel.close()
+        self._process.close()
+        self.arena.close()

@@ -1,0 +1,192 @@
+"""The life of one replica, as a pure function: (lifecycle, event) → (lifecycle, actions).
+
+STARTING → LOADING → READY → DRAINING → STOPPED    any of the first three ─death─▶ BACKOFF → STARTING
+                               MAX_DEATHS with nothing done between ─▶ FAILED ─a while later─▶ STARTING
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+MAX_DEATHS = 5
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_LIMIT_SECONDS = 30.0
+BACKOFF_JITTER = 0.25  # the share of a delay that chance may add
+HALF_OPEN_SECONDS = 60.0
+
+
+class State(StrEnum):
+    STARTING = "starting"  # the process exists and imports
+    LOADING = "loading"  # the model is being read and compiled
+    READY = "ready"
+    DRAINING = "draining"  # told to stop; nothing new is sent
+    STOPPED = "stopped"
+    BACKOFF = "backoff"  # dead; waiting for the next try
+    FAILED = "failed"  # dead too often; tried again after HALF_OPEN_SECONDS
+
+
+class Timer(StrEnum):
+    """A replica runs one timer at most; starting one replaces the other."""
+
+    BACKOFF = "backoff"
+    HALF_OPEN = "half_open"
+    DRAIN = "drain"
+    TERM = "term"
+
+
+# --- events ------------------------------------------------------------------------------------------
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The replica is wanted."""
+
+
+class LoadBegan(msgspec.Struct, frozen=True):
+    """The host has its launch message and reads the model."""
+
+
+class BecameReady(msgspec.Struct, frozen=True):
+    """The host said Ready."""
+
+
+class RequestCompleted(msgspec.Struct, frozen=True):
+    """The host did useful work: earlier deaths no longer count."""
+
+
+class Stalled(msgspec.Struct, frozen=True):
+    """The progress page is past its deadline."""
+
+
+class Died(msgspec.Struct, frozen=True):
+    """The process is gone, or could not be spawned. `chance` in [0, 1) spreads simultaneous restarts."""
+
+    reason: str
+    chance: float = 0.0
+
+
+class TimerFired(msgspec.Struct, frozen=True):
+    timer: Timer
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The replica is no longer wanted. Budgets in seconds."""
+
+    drain_seconds: float
+    term_seconds: float
+
+
+Event = Start | LoadBegan | BecameReady | RequestCompleted | Stalled | Died | TimerFired | Stop
+
+
+# --- actions -----------------------------------------------------------------------------------------
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """Start a new host incarnation."""
+
+
+class SendDrain(msgspec.Struct, frozen=True):
+    """Ask the host to finish and exit."""
+
+
+class Terminate(msgspec.Struct, frozen=True):
+    """SIGTERM."""
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """SIGKILL."""
+
+
+class StartTimer(msgspec.Struct, frozen=True):
+    timer: Timer
+    seconds: float
+
+
+class CancelTimer(msgspec.Struct, frozen=True):
+    """Stop whatever timer runs."""
+
+
+Action = Spawn | SendDrain | Terminate | Kill | StartTimer | CancelTimer
+
+
+class Lifecycle(msgspec.Struct, frozen=True):
+    """Where a replica is. `deaths` counts those since a request last completed."""
+
+    state: State = State.STOPPED
+    deaths: int = 0
+    reason: str | None = None  # of the latest death
+    term_seconds: float = 0.0  # while DRAINING
+
+    @property
+    def alive(self) -> bool:
+        return self.state in (State.STARTING, State.LOADING, State.READY, State.DRAINING)
+
+
+def backoff_seconds(deaths: int, chance: float) -> float:
+    """How long to wait before restart number `deaths`: the first is immediate, then doubling with jitter."""
+    if deaths <= 1:
+        return 0.0
+    delay: float = min(BACKOFF_FIRST_SECONDS * 2 ** (deaths - 2), BACKOFF_LIMIT_SECONDS)
+    return delay * (1 + BACKOFF_JITTER * chance)
+
+
+def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
+    """What follows from `event`. Events that make no sense in a state change nothing."""
+    match event:
+        case Start() if life.state is State.STOPPED:
+            return msgspec.structs.replace(life, state=State.STARTING), [Spawn()]
+        case LoadBegan() if life.state is State.STARTING:
+            return msgspec.structs.replace(life, state=State.LOADING), []
+        case BecameReady() if life.state in (State.STARTING, State.LOADING):
+            return msgspec.structs.replace(life, state=State.READY), []
+        case RequestCompleted() if life.deaths:
+            return msgspec.structs.replace(life, deaths=0), []
+        case Stalled() if life.alive:
+            return life, [Kill()]
+        case Died() if life.alive:
+            return _died(life, event)
+        case TimerFired():
+            return _timer_fired(life, event.timer)
+        case Stop():
+            return _stop(life, event)
+    return life, []
+
+
+def _died(life: Lifecycle, event: Died) -> tuple[Lifecycle, list[Action]]:
+    if life.state is State.DRAINING:
+        return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
+    deaths = life.deaths + 1
+    if deaths >= MAX_DEATHS:
+        failed = Lifecycle(State.FAILED, deaths, event.reason)
+        return failed, [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
+    delay = backoff_seconds(deaths, event.chance)
+    if delay == 0:
+        return Lifecycle(State.STARTING, deaths, event.reason), [Spawn()]
+    return Lifecycle(State.BACKOFF, deaths, event.reason), [StartTimer(Timer.BACKOFF, delay)]
+
+
+def _timer_fired(life: Lifecycle, timer: Timer) -> tuple[Lifecycle, list[Action]]:
+    match timer, life.state:
+        case Timer.BACKOFF, State.BACKOFF:
+            return msgspec.structs.replace(life, state=State.STARTING), [Spawn()]
+        case Timer.HALF_OPEN, State.FAILED:
+            # One try: a further death opens the breaker again at once.
+            return Lifecycle(State.STARTING, MAX_DEATHS - 1, life.reason), [Spawn()]
+        case Timer.DRAIN, State.DRAINING:
+            return life, [Terminate(), StartTimer(Timer.TERM, life.term_seconds)]
+        case Timer.TERM, State.DRAINING:
+            return life, [Kill()]
+    return life, []
+
+
+def _stop(life: Lifecycle, event: Stop) -> tuple[Lifecycle, list[Action]]:
+    draining = msgspec.structs.replace(life, state=State.DRAINING, term_seconds=event.term_seconds)
+    match life.state:
+        case State.READY:
+            return draining, [SendDrain(), StartTimer(Timer.DRAIN, event.drain_seconds)]
+        case State.STARTING | State.LOADING:
+            # Nothing to finish: a host that loads has no requests.
+            return draining, [Terminate(), StartTimer(Timer.TERM, event.term_seconds)]
+        case State.BACKOFF | State.FAILED:
+            return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
+    return life, []

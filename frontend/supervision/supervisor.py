@@ -1,0 +1,230 @@
+"""Keeps one replica alive: carries out what the lifecycle decides, over successive host incarnations."""
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import zmq
+
+from frontend.supervision.death import Death
+from frontend.supervision.incarnation import Ending, Incarnation
+from frontend.supervision.lifecycle import (
+    Action,
+    BecameReady,
+    CancelTimer,
+    Died,
+    Event,
+    Kill,
+    Lifecycle,
+    LoadBegan,
+    RequestCompleted,
+    SendDrain,
+    Spawn,
+    Stalled,
+    Start,
+    StartTimer,
+    State,
+    Stop,
+    Terminate,
+    TimerFired,
+    advance,
+)
+from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
+from ipc.channel import ChannelError
+from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, ToFrontend
+from ipc.progress import Phase
+
+IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
+
+log = logging.getLogger("nacelle.supervision")
+
+
+class Listener(Protocol):
+    """Who is told what a replica does. Called from the event loop, never re-entered."""
+
+    def replica_changed(self, replica: "Supervisor") -> None:
+        """Its state is another one."""
+
+    def replica_said(self, replica: "Supervisor", message: ToFrontend) -> None:
+        """Its host sent a message. Raises ChannelError where the message cannot be true."""
+
+    def replica_died(self, replica: "Supervisor", death: Death) -> None:
+        """Its host is gone, with all that it held."""
+
+
+class SupervisorOptions(msgspec.Struct, frozen=True):
+    """What a replica is started with."""
+
+    launch: Launch  # without the endpoint
+    replica: int
+    arena_bytes: int
+    drain_seconds: float
+    term_seconds: float
+
+
+class Supervisor:
+    """One replica. `incarnation` is None while no process runs; `card` while no model is loaded."""
+
+    def __init__(
+        self,
+        options: SupervisorOptions,
+        runtime_dir: Path,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        listener: Listener,
+    ) -> None:
+        self.options = options
+        self.life = Lifecycle()
+        self.card: ModelCard | None = None
+        self.incarnation: Incarnation | None = None
+        self.stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._runtime_dir = runtime_dir
+        self._context = context
+        self._listener = listener
+        self._incarnations = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._perform: dict[type[Action], Callable[[Action], None]] = {
+            Spawn: lambda _: self._spawn(),
+            SendDrain: lambda _: self._send_drain(),
+            Terminate: lambda _: self._signal(signal.SIGTERM),
+            Kill: lambda _: self._signal(signal.SIGKILL),
+            StartTimer: self._start_timer,
+            CancelTimer: lambda _: self._cancel_timer(),
+        }
+        self._fatal: str | None = None
+        self._stalled = False
+
+    @property
+    def model(self) -> str:
+        return self.options.launch.model
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self._incarnations - 1)
+
+    @property
+    def ready(self) -> bool:
+        return self.life.state is State.READY
+
+    def start(self) -> None:
+        self._handle(Start())
+
+    def stop(self) -> None:
+        """Begin to drain. `stopped` is set when the process is gone."""
+        self._handle(Stop(self.options.drain_seconds, self.options.term_seconds))
+        if self.life.state is State.STOPPED:
+            self.stopped.set()
+
+    # --- events in ---
+
+    def _handle(self, event: Event) -> None:
+        before = self.life.state
+        self.life, actions = advance(self.life, event)
+        if self.life.state is not before:
+            log.debug("%s/%d is %s", self.model, self.options.replica, self.life.state)
+        for action in actions:
+            self._perform[type(action)](action)
+        if self.life.state is not before:
+            self._listener.replica_changed(self)
+
+    def _message(self, message: ToFrontend) -> None:
+        match message:
+            case Ready(card):
+                self.card = card
+                log.info("%s/%d is ready on %s", self.model, self.options.replica, card.device_name)
+                self._handle(BecameReady())
+            case Fatal(reason):
+                self._fatal = reason
+            case Completed():
+                self._handle(RequestCompleted())
+        self._listener.replica_said(self, message)
+
+    def _ended(self, ending: Ending) -> None:
+        assert self.incarnation is not None
+        death = Death(
+            model=self.model,
+            replica=self.options.replica,
+            device=self.options.launch.device,
+            pid=self.incarnation.pid,
+            phase=ending.phase.name.lower(),
+            exit_code=ending.status if ending.status >= 0 else None,
+            signal=-ending.status if ending.status < 0 else None,
+            stalled=self._stalled,
+            fatal=self._fatal,
+            stderr_tail=ending.stderr_tail,
+        )
+        self.incarnation = None
+        self.card = None
+        expected = self.life.state is State.DRAINING
+        log.log(logging.DEBUG if expected else logging.WARNING, "%s", death.summary)
+        self._listener.replica_died(self, death)
+        self._handle(Died(death.message, random.random()))  # noqa: S311  jitter
+        if self.life.state is State.STOPPED:
+            self.stopped.set()
+
+    def _tick(self, incarnation: Incarnation, watchdog: Watchdog, last: float) -> None:
+        if incarnation is not self.incarnation:
+            return
+        now = time.monotonic()
+        progress = incarnation.progress()
+        if progress is not None and progress.phase is Phase.LOADING:
+            self._handle(LoadBegan())
+        if watchdog.stalled(progress, now - last):
+            self._stalled = True
+            self._handle(Stalled())
+        self._loop.call_later(TICK_SECONDS, self._tick, incarnation, watchdog, now)
+
+    # --- actions out ---
+
+    def _spawn(self) -> None:
+        self._incarnations += 1
+        self._fatal, self._stalled = None, False
+        launch = self.options.launch
+        name = f"{id(self):x}-{self._incarnations}"
+        try:
+            self.incarnation = Incarnation(
+                launch,
+                self._runtime_dir / name,
+                self.options.arena_bytes,
+                self._context,
+                self._message,
+                self._ended,
+            )
+        except (OSError, ChannelError) as error:
+            log.error("%s/%d cannot be started: %s", self.model, self.options.replica, error)
+            self._loop.call_soon(self._handle, Died(f"cannot start a host: {error}"))
+            return
+        caps = {
+            Phase.STARTING: launch.load_seconds,
+            Phase.LOADING: launch.load_seconds,
+            Phase.IDLE: IDLE_STALL_SECONDS,
+            Phase.STEP: launch.stall_seconds,
+        }
+        self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, Watchdog(caps), time.monotonic())
+
+    def _send_drain(self) -> None:
+        if self.incarnation is not None:
+            try:
+                self.incarnation.send(Drain())
+            except ChannelError:
+                self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        if self.incarnation is not None:
+            self.incarnation.signal(number)
+
+    def _start_timer(self, action: Action) -> None:
+        assert isinstance(action, StartTimer)
+        self._cancel_timer()
+        self._timer = self._loop.call_later(action.seconds, self._handle, TimerFired(action.timer))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,163 @@
+"""The life of a replica as histories of events, without a process."""
+
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frontend.supervision import lifecycle
+from frontend.supervision.lifecycle import (
+    HALF_OPEN_SECONDS,
+    MAX_DEATHS,
+    Action,
+    BecameReady,
+    CancelTimer,
+    Died,
+    Event,
+    Kill,
+    Lifecycle,
+    LoadBegan,
+    RequestCompleted,
+    SendDrain,
+    Spawn,
+    Stalled,
+    Start,
+    StartTimer,
+    State,
+    Stop,
+    Terminate,
+    Timer,
+    TimerFired,
+    advance,
+    backoff_seconds,
+)
+
+DEAD = Died("it broke")
+STOP = Stop(drain_seconds=30, term_seconds=5)
+UP = [Start(), LoadBegan(), BecameReady()]
+
+
+def live(*events: Event) -> tuple[Lifecycle, list[Action]]:
+    """The state after a history, and what the last event made us do."""
+    life, actions = Lifecycle(), []
+    for event in events:
+        life, actions = advance(life, event)
+    return life, actions
+
+
+def test_a_start_spawns_and_leads_over_loading_to_ready():
+    assert live(Start()) == (Lifecycle(State.STARTING), [Spawn()])
+    assert live(Start(), LoadBegan())[0].state is State.LOADING
+    assert live(*UP)[0].state is State.READY
+
+
+def test_a_tiny_model_may_be_ready_before_a_tick_saw_it_loading():
+    assert live(Start(), BecameReady())[0].state is State.READY
+
+
+def test_the_first_restart_is_immediate():
+    life, actions = live(*UP, DEAD)
+    assert actions == [Spawn()]
+    assert life.state is State.STARTING
+    assert life.reason == "it broke"
+
+
+def test_the_second_death_waits():
+    life, actions = live(*UP, DEAD, DEAD)
+    assert life.state is State.BACKOFF
+    assert actions == [StartTimer(Timer.BACKOFF, 0.1)]
+    assert live(*UP, DEAD, DEAD, TimerFired(Timer.BACKOFF))[1] == [Spawn()]
+
+
+def test_five_deaths_with_nothing_done_between_fail_the_replica():
+    history: list[Event] = [*UP]
+    for _ in range(MAX_DEATHS):
+        history += [DEAD, TimerFired(Timer.BACKOFF)]
+    life, _ = live(*history)
+    assert life.state is State.FAILED
+    assert live(*history[:-1])[1] == [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
+
+
+def test_a_failed_replica_gets_one_try_and_fails_again_at_its_first_death():
+    failed = Lifecycle(State.FAILED, MAX_DEATHS, "why")
+    trying, actions = advance(failed, TimerFired(Timer.HALF_OPEN))
+    assert (trying.state, actions) == (State.STARTING, [Spawn()])
+    assert advance(trying, DEAD)[0].state is State.FAILED
+
+
+def test_a_completed_request_forgets_earlier_deaths():
+    life, _ = live(*UP, DEAD, BecameReady(), RequestCompleted())
+    assert life.deaths == 0
+    assert live(*UP, DEAD, BecameReady(), RequestCompleted(), DEAD)[1] == [Spawn()]
+
+
+def test_being_ready_alone_does_not_forget_them():
+    assert live(*UP, DEAD, BecameReady())[0].deaths == 1
+
+
+def test_a_stalled_host_is_killed_not_asked():
+    assert live(*UP, Stalled())[1] == [Kill()]
+    assert live(Start(), LoadBegan(), Stalled())[1] == [Kill()]
+    assert live(*UP, STOP, Stalled())[1] == [Kill()]
+
+
+def test_a_stop_has_three_nested_budgets():
+    assert live(*UP, STOP)[1] == [SendDrain(), StartTimer(Timer.DRAIN, 30)]
+    assert live(*UP, STOP, TimerFired(Timer.DRAIN))[1] == [Terminate(), StartTimer(Timer.TERM, 5)]
+    assert live(*UP, STOP, TimerFired(Timer.DRAIN), TimerFired(Timer.TERM))[1] == [Kill()]
+    assert live(*UP, STOP, DEAD) == (
+        Lifecycle(State.STOPPED, term_seconds=5),
+        [CancelTimer()],
+    )
+
+
+def test_a_loading_host_has_nothing_to_drain():
+    assert live(Start(), LoadBegan(), STOP)[1] == [Terminate(), StartTimer(Timer.TERM, 5)]
+
+
+@pytest.mark.parametrize("history", [[*UP, DEAD, DEAD], [*UP, *[DEAD, TimerFired(Timer.BACKOFF)] * 5]])
+def test_a_stop_while_no_process_runs_ends_at_once(history):
+    assert live(*history, STOP)[0].state is State.STOPPED
+
+
+def test_a_death_while_draining_restarts_nothing_and_a_second_stop_changes_nothing():
+    assert live(*UP, STOP, DEAD)[0].state is State.STOPPED
+    assert live(*UP, STOP, STOP)[1] == []
+
+
+def test_backoff_doubles_up_to_its_limit_and_jitter_only_adds():
+    delays = [backoff_seconds(deaths, 0.0) for deaths in range(1, 15)]
+    assert delays[:5] == [0.0, 0.1, 0.2, 0.4, 0.8]
+    assert delays[-1] == 30.0
+    assert backoff_seconds(3, 1.0) == pytest.approx(0.25)
+
+
+EVENTS = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, *map(TimerFired, Timer)]
+
+
+def test_the_events_here_are_all_there_are():
+    assert {type(event) for event in EVENTS} == set(typing.get_args(lifecycle.Event))
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=40))
+def test_no_history_runs_two_processes_or_leaves_a_dead_end(history):
+    life, running = Lifecycle(), 0
+    timer: Timer | None = None
+    for event in history:
+        if isinstance(event, TimerFired) and event.timer is not timer:
+            continue  # a timer that was not started cannot fire
+        if isinstance(event, Died | Stalled | BecameReady | LoadBegan) and not running:
+            continue  # only a process can do that
+        running -= isinstance(event, Died)
+        if isinstance(event, TimerFired):
+            timer = None
+        life, actions = advance(life, event)
+        for action in actions:
+            running += isinstance(action, Spawn)
+            if isinstance(action, StartTimer):
+                timer = action.timer
+            elif isinstance(action, CancelTimer):
+                timer = None
+        assert running == (1 if life.alive else 0)
+        assert (timer is not None) or life.state not in (State.BACKOFF, State.FAILED)

@@ -1,0 +1,39 @@
+"""The private folder: short, private, and swept when its server is gone."""
+
+import os
+import stat
+from pathlib import Path
+
+from frontend.supervision.runtime_dir import RuntimeDir, base_folder, sweep
+
+
+def test_the_folder_is_private_and_goes_away(tmp_path):
+    folder = RuntimeDir(tmp_path)
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    folder.remove()
+    assert not folder.path.exists()
+
+
+def test_a_dead_servers_folder_is_swept_and_a_living_ones_is_not(tmp_path):
+    alive = RuntimeDir(tmp_path)
+    dead = tmp_path / "nacelle-dead"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / "socket").touch()
+    sweep(tmp_path)
+    assert alive.path.exists()
+    assert not dead.exists()
+    alive.remove()
+
+
+def test_a_base_whose_socket_paths_the_kernel_would_cut_is_passed_over(tmp_path):
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    assert base_folder({"XDG_RUNTIME_DIR": str(long)}) == Path("/tmp")
+    assert base_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path
+    assert base_folder({"XDG_RUNTIME_DIR": "relative"}) == Path("/tmp")
+
+
+def test_a_base_that_is_not_there_is_passed_over(tmp_path):
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path / "none"), "TMPDIR": os.fspath(tmp_path)}
+    assert base_folder(environment) == tmp_path
