@@ -1,0 +1,32 @@
+"""The ASGI application: which URL is answered by which resource."""
+
+import time
+
+import falcon.asgi
+
+from frontend.api import errors
+from frontend.api.chat import ChatCompletions
+from frontend.api.client import Application, DisconnectWatch
+from frontend.api.completions import Completions
+from frontend.api.health import Health, MetricsPage, Ready
+from frontend.api.middleware import Access, RequestIdentity
+from frontend.api.models import Models
+from frontend.config import Settings
+from frontend.observability.metrics import Metrics
+from frontend.routing.router import Router
+
+
+def build(settings: Settings, router: Router, metrics: Metrics) -> Application:
+    app = falcon.asgi.App(middleware=[RequestIdentity(metrics), Access(settings)])
+    errors.install(app)
+    models = Models(router, int(time.time()))
+    ready = Ready(router)
+    app.add_route("/v1/chat/completions", ChatCompletions(router, settings.max_body_bytes))
+    app.add_route("/v1/completions", Completions(router, settings.max_body_bytes))
+    app.add_route("/v1/models", models)
+    app.add_route("/v1/models/{model:path}", models, suffix="one")
+    app.add_route("/health", Health())
+    app.add_route("/ready", ready)
+    app.add_route("/ready/{model:path}", ready, suffix="one")
+    app.add_route("/metrics", MetricsPage(router, metrics))
+    return DisconnectWatch(app)

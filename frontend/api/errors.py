@@ -1,0 +1,95 @@
+"""Errors as OpenAI clients expect them: in responses, and inside streams that have begun."""
+
+import logging
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.errors import (
+    BadRequest,
+    ClientGone,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RequestTooLarge,
+    ServerError,
+)
+
+CLIENT_CLOSED_REQUEST = "499 Client Closed Request"  # for the log and the metrics; nobody reads it
+
+log = logging.getLogger("nacelle.api")
+
+
+class ErrorObject(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorObject
+
+
+def error_json(error: ServerError) -> bytes:
+    return msgspec.json.encode(ErrorBody(ErrorObject(error.message, error.type, error.param, error.code)))
+
+
+def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
+    """Answer every exception of every responder with an error object."""
+    app.add_error_handler(Exception, _on_defect)
+    app.add_error_handler(falcon.HTTPError, _on_falcon_error)
+    app.add_error_handler(ClientGone, _on_client_gone)
+    app.add_error_handler(ServerError, _on_server_error)
+
+
+def answer(response: falcon.asgi.Response, error: ServerError) -> None:
+    response.status = error.status
+    response.content_type = falcon.MEDIA_JSON
+    response.data = error_json(error)
+    if error.retry_after is not None:
+        response.set_header("Retry-After", str(error.retry_after))
+    if error.status == 401:
+        response.set_header("WWW-Authenticate", "Bearer")
+
+
+async def _on_server_error(
+    request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError, params: object
+) -> None:
+    answer(response, error)
+
+
+async def _on_client_gone(
+    request: falcon.asgi.Request, response: falcon.asgi.Response, error: ClientGone, params: object
+) -> None:
+    response.status = CLIENT_CLOSED_REQUEST
+
+
+async def _on_falcon_error(
+    request: falcon.asgi.Request, response: falcon.asgi.Response, error: falcon.HTTPError, params: object
+) -> None:
+    answer(response, _translated(error, request))
+
+
+async def _on_defect(
+    request: falcon.asgi.Request, response: falcon.asgi.Response, error: Exception, params: object
+) -> None:
+    log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
+    answer(response, InternalError("internal error; the server's log has the details"))
+
+
+def _translated(error: falcon.HTTPError, request: falcon.asgi.Request) -> ServerError:
+    match error.status_code:
+        case 404:
+            return NotFound(f"there is no {request.method} {request.path}")
+        case 405:
+            return MethodNotAllowed(f"{request.path} does not allow {request.method}")
+        case 413:
+            return RequestTooLarge("the request body is too large")
+        case 403:
+            return Forbidden(error.description or error.title or "forbidden")
+        case status if 400 <= status < 500:
+            return BadRequest(error.description or error.title or "bad request")
+    return InternalError("internal error")

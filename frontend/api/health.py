@@ -1,0 +1,89 @@
+"""GET /health (the frontend lives), /ready (it can serve) and /metrics."""
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.observability.metrics import CONTENT_TYPE, Metrics
+from frontend.routing.model_route import ModelRoute
+from frontend.routing.router import Router
+from frontend.supervision.supervisor import Supervisor
+
+
+class ReplicaHealth(msgspec.Struct):
+    replica: int
+    state: str
+    device: str
+    pid: int | None
+    restarts: int
+    reason: str | None  # of the latest death
+    load_seconds: float | None
+
+
+class ModelHealth(msgspec.Struct):
+    id: str
+    ready: bool
+    replicas: list[ReplicaHealth]
+
+
+class Readiness(msgspec.Struct):
+    ready: bool
+    models: list[ModelHealth]
+
+
+class Health:
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        response.content_type = falcon.MEDIA_JSON
+        response.data = b'{"status":"ok"}'
+
+
+class Ready:
+    """200 once requests are accepted for at least one model, or for the model asked for; else 503."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        models = [model_health(route) for route in self._router.models.values()]
+        ready = not self._router.draining and any(model.ready for model in models)
+        _answer(response, ready, Readiness(ready, models))
+
+    async def on_get_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
+    ) -> None:
+        health = model_health(self._router.route(model))
+        _answer(response, health.ready and not self._router.draining, health)
+
+
+class MetricsPage:
+    def __init__(self, router: Router, metrics: Metrics) -> None:
+        self._router = router
+        self._metrics = metrics
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        self._router.measure()
+        response.content_type = CONTENT_TYPE
+        response.data = self._metrics.render()
+
+
+def model_health(route: ModelRoute) -> ModelHealth:
+    replicas = [_replica_health(replica.supervisor) for replica in route.replicas]
+    return ModelHealth(route.name, any(replica.supervisor.ready for replica in route.replicas), replicas)
+
+
+def _replica_health(supervisor: Supervisor) -> ReplicaHealth:
+    return ReplicaHealth(
+        replica=supervisor.options.replica,
+        state=supervisor.life.state.value,
+        device=supervisor.options.launch.device,
+        pid=supervisor.incarnation.pid if supervisor.incarnation else None,
+        restarts=supervisor.restarts,
+        reason=supervisor.life.reason,
+        load_seconds=supervisor.card.load_seconds if supervisor.card else None,
+    )
+
+
+def _answer(response: falcon.asgi.Response, ready: bool, body: msgspec.Struct) -> None:
+    response.status = 200 if ready else 503
+    response.content_type = falcon.MEDIA_JSON
+    response.data = msgspec.json.encode(body)

@@ -1,0 +1,49 @@
+"""GET /v1/models and /v1/models/{id}."""
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.routing.model_route import ModelRoute
+from frontend.routing.router import Router
+
+OWNER = "nacelle"
+
+
+class ModelBody(msgspec.Struct):
+    id: str
+    created: int
+    max_model_len: int | None  # tokens of context, once a replica has told
+    object: str = "model"
+    owned_by: str = OWNER
+
+
+class ModelList(msgspec.Struct):
+    data: list[ModelBody]
+    object: str = "list"
+
+
+class Models:
+    def __init__(self, router: Router, created: int) -> None:
+        """`created` is when the server started, in Unix seconds."""
+        self._router = router
+        self._created = created
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        bodies = [self._body(route) for route in self._router.models.values()]
+        _answer(response, ModelList(bodies))
+
+    async def on_get_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
+    ) -> None:
+        _answer(response, self._body(self._router.route(model)))
+
+    def _body(self, route: ModelRoute) -> ModelBody:
+        cards = [replica.supervisor.card for replica in route.replicas]
+        lengths = [card.context_length for card in cards if card is not None]
+        return ModelBody(route.name, self._created, min(lengths, default=None))
+
+
+def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:
+    response.content_type = falcon.MEDIA_JSON
+    response.data = msgspec.json.encode(body)

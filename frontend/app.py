@@ -1,0 +1,136 @@
+"""The composition root: builds the parts of a server, runs them, and takes them down in order."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+
+import psutil
+import uvloop
+import zmq
+
+from frontend.api.application import build
+from frontend.config import Settings
+from frontend.models.placement import launch_of, total_replicas
+from frontend.models.resolve import PreparedModel
+from frontend.observability import logs
+from frontend.observability.metrics import Metrics
+from frontend.routing.router import Router, RouterOptions
+from frontend.server import HttpServer, listen
+from frontend.supervision.lifecycle import State
+from frontend.supervision.runtime_dir import RuntimeDir, base_folder
+from frontend.supervision.supervisor import Supervisor, SupervisorOptions
+
+_ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
+
+log = logging.getLogger("nacelle")
+
+
+def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after a shutdown, 1 if it could not start."""
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        log.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
+        return 1
+    runtime_dir = RuntimeDir(base_folder(dict(os.environ)))
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        return uvloop.run(_Server(settings, prepared, listener, runtime_dir, context).run())
+    finally:
+        context.destroy(linger=0)
+        runtime_dir.remove()
+        listener.close()
+
+
+class _Server:
+    def __init__(
+        self,
+        settings: Settings,
+        prepared: Sequence[PreparedModel],
+        listener: socket.socket,
+        runtime_dir: RuntimeDir,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+    ) -> None:
+        self._settings = settings
+        self._prepared = prepared
+        self._listener = listener
+        self._runtime_dir = runtime_dir
+        self._context = context
+        self._stop = asyncio.Event()
+        self._was_ready = False
+        self._cannot_start = False
+        metrics = Metrics()
+        self._router = Router(
+            RouterOptions(settings.max_queue, settings.arena_bytes, settings.request_timeout_seconds),
+            metrics,
+            self._replica_changed,
+        )
+        app = build(settings, self._router, metrics)
+        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        for supervisor in self._supervisors():
+            self._router.add(supervisor)
+        for supervisor in self._router.supervisors:
+            supervisor.start()
+        http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
+        host, port = self._listener.getsockname()[:2]
+        log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        await self._stop.wait()
+        await self._drain(http)
+        return 1 if self._cannot_start else 0
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            log.warning("second signal: leaving at once")
+            os._exit(1)  # the hosts die with us
+        self._stop.set()
+
+    def _replica_changed(self) -> None:
+        """A server none of whose models ever loads must not linger."""
+        lives = [supervisor.life for supervisor in self._router.supervisors]
+        self._was_ready = self._was_ready or any(life.state is State.READY for life in lives)
+        if not self._was_ready and all(life.state is State.FAILED for life in lives):
+            log.error("no model could be loaded: %s", lives[0].reason)
+            self._cannot_start = True
+            self._stop.set()
+
+    def _supervisors(self) -> list[Supervisor]:
+        available = psutil.virtual_memory().available
+        everyone = total_replicas(self._prepared)
+        return [
+            Supervisor(
+                SupervisorOptions(
+                    launch=launch_of(model, self._settings, available, everyone),
+                    replica=number,
+                    arena_bytes=self._settings.arena_bytes,
+                    drain_seconds=self._settings.drain_seconds,
+                    term_seconds=self._settings.term_seconds,
+                ),
+                self._runtime_dir.path,
+                self._context,
+                self._router,
+            )
+            for model in self._prepared
+            for number in range(model.settings.replicas)
+        ]
+
+    async def _drain(self, http: "asyncio.Task[None]") -> None:
+        """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
+        log.info("shutting down")
+        self._router.draining = True
+        self._http.should_exit = True
+        done, _ = await asyncio.wait([http], timeout=self._settings.drain_seconds)
+        if not done:
+            self._router.fail_all()
+            await http
+        for supervisor in self._router.supervisors:
+            supervisor.stop()
+        await asyncio.gather(*(supervisor.stopped.wait() for supervisor in self._router.supervisors))

@@ -1,0 +1,28 @@
+"""What one sequence was asked to be and what it has produced: all that is known of it outside its host."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ipc.messages import FinishReason, InlinePrompt, Sampling
+
+
+class Phase(StrEnum):
+    QUEUED = "queued"  # waits in the frontend
+    SENT = "sent"  # with a host, not yet accepted
+    GENERATING = "generating"
+    ENDED = "ended"
+
+
+class Journal(msgspec.Struct):
+    """One sequence's record. Token ids are the model's; times are seconds on the monotonic clock."""
+
+    prompt: InlinePrompt
+    sampling: Sampling
+    arrived_at: float
+    phase: Phase = Phase.QUEUED
+    prompt_tokens: int | None = None
+    token_ids: list[int] = []
+    first_token_at: float | None = None
+    last_token_at: float | None = None
+    finish_reason: FinishReason | None = None

@@ -1,0 +1,98 @@
+"""A server under test: started as a process, asked over HTTP, looked at from outside."""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.server import Server, free_port, nacelle_command
+
+MODEL = "smollm2"
+LOAD_SECONDS = 90.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Poll until `condition` is true and return its value; fail, saying `what`, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Serving(Server):
+    """`nacelle serve` with `models`, on a free port."""
+
+    def __init__(self, models: Sequence[str], arguments: Sequence[str], environment: dict[str, str]) -> None:
+        port = free_port()
+        command = [*nacelle_command(), "serve", *models, "--port", str(port), *arguments]
+        super().__init__(command, port, environment)
+        self.http = httpx.Client(base_url=self.base_url, timeout=60.0)
+
+    def wait_until_ready(self, model: str = MODEL) -> "Serving":
+        self.wait_for(f"/ready/{model}", LOAD_SECONDS)
+        return self
+
+    def client(self, **options: Any) -> openai.OpenAI:
+        """An OpenAI client that does not retry, so that every failure is seen."""
+        defaults = {"base_url": f"{self.base_url}/v1", "api_key": "unused", "max_retries": 0, "timeout": 60.0}
+        return openai.OpenAI(**(defaults | options))
+
+    def chat(self, content: str = "Say hello.", **fields: Any) -> httpx.Response:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": content}], "temperature": 0}
+        return self.http.post("/v1/chat/completions", json=body | {"max_tokens": 8} | fields)
+
+    def readiness(self, model: str = MODEL) -> dict[str, Any]:
+        health: dict[str, Any] = self.http.get(f"/ready/{model}").json()
+        return health
+
+    def host_pid(self) -> int:
+        pid: int = self.readiness()["replicas"][0]["pid"]
+        return pid
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry `labels`."""
+        text = self.http.get("/metrics").text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def running(self) -> float:
+        """Sequences inside engines, computing or waiting there."""
+        return self.metric("nacelle_requests_running") + self.metric("nacelle_requests_waiting")
+
+    def kill_host(self, number: signal.Signals) -> int:
+        """Send a signal to the first replica's host; returns the pid it had."""
+        pid = self.host_pid()
+        psutil.Process(pid).send_signal(number)
+        return pid
+
+    def wait_for_replacement(self, pid: int) -> None:
+        """Until another host than `pid` is ready."""
+
+        def replaced() -> bool:
+            health = self.readiness()
+            return bool(health["ready"]) and health["replicas"][0]["pid"] != pid
+
+        wait_for(replaced, f"host {pid} replaced", LOAD_SECONDS)
+
+    def wait_for_exit(self, seconds: float = 30.0) -> int:
+        return self._process.wait(seconds)
+
+    def stop(self) -> None:
+        self.http.close()
+        super().stop()
+
+
+def maps_of(pid: int) -> str:
+    """The files that a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text()

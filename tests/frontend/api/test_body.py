@@ -1,0 +1,175 @@
+"""Decoding bodies: every mistake is a 400 that names the field."""
+
+import msgspec
+import pytest
+
+from frontend.api.body import decode
+from frontend.api.chat import specs_of
+from frontend.api.completions import prompts_of
+from frontend.api.completions import specs_of as completion_specs_of
+from frontend.api.schema import chat, completions
+from frontend.api.schema.chat import ChatRequest
+from frontend.api.schema.common import check_stream_options, refuse_unsupported
+from frontend.api.schema.completions import CompletionRequest
+from frontend.errors import BadRequest
+from ipc.messages import ChatPrompt, TextPrompt, TokenPrompt
+
+CHAT = msgspec.json.Decoder(ChatRequest)
+COMPLETION = msgspec.json.Decoder(CompletionRequest)
+HI = '"messages":[{"role":"user","content":"hi"}]'
+
+
+def refused(body: bytes, decoder: msgspec.json.Decoder = CHAT) -> BadRequest:
+    with pytest.raises(BadRequest) as caught:
+        decode(body, decoder)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ('"model":"m"', "messages"),
+        (f"{HI}", "model"),
+        ('"model":"m","messages":[]', "messages"),
+        ('"model":"m","messages":"hi"', "messages"),
+        ('"model":"m","messages":[{"role":"alien","content":"x"}]', "messages[0].role"),
+        ('"model":"m","messages":[{"role":"user"}]', "messages[0].content"),
+        ('"model":"m","messages":[{"role":"user","content":5}]', "messages[0].content"),
+        (f'"model":"m",{HI},"temperature":"hot"', "temperature"),
+        (f'"model":"m",{HI},"temperature":-1', "temperature"),
+        (f'"model":"m",{HI},"temperature":1e999', "temperature"),
+        (f'"model":"m",{HI},"temperature":NaN', "temperature"),
+        (f'"model":"m",{HI},"top_p":1.5', "top_p"),
+        (f'"model":"m",{HI},"max_tokens":0', "max_tokens"),
+        (f'"model":"m",{HI},"max_tokens":1e30', "max_tokens"),
+        (f'"model":"m",{HI},"max_tokens":{10**40}', "max_tokens"),
+        (f'"model":"m",{HI},"n":0', "n"),
+        (f'"model":"m",{HI},"n":1000', "n"),
+        (f'"model":"m",{HI},"seed":{2**63}', "seed"),
+        (f'"model":"m",{HI},"stop":[""]', "stop[0]"),
+        (f'"model":"m",{HI},"stop":{["x"] * 33}'.replace("'", '"'), "stop"),
+        (f'"model":"m",{HI},"stream":"yes"', "stream"),
+        (f'"model":"m",{HI},"presence_penalty":3', "presence_penalty"),
+        (f'"model":"m",{HI},"min_tokens":-1', "min_tokens"),
+    ],
+)
+def test_a_wrong_field_is_named(fields, param):
+    error = refused(b"{" + fields.encode() + b"}")
+    assert error.param == param
+    assert error.param in error.message
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"{]", b'{"model":"m",}'])
+def test_what_is_no_json_object_is_refused(body):
+    assert refused(body).status == 400
+
+
+def test_deep_json_is_refused():
+    for depth in (500, 100_000):
+        deep = b"[" * depth + b"]" * depth
+        assert refused(b'{"model":"m","messages":' + deep + b"}").status == 400
+
+
+def test_deep_json_in_an_ignored_field_is_refused_or_ignored_but_never_a_crash():
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert refused(b'{"x":' + deep + b',"model":"m"}').status == 400
+
+
+def test_invalid_utf8_is_refused():
+    assert refused(b'{"model":"\xff\xfe",' + HI.encode() + b"}").status == 400
+
+
+def test_unknown_fields_are_ignored_and_null_is_the_default():
+    body = decode(f'{{"model":"m",{HI},"user":"u","brand_new":1,"top_p":null}}'.encode(), CHAT)
+    assert body.top_p is None
+
+
+@pytest.mark.parametrize(("name", "harmless"), chat.UNSUPPORTED.items())
+def test_a_chat_parameter_we_cannot_honour_is_refused_by_name(name, harmless):
+    for value in harmless:
+        refuse_unsupported(
+            msgspec.convert(
+                {"model": "m", "messages": [{"role": "user", "content": ""}], name: value}, ChatRequest
+            ),
+            chat.UNSUPPORTED,
+        )
+    request = decode(f'{{"model":"m",{HI},"{name}":{{"type":"other"}}}}'.encode(), CHAT)
+    with pytest.raises(BadRequest) as caught:
+        refuse_unsupported(request, chat.UNSUPPORTED)
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize("name", completions.UNSUPPORTED)
+def test_a_completion_parameter_we_cannot_honour_is_refused_by_name(name):
+    request = decode(f'{{"model":"m","prompt":"x","{name}":5}}'.encode(), COMPLETION)
+    with pytest.raises(BadRequest) as caught:
+        refuse_unsupported(request, completions.UNSUPPORTED)
+    assert caught.value.param == name
+
+
+def test_logprobs_zero_asks_for_something():
+    request = decode(b'{"model":"m","prompt":"x","logprobs":0}', COMPLETION)
+    with pytest.raises(BadRequest):
+        refuse_unsupported(request, completions.UNSUPPORTED)
+
+
+def test_stream_options_need_a_stream():
+    request = decode(f'{{"model":"m",{HI},"stream_options":{{"include_usage":true}}}}'.encode(), CHAT)
+    with pytest.raises(BadRequest, match="stream_options"):
+        check_stream_options(request)
+
+
+def chat_request(**fields: object) -> ChatRequest:
+    return msgspec.convert(
+        {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}, ChatRequest
+    )
+
+
+def test_seed_zero_counts_and_every_choice_has_its_own():
+    assert [spec.sampling.seed for spec in specs_of(chat_request(seed=0, n=3))] == [0, 1, 2]
+    assert specs_of(chat_request())[0].sampling.seed is None
+
+
+def test_an_empty_nucleus_is_greedy():
+    sampling = specs_of(chat_request(top_p=0, temperature=1.5))[0].sampling
+    assert (sampling.temperature, sampling.top_p) == (0.0, None)
+
+
+def test_max_completion_tokens_is_the_newer_name():
+    assert specs_of(chat_request(max_completion_tokens=5))[0].sampling.max_tokens == 5
+    assert specs_of(chat_request(max_tokens=6))[0].sampling.max_tokens == 6
+
+
+def test_min_tokens_above_max_tokens_is_refused():
+    with pytest.raises(BadRequest, match="min_tokens"):
+        specs_of(chat_request(max_tokens=5, min_tokens=6))
+
+
+def test_text_parts_are_joined_and_other_parts_refused_by_name():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    prompt = specs_of(chat_request(messages=[{"role": "developer", "content": parts}]))[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert (prompt.messages[0].role, prompt.messages[0].content) == ("system", "a\nb")
+    picture = [{"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(BadRequest) as caught:
+        specs_of(chat_request(messages=[{"role": "user", "content": picture}]))
+    assert caught.value.param == "messages[0].content[0].type"
+
+
+def test_a_prompt_may_be_text_or_tokens_or_several_of_either():
+    assert prompts_of("a") == [TextPrompt("a")]
+    assert prompts_of(["a", "b"]) == [TextPrompt("a"), TextPrompt("b")]
+    assert prompts_of([1, 2]) == [TokenPrompt([1, 2])]
+    assert prompts_of([[1], [2, 3]]) == [TokenPrompt([1]), TokenPrompt([2, 3])]
+
+
+@pytest.mark.parametrize("prompt", ["", [], [""], ["a", 1], [[1], "a"], [[]], [1, [2]]])
+def test_an_empty_or_mixed_prompt_is_refused(prompt):
+    with pytest.raises(BadRequest) as caught:
+        prompts_of(prompt)
+    assert caught.value.param == "prompt"
+
+
+def test_choices_of_several_prompts_come_prompt_by_prompt():
+    request = msgspec.convert({"model": "m", "prompt": ["a", "b"], "n": 2}, CompletionRequest)
+    assert [spec.prompt_index for spec in completion_specs_of(request)] == [0, 0, 1, 1]

@@ -1,0 +1,113 @@
+"""The stream between router and API: nothing is lost, nobody waits for ever."""
+
+import asyncio
+
+import pytest
+
+from frontend.errors import BadRequest, ClientGone
+from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
+from ipc.messages import Sampling, TextPrompt
+
+SPEC = SequenceSpec(TextPrompt("p"), Sampling())
+
+
+def generation(choices: int = 1) -> tuple[Generation, list[Generation]]:
+    abandoned: list[Generation] = []
+    return Generation([SPEC] * choices, 0.0, abandoned.append), abandoned
+
+
+def test_what_came_between_two_reads_comes_at_once_and_in_order():
+    async def scenario():
+        stream, _ = generation()
+        stream.push(Output(0, "a"))
+        stream.push(Output(0, "b"))
+        assert [output.text for output in await stream.outputs()] == ["a", "b"]
+        stream.push(Output(0, "", "stop"))
+        assert [output.finish_reason for output in await stream.outputs()] == ["stop"]
+        assert await stream.outputs() == []
+
+    asyncio.run(scenario())
+
+
+def test_a_waiting_reader_wakes_at_an_output():
+    async def scenario():
+        stream, _ = generation()
+        reader = asyncio.create_task(stream.outputs())
+        await asyncio.sleep(0)
+        stream.push(Output(0, "a"))
+        assert [output.text for output in await reader] == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_ends_only_when_all_choices_have():
+    async def scenario():
+        stream, _ = generation(choices=2)
+        stream.push(Output(1, "", "stop"))
+        await stream.outputs()
+        reader = asyncio.create_task(stream.outputs())
+        await asyncio.sleep(0)
+        assert not reader.done()
+        stream.push(Output(0, "", "length"))
+        assert len(await reader) == 1
+        assert await stream.outputs() == []
+
+    asyncio.run(scenario())
+
+
+def test_output_before_an_error_is_delivered_before_the_error():
+    async def scenario():
+        stream, abandoned = generation()
+        stream.push(Output(0, "a"))
+        stream.cancel(BadRequest("no"))
+        assert len(await stream.outputs()) == 1
+        with pytest.raises(BadRequest):
+            await stream.outputs()
+        assert abandoned == [stream]
+
+    asyncio.run(scenario())
+
+
+def test_acceptance_waits_for_every_choice_and_raises_a_refusal():
+    async def scenario():
+        stream, _ = generation(choices=2)
+        waiter = asyncio.create_task(stream.accepted())
+        stream.sequence_accepted()
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        stream.cancel(BadRequest("no"))
+        with pytest.raises(BadRequest):
+            await waiter
+
+    asyncio.run(scenario())
+
+
+def test_closing_cancels_what_runs_and_is_harmless_at_the_end():
+    stream, abandoned = generation()
+    stream.close()
+    stream.close()
+    assert abandoned == [stream]
+    finished, none = generation()
+    finished.push(Output(0, "", "stop"))
+    finished.close()
+    assert none == []
+
+
+def test_the_first_error_stays():
+    async def scenario():
+        stream, _ = generation()
+        stream.cancel(BadRequest("first"))
+        stream.cancel(ClientGone())
+        with pytest.raises(BadRequest):
+            await stream.outputs()
+
+    asyncio.run(scenario())
+
+
+def test_a_prompt_counts_once_however_many_choices_it_has():
+    specs = [SequenceSpec(TextPrompt("p"), Sampling(), index) for index in (0, 0, 1)]
+    stream = Generation(specs, 0.0, lambda _: None)
+    for sequence, prompt_tokens in zip(stream.sequences, (5, 5, 7), strict=True):
+        sequence.journal.prompt_tokens = prompt_tokens
+        sequence.journal.token_ids = [1, 2]
+    assert stream.usage == Usage(prompt_tokens=12, completion_tokens=6)
