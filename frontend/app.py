@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 
 import psutil
@@ -24,6 +25,7 @@ from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
+_SAME_SIGNAL_SECONDS = 1.0  # wrappers forward what the terminal also sent to us
 
 log = logging.getLogger("nacelle")
 
@@ -61,6 +63,7 @@ class _Server:
         self._runtime_dir = runtime_dir
         self._context = context
         self._stop = asyncio.Event()
+        self._stopped_at: float | None = None
         self._was_ready = False
         self._cannot_start = False
         metrics = Metrics()
@@ -88,8 +91,11 @@ class _Server:
         return 1 if self._cannot_start else 0
 
     def _signalled(self) -> None:
-        if self._stop.is_set():
-            log.warning("second signal: leaving at once")
+        now = time.monotonic()
+        if self._stopped_at is None:
+            self._stopped_at = now
+        elif now - self._stopped_at > _SAME_SIGNAL_SECONDS:
+            log.warning("told again to stop: leaving at once")
             os._exit(1)  # the hosts die with us
         self._stop.set()
 

@@ -37,7 +37,8 @@ class HostRefused(BadRequest):
     """A host refused the request; its code says why."""
 
     def __init__(self, error: RequestError) -> None:
-        super().__init__(error.message, error.param)
+        named = error.param is None or error.param in error.message
+        super().__init__(error.message if named else f"{error.param}: {error.message}", error.param)
         self.code = error.code.value
 
 

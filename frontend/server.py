@@ -32,7 +32,7 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: Application, graceful_seconds: float) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 loop="none",
                 http="httptools",
                 ws="none",

@@ -1,6 +1,7 @@
 """The ASGI application: which URL is answered by which resource."""
 
 import time
+from typing import Any
 
 import falcon.asgi
 
@@ -17,7 +18,8 @@ from frontend.routing.router import Router
 
 
 def build(settings: Settings, router: Router, metrics: Metrics) -> Application:
-    app = falcon.asgi.App(middleware=[RequestIdentity(metrics), Access(settings)])
+    middleware: list[Any] = [RequestIdentity(metrics), Access(settings)]  # of unlike protocols
+    app = falcon.asgi.App(middleware=middleware)
     errors.install(app)
     models = Models(router, int(time.time()))
     ready = Ready(router)

@@ -1,14 +1,13 @@
 """POST /v1/chat/completions."""
 
-import time
-import uuid
+from functools import partial
 
 import falcon.asgi
 import msgspec
 from msgspec import UNSET
 
 from frontend.api.body import decode, read_body
-from frontend.api.generating import Collected, respond_streaming, respond_whole, start, usage_body
+from frontend.api.generating import Collected, Identity, respond_streaming, respond_whole, start, usage_body
 from frontend.api.schema.chat import (
     UNSUPPORTED,
     AssistantMessage,
@@ -40,12 +39,12 @@ class ChatCompletions:
         refuse_unsupported(body, UNSUPPORTED)
         check_stream_options(body)
         generation = await start(request, self._router, body.model, specs_of(body))
-        identity = _Identity(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), body.model)
+        identity = Identity.new("chatcmpl", body.model)
         if body.stream:
-            form = identity.chunk_format(body.n or 1, body.include_usage)
+            form = _chunk_format(identity, body.n or 1, body.include_usage)
             respond_streaming(response, generation, form)
         else:
-            await respond_whole(response, generation, identity.completion)
+            await respond_whole(response, generation, partial(_completion, identity))
 
 
 def specs_of(body: ChatRequest) -> list[SequenceSpec]:
@@ -64,46 +63,29 @@ def _message(message: MessageBody, index: int) -> ChatMessage:
     for position, part in enumerate(message.content):
         where = f"messages[{index}].content[{position}]"
         if part.type != "text":
-            raise BadRequest(f"{where}: content of type {part.type!r} is not supported", f"{where}.type")
+            raise BadRequest(f"{where}.type: {part.type!r} is not supported", f"{where}.type")
         if part.text is None:
-            raise BadRequest(f"{where}: text is missing", f"{where}.text")
+            raise BadRequest(f"{where}.text is missing", f"{where}.text")
         texts.append(part.text)
     return ChatMessage(role, "\n".join(texts), message.name)
 
 
-class _Identity(msgspec.Struct):
-    """What all bodies of one response have in common."""
+def _completion(identity: Identity, choices: list[Collected], usage: Usage) -> ChatCompletion:
+    bodies = [Choice(i, AssistantMessage(content=c.text), c.finish_reason) for i, c in enumerate(choices)]
+    return ChatCompletion(**identity.fields, choices=bodies, usage=usage_body(usage))
 
-    id: str
-    created: int
-    model: str
 
-    def completion(self, choices: list[Collected], usage: Usage) -> ChatCompletion:
-        return ChatCompletion(
-            self.id,
-            self.created,
-            self.model,
-            [Choice(i, AssistantMessage(c.text), c.finish_reason) for i, c in enumerate(choices)],
-            usage_body(usage),
-        )
+def _chunk_format(identity: Identity, choices: int, include_usage: bool) -> ChunkFormat:
+    no_usage = None if include_usage else UNSET
 
-    def chunk_format(self, choices: int, include_usage: bool) -> ChunkFormat:
-        no_usage = None if include_usage else UNSET
+    def chunk(choice: int, delta: DeltaBody, finish_reason: str | None = None) -> ChatChunk:
+        body = ChunkChoice(choice, delta, finish_reason)
+        return ChatChunk(**identity.fields, choices=[body], usage=no_usage)
 
-        def chunk(choice: int, delta: DeltaBody, finish_reason: str | None = None) -> ChatChunk:
-            body = ChunkChoice(choice, delta, finish_reason)
-            return ChatChunk(self.id, self.created, self.model, [body], usage=no_usage)
-
-        def usage_chunk(usage: Usage) -> bytes:
-            body = ChatChunk(self.id, self.created, self.model, [], usage=usage_body(usage))
-            return event(msgspec.json.encode(body))
-
-        def opening(choice: int) -> bytes:
-            return event(msgspec.json.encode(chunk(choice, DeltaBody(role="assistant", content=""))))
-
-        return ChunkFormat(
-            opening=b"".join(opening(i) for i in range(choices)),
-            text=[around_text(lambda text, i=i: chunk(i, DeltaBody(content=text))) for i in range(choices)],  # type: ignore[misc]
-            finish=lambda i, reason: event(msgspec.json.encode(chunk(i, DeltaBody(), reason))),
-            usage=usage_chunk if include_usage else None,
-        )
+    return ChunkFormat(
+        opening=b"".join(event(chunk(i, DeltaBody(role="assistant", content=""))) for i in range(choices)),
+        text=[around_text(lambda text, i=i: chunk(i, DeltaBody(content=text))) for i in range(choices)],  # type: ignore[misc]
+        finish=lambda i, reason: event(chunk(i, DeltaBody(), reason)),
+        usage=lambda usage: event(ChatChunk(**identity.fields, choices=[], usage=usage_body(usage))),
+        include_usage=include_usage,
+    )

@@ -1,7 +1,6 @@
 """POST /v1/completions."""
 
-import time
-import uuid
+from functools import partial
 from typing import cast
 
 import falcon.asgi
@@ -9,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from frontend.api.body import decode, read_body
-from frontend.api.generating import Collected, respond_streaming, respond_whole, start, usage_body
+from frontend.api.generating import Collected, Identity, respond_streaming, respond_whole, start, usage_body
 from frontend.api.schema.common import MAX_CHOICES, check_stream_options, refuse_unsupported
 from frontend.api.schema.completions import UNSUPPORTED, Completion, CompletionRequest, TextChoice
 from frontend.api.sse import ChunkFormat, around_text, event
@@ -34,11 +33,12 @@ class Completions:
         check_stream_options(body)
         specs = specs_of(body)
         generation = await start(request, self._router, body.model, specs)
-        identity = _Identity(f"cmpl-{uuid.uuid4().hex}", int(time.time()), body.model)
+        identity = Identity.new("cmpl", body.model)
         if body.stream:
-            respond_streaming(response, generation, identity.chunk_format(len(specs), body.include_usage))
+            form = _chunk_format(identity, len(specs), body.include_usage)
+            respond_streaming(response, generation, form)
         else:
-            await respond_whole(response, generation, identity.completion)
+            await respond_whole(response, generation, partial(_completion, identity))
 
 
 def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
@@ -67,31 +67,22 @@ def prompts_of(prompt: str | list[str | int | list[int]]) -> list[TextPrompt | T
     return [TextPrompt(p) if isinstance(p, str) else TokenPrompt(cast("list[int]", p)) for p in prompt]
 
 
-class _Identity(msgspec.Struct):
-    """What all bodies of one response have in common."""
+def _completion(identity: Identity, choices: list[Collected], usage: Usage) -> Completion:
+    bodies = [TextChoice(index, c.text, c.finish_reason) for index, c in enumerate(choices)]
+    return Completion(**identity.fields, choices=bodies, usage=usage_body(usage))
 
-    id: str
-    created: int
-    model: str
 
-    def completion(self, choices: list[Collected], usage: Usage) -> Completion:
-        bodies = [TextChoice(index, c.text, c.finish_reason) for index, c in enumerate(choices)]
-        return Completion(self.id, self.created, self.model, bodies, usage=usage_body(usage))
+def _chunk_format(identity: Identity, choices: int, include_usage: bool) -> ChunkFormat:
+    no_usage = None if include_usage else UNSET
 
-    def chunk_format(self, choices: int, include_usage: bool) -> ChunkFormat:
-        no_usage = None if include_usage else UNSET
+    def chunk(choice: int, text: str, finish_reason: str | None = None) -> Completion:
+        body = TextChoice(choice, text, finish_reason)
+        return Completion(**identity.fields, choices=[body], usage=no_usage)
 
-        def chunk(choice: int, text: str, finish_reason: str | None = None) -> Completion:
-            body = TextChoice(choice, text, finish_reason)
-            return Completion(self.id, self.created, self.model, [body], usage=no_usage)
-
-        def usage_chunk(usage: Usage) -> bytes:
-            body = Completion(self.id, self.created, self.model, [], usage=usage_body(usage))
-            return event(msgspec.json.encode(body))
-
-        return ChunkFormat(
-            opening=b"",
-            text=[around_text(lambda text, i=i: chunk(i, text)) for i in range(choices)],  # type: ignore[misc]
-            finish=lambda i, reason: event(msgspec.json.encode(chunk(i, "", reason))),
-            usage=usage_chunk if include_usage else None,
-        )
+    return ChunkFormat(
+        opening=b"",
+        text=[around_text(lambda text, i=i: chunk(i, text)) for i in range(choices)],  # type: ignore[misc]
+        finish=lambda i, reason: event(chunk(i, "", reason)),
+        usage=lambda usage: event(Completion(**identity.fields, choices=[], usage=usage_body(usage))),
+        include_usage=include_usage,
+    )

@@ -33,8 +33,8 @@ class ErrorBody(msgspec.Struct):
     error: ErrorObject
 
 
-def error_json(error: ServerError) -> bytes:
-    return msgspec.json.encode(ErrorBody(ErrorObject(error.message, error.type, error.param, error.code)))
+def error_body(error: ServerError) -> ErrorBody:
+    return ErrorBody(ErrorObject(error.message, error.type, error.param, error.code))
 
 
 def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
@@ -48,7 +48,7 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
 def answer(response: falcon.asgi.Response, error: ServerError) -> None:
     response.status = error.status
     response.content_type = falcon.MEDIA_JSON
-    response.data = error_json(error)
+    response.data = msgspec.json.encode(error_body(error))
     if error.retry_after is not None:
         response.set_header("Retry-After", str(error.retry_after))
     if error.status == 401:

@@ -1,6 +1,9 @@
 """What the generating endpoints do alike: start a generation, then stream it or collect it."""
 
+import time
+import uuid
 from collections.abc import Callable
+from typing import Any
 
 import falcon
 import falcon.asgi
@@ -12,6 +15,22 @@ from frontend.api.sse import CONTENT_TYPE, ChunkFormat, stream
 from frontend.errors import ClientGone
 from frontend.routing.generation import Generation, SequenceSpec, Usage
 from frontend.routing.router import Router
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What all bodies of one response have in common."""
+
+    id: str
+    created: int  # Unix seconds
+    model: str
+
+    @classmethod
+    def new(cls, prefix: str, model: str) -> "Identity":
+        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return msgspec.structs.asdict(self)
 
 
 class Collected(msgspec.Struct):

@@ -10,17 +10,17 @@ from frontend.routing.router import Router
 OWNER = "nacelle"
 
 
-class ModelBody(msgspec.Struct):
+class ModelBody(msgspec.Struct, kw_only=True):
     id: str
-    created: int
-    max_model_len: int | None  # tokens of context, once a replica has told
     object: str = "model"
+    created: int
     owned_by: str = OWNER
+    max_model_len: int | None  # tokens of context, once a replica has told
 
 
-class ModelList(msgspec.Struct):
-    data: list[ModelBody]
+class ModelList(msgspec.Struct, kw_only=True):
     object: str = "list"
+    data: list[ModelBody]
 
 
 class Models:
@@ -31,7 +31,7 @@ class Models:
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         bodies = [self._body(route) for route in self._router.models.values()]
-        _answer(response, ModelList(bodies))
+        _answer(response, ModelList(data=bodies))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
@@ -41,7 +41,7 @@ class Models:
     def _body(self, route: ModelRoute) -> ModelBody:
         cards = [replica.supervisor.card for replica in route.replicas]
         lengths = [card.context_length for card in cards if card is not None]
-        return ModelBody(route.name, self._created, min(lengths, default=None))
+        return ModelBody(id=route.name, created=self._created, max_model_len=min(lengths, default=None))
 
 
 def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from frontend.api.errors import error_json
+from frontend.api.errors import error_body
 from frontend.errors import ClientGone, ServerError
 from frontend.routing.generation import Generation, Output, Usage
 
@@ -19,8 +19,8 @@ _MARK = "\0text\0"
 _encode = msgspec.json.encode
 
 
-def event(body: bytes) -> bytes:
-    return b"data: " + body + b"\n\n"
+def event(body: msgspec.Struct) -> bytes:
+    return b"data: " + _encode(body) + b"\n\n"
 
 
 class ChunkFormat(msgspec.Struct):
@@ -29,12 +29,13 @@ class ChunkFormat(msgspec.Struct):
     opening: bytes  # sent before any text; may be empty
     text: list[tuple[bytes, bytes]]  # by choice: what stands before and after the JSON string of the text
     finish: Callable[[int, str], bytes]  # (choice, finish reason) → the choice's last chunk
-    usage: Callable[[Usage], bytes] | None  # the chunk with usage, if the client asked for it
+    usage: Callable[[Usage], bytes]  # the chunk before the end, where `include_usage`
+    include_usage: bool
 
 
 def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
     """Split the event of `chunk(text)` at its text."""
-    before, after = event(_encode(chunk(_MARK))).split(_encode(_MARK))
+    before, after = event(chunk(_MARK)).split(_encode(_MARK))
     return before, after
 
 
@@ -56,11 +57,11 @@ async def stream(generation: Generation, form: ChunkFormat) -> AsyncIterator[byt
             yield form.opening
         while outputs := await generation.outputs():
             yield _events(outputs, form)
-        if form.usage is not None:
+        if form.include_usage:
             yield form.usage(generation.usage)
         yield DONE
     except ServerError as error:
-        yield event(error_json(error))
+        yield event(error_body(error))
     except ClientGone:
         pass
     finally:

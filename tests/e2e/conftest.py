@@ -16,8 +16,8 @@ Start = Callable[..., Serving]
 def start(smollm2_ir: Path) -> Iterator[Start]:
     """Starts servers of SmolLM2 that end with the test: `start(*arguments, **environment)`."""
     with contextlib.ExitStack() as stack:
-        yield lambda *arguments, **environment: stack.enter_context(
-            Serving([str(smollm2_ir), "--name", "smollm2"], arguments, environment)
+        yield lambda *arguments, port=None, **environment: stack.enter_context(
+            Serving([str(smollm2_ir), "--name", "smollm2"], arguments, environment, port)
         ).wait_until_ready()
 
 

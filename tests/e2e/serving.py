@@ -27,10 +27,16 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> 
 
 
 class Serving(Server):
-    """`nacelle serve` with `models`, on a free port."""
+    """`nacelle serve` with `models`, on a free port or the given one."""
 
-    def __init__(self, models: Sequence[str], arguments: Sequence[str], environment: dict[str, str]) -> None:
-        port = free_port()
+    def __init__(
+        self,
+        models: Sequence[str],
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        port: int | None = None,
+    ) -> None:
+        port = port or free_port()
         command = [*nacelle_command(), "serve", *models, "--port", str(port), *arguments]
         super().__init__(command, port, environment)
         self.http = httpx.Client(base_url=self.base_url, timeout=60.0)
@@ -96,3 +102,11 @@ class Serving(Server):
 def maps_of(pid: int) -> str:
     """The files that a process has mapped."""
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. One that only waits to be collected by a new parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

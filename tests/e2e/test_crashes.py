@@ -76,8 +76,9 @@ def test_requests_in_flight_get_a_typed_error_that_names_the_signal(server: Serv
 
 def test_a_request_that_comes_while_no_host_is_ready_waits_and_is_answered(server: Serving):
     pid = server.kill_host(signal.SIGKILL)
+    wait_for(lambda: server.host_pid() != pid, "the death is noticed")
+    assert not server.readiness()["ready"]
     assert server.chat().status_code == 200
-    assert server.host_pid() != pid
 
 
 def test_restarts_are_counted_by_reason(server: Serving):
@@ -131,7 +132,8 @@ def test_without_the_switch_a_fault_marker_is_only_text(server: Serving):
 def test_one_replicas_death_leaves_the_other_serving(start):
     server = start("--replicas", "2")
     wait_for(lambda: all(r["state"] == "ready" for r in server.readiness()["replicas"]), "both", 60)
-    server.kill_host(signal.SIGKILL)
+    pid = server.kill_host(signal.SIGKILL)
+    wait_for(lambda: server.host_pid() != pid, "the death is noticed")
     assert server.readiness()["ready"]
     assert server.chat().status_code == 200
 

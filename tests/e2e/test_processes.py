@@ -6,10 +6,8 @@ import signal
 import subprocess
 import threading
 
-import psutil
-
 from bench.server import free_port, nacelle_command
-from tests.e2e.serving import MODEL, Serving, maps_of, wait_for
+from tests.e2e.serving import MODEL, Serving, is_alive, maps_of, wait_for
 
 LONG = {"max_tokens": 300, "ignore_eos": True}
 
@@ -38,7 +36,7 @@ def test_sigterm_finishes_what_runs_and_exits_with_zero(start):
     assert answers[0].status_code == 200
     assert answers[0].json()["usage"]["completion_tokens"] == 300
     assert server.wait_for_exit() == 0
-    assert not psutil.pid_exists(host)
+    assert not is_alive(host)
 
 
 def test_a_drain_budget_that_is_over_ends_the_rest_with_an_error(start):
@@ -69,9 +67,9 @@ def test_a_killed_frontend_takes_its_hosts_with_it_and_a_restart_works_at_once(s
     hosts = [process.pid for process in server.hosts()]
     assert len(hosts) == 2
     os.kill(server.pid, signal.SIGKILL)
-    wait_for(lambda: not any(map(psutil.pid_exists, hosts)), "the hosts are gone", seconds=1.0)
+    wait_for(lambda: not any(map(is_alive, hosts)), "the hosts are gone", seconds=1.0)
     assert shared_memory_files() == before
-    again = start("--port", str(server.port))
+    again = start(port=server.port)
     assert again.chat().status_code == 200
 
 

@@ -29,6 +29,11 @@ def test_the_picture_at_the_top_shows_every_error_with_its_status():
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_every_code_that_crosses_becomes_an_error_that_keeps_its_words(code):
-    error = from_host(RequestError(code, "why", "top_p"))
-    assert (error.message, error.param, error.code) == ("why", "top_p", code.value)
+    error = from_host(RequestError(code, "why not this top_p", "top_p"))
+    assert (error.message, error.param, error.code) == ("why not this top_p", "top_p", code.value)
     assert error.status == (500 if code is ErrorCode.ENGINE_FAILED else 400)
+
+
+def test_a_refusal_that_does_not_name_the_field_gets_its_name():
+    refusal = from_host(RequestError(ErrorCode.INVALID_VALUE, "must be positive", "top_p"))
+    assert refusal.message == "top_p: must be positive"

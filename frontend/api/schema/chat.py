@@ -60,9 +60,9 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
-class AssistantMessage(msgspec.Struct):
-    content: str
+class AssistantMessage(msgspec.Struct, kw_only=True):
     role: str = "assistant"
+    content: str
     refusal: None = None
 
 
@@ -73,13 +73,13 @@ class Choice(msgspec.Struct):
     logprobs: None = None
 
 
-class ChatCompletion(msgspec.Struct):
+class ChatCompletion(msgspec.Struct, kw_only=True):
     id: str
+    object: str = "chat.completion"
     created: int
     model: str
     choices: list[Choice]
     usage: UsageBody
-    object: str = "chat.completion"
 
 
 class DeltaBody(msgspec.Struct, omit_defaults=True):
@@ -94,10 +94,10 @@ class ChunkChoice(msgspec.Struct):
     logprobs: None = None
 
 
-class ChatChunk(msgspec.Struct):
+class ChatChunk(msgspec.Struct, kw_only=True):
     id: str
+    object: str = "chat.completion.chunk"
     created: int
     model: str
     choices: list[ChunkChoice]
-    object: str = "chat.completion.chunk"
     usage: UsageBody | UnsetType | None = UNSET

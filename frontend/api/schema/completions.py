@@ -1,16 +1,20 @@
 """Bodies of POST /v1/completions."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from frontend.api.schema.common import GenerationRequest, UsageBody
 
 
+# Any 64-bit number; which of them are tokens, the host knows.
+TokenId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class CompletionRequest(GenerationRequest, kw_only=True):
     # One prompt as text or token ids, or several of either; which, `prompts_of` tells apart.
-    prompt: str | list[str | int | list[int]]
+    prompt: str | list[str | TokenId | list[TokenId]]
 
     logprobs: Any = None
     echo: Any = None
@@ -36,12 +40,12 @@ class TextChoice(msgspec.Struct):
     logprobs: None = None
 
 
-class Completion(msgspec.Struct):
+class Completion(msgspec.Struct, kw_only=True):
     """The whole answer, and each chunk of a streamed one."""
 
     id: str
+    object: str = "text_completion"
     created: int
     model: str
     choices: list[TextChoice]
-    object: str = "text_completion"
     usage: UsageBody | UnsetType | None = UNSET

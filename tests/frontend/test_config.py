@@ -1,0 +1,240 @@
+"""Settings: which source wins, what is refused, and what the refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from frontend.config import GIB, ConfigError, ModelSettings, Settings, check_bind, is_loopback, kv_cache_bytes
+from frontend.config_sources import default_name, load_settings, settings_of
+from frontend.config_values import Given
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a settings file and returns its path."""
+
+    def write(text: str) -> Path:
+        path: Path = tmp_path / "nacelle.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# --- precedence -----------------------------------------------------------------------------------------
+
+
+def test_without_any_source_there_are_defaults():
+    assert load_settings() == Settings()
+
+
+def test_a_file_wins_over_a_default(config):
+    assert load_settings(config=config("[server]\nport = 1111")).port == 1111
+
+
+def test_the_environment_wins_over_a_file(config):
+    file = config("[server]\nport = 1111\nmax_queue = 7")
+    settings = load_settings(config=file, environ={"NACELLE_PORT": "2222"})
+    assert (settings.port, settings.max_queue) == (2222, 7)
+
+
+def test_an_option_wins_over_the_environment():
+    options = {"port": Given("3333", "--port")}
+    assert load_settings(options, environ={"NACELLE_PORT": "2222"}).port == 3333
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert load_settings(environ={"NACELLE_API_KEY": "", "NACELLE_PORT": ""}) == Settings()
+
+
+def test_a_model_variable_is_a_default_for_models_that_do_not_say_otherwise(config):
+    file = config('[[models]]\nsource = "a"\ndevice = "GPU.0"\n[[models]]\nsource = "b"')
+    settings = load_settings(config=file, environ={"NACELLE_DEVICE": "NPU"})
+    assert [model.device for model in settings.models] == ["GPU.0", "NPU"]
+
+
+def test_a_model_option_wins_over_the_file_for_every_model(config):
+    file = config('[[models]]\nsource = "a"\ndevice = "GPU.0"\n[[models]]\nsource = "b"')
+    settings = load_settings(model_options={"device": Given("CPU", "--device")}, config=file)
+    assert [model.device for model in settings.models] == ["CPU", "CPU"]
+
+
+def test_models_named_on_the_command_line_are_the_only_ones_served(config):
+    file = config('[[models]]\nname = "small"\nsource = "a"\nreplicas = 3\n[[models]]\nsource = "b"')
+    small, other = load_settings(models=["small", "other"], config=file).models
+    assert (small.name, small.source, small.replicas) == ("small", "a", 3)
+    assert (other.name, other.source, other.replicas) == ("other", "other", 1)
+
+
+def test_an_entry_without_a_name_is_found_by_that_of_its_source(config):
+    file = config('[[models]]\nsource = "smollm2"\nreplicas = 3')
+    (model,) = load_settings(models=["smollm2"], config=file).models
+    assert model.replicas == 3
+
+
+def test_models_can_be_named_in_the_environment():
+    settings = load_settings(environ={"NACELLE_MODELS": "smollm2, synthetic:5"})
+    assert [model.source for model in settings.models] == ["smollm2", "synthetic:5"]
+
+
+def test_relative_paths_of_a_file_start_at_the_file(config, tmp_path):
+    file = config('[[models]]\nsource = "./models/a"\n[[models]]\nsource = "smollm2"')
+    sources = [model.source for model in load_settings(config=file).models]
+    assert sources == [str(tmp_path / "models" / "a"), "smollm2"]
+
+
+@pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
+def test_every_server_setting_can_come_from_the_environment(setting):
+    written = {bool: "true", list: "one,two"}.get(type(setting.default), str(setting.default or "9000"))
+    settings = load_settings(environ={setting.variable: written})
+    value = getattr(settings, setting.name)
+    if setting.name == "models":
+        assert [model.source for model in value] == ["one", "two"]
+    else:
+        assert value == {bool: True, list: ["one", "two"]}.get(
+            type(setting.default), setting.default or "9000"
+        )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("NAME", "mine", "mine"),
+        ("DEVICE", "GPU.1", "GPU.1"),
+        ("REPLICAS", "2", 2),
+        ("PROPERTIES", "NUM_STREAMS=1,HINT=a=b", {"NUM_STREAMS": "1", "HINT": "a=b"}),
+        ("PROPERTIES", '{"PRIORITIES": "GPU,CPU"}', {"PRIORITIES": "GPU,CPU"}),
+        ("THREADS", "4", 4),
+        ("KV_CACHE_GIB", "0.5", 0.5),
+        ("CONTEXT_LENGTH", "4096", 4096),
+        ("MAX_NUM_SEQS", "8", 8),
+        ("MAX_NUM_BATCHED_TOKENS", "512", 512),
+        ("PREFIX_CACHING", "false", False),
+    ],
+)
+def test_every_model_setting_can_come_from_the_environment(variable, text, value):
+    (model,) = load_settings(models=["m"], environ={f"NACELLE_{variable}": text}).models
+    assert getattr(model, variable.lower()) == value
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"NACELLE_PORT": "abc"}, "NACELLE_PORT: must be a whole number, not 'abc'"),
+        ({"NACELLE_PORT": "70000"}, "NACELLE_PORT: must be a whole number <= 65535, not '70000'"),
+        ({"NACELLE_PORT": "tcp://10.0.0.1:8000"}, "NACELLE_PORT: must be a whole number"),
+        ({"NACELLE_STALL_SECONDS": "nan"}, "NACELLE_STALL_SECONDS: must be a number > 0"),
+        ({"NACELLE_STALL_SECONDS": "inf"}, "NACELLE_STALL_SECONDS: must be a number <= "),
+        ({"NACELLE_STALL_SECONDS": "0"}, "NACELLE_STALL_SECONDS: must be a number > 0"),
+        ({"NACELLE_LOG_FORMAT": "xml"}, "NACELLE_LOG_FORMAT: must be text or json, not 'xml'"),
+        ({"NACELLE_FAULTS": "maybe"}, "NACELLE_FAULTS: must be true or false, not 'maybe'"),
+        ({"NACELLE_REPLICAS": "0"}, "NACELLE_REPLICAS: must be a whole number >= 1, not '0'"),
+        ({"NACELLE_KV_CACHE_GIB": "-1"}, "NACELLE_KV_CACHE_GIB: must be a number > 0"),
+        ({"NACELLE_PROPERTIES": "FAST"}, "NACELLE_PROPERTIES: write KEY=VALUE, not 'FAST'"),
+        ({"NACELLE_PROPERTIES": "{"}, "NACELLE_PROPERTIES: not JSON"),
+    ],
+)
+def test_a_bad_variable_is_named(environ, complaint):
+    with pytest.raises(ConfigError) as raised:
+        load_settings(models=["m"], environ=environ)
+    assert str(raised.value).startswith(complaint)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_bad_api_key_is_not_repeated():
+    with pytest.raises(ConfigError) as raised:
+        load_settings(environ={"NACELLE_API_KEY": "hush hush"})
+    assert "NACELLE_API_KEY" in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[server]\nprot = 1", r"\[server\]: no setting 'prot'; did you mean 'port'\?"),
+        ("[server]\nport = '1'\nfaults = true", r"\[server\]: no setting 'faults'"),
+        ("[server]\nport = 80000", r"\[server\] port: must be a whole number <= 65535, not 80000"),
+        ("[server]\nallowed_hosts = 'a'\nmax_queue = 1.5", r"\[server\] max_queue: must be a whole number"),
+        (
+            "[[models]]\nsource = 'a'\n[[models]]\nsource = 'b'\ncpu = 1",
+            r"\[\[models\]\] 2: no setting 'cpu'",
+        ),
+        ("[[models]]\ndevice = 'CPU'", r"\[\[models\]\] 1: source is missing"),
+        ("[[models]]\nname = 'x'", r"\[\[models\]\] 1: source is missing"),
+        ("[[models]]\nsource = 'a'\nreplicas = true", r"\[\[models\]\] 1 replicas: must be a whole number"),
+        ("[models]\nsource = 'a'", r"write each model as an entry \[\[models\]\]"),
+        ("server = 1", r"as a table, \[server\]"),
+        ("[sever]", "no table 'sever'"),
+        ("[server", "cannot read .*nacelle.toml"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_place(config, text, complaint):
+    with pytest.raises(ConfigError, match=complaint) as raised:
+        load_settings(config=config(text))
+    assert "nacelle.toml" in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*absent.toml"):
+        load_settings(config=tmp_path / "absent.toml")
+
+
+def test_two_models_with_one_name_are_refused():
+    with pytest.raises(ConfigError, match=r"two models are called 'm' \(a/m and b/m\)"):
+        load_settings(models=["a/m", "b/m"])
+
+
+def test_two_models_cannot_share_a_given_name():
+    with pytest.raises(ConfigError, match="--name: 2 models cannot share one name"):
+        load_settings(model_options={"name": Given("x", "--name")}, models=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("smollm2", "smollm2"),
+        ("/models/Qwen3-8B-int4/", "Qwen3-8B-int4"),
+        ("./My model (1).gguf", "My-model-1"),
+        ("synthetic:100", "synthetic"),
+    ],
+)
+def test_a_model_without_a_name_is_called_by_its_source(source, name):
+    assert default_name(source) == name
+
+
+# --- decisions ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "LOCALHOST"])
+def test_a_loopback_bind_needs_no_key(host):
+    assert is_loopback(host)
+    check_bind(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", "localhost.example.org"])
+def test_any_other_bind_needs_a_key_or_a_clear_word(host):
+    with pytest.raises(ConfigError, match="without an API key"):
+        check_bind(Settings(host=host))
+    check_bind(Settings(host=host, api_key="k"))
+    check_bind(Settings(host=host, allow_unauthenticated=True))
+
+
+def model(**fields: float) -> ModelSettings:
+    return ModelSettings(name="m", source="m", **fields)  # type: ignore[arg-type]
+
+
+def test_a_stated_kv_cache_is_taken_as_it_is():
+    assert kv_cache_bytes(model(kv_cache_gib=0.5), available=0, replicas=9) == GIB // 2
+
+
+def test_an_automatic_kv_cache_is_a_share_of_the_free_memory():
+    assert kv_cache_bytes(model(), available=16 * GIB, replicas=1) == 4 * GIB
+    assert kv_cache_bytes(model(), available=16 * GIB, replicas=4) == GIB
+
+
+def test_an_automatic_kv_cache_has_bounds():
+    assert kv_cache_bytes(model(), available=0, replicas=8) == GIB // 4
+    assert kv_cache_bytes(model(), available=4096 * GIB, replicas=1) == 16 * GIB
