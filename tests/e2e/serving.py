@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import openai
@@ -41,14 +41,13 @@ class Serving(Server):
         super().__init__(command, port, environment)
         self.http = httpx.Client(base_url=self.base_url, timeout=60.0)
 
-    def wait_until_ready(self, model: str = MODEL) -> "Serving":
+    def wait_until_ready(self, model: str = MODEL) -> Self:
         self.wait_for(f"/ready/{model}", LOAD_SECONDS)
         return self
 
-    def client(self, **options: Any) -> openai.OpenAI:
+    def client(self) -> openai.OpenAI:
         """An OpenAI client that does not retry, so that every failure is seen."""
-        defaults = {"base_url": f"{self.base_url}/v1", "api_key": "unused", "max_retries": 0, "timeout": 60.0}
-        return openai.OpenAI(**(defaults | options))
+        return openai.OpenAI(base_url=f"{self.base_url}/v1", api_key="unused", max_retries=0, timeout=60.0)
 
     def chat(self, content: str = "Say hello.", **fields: Any) -> httpx.Response:
         body = {"model": MODEL, "messages": [{"role": "user", "content": content}], "temperature": 0}

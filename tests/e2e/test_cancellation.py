@@ -1,10 +1,13 @@
 """A client that goes away frees its place in the engine within a second: queued, in prefill, in decode,
 streaming or not."""
 
+import contextlib
+import http.client
+import json
+import socket
 import threading
 import time
 
-import httpx
 import pytest
 
 from tests.e2e.serving import MODEL, Serving, wait_for
@@ -18,26 +21,26 @@ class Asking:
     """A request in a thread, whose connection can be cut."""
 
     def __init__(self, server: Serving, prompt: str, stream: bool) -> None:
-        self._client = httpx.Client(base_url=server.base_url, timeout=60.0)
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self._connection.connect()
+        self._socket = self._connection.sock
         self.chunks = 0
-        body = {"model": MODEL, "prompt": prompt, "stream": stream, **LONG}
+        body = json.dumps({"model": MODEL, "prompt": prompt, "stream": stream, **LONG})
         self._thread = threading.Thread(target=self._ask, args=(body,))
         self._thread.start()
 
-    def _ask(self, body: dict) -> None:
-        try:
-            with self._client.stream("POST", "/v1/completions", json=body) as response:
-                for _ in response.iter_raw():
-                    self.chunks += 1
-        except (httpx.HTTPError, RuntimeError):
-            pass  # we cut the connection ourselves
+    def _ask(self, body: str) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # we cut the connection ourselves
+            self._connection.request("POST", "/v1/completions", body)
+            response = self._connection.getresponse()
+            while response.read1():
+                self.chunks += 1
 
     def leave(self) -> None:
-        for connection in self._client._transport._pool.connections:  # a real FIN, as from a dying client
-            stream = connection._connection._network_stream
-            stream.get_extra_info("socket").shutdown(2)
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
-        self._client.close()
+        assert not self._thread.is_alive()
+        self._connection.close()
 
 
 def assert_idle_soon(server: Serving) -> None:

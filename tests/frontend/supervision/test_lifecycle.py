@@ -35,12 +35,12 @@ from frontend.supervision.lifecycle import (
 
 DEAD = Died("it broke")
 STOP = Stop(drain_seconds=30, term_seconds=5)
-UP = [Start(), LoadBegan(), BecameReady()]
+UP: list[Event] = [Start(), LoadBegan(), BecameReady()]
 
 
 def live(*events: Event) -> tuple[Lifecycle, list[Action]]:
     """The state after a history, and what the last event made us do."""
-    life, actions = Lifecycle(), []
+    life, actions = Lifecycle(), list[Action]()
     for event in events:
         life, actions = advance(life, event)
     return life, actions
@@ -133,7 +133,7 @@ def test_backoff_doubles_up_to_its_limit_and_jitter_only_adds():
     assert backoff_seconds(3, 1.0) == pytest.approx(0.25)
 
 
-EVENTS = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, *map(TimerFired, Timer)]
+EVENTS: list[Event] = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, *map(TimerFired, Timer)]
 
 
 def test_the_events_here_are_all_there_are():

@@ -1,0 +1,77 @@
+"""`nacelle list`: the catalogue and the store, side by side."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from frontend.cli.options import STORE_OPTION, config_option, layer_of
+from frontend.cli.terminal import MEGABYTE
+from frontend.config import Settings
+from frontend.config_sources import load_settings
+from frontend.models.catalogue import Entry, load_catalogue
+from frontend.models.reporter import Silent
+from frontend.models.resolve import recipe_of, store_root
+from frontend.models.store import Manifest, Store, converter_versions
+
+_HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
+
+
+class Row(NamedTuple):
+    """One model: `bytes` is its size in the store or, where it is not there, that of its download."""
+
+    name: str
+    state: str
+    bytes: int
+    description: str
+
+
+@click.command("list", params=[STORE_OPTION, config_option])
+def listing(store: str | None, config: Path | None) -> None:
+    """Show the catalogue and what the store holds."""
+    settings = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    root = store_root(settings.store)
+    models = Store(root, Silent())
+    rows = catalogue_rows(load_catalogue(), models) + file_rows(models.manifests(), converter_versions())
+    for line in table(rows):
+        click.echo(line)
+    click.echo(f"\nStore: {root}")
+
+
+def catalogue_rows(catalogue: dict[str, Entry], store: Store) -> list[Row]:
+    rows = []
+    for name, entry in catalogue.items():
+        found = store.find(recipe_of(name, entry))
+        size = sum(file.stat().st_size for file in found.iterdir()) if found else entry.bytes
+        text = f"{entry.description} ({entry.licence})"
+        rows.append(Row(name, "ready" if found else "not pulled", size, text))
+    return rows
+
+
+def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list[Row]:
+    """The conversions of users' files. One made by another OpenVINO is made anew when it is served."""
+    return [
+        Row(
+            manifest.recipe.name,
+            "ready" if manifest.recipe.converters == converters else "outdated",
+            sum(manifest.files.values()),
+            f"converted from {manifest.source}",
+        )
+        for manifest in manifests
+        if manifest.recipe.kind == "files"
+    ]
+
+
+def table(rows: list[Row]) -> list[str]:
+    """The rows under their headings, in columns; the last is cut by nothing, so that it can be copied."""
+    cells = [
+        _HEADINGS,
+        *((row.name, row.state, f"{row.bytes / MEGABYTE:.0f} MB", row.description) for row in rows),
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    return [
+        f"{name:<{widths[0]}}  {state:<{widths[1]}}  {size:>{widths[2]}}  {description}"
+        for name, state, size, description in cells
+    ]

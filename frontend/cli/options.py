@@ -1,0 +1,100 @@
+"""Command-line options, derived from the settings Structs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import msgspec
+
+from frontend.config import ConfigError, ModelSettings, Settings
+from frontend.config_sources import Layer, Setting, settings_of
+from frontend.config_values import Given, convert, key_values
+
+_NOT_OPTIONS = {"models", "source"}  # the MODEL arguments
+_UNITS = {"seconds": "SECONDS", "bytes": "BYTES", "gib": "GIB"}
+
+config_option = click.Option(
+    ["--config"],
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="NACELLE_CONFIG",
+    help="Settings file in TOML: a [server] table and [[models]] entries.  [env NACELLE_CONFIG]",
+)
+
+
+class SettingOption(click.Option):
+    """The option of one setting. Its value is checked as the setting's is, wherever that comes from."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        flag = setting.type is bool
+        name = f"{setting.option}/--no-{setting.option.removeprefix('--')}" if flag else setting.option
+        super().__init__(
+            [name, setting.name],
+            type=None if flag else str,
+            default=None,
+            multiple=get_origin(setting.type) in (list, dict),
+            metavar=None if flag else _metavar(setting),
+            help=_help(setting),
+        )
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        value = super().process_value(ctx, value)
+        if value is None or value == ():
+            return None
+        try:
+            if get_origin(self.setting.type) is dict:
+                return key_values(value, self.setting.option)
+            raw = list(value) if isinstance(value, tuple) else value
+            return convert(Given(raw, self.setting.option), self.setting.type)
+        except ConfigError as error:
+            raise click.UsageError(str(error), ctx) from error
+
+
+def options_of(struct: type[msgspec.Struct]) -> list[click.Option]:
+    """An option for each setting of a Struct that has one."""
+    return [SettingOption(setting) for setting in settings_of(struct) if _has_option(setting)]
+
+
+def layer_of(struct: type[msgspec.Struct], values: Mapping[str, Any]) -> Layer:
+    """The settings of a Struct among a command's parsed `values`."""
+    return {
+        setting.name: Given(values[setting.name], setting.option)
+        for setting in settings_of(struct)
+        if values.get(setting.name) is not None
+    }
+
+
+def _has_option(setting: Setting) -> bool:
+    return not setting.environment_only and setting.name not in _NOT_OPTIONS
+
+
+def _metavar(setting: Setting) -> str:
+    if setting.metavar:
+        return setting.metavar
+    if get_origin(setting.type) is Literal:
+        return "|".join(get_args(setting.type))
+    for unit, metavar in _UNITS.items():
+        if setting.name.endswith(unit):
+            return metavar
+    return "N" if isinstance(setting.default, int) else "TEXT"
+
+
+def _help(setting: Setting) -> str:
+    notes = [f"env {setting.variable}"]
+    if get_origin(setting.type) in (list, dict):
+        notes.append("repeatable")
+    elif setting.default is not None:
+        notes.append(f"default {_shown(setting.default)}")
+    return f"{setting.description}  [{'; '.join(notes)}]"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+MODEL_OPTIONS = options_of(ModelSettings)
+SERVER_OPTIONS = options_of(Settings)
+STORE_OPTION = next(option for option in SERVER_OPTIONS if option.name == "store")

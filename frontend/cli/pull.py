@@ -1,0 +1,31 @@
+"""`nacelle pull`: what a first start would fetch and convert, and no more."""
+
+import os
+from pathlib import Path
+
+import click
+
+from frontend.cli.options import STORE_OPTION, config_option, layer_of
+from frontend.cli.terminal import TerminalReporter
+from frontend.config import Settings
+from frontend.config_sources import load_settings
+from frontend.models.resolve import preparer_for
+
+
+@click.command(
+    params=[
+        click.Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
+        STORE_OPTION,
+        config_option,
+    ]
+)
+def pull(names: tuple[str, ...], store: str | None, config: Path | None) -> None:
+    """Fetch and convert models of the catalogue.
+
+    Serving them then needs no network. Prints each model's folder.
+    """
+    settings = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    for name in names:
+        with TerminalReporter() as reporter:
+            folder = preparer_for(settings.store, reporter).pull(name)
+        click.echo(str(folder))

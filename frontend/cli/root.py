@@ -1,0 +1,64 @@
+"""The `nacelle` command: finds the subcommands and turns what goes wrong into one line and an exit status."""
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell would report it
+
+
+class _Subcommand(NamedTuple):
+    where: str  # module:attribute
+    help: str
+
+
+SUBCOMMANDS = {
+    "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
+    "pull": _Subcommand("frontend.cli.pull:pull", "Fetch and convert models of the catalogue."),
+    "list": _Subcommand("frontend.cli.listing:listing", "Show the catalogue and what the store holds."),
+    "bench": _Subcommand(
+        "bench.cli:bench", "Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."
+    ),
+}
+
+
+class _Root(click.Group):
+    """Imports a subcommand when it is called: the help of all is shown without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module, _, attribute = SUBCOMMANDS[cmd_name].where.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in SUBCOMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from frontend.config import ConfigError  # not needed to show the help
+        from frontend.models.errors import ModelError
+
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, ModelError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+@click.group(
+    cls=_Root,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Begin with: nacelle serve smollm2",
+)
+@click.version_option(package_name="nacelle-server", prog_name="nacelle", message="%(prog)s %(version)s")
+def root() -> None:
+    """Serve OpenVINO models over the OpenAI API, each in its own supervised process."""

@@ -1,0 +1,79 @@
+"""Shows on stderr how preparing a model goes: live in a terminal, as a few plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+if TYPE_CHECKING:
+    from frontend.cli.live import LiveReporter
+
+MEGABYTE = 1_000_000
+_PLAIN_LINES = 4  # per download
+_PLAIN_SECONDS = 1.0  # between two lines at least, so that what is quick says nothing
+
+
+class TerminalReporter:
+    """A Reporter for a `with` statement. Silent, and cheap, until there is something to say."""
+
+    def __init__(self) -> None:
+        self._shown: LiveReporter | PlainReporter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.close(done=kind is None)
+
+    def step(self, text: str) -> None:
+        if self._shown is None:
+            self._shown = _fitting()
+        self._shown.step(text)
+
+    def progress(self, done: int, total: int | None) -> None:
+        if self._shown is not None:
+            self._shown.progress(done, total)
+
+    def note(self, text: str) -> None:
+        if self._shown is not None:
+            self._shown.note(text)
+
+
+def _fitting() -> "LiveReporter | PlainReporter":
+    if not sys.stderr.isatty():
+        return PlainReporter()
+    from frontend.cli.live import LiveReporter  # its import takes time and memory
+
+    return LiveReporter()
+
+
+class PlainReporter:
+    """For logs and pipes: one line for each activity, and a few of its progress."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said = clock()
+        self._part = 0
+
+    def step(self, text: str) -> None:
+        self._said = self._clock()
+        self._part = 0
+        click.echo(text, err=True)
+
+    def progress(self, done: int, total: int | None) -> None:
+        if not total or self._clock() - self._said < _PLAIN_SECONDS:
+            return
+        if (part := done * _PLAIN_LINES // total) > self._part:
+            self._part, self._said = part, self._clock()
+            click.echo(f"  {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB", err=True)
+
+    def note(self, text: str) -> None:
+        click.echo(f"  {text}", err=True)
+
+    def close(self, *, done: bool) -> None: ...

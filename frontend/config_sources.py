@@ -1,0 +1,187 @@
+"""Where settings come from: the command line, the environment, a TOML file, in this order of precedence.
+
+One mechanism for all of them: each source is a mapping from a Struct's field names to `Given` values, and
+every value is converted on its own, so that an error can say which setting it is and where it came from.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+
+import msgspec
+
+from frontend.config import ConfigError, ModelSettings, Settings
+from frontend.config_values import Given, convert, split_list, suggestion
+
+PREFIX = "NACELLE_"
+
+Layer = dict[str, Given]
+Built = TypeVar("Built", bound=msgspec.Struct)
+
+
+class Setting(NamedTuple):
+    """What a command line and a help text need to know of one field."""
+
+    name: str
+    type: Any  # without its outer Annotated
+    description: str
+    default: Any
+    option: str
+    variable: str
+    metavar: str | None
+    environment_only: bool
+
+
+def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
+    """The settings that a Struct declares, in its order."""
+    hints = get_type_hints(struct, include_extras=True)
+    return [_setting(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
+
+
+def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
+    # Annotated of Annotated is flattened: the ranges come first, the description last.
+    *constraints, meta = hint.__metadata__
+    base = Annotated[(hint.__origin__, *constraints)] if constraints else hint.__origin__
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    extra = meta.extra or {}
+    return Setting(
+        name=field.name,
+        type=base,
+        description=meta.description,
+        default=None if default is msgspec.NODEFAULT else default,
+        option=extra.get("option", "--" + field.name.replace("_", "-")),
+        variable=PREFIX + field.name.upper(),
+        metavar=extra.get("metavar"),
+        environment_only=extra.get("environment_only", False),
+    )
+
+
+def load_settings(
+    server_options: Layer | None = None,
+    model_options: Layer | None = None,
+    models: Iterable[str] = (),
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Merge all sources. Raises ConfigError.
+
+    `models` are the command line's MODEL arguments: each is the name of a model of the file, or a source.
+    A model option of the command line applies to every model, one of the environment to every model whose
+    entry in the file does not set it.
+    """
+    environ = environ or {}
+    file = _read_file(config) if config else {}
+    server = {
+        **_from_table(file.get("server", {}), Settings, f"{config} [server]"),
+        **_from_environment(Settings, environ),
+        **(server_options or {}),
+    }
+    named = server.pop("models", None)
+    entries = [
+        _model_entry(entry, f"{config} [[models]] {number}")
+        for number, entry in enumerate(file.get("models", []), 1)
+    ]
+    sources = [Given(model, "MODEL") for model in models]
+    if not sources and named:
+        sources = [named._replace(value=item) for item in split_list(str(named.value))]
+    chosen = [_entry(source, entries) for source in sources] or entries
+    defaults = _from_environment(ModelSettings, environ)
+    _refuse_shared_name(chosen, {**defaults, **(model_options or {})})
+    return _build(
+        Settings,
+        server,
+        models=_unique([_model({**defaults, **entry, **(model_options or {})}) for entry in chosen]),
+    )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    import tomllib  # only who has a file pays for it
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if unknown := sorted(content.keys() - {"server", "models"}):
+        raise ConfigError(f"{path}: no table {unknown[0]!r}; there are [server] and [[models]]")
+    server, models = content.get("server", {}), content.get("models", [])
+    if not isinstance(server, dict):
+        raise ConfigError(f"{path}: write the server's settings as a table, [server]")
+    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+        raise ConfigError(f"{path}: write each model as an entry [[models]]")
+    for entry in models:
+        if isinstance(source := entry.get("source"), str) and "/" in source:
+            entry["source"] = str(path.parent / Path(source).expanduser())
+    return content
+
+
+def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str) -> Layer:
+    known = {
+        setting.name
+        for setting in settings_of(struct)
+        if not setting.environment_only and setting.name != "models"
+    }
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: no setting {key!r}{suggestion(key, known)}")
+    return {key: Given(value, f"{where} {key}") for key, value in table.items()}
+
+
+def _model_entry(table: dict[str, Any], where: str) -> Layer:
+    if "source" not in table:
+        raise ConfigError(f"{where}: source is missing")
+    return _from_table(table, ModelSettings, where)
+
+
+def _from_environment(struct: type[msgspec.Struct], environ: Mapping[str, str]) -> Layer:
+    return {
+        setting.name: Given(value, setting.variable)
+        for setting in settings_of(struct)
+        # An empty variable counts as unset. Sources are named by NACELLE_MODELS.
+        if setting.name != "source" and (value := environ.get(setting.variable, ""))
+    }
+
+
+def _entry(source: Given, entries: list[Layer]) -> Layer:
+    for entry in entries:
+        if _name(entry) == source.value:
+            return entry
+    return {"source": source}
+
+
+def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
+    if "name" in shared and len(models) > 1:
+        raise ConfigError(f"{shared['name'].origin}: {len(models)} models cannot share one name")
+
+
+def _model(layer: Layer) -> ModelSettings:
+    return _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+
+
+def _name(layer: Layer) -> str:
+    return str(layer["name"].value) if "name" in layer else default_name(str(layer["source"].value))
+
+
+def default_name(source: str) -> str:
+    """The name of a model that was given none: what users call the source, without folder and suffix."""
+    if source.startswith("synthetic"):
+        return "synthetic"
+    stem = Path(source).name.removesuffix(".gguf") or Path(source).resolve().name
+    return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", stem).strip("-._:@+") or "model"
+
+
+def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
+    seen: dict[str, ModelSettings] = {}
+    for model in models:
+        if model.name in seen:
+            raise ConfigError(
+                f"two models are called {model.name!r} ({seen[model.name].source} and {model.source}): "
+                "give each a name of its own in a config file"
+            )
+        seen[model.name] = model
+    return models
+
+
+def _build(struct: type[Built], layer: Layer, **ready: Any) -> Built:
+    types = {setting.name: setting.type for setting in settings_of(struct)}
+    return struct(**{name: convert(given, types[name]) for name, given in layer.items()}, **ready)

@@ -1,0 +1,90 @@
+"""SHA-256 of files: of what is copied, and of a user's files, remembered while they stay the same."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_hashed(source: Readable, target: Path, on_bytes: Callable[[int], None]) -> tuple[int, str]:
+    """Copy a stream to a new file, telling `on_bytes` the bytes done so far. Returns the size and SHA-256."""
+    digest = hashlib.sha256()
+    done = 0
+    with target.open("wb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+            done += len(chunk)
+            on_bytes(done)
+    return done, digest.hexdigest()
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """A file as it was when it was hashed. A changed file differs in one of the first three."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: str
+
+
+_decoder = msgspec.json.Decoder(dict[str, Seen])
+
+
+class DigestCache:
+    """Remembers hashes in one JSON file, so that a large file is read once and not at each start."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def sha256(self, path: Path) -> str:
+        """The file's SHA-256. Raises OSError."""
+        status = path.stat()
+        key = str(path.resolve())
+        known = self._load()
+        seen = known.get(key)
+        if seen and (seen.size, seen.mtime_ns, seen.inode) == (
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ino,
+        ):
+            return seen.sha256
+        seen = Seen(status.st_size, status.st_mtime_ns, status.st_ino, sha256_of(path))
+        with contextlib.suppress(OSError):  # a store that cannot be written still serves what it has
+            write_atomically(self._file, msgspec.json.encode({**known, key: seen}))
+        return seen.sha256
+
+    def _load(self) -> dict[str, Seen]:
+        try:
+            return _decoder.decode(self._file.read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return {}  # it is only a cache
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Readers of `path` see the old content or the new, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,162 @@
+"""The store of converted models: each is built once, whole or not at all, and found without network.
+
+    catalogue/NAME/FILE.gguf     what was fetched, so that a new converter needs no network
+    catalogue/NAME/REVISION/     an OpenVINO IR folder with manifest.json
+    files/STEM/REVISION/         the same, made from a user's GGUF file
+    digests.json                 hashes of users' files
+
+A revision is built in a `partial-…` folder beside it and renamed. Whoever builds holds the store's lock;
+what a crash left is removed by whoever holds the lock next. Finding a model takes no lock.
+"""
+
+import datetime
+import fcntl
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from frontend.models.child import run_module
+from frontend.models.digests import DigestCache
+from frontend.models.errors import ModelError
+from frontend.models.reporter import Reporter
+
+_MANIFEST = "manifest.json"
+_PARTIAL = "partial-"
+_CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
+
+Convert = Callable[[Path, Path], None]
+Obtain = Callable[[Path], Path]
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """All that decides what a stored model is."""
+
+    kind: Literal["catalogue", "files"]
+    name: str
+    sha256: str  # of the GGUF file
+    converters: dict[str, str]  # package to version
+    generation: dict[str, bool | int | float] = {}
+
+    @property
+    def revision(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a stored model is, written last."""
+
+    recipe: Recipe
+    source: str  # a name of the catalogue, or the path of the user's file
+    created: datetime.datetime
+    files: dict[str, int]  # name to size in bytes
+
+
+def converter_versions() -> dict[str, str]:
+    """Versions of what converts, without importing it."""
+    return {package: metadata.version(package) for package in _CONVERTERS}
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write the IR of a GGUF file into `folder`, in a process of its own. Raises ModelError."""
+    ended = run_module("host.convert", [str(gguf), str(folder)])
+    if ended.status != 0:
+        what = f"cannot convert {gguf.name}: "  # as the converter's own error line begins
+        raise ModelError(what + ended.last_words.removeprefix(what))
+
+
+class Store:
+    """The store under one root folder, which need not exist yet."""
+
+    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert_gguf) -> None:
+        self._root = root
+        self._reporter = reporter
+        self._convert = convert
+        self.digests = DigestCache(root / "digests.json")
+
+    def home(self, recipe: Recipe) -> Path:
+        """The folder of all revisions of a model."""
+        return self._root / recipe.kind / recipe.name
+
+    def find(self, recipe: Recipe) -> Path | None:
+        """The model's IR folder if it is there and whole."""
+        folder = self.home(recipe) / recipe.revision
+        manifest = _read_manifest(folder)
+        return folder if manifest and manifest.files.items() <= _file_sizes(folder).items() else None
+
+    def ensure(self, recipe: Recipe, source: str, obtain: Obtain) -> Path:
+        """The model's IR folder, built first if need be. Raises ModelError.
+
+        `source` is what a person calls the model's origin. `obtain` returns the GGUF file; it may put it into
+        the folder it is given, which is removed after.
+        """
+        if found := self.find(recipe):
+            return found
+        home = self.home(recipe)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                self._sweep()
+                return self.find(recipe) or self._build(recipe, source, home, obtain)
+        except OSError as error:
+            raise ModelError(f"cannot store {recipe.name} in {home}: {error.strerror or error}") from error
+
+    def manifests(self) -> Iterator[Manifest]:
+        """Every model in the store, also those of other converter versions."""
+        for file in sorted(self._root.glob(f"*/*/*/{_MANIFEST}")):
+            if manifest := _read_manifest(file.parent):
+                yield manifest
+
+    def _build(self, recipe: Recipe, source: str, home: Path, obtain: Obtain) -> Path:
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
+            gguf = obtain(Path(scratch))
+            self._reporter.step(f"Converting {recipe.name} for OpenVINO")
+            built = Path(scratch) / "ir"
+            built.mkdir()
+            self._convert(gguf, built)
+            _merge_generation_defaults(built, recipe.generation)
+            manifest = Manifest(recipe, source, datetime.datetime.now(datetime.UTC), _file_sizes(built))
+            (built / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+            target = home / recipe.revision
+            shutil.rmtree(target, ignore_errors=True)  # a damaged one, or find() would have had it
+            return built.rename(target)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self._root / ".lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._reporter.step("Waiting for another process that prepares a model")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _sweep(self) -> None:
+        """Remove what crashes left. Only for the holder of the lock."""
+        for partial in self._root.glob(f"*/*/{_PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_manifest(folder: Path) -> Manifest | None:
+    try:
+        return msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _MANIFEST}
+
+
+def _merge_generation_defaults(folder: Path, defaults: dict[str, bool | int | float]) -> None:
+    if not defaults:
+        return
+    path = folder / "generation_config.json"
+    present = msgspec.json.decode(path.read_bytes(), type=dict[str, object]) if path.exists() else {}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({**present, **defaults})))

@@ -1,0 +1,26 @@
+"""Fixtures for all tests: a clean environment, and the real model that many of them serve."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from frontend.cli.terminal import TerminalReporter
+from frontend.models.resolve import preparer_for
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_the_developer_stay_out() -> Iterator[None]:
+    """No NACELLE_ variable of the shell reaches a test, but the store's, which tests share with the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("NACELLE_") and name != "NACELLE_STORE"]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def smollm2_ir() -> Path:
+    """The IR folder of SmolLM2-135M-Instruct, a real model. A machine without it fetches it once."""
+    with TerminalReporter() as reporter:
+        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("smollm2")
