@@ -3,7 +3,7 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a host's typed refusal)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── RequestTooLarge 413 · QueueFull 429
+├── RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500
 └── ModelUnavailable 503 · Overloaded 503 · ShuttingDown 503 · RequestTimeout 504
 """
@@ -74,6 +74,14 @@ class RequestTooLarge(ServerError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class RequestBlamed(ServerError):
+    """Its like was found to kill engines, lately."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "request_blamed"
 
 
 class QueueFull(ServerError):

@@ -12,6 +12,7 @@ import msgspec
 from ipc.memfd import create_sealed, map_shared
 
 _ALIGNMENT = 4096  # leases start on pages, so tensors are aligned and freed pages can be returned
+_KEPT_BYTES = 16 * 1024 * 1024  # of an idle arena, that may stay mapped in its producer
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -41,6 +42,8 @@ class ArenaProducer:
     def __init__(self, label: str, size: int) -> None:
         self.fd = create_sealed(label, size)
         self.size = size
+        self._map = map_shared(self.fd)
+        self._touched = 0  # the end of what was written since the last trim
         self._free: list[tuple[int, int]] = [(0, size)]  # (offset, size), sorted, never adjacent
         self._live: dict[int, tuple[int, int, int]] = {}  # slot -> (generation, offset, extent)
         self._generation = 0
@@ -67,16 +70,13 @@ class ArenaProducer:
         return Lease(slot, self._generation, offset, size, dtype, shape or (size,))
 
     def write(self, lease: Lease, data: bytes | bytearray | memoryview, at: int = 0) -> None:
-        """Copy `data` into the lease, `at` bytes from its start.
-
-        `pwrite`, because pages written through a mapping would count as this process's resident memory.
-        """
+        """Copy `data` into the lease, `at` bytes from its start."""
         view = memoryview(data).cast("B")
         if at < 0 or at + len(view) > lease.size:
             raise LeaseError(f"{len(view)} bytes at {at} exceed a lease of {lease.size}")
-        done = 0
-        while done < len(view):
-            done += os.pwrite(self.fd, view[done:], lease.offset + at + done)
+        start = lease.offset + at
+        self._map[start : start + len(view)] = view
+        self._touched = max(self._touched, start + len(view))
 
     def release(self, slot: int, generation: int) -> None:
         """Take a lease back. Raises LeaseError if that slot and generation are not leased."""
@@ -86,6 +86,8 @@ class ArenaProducer:
         _, offset, extent = self._live.pop(slot)
         self._idle_slots.append(slot)
         self._give_back(offset, extent)
+        if not self._live:
+            self._trim()
 
     def _give_back(self, offset: int, extent: int) -> None:
         insort(self._free, (offset, extent))
@@ -97,7 +99,15 @@ class ArenaProducer:
                 merged.append((start, size))
         self._free = merged
 
+    def _trim(self) -> None:
+        """Unmap what a rush has touched. Mapped pages are fast to write again, but count as our memory."""
+        excess = -(-self._touched // _ALIGNMENT) * _ALIGNMENT - _KEPT_BYTES
+        if excess > 0:
+            self._map.madvise(mmap.MADV_DONTNEED, _KEPT_BYTES, excess)
+            self._touched = _KEPT_BYTES
+
     def close(self) -> None:
+        self._map.close()
         os.close(self.fd)
 
 

@@ -108,11 +108,17 @@ class Sampling(Value):
 
 
 class Generate(Message):
-    """Generate one text. Answered by Accepted, Steps, and one Completed or Failed."""
+    """Generate one text. Answered by Accepted, Steps, and one Completed or Failed.
+
+    `resume_token_ids` is what an earlier host has already generated for it. Those tokens count as generated
+    and are not sent again: the host goes on from there, or, where the next token depends on more than the
+    text so far (a seed, penalties), generates them again silently and fails if they come out different.
+    """
 
     request_id: int  # unique for the life of a host
     prompt: Prompt
     sampling: Sampling
+    resume_token_ids: list[int] = []
 
 
 class Cancel(Message):

@@ -38,7 +38,7 @@ class ChatCompletions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         refuse_unsupported(body, UNSUPPORTED)
         check_stream_options(body)
-        generation = await start(request, self._router, body.model, specs_of(body))
+        generation = await start(request, self._router, body, specs_of(body))
         identity = Identity.new("chatcmpl", body.model)
         if body.stream:
             form = _chunk_format(identity, body.n or 1, body.include_usage)

@@ -32,7 +32,7 @@ class Completions:
         refuse_unsupported(body, UNSUPPORTED)
         check_stream_options(body)
         specs = specs_of(body)
-        generation = await start(request, self._router, body.model, specs)
+        generation = await start(request, self._router, body, specs)
         identity = Identity.new("cmpl", body.model)
         if body.stream:
             form = _chunk_format(identity, len(specs), body.include_usage)

@@ -10,7 +10,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.client import client_of
-from frontend.api.schema.common import UsageBody
+from frontend.api.schema.common import GenerationRequest, UsageBody
 from frontend.api.sse import CONTENT_TYPE, ChunkFormat, stream
 from frontend.errors import ClientGone
 from frontend.routing.generation import Generation, SequenceSpec, Usage
@@ -41,13 +41,13 @@ class Collected(msgspec.Struct):
 
 
 async def start(
-    request: falcon.asgi.Request, router: Router, model: str, specs: list[SequenceSpec]
+    request: falcon.asgi.Request, router: Router, body: GenerationRequest, specs: list[SequenceSpec]
 ) -> Generation:
     """A generation that every engine has accepted, and that ends when the client leaves.
 
     Waiting for the engines' acceptance lets a refusal be an HTTP error, also where a stream was asked for.
     """
-    generation = router.generate(model, specs)
+    generation = router.generate(body.model, specs, streaming=bool(body.stream))
     try:
         client_of(request.scope).on_leave(lambda: generation.cancel(ClientGone()))
         await generation.accepted()
@@ -80,6 +80,8 @@ async def _collect(generation: Generation) -> list[Collected]:
     try:
         while outputs := await generation.outputs():
             for output in outputs:
+                if output.starts_over:
+                    texts[output.choice].clear()
                 texts[output.choice].append(output.text)
                 reasons[output.choice] = output.finish_reason or reasons[output.choice]
     finally:

@@ -5,7 +5,6 @@ import falcon.asgi
 import msgspec
 
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
-from frontend.routing.model_route import ModelRoute
 from frontend.routing.router import Router
 from frontend.supervision.supervisor import Supervisor
 
@@ -44,14 +43,14 @@ class Ready:
         self._router = router
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(route) for route in self._router.models.values()]
+        models = [model_health(self._router, model) for model in self._router.models]
         ready = not self._router.draining and any(model.ready for model in models)
         _answer(response, ready, Readiness(ready, models))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
-        health = model_health(self._router.route(model))
+        health = model_health(self._router, model)
         _answer(response, health.ready and not self._router.draining, health)
 
 
@@ -66,17 +65,19 @@ class MetricsPage:
         response.data = self._metrics.render()
 
 
-def model_health(route: ModelRoute) -> ModelHealth:
-    replicas = [_replica_health(replica.supervisor) for replica in route.replicas]
-    return ModelHealth(route.name, any(replica.supervisor.ready for replica in route.replicas), replicas)
+def model_health(router: Router, model: str) -> ModelHealth:
+    """Raises ModelNotFound."""
+    supervisors = router.supervisors_of(model)
+    ready = any(supervisor.ready for supervisor in supervisors)
+    return ModelHealth(model, ready, [_replica_health(supervisor) for supervisor in supervisors])
 
 
 def _replica_health(supervisor: Supervisor) -> ReplicaHealth:
     return ReplicaHealth(
-        replica=supervisor.options.replica,
+        replica=supervisor.number,
         state=supervisor.life.state.value,
         device=supervisor.options.launch.device,
-        pid=supervisor.incarnation.pid if supervisor.incarnation else None,
+        pid=supervisor.pid,
         restarts=supervisor.restarts,
         reason=supervisor.life.reason,
         load_seconds=supervisor.card.load_seconds if supervisor.card else None,

@@ -39,7 +39,7 @@ class Models:
         _answer(response, self._body(self._router.route(model)))
 
     def _body(self, route: ModelRoute) -> ModelBody:
-        cards = [replica.supervisor.card for replica in route.replicas]
+        cards = [replica.host.card for replica in route.replicas]
         lengths = [card.context_length for card in cards if card is not None]
         return ModelBody(id=route.name, created=self._created, max_model_len=min(lengths, default=None))
 

@@ -1,5 +1,7 @@
 """Prometheus metrics: every name, label and bucket is written here once."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -8,73 +10,113 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _FIRST_TOKEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BETWEEN_TOKENS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1, 2.5)
 _WHOLE = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_RECOVERY = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120)
 
 
 class Metrics:
     """One server's metrics, in a registry of their own so that tests may have several."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        model = ("model",)
-        replica = ("model", "replica")
+        self.registry = CollectorRegistry()
         self.requests = Counter(
-            "nacelle_requests", "API requests, by HTTP status", ("route", "status"), registry=registry
+            "nacelle_requests", "API requests, by HTTP status", ("route", "status"), registry=self.registry
         )
-        self.request_seconds = Histogram(
-            "nacelle_request_seconds",
-            "From a sequence's arrival to its end",
-            model,
-            registry=registry,
-            buckets=_WHOLE,
-        )
-        self.queued = Gauge(
-            "nacelle_requests_queued", "Sequences that wait in the frontend", model, registry=registry
-        )
-        self.running = Gauge(
-            "nacelle_requests_running", "Sequences that the engine is computing", replica, registry=registry
-        )
-        self.waiting = Gauge(
-            "nacelle_requests_waiting", "Sequences that wait inside the host", replica, registry=registry
-        )
-        self.kv_usage = Gauge(
-            "nacelle_kv_cache_usage", "Share of the KV cache in use, 0 to 1", replica, registry=registry
-        )
-        self.time_to_first_token = Histogram(
-            "nacelle_time_to_first_token_seconds",
-            "From a sequence's arrival to its first token",
-            model,
-            registry=registry,
-            buckets=_FIRST_TOKEN,
-        )
-        self.inter_token = Histogram(
-            "nacelle_inter_token_seconds",
-            "Between two tokens of a sequence",
-            model,
-            registry=registry,
-            buckets=_BETWEEN_TOKENS,
-        )
-        self.prompt_tokens = Counter(
-            "nacelle_prompt_tokens", "Prompt tokens accepted", model, registry=registry
-        )
-        self.generated_tokens = Counter(
-            "nacelle_generated_tokens", "Tokens generated", model, registry=registry
-        )
-        self.restarts = Counter(
-            "nacelle_host_restarts",
-            "Host restarts, by the cause of the death before",
-            (*replica, "reason"),
-            registry=registry,
-        )
-        self.host_state = Gauge(
-            "nacelle_host_state", "1 for the state a host is in", (*replica, "state"), registry=registry
-        )
-        self.leased_bytes = Gauge(
-            "nacelle_arena_leased_bytes",
-            "Bytes leased in a shared-memory arena",
-            (*replica, "arena"),
-            registry=registry,
-        )
+        self._models = _ModelFamilies(self.registry)
+        self._replicas = _ReplicaFamilies(self.registry)
+        self.of_model = cache(self._of_model)
+
+    def _of_model(self, model: str) -> "ModelMetrics":
+        return ModelMetrics(self._models, self._replicas, model)
 
     def render(self) -> bytes:
         """The Prometheus text exposition."""
         return generate_latest(self.registry)
+
+
+class ModelMetrics:
+    """One model's children of every family."""
+
+    def __init__(self, families: "_ModelFamilies", replicas: "_ReplicaFamilies", model: str) -> None:
+        self.queued = families.queued.labels(model)
+        self.request_seconds = families.request_seconds.labels(model)
+        self.time_to_first_token = families.time_to_first_token.labels(model)
+        self.inter_token = families.inter_token.labels(model)
+        self.prompt_tokens = families.prompt_tokens.labels(model)
+        self.generated_tokens = families.generated_tokens.labels(model)
+        self.resumed = families.resumed.labels(model)
+        self.restarted = families.restarted.labels(model)
+        self.blamed = families.blamed.labels(model)
+        self.refused = families.refused.labels(model)
+        self.regenerated_tokens = families.regenerated_tokens.labels(model)
+        self.recovery_seconds = families.recovery_seconds.labels(model)
+        self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
+
+
+class ReplicaMetrics:
+    """One replica's children of every family."""
+
+    def __init__(self, families: "_ReplicaFamilies", model: str, replica: str) -> None:
+        self._families = families
+        self._labels = (model, replica)
+        self.running = families.running.labels(model, replica)
+        self.waiting = families.waiting.labels(model, replica)
+        self.kv_usage = families.kv_usage.labels(model, replica)
+        self.resident_bytes = families.resident_bytes.labels(model, replica)
+
+    def leased_bytes(self, arena: str) -> Gauge:
+        return self._families.leased_bytes.labels(*self._labels, arena)
+
+    def state(self, state: str) -> Gauge:
+        return self._families.host_state.labels(*self._labels, state)
+
+    def restarts(self, reason: str) -> Counter:
+        return self._families.host_restarts.labels(*self._labels, reason)
+
+
+class _ModelFamilies:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, what: str) -> Counter:
+            return Counter(f"nacelle_{name}", what, ("model",), registry=registry)
+
+        def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"nacelle_{name}_seconds", what, ("model",), registry=registry, buckets=buckets)
+
+        self.queued = Gauge(
+            "nacelle_requests_queued", "Sequences that wait in the frontend", ("model",), registry=registry
+        )
+        self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
+        self.time_to_first_token = histogram(
+            "time_to_first_token", "From a sequence's arrival to its first token", _FIRST_TOKEN
+        )
+        self.inter_token = histogram("inter_token", "Between two tokens of a sequence", _BETWEEN_TOKENS)
+        self.prompt_tokens = counter("prompt_tokens", "Prompt tokens accepted")
+        self.generated_tokens = counter("generated_tokens", "Tokens generated")
+        self.resumed = counter("resumed", "Sequences continued after the death of their host")
+        self.restarted = counter("restarted", "Sequences sent whole again after the death of their host")
+        self.blamed = counter("blamed", "Sequences ended because they kill hosts")
+        self.refused = counter("refused", "Requests refused because their like was blamed")
+        self.regenerated_tokens = counter("regenerated_tokens", "Tokens that deaths made generate twice")
+        self.recovery_seconds = histogram(
+            "recovery", "From the death of a sequence's host to its next token", _RECOVERY
+        )
+
+
+class _ReplicaFamilies:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("model", "replica")
+
+        def gauge(name: str, what: str, *more: str) -> Gauge:
+            return Gauge(f"nacelle_{name}", what, (*labels, *more), registry=registry)
+
+        self.running = gauge("requests_running", "Sequences that the engine is computing")
+        self.waiting = gauge("requests_waiting", "Sequences that wait inside the host")
+        self.kv_usage = gauge("kv_cache_usage", "Share of the KV cache in use, 0 to 1")
+        self.resident_bytes = gauge("host_resident_bytes", "Resident memory of the host")
+        self.leased_bytes = gauge("arena_leased_bytes", "Bytes leased in a shared-memory arena", "arena")
+        self.host_state = gauge("host_state", "1 for the state a host is in", "state")
+        self.host_restarts = Counter(
+            "nacelle_host_restarts",
+            "Host restarts, by the cause of the death before",
+            (*labels, "reason"),
+            registry=registry,
+        )

@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.errors import ClientGone
 from frontend.routing.journal import Journal
+from frontend.routing.recovery import Suspicion
 from ipc.messages import FinishReason, InlinePrompt, Sampling
 
 
@@ -16,6 +17,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     choice: int
     text: str
     finish_reason: FinishReason | None = None
+    starts_over: bool = False  # the choice's text so far is void; never where the client streams
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -37,9 +39,10 @@ class Sequence:
     """One choice: a row of a host's batch."""
 
     def __init__(self, spec: SequenceSpec, choice: int, generation: "Generation", now: float) -> None:
+        self.spec = spec
         self.choice = choice
-        self.prompt_index = spec.prompt_index
         self.generation = generation
+        self.suspicion = Suspicion()
         self.journal = Journal(spec.prompt, spec.sampling, now)
         self.prompt_bytes = len(msgspec.msgpack.encode(spec.prompt))
         self.waits_for_room = False  # in a full arena
@@ -52,8 +55,13 @@ class Generation:
     """
 
     def __init__(
-        self, specs: list[SequenceSpec], now: float, abandon: Callable[["Generation"], None]
+        self,
+        specs: list[SequenceSpec],
+        now: float,
+        abandon: Callable[["Generation"], None],
+        streaming: bool = False,
     ) -> None:
+        self.streaming = streaming  # the client sees outputs as they come: none can be taken back
         self.sequences = [Sequence(spec, choice, self, now) for choice, spec in enumerate(specs)]
         self._abandon = abandon
         self._buffer: list[Output] = []
@@ -98,7 +106,7 @@ class Generation:
 
     @property
     def usage(self) -> Usage:
-        prompts = {s.prompt_index: s.journal.prompt_tokens or 0 for s in self.sequences}
+        prompts = {s.spec.prompt_index: s.journal.prompt_tokens or 0 for s in self.sequences}
         produced = sum(len(s.journal.token_ids) for s in self.sequences)
         return Usage(sum(prompts.values()), produced)
 

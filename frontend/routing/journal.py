@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ipc.messages import FinishReason, InlinePrompt, Sampling
+from ipc.messages import InlinePrompt, Sampling
 
 
 class Phase(StrEnum):
@@ -23,6 +23,5 @@ class Journal(msgspec.Struct):
     phase: Phase = Phase.QUEUED
     prompt_tokens: int | None = None
     token_ids: list[int] = []
-    first_token_at: float | None = None
     last_token_at: float | None = None
-    finish_reason: FinishReason | None = None
+    died_at: float | None = None  # when its host died, until the next token

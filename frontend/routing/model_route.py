@@ -1,62 +1,69 @@
-"""One model's traffic: a bounded first-in-first-out queue in front of its replicas."""
+"""One model's traffic: what comes from the API, from its hosts, and from their deaths."""
 
-import asyncio
-import itertools
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
+import logging
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from frontend.errors import EngineCrashed, ModelUnavailable, Overloaded, QueueFull, ServerError, from_host
+from frontend.errors import (
+    EngineCrashed,
+    ModelUnavailable,
+    QueueFull,
+    RequestBlamed,
+    ServerError,
+    from_host,
+)
 from frontend.observability.metrics import Metrics
-from frontend.routing.choice import choose, estimated_tokens, retry_after_seconds
+from frontend.routing.backlog import Backlog, CallLater
+from frontend.routing.choice import retry_after_seconds
 from frontend.routing.generation import Generation, Output, Sequence
 from frontend.routing.journal import Phase
-from frontend.routing.prefixes import prefix_blocks
-from frontend.routing.replica import Replica
+from frontend.routing.quarantine import Quarantine
+from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver, Verdict, after_death
+from frontend.routing.refusals import Refusals
+from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
-from frontend.supervision.supervisor import Supervisor
 from ipc.channel import ChannelError
 from ipc.messages import (
-    INLINE_LIMIT_BYTES,
     Accepted,
     Cancel,
     Completed,
     Failed,
     Fatal,
     Gauges,
-    Generate,
-    Prompt,
     Ready,
     Release,
-    SharedPrompt,
     Step,
     ToFrontend,
 )
 
-ARENA_WAIT_SECONDS = 30.0
+_HOPELESS = (State.FAILED, State.STOPPED)
 _MEAN_WEIGHT = 0.1  # of the newest request in the running mean of request times
 
-_request_ids = itertools.count(1)
+log = logging.getLogger("nacelle.routing")
 
 
 class ModelRoute:
-    """Everything between the API and the replicas of one model."""
+    """Everything between the API and the replicas of one model. Times are seconds of `clock`."""
 
-    def __init__(self, name: str, max_queue: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        max_queue: int,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        call_later: CallLater,
+    ) -> None:
         self.name = name
         self.replicas: list[Replica] = []
+        self.backlog = Backlog(call_later)
+        self.quarantine = Quarantine()
+        self._refusals = Refusals(clock)
         self._max_queue = max_queue
-        self._metrics = metrics
-        self._queue: deque[Sequence] = deque()
+        self._clock = clock
+        self._metrics = metrics.of_model(name)
         self._mean_seconds = 1.0
-        self._first_token = metrics.time_to_first_token.labels(name)
-        self._inter_token = metrics.inter_token.labels(name)
-        self._generated = metrics.generated_tokens.labels(name)
-        self._queued = metrics.queued.labels(name)
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
             Ready: lambda _replica, _message: self.pump(),
             Accepted: self._accepted,
@@ -68,92 +75,57 @@ class ModelRoute:
             Fatal: lambda _replica, _message: None,  # the death that follows tells it
         }
 
-    def add(self, supervisor: Supervisor) -> None:
-        self.replicas.append(Replica(supervisor))
+    def add(self, host: Host) -> None:
+        self.replicas.append(Replica(host))
 
-    def replica_of(self, supervisor: Supervisor) -> Replica:
-        return self.replicas[supervisor.options.replica]
-
-    # --- in: from the API ---
+    # --- from the API ---
 
     def submit(self, generation: Generation) -> None:
-        """Queue all sequences or none. Raises QueueFull or ModelUnavailable."""
+        """Queue all sequences or none. Raises QueueFull, ModelUnavailable or RequestBlamed."""
         self._check_available()
+        for sequence in generation.sequences:
+            if reason := self._refusals.reason(sequence.spec):
+                self._metrics.refused.inc()
+                raise RequestBlamed(
+                    f"this request is refused for a while, because it kills engines: {reason}"
+                )
         free = sum(replica.free_slots for replica in self.replicas)
-        if len(self._queue) + len(generation.sequences) > self._max_queue + free:
-            slots = sum(r.supervisor.card.max_num_seqs for r in self.replicas if r.supervisor.card)
-            wait = retry_after_seconds(len(self._queue), slots, self._mean_seconds)
-            raise QueueFull(f"{self.name} has {len(self._queue)} requests waiting", retry_after=wait)
-        self._queue.extend(generation.sequences)
+        waiting = len(self.backlog.waiting)
+        if waiting + len(generation.sequences) > self._max_queue + free:
+            slots = sum(r.host.card.max_num_seqs for r in self.replicas if r.host.card)
+            wait = retry_after_seconds(waiting, slots, self._mean_seconds)
+            raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
+        for sequence in generation.sequences:
+            self.backlog.add(sequence)
         self.pump()
 
     def abandon(self, generation: Generation) -> None:
         """Forget a generation's sequences, wherever they are."""
         for sequence in generation.sequences:
-            if sequence.journal.phase is Phase.QUEUED:
-                self._queue.remove(sequence)
+            self.backlog.remove(sequence)
+            self.quarantine.remove(sequence)
+            if sequence is self.quarantine.tried:
+                self.quarantine.end()
             sequence.journal.phase = Phase.ENDED
         for replica in self.replicas:
-            for request_id in [i for i, s in replica.sequences.items() if s.generation is generation]:
-                replica.unassign(request_id)
-                self._send(replica, Cancel(request_id))
+            for request_id in replica.request_ids(generation):
+                self._withdraw(replica, request_id)
         self.pump()
 
-    # --- out: to the replicas ---
-
     def pump(self) -> None:
-        """Send what waits, in order, while a replica has room."""
-        while self._queue and self._dispatch(self._queue[0]):
-            self._queue.popleft()
-        self._queued.set(len(self._queue))
+        """Send what can be sent: the next suspect to a room of its own, everything else in order."""
+        room = self.quarantine.open_room(self.replicas)
+        if room is not None and self.backlog.send(self.quarantine.waiting[0], room):
+            self.quarantine.begin(room)
+        closed = self.quarantine.keeps_free(self.replicas)
+        self.backlog.send_to([replica for replica in self.replicas if replica is not closed])
+        self._metrics.queued.set(len(self.backlog.waiting) + len(self.quarantine.waiting))
 
-    def _dispatch(self, sequence: Sequence) -> bool:
-        journal = sequence.journal
-        # With one replica there is nothing to choose and no prefix to know.
-        blocks = prefix_blocks(journal.prompt) if len(self.replicas) > 1 else []
-        index = choose([replica.load(blocks) for replica in self.replicas])
-        if index is None:
-            return False
-        replica = self.replicas[index]
-        prompt = self._place_prompt(replica, sequence)
-        if prompt is None:
-            return False
-        request_id = next(_request_ids)
-        replica.assign(
-            request_id, sequence, estimated_tokens(sequence.prompt_bytes, journal.sampling.max_tokens)
-        )
-        replica.prefixes.remember(blocks)
-        journal.phase = Phase.SENT
-        self._send(replica, Generate(request_id, prompt, journal.sampling))
-        return True
+    def _withdraw(self, replica: Replica, request_id: int) -> None:
+        replica.unassign(request_id)
+        replica.host.send(Cancel(request_id))
 
-    def _place_prompt(self, replica: Replica, sequence: Sequence) -> Prompt | None:
-        """The prompt as it crosses; a large one needs room in the arena, for which the queue waits."""
-        if sequence.prompt_bytes <= INLINE_LIMIT_BYTES:
-            return sequence.journal.prompt
-        assert replica.supervisor.incarnation is not None
-        lease = replica.supervisor.incarnation.lease(msgspec.msgpack.encode(sequence.journal.prompt))
-        if lease is not None:
-            return SharedPrompt(lease)
-        if not sequence.waits_for_room:
-            sequence.waits_for_room = True
-            asyncio.get_running_loop().call_later(ARENA_WAIT_SECONDS, self._give_up_waiting, sequence)
-        return None
-
-    def _give_up_waiting(self, sequence: Sequence) -> None:
-        if sequence.journal.phase is Phase.QUEUED:
-            sequence.generation.cancel(Overloaded("no room in shared memory for this prompt"))
-
-    def _send(self, replica: Replica, message: Generate | Cancel) -> None:
-        incarnation = replica.supervisor.incarnation
-        if incarnation is None:
-            return
-        try:
-            incarnation.send(message)
-        except ChannelError as error:
-            incarnation.condemn(str(error))
-
-    # --- in: from the hosts ---
+    # --- from the hosts ---
 
     def said(self, replica: Replica, message: ToFrontend) -> None:
         """Raises ChannelError where the message cannot be true."""
@@ -163,31 +135,50 @@ class ModelRoute:
         sequence = replica.sequences.get(message.request_id)
         if sequence is None or sequence.journal.phase is not Phase.SENT:
             return
-        sequence.journal.prompt_tokens = message.prompt_tokens
         sequence.journal.phase = Phase.GENERATING
-        self._metrics.prompt_tokens.labels(self.name).inc(message.prompt_tokens)
-        sequence.generation.sequence_accepted()
+        if sequence.journal.prompt_tokens is None:  # not sent again after a death
+            sequence.journal.prompt_tokens = message.prompt_tokens
+            self._metrics.prompt_tokens.inc(message.prompt_tokens)
+            sequence.generation.sequence_accepted()
 
     def _step(self, replica: Replica, message: Step) -> None:
-        assert replica.supervisor.card is not None
-        vocab_size = replica.supervisor.card.vocab_size
-        now = time.monotonic()
+        assert replica.host.card is not None
+        vocab_size = replica.host.card.vocab_size
+        now = self._clock()
         for delta in message.deltas:
             if any(not 0 <= token < vocab_size for token in delta.token_ids):
                 raise ChannelError(f"token ids outside the vocabulary of {vocab_size}")
             sequence = replica.sequences.get(delta.request_id)
             if sequence is None:
                 continue  # cancelled while this was on its way
-            journal = sequence.journal
-            journal.token_ids += delta.token_ids
-            if journal.last_token_at is None:
-                self._first_token.observe(now - journal.arrived_at)
-            else:
-                self._inter_token.observe(now - journal.last_token_at)
-            journal.last_token_at = now
+            sequence.journal.token_ids += delta.token_ids
+            self._observe_token(sequence, now)
             if delta.text:
                 sequence.generation.push(Output(sequence.choice, delta.text))
-        self._generated.inc(sum(len(delta.token_ids) for delta in message.deltas))
+            if sequence is self.quarantine.tried:
+                self._end_trial_if_passed(replica, delta.request_id, sequence)
+        self._metrics.generated_tokens.inc(sum(len(delta.token_ids) for delta in message.deltas))
+
+    def _observe_token(self, sequence: Sequence, now: float) -> None:
+        journal = sequence.journal
+        if journal.died_at is not None:
+            self._metrics.recovery_seconds.observe(now - journal.died_at)
+            journal.died_at = None
+        elif journal.last_token_at is None:
+            self._metrics.time_to_first_token.observe(now - journal.arrived_at)
+        else:
+            self._metrics.inter_token.observe(now - journal.last_token_at)
+        journal.last_token_at = now
+
+    def _end_trial_if_passed(self, replica: Replica, request_id: int, sequence: Sequence) -> None:
+        """An innocent goes back among the others; if nobody else is to be tried, it stays where it is."""
+        if not self.quarantine.passes(sequence):
+            return
+        self.quarantine.end()
+        if self.quarantine.waiting:
+            self._withdraw(replica, request_id)
+            self.backlog.add(sequence)
+        self.pump()
 
     def _completed(self, replica: Replica, message: Completed) -> None:
         sequence = self._end(replica, message.request_id)
@@ -204,24 +195,83 @@ class ModelRoute:
     def _end(self, replica: Replica, request_id: int) -> Sequence | None:
         sequence = replica.unassign(request_id)
         if sequence is not None:
+            if sequence is self.quarantine.tried:
+                self.quarantine.end()
             sequence.journal.phase = Phase.ENDED
-            seconds = time.monotonic() - sequence.journal.arrived_at
-            self._metrics.request_seconds.labels(self.name).observe(seconds)
+            seconds = self._clock() - sequence.journal.arrived_at
+            self._metrics.request_seconds.observe(seconds)
             self._mean_seconds += _MEAN_WEIGHT * (seconds - self._mean_seconds)
         return sequence
 
     def _gauges(self, replica: Replica, message: Gauges) -> None:
-        labels = (self.name, str(replica.supervisor.options.replica))
-        self._metrics.running.labels(*labels).set(message.running)
-        self._metrics.waiting.labels(*labels).set(message.waiting)
-        self._metrics.kv_usage.labels(*labels).set(message.kv_usage)
+        gauges = self._metrics.of_replica(replica.host.number)
+        gauges.running.set(message.running)
+        gauges.waiting.set(message.waiting)
+        gauges.kv_usage.set(message.kv_usage)
 
-    def died(self, replica: Replica, death: Death) -> None:
-        """Every sequence the host held ends with a typed error; what was not sent stays queued."""
+    # --- deaths ---
+
+    def died(self, replica: Replica, death: Death) -> bool:
+        """Find what becomes of everything the host held. Returns whether the death counts against the
+        replica: not while a suspect was tried alone, which is what a quarantine is for."""
+        was_trial = replica is self.quarantine.room
+        held = replica.empty()
         self._gauges(replica, Gauges(0, 0, 0.0))
-        for sequence in replica.empty():
-            sequence.journal.phase = Phase.ENDED
-            sequence.generation.cancel(EngineCrashed(death.message))
+        crash = Crash(implicates=death.implicates, alone=len(held) == 1)
+        if was_trial:
+            self.quarantine.end()
+        outcomes: Counter[str] = Counter()
+        for sequence in held:
+            verdict = after_death(sequence.journal, sequence.generation.streaming, sequence.suspicion, crash)
+            outcomes[type(verdict).__name__] += 1
+            self._carry_out(verdict, sequence, death)
+        self._log(death, len(held), outcomes)
+        return not was_trial
+
+    def _carry_out(self, verdict: Verdict, sequence: Sequence, death: Death) -> None:
+        journal = sequence.journal
+        match verdict:
+            case Blame():
+                self._metrics.blamed.inc()
+                self._refusals.add(sequence.spec, death.summary)
+                self._give_up(sequence, death)
+            case GiveUp():
+                self._give_up(sequence, death)
+            case StartOver(suspicion):
+                self._metrics.restarted.inc()
+                self._metrics.regenerated_tokens.inc(len(journal.token_ids))
+                journal.token_ids = []
+                sequence.generation.push(Output(sequence.choice, "", starts_over=True))
+                self._again(sequence, suspicion)
+            case Continue(suspicion):
+                (self._metrics.resumed if journal.token_ids else self._metrics.restarted).inc()
+                self._again(sequence, suspicion)
+
+    def _give_up(self, sequence: Sequence, death: Death) -> None:
+        sequence.journal.phase = Phase.ENDED
+        sequence.generation.cancel(EngineCrashed(death.message))
+
+    def _again(self, sequence: Sequence, suspicion: Any) -> None:
+        sequence.suspicion = suspicion
+        sequence.journal.died_at = self._clock()
+        if suspicion.point is None:
+            self.backlog.add(sequence)
+        else:
+            sequence.journal.phase = Phase.QUEUED
+            self.quarantine.admit(sequence)
+
+    def _log(self, death: Death, held: int, outcomes: Counter[str]) -> None:
+        fields = {
+            **death.fields,
+            "in_flight": held,
+            "continued": outcomes[Continue.__name__],
+            "started_over": outcomes[StartOver.__name__],
+            "blamed": outcomes[Blame.__name__],
+            "given_up": outcomes[GiveUp.__name__],
+            "suspects": len(self.quarantine.waiting),
+            "queued": len(self.backlog.waiting),
+        }
+        log.warning("%s", death.summary, extra=fields)
 
     # --- availability ---
 
@@ -230,21 +280,19 @@ class ModelRoute:
         try:
             self._check_available()
         except ServerError as error:
-            for sequence in list(self._queue):
-                sequence.generation.cancel(error)
+            self.fail_all(error)
         self.pump()
 
     def _check_available(self) -> None:
-        hopeless = (State.FAILED, State.STOPPED, State.DRAINING)
-        lives = [replica.supervisor.life for replica in self.replicas]
-        if all(life.state in hopeless for life in lives):
+        lives = [replica.host.life for replica in self.replicas]
+        if all(life.state in _HOPELESS or life.stopping for life in lives):
             reason = next((life.reason for life in lives if life.reason), "it is being stopped")
             raise ModelUnavailable(
                 f"{self.name} is not available: {reason}", retry_after=round(HALF_OPEN_SECONDS)
             )
 
     def fail_all(self, error: ServerError) -> None:
-        """End everything, queued or running, with `error`."""
-        held: Iterable[Sequence] = [s for r in self.replicas for s in r.sequences.values()]
-        for sequence in [*self._queue, *held]:
+        """End everything, waiting or running, with `error`."""
+        held = [sequence for replica in self.replicas for sequence in replica.sequences.values()]
+        for sequence in [*self.backlog.waiting, *self.quarantine.waiting, *held]:
             sequence.generation.cancel(error)

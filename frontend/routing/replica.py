@@ -1,16 +1,44 @@
 """What the router knows of one replica: what it holds, and how loaded it is."""
 
+from typing import Protocol
+
 from frontend.routing.choice import Load
 from frontend.routing.generation import Sequence
 from frontend.routing.prefixes import PrefixMemory
-from frontend.supervision.supervisor import Supervisor
+from frontend.supervision.lifecycle import Lifecycle
+from ipc.arena import Lease
+from ipc.messages import ModelCard, ToHost
+
+
+class Host(Protocol):
+    """What routing needs of a supervised host."""
+
+    @property
+    def number(self) -> int:
+        """Which replica of its model it is, from 0."""
+
+    @property
+    def life(self) -> Lifecycle: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def card(self) -> ModelCard | None:
+        """None while no model is loaded."""
+
+    def send(self, message: ToHost) -> None:
+        """Never raises: a host that cannot be reached is dead or about to be."""
+
+    def lease(self, data: bytes) -> Lease | None:
+        """Put `data` into the request arena; None while it has no room."""
 
 
 class Replica:
-    """The router's account of a supervised host. Emptied when the host dies."""
+    """The router's account of one host. Emptied when the host dies."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
+    def __init__(self, host: Host) -> None:
+        self.host = host
         self.sequences: dict[int, Sequence] = {}  # by the request id that the host knows
         self.prefixes = PrefixMemory()
         self._costs: dict[int, int] = {}
@@ -18,8 +46,8 @@ class Replica:
 
     @property
     def free_slots(self) -> int:
-        card = self.supervisor.card
-        if card is None or not self.supervisor.ready:
+        card = self.host.card
+        if card is None or not self.host.ready:
             return 0
         return card.max_num_seqs - len(self.sequences)
 
@@ -36,6 +64,10 @@ class Replica:
         """Forget a sequence; None if it is not here any more."""
         self._outstanding -= self._costs.pop(request_id, 0)
         return self.sequences.pop(request_id, None)
+
+    def request_ids(self, generation: object) -> list[int]:
+        """The ids under which the host knows a generation's sequences."""
+        return [i for i, sequence in self.sequences.items() if sequence.generation is generation]
 
     def empty(self) -> list[Sequence]:
         """The host is gone: what it held."""

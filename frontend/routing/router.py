@@ -30,6 +30,7 @@ class Router:
     ) -> None:
         """`on_change` is called after any replica's state has changed."""
         self.models: dict[str, ModelRoute] = {}
+        self.supervisors: list[Supervisor] = []
         self.draining = False
         self._options = options
         self._metrics = metrics
@@ -39,12 +40,20 @@ class Router:
         """Take in one replica, in the order of its number."""
         name = supervisor.model
         if name not in self.models:
-            self.models[name] = ModelRoute(name, self._options.max_queue, self._metrics)
+            self.models[name] = ModelRoute(
+                name,
+                self._options.max_queue,
+                self._metrics,
+                time.monotonic,
+                asyncio.get_running_loop().call_later,
+            )
         self.models[name].add(supervisor)
+        self.supervisors.append(supervisor)
 
-    @property
-    def supervisors(self) -> list[Supervisor]:
-        return [replica.supervisor for route in self.models.values() for replica in route.replicas]
+    def supervisors_of(self, model: str) -> list[Supervisor]:
+        """A model's replicas. Raises ModelNotFound."""
+        self.route(model)
+        return [supervisor for supervisor in self.supervisors if supervisor.model == model]
 
     def route(self, model: str) -> ModelRoute:
         """Raises ModelNotFound."""
@@ -52,15 +61,15 @@ class Router:
             raise ModelNotFound(f"the model {model!r} does not exist; see GET /v1/models", "model")
         return self.models[model]
 
-    def generate(self, model: str, specs: list[SequenceSpec]) -> Generation:
+    def generate(self, model: str, specs: list[SequenceSpec], streaming: bool) -> Generation:
         """Start a generation of one sequence per spec. The caller closes it.
 
-        Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge or ShuttingDown.
+        Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
         """
         route = self.route(model)
         if self.draining:
             raise ShuttingDown("the server is shutting down", retry_after=1)
-        generation = Generation(specs, time.monotonic(), route.abandon)
+        generation = Generation(specs, time.monotonic(), route.abandon, streaming)
         if any(sequence.prompt_bytes > self._options.arena_bytes for sequence in generation.sequences):
             raise RequestTooLarge(f"the prompt exceeds {self._options.arena_bytes} bytes", "prompt")
         route.submit(generation)
@@ -82,26 +91,26 @@ class Router:
     def measure(self) -> None:
         """Bring up to date the metrics that are cheaper to read than to keep."""
         for supervisor in self.supervisors:
-            leased = supervisor.incarnation.arena.leased_bytes if supervisor.incarnation else 0
-            labels = (supervisor.model, str(supervisor.options.replica), "request")
-            self._metrics.leased_bytes.labels(*labels).set(leased)
+            gauges = self._metrics.of_model(supervisor.model).of_replica(supervisor.number)
+            gauges.leased_bytes("request").set(supervisor.leased_bytes)
+            gauges.resident_bytes.set(supervisor.resident_bytes)
 
     # --- Listener ---
 
     def replica_changed(self, replica: Supervisor) -> None:
-        number = str(replica.options.replica)
+        gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
         for state in State:
-            gauge = self._metrics.host_state.labels(replica.model, number, state.value)
-            gauge.set(state is replica.life.state)
+            gauges.state(state.value).set(state is replica.life.state)
         self.models[replica.model].changed()
         self._on_change()
 
     def replica_said(self, replica: Supervisor, message: ToFrontend) -> None:
         route = self.models[replica.model]
-        route.said(route.replica_of(replica), message)
+        route.said(route.replicas[replica.number], message)
 
-    def replica_died(self, replica: Supervisor, death: Death) -> None:
+    def replica_died(self, replica: Supervisor, death: Death) -> bool:
         if replica.life.state is not State.DRAINING:
-            self._metrics.restarts.labels(replica.model, str(replica.options.replica), death.cause).inc()
+            gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
+            gauges.restarts(death.cause).inc()
         route = self.models[replica.model]
-        route.died(route.replica_of(replica), death)
+        return route.died(route.replicas[replica.number], death)

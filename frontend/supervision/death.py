@@ -15,11 +15,33 @@ class Death(msgspec.Struct, frozen=True):
     device: str
     pid: int
     phase: str
+    seconds: float = 0.0  # that it lived
     exit_code: int | None = None  # of a normal exit
     signal: int | None = None  # that ended it
     stalled: bool = False  # killed by our watchdog
+    out_of_memory: bool = False  # the kernel's OOM killer struck at that time
     fatal: str | None = None  # the host's own last word
     stderr_tail: tuple[str, ...] = ()
+
+    @property
+    def implicates(self) -> bool:
+        """Whether what the host computed may be the reason: not where somebody outside sent a SIGKILL."""
+        return self.stalled or self.out_of_memory or self.signal != signal.SIGKILL
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """For the log: everything but the words."""
+        return {
+            "model": self.model,
+            "replica": self.replica,
+            "device": self.device,
+            "pid": self.pid,
+            "cause": self.cause,
+            "phase": self.phase,
+            "exit_code": self.exit_code,
+            "lived_seconds": round(self.seconds, 1),
+            "stderr": list(self.stderr_tail),
+        }
 
     @property
     def cause(self) -> str:
@@ -28,6 +50,8 @@ class Death(msgspec.Struct, frozen=True):
             return "stalled"
         if self.fatal is not None:
             return "fatal"
+        if self.out_of_memory:
+            return "out_of_memory"
         return "exit" if self.signal is None else signal_name(self.signal)
 
     @property
@@ -37,6 +61,8 @@ class Death(msgspec.Struct, frozen=True):
             how = "made no progress within its budget and was killed (SIGKILL)"
         elif self.fatal is not None:
             how = f"gave up: {self.fatal}"
+        elif self.out_of_memory:
+            how = "was killed because the machine was out of memory (SIGKILL)"
         elif self.signal is not None:
             how = f"died of {signal_name(self.signal)}"
         else:

@@ -19,7 +19,7 @@ class State(StrEnum):
     STARTING = "starting"  # the process exists and imports
     LOADING = "loading"  # the model is being read and compiled
     READY = "ready"
-    DRAINING = "draining"  # told to stop; nothing new is sent
+    DRAINING = "draining"  # told to finish; nothing new is sent
     STOPPED = "stopped"
     BACKOFF = "backoff"  # dead; waiting for the next try
     FAILED = "failed"  # dead too often; tried again after HALF_OPEN_SECONDS
@@ -58,10 +58,14 @@ class Stalled(msgspec.Struct, frozen=True):
 
 
 class Died(msgspec.Struct, frozen=True):
-    """The process is gone, or could not be spawned. `chance` in [0, 1) spreads simultaneous restarts."""
+    """The process is gone, or could not be spawned. `chance` in [0, 1) spreads simultaneous restarts.
+
+    A death that is expected, as while a suspect is tried alone, is not `counted`.
+    """
 
     reason: str
     chance: float = 0.0
+    counted: bool = True
 
 
 class TimerFired(msgspec.Struct, frozen=True):
@@ -75,7 +79,14 @@ class Stop(msgspec.Struct, frozen=True):
     term_seconds: float
 
 
-Event = Start | LoadBegan | BecameReady | RequestCompleted | Stalled | Died | TimerFired | Stop
+class Recycle(msgspec.Struct, frozen=True):
+    """The host has grown too large: a new one is wanted once this one has finished what it has."""
+
+    drain_seconds: float
+    term_seconds: float
+
+
+Event = Start | LoadBegan | BecameReady | RequestCompleted | Stalled | Died | TimerFired | Stop | Recycle
 
 
 # --- actions -----------------------------------------------------------------------------------------
@@ -116,6 +127,11 @@ class Lifecycle(msgspec.Struct, frozen=True):
     deaths: int = 0
     reason: str | None = None  # of the latest death
     term_seconds: float = 0.0  # while DRAINING
+    recycling: bool = False  # while DRAINING: to be started again
+
+    @property
+    def stopping(self) -> bool:
+        return self.state is State.DRAINING and not self.recycling
 
     @property
     def alive(self) -> bool:
@@ -147,14 +163,18 @@ def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
             return _died(life, event)
         case TimerFired():
             return _timer_fired(life, event.timer)
+        case Recycle() if life.state is State.READY:
+            return _drain(life, event, recycling=True)
         case Stop():
             return _stop(life, event)
     return life, []
 
 
 def _died(life: Lifecycle, event: Died) -> tuple[Lifecycle, list[Action]]:
-    if life.state is State.DRAINING:
+    if life.stopping:
         return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
+    if life.recycling or not event.counted:
+        return Lifecycle(State.STARTING, life.deaths, event.reason), [CancelTimer(), Spawn()]
     deaths = life.deaths + 1
     if deaths >= MAX_DEATHS:
         failed = Lifecycle(State.FAILED, deaths, event.reason)
@@ -179,13 +199,22 @@ def _timer_fired(life: Lifecycle, timer: Timer) -> tuple[Lifecycle, list[Action]
     return life, []
 
 
+def _drain(life: Lifecycle, event: Stop | Recycle, recycling: bool = False) -> tuple[Lifecycle, list[Action]]:
+    draining = msgspec.structs.replace(
+        life, state=State.DRAINING, term_seconds=event.term_seconds, recycling=recycling
+    )
+    return draining, [SendDrain(), StartTimer(Timer.DRAIN, event.drain_seconds)]
+
+
 def _stop(life: Lifecycle, event: Stop) -> tuple[Lifecycle, list[Action]]:
-    draining = msgspec.structs.replace(life, state=State.DRAINING, term_seconds=event.term_seconds)
     match life.state:
         case State.READY:
-            return draining, [SendDrain(), StartTimer(Timer.DRAIN, event.drain_seconds)]
+            return _drain(life, event)
+        case State.DRAINING:
+            return msgspec.structs.replace(life, recycling=False), []
         case State.STARTING | State.LOADING:
             # Nothing to finish: a host that loads has no requests.
+            draining = msgspec.structs.replace(life, state=State.DRAINING, term_seconds=event.term_seconds)
             return draining, [Terminate(), StartTimer(Timer.TERM, event.term_seconds)]
         case State.BACKOFF | State.FAILED:
             return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]

@@ -23,6 +23,7 @@ from frontend.supervision.lifecycle import (
     Kill,
     Lifecycle,
     LoadBegan,
+    Recycle,
     RequestCompleted,
     SendDrain,
     Spawn,
@@ -35,9 +36,11 @@ from frontend.supervision.lifecycle import (
     TimerFired,
     advance,
 )
+from frontend.supervision.memory import oom_kills, resident_bytes
 from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
+from ipc.arena import Lease
 from ipc.channel import ChannelError
-from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, ToFrontend
+from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
 from ipc.progress import Phase
 
 IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
@@ -54,8 +57,8 @@ class Listener(Protocol):
     def replica_said(self, replica: "Supervisor", message: ToFrontend) -> None:
         """Its host sent a message. Raises ChannelError where the message cannot be true."""
 
-    def replica_died(self, replica: "Supervisor", death: Death) -> None:
-        """Its host is gone, with all that it held."""
+    def replica_died(self, replica: "Supervisor", death: Death) -> bool:
+        """Its host is gone, with all that it held. Returns whether that counts against the replica."""
 
 
 class SupervisorOptions(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ class SupervisorOptions(msgspec.Struct, frozen=True):
     arena_bytes: int
     drain_seconds: float
     term_seconds: float
+    soft_memory_bytes: int = 0  # a host that is larger is recycled between requests; 0 is no limit
 
 
 class Supervisor:
@@ -91,7 +95,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._perform: dict[type[Action], Callable[[Action], None]] = {
             Spawn: lambda _: self._spawn(),
-            SendDrain: lambda _: self._send_drain(),
+            SendDrain: lambda _: self.send(Drain()),
             Terminate: lambda _: self._signal(signal.SIGTERM),
             Kill: lambda _: self._signal(signal.SIGKILL),
             StartTimer: self._start_timer,
@@ -99,10 +103,28 @@ class Supervisor:
         }
         self._fatal: str | None = None
         self._stalled = False
+        self._spawned_at = 0.0
+        self._oom_kills = 0
 
     @property
     def model(self) -> str:
         return self.options.launch.model
+
+    @property
+    def number(self) -> int:
+        return self.options.replica
+
+    @property
+    def pid(self) -> int | None:
+        return self.incarnation.pid if self.incarnation else None
+
+    @property
+    def leased_bytes(self) -> int:
+        return self.incarnation.arena.leased_bytes if self.incarnation else 0
+
+    @property
+    def resident_bytes(self) -> int:
+        return resident_bytes(self.incarnation.pid) if self.incarnation else 0
 
     @property
     def restarts(self) -> int:
@@ -121,13 +143,25 @@ class Supervisor:
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
+    def send(self, message: ToHost) -> None:
+        """Never raises: a host that does not read is killed, and whoever is dead is told about soon."""
+        if self.incarnation is not None:
+            try:
+                self.incarnation.send(message)
+            except ChannelError as error:
+                self.incarnation.condemn(str(error))
+
+    def lease(self, data: bytes) -> Lease | None:
+        """Put `data` into the request arena; None while it has no room."""
+        return self.incarnation.lease(data) if self.incarnation else None
+
     # --- events in ---
 
     def _handle(self, event: Event) -> None:
         before = self.life.state
         self.life, actions = advance(self.life, event)
         if self.life.state is not before:
-            log.debug("%s/%d is %s", self.model, self.options.replica, self.life.state)
+            log.debug("%s/%d is %s", self.model, self.number, self.life.state)
         for action in actions:
             self._perform[type(action)](action)
         if self.life.state is not before:
@@ -137,7 +171,7 @@ class Supervisor:
         match message:
             case Ready(card):
                 self.card = card
-                log.info("%s/%d is ready on %s", self.model, self.options.replica, card.device_name)
+                log.info("%s/%d is ready on %s", self.model, self.number, card.device_name)
                 self._handle(BecameReady())
             case Fatal(reason):
                 self._fatal = reason
@@ -149,22 +183,22 @@ class Supervisor:
         assert self.incarnation is not None
         death = Death(
             model=self.model,
-            replica=self.options.replica,
+            replica=self.number,
             device=self.options.launch.device,
             pid=self.incarnation.pid,
             phase=ending.phase.name.lower(),
+            seconds=time.monotonic() - self._spawned_at,
             exit_code=ending.status if ending.status >= 0 else None,
             signal=-ending.status if ending.status < 0 else None,
             stalled=self._stalled,
+            out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
             fatal=self._fatal,
             stderr_tail=ending.stderr_tail,
         )
         self.incarnation = None
         self.card = None
-        expected = self.life.state is State.DRAINING
-        log.log(logging.DEBUG if expected else logging.WARNING, "%s", death.summary)
-        self._listener.replica_died(self, death)
-        self._handle(Died(death.message, random.random()))  # noqa: S311  jitter
+        counted = self._listener.replica_died(self, death)
+        self._handle(Died(death.summary, random.random(), counted))  # noqa: S311  jitter
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
@@ -178,13 +212,22 @@ class Supervisor:
         if watchdog.stalled(progress, now - last):
             self._stalled = True
             self._handle(Stalled())
+        self._oom_kills = oom_kills()
+        if self._too_large(incarnation):
+            log.info("%s/%d has grown too large and is recycled", self.model, self.number)
+            self._handle(Recycle(self.options.drain_seconds, self.options.term_seconds))
         self._loop.call_later(TICK_SECONDS, self._tick, incarnation, watchdog, now)
+
+    def _too_large(self, incarnation: Incarnation) -> bool:
+        limit = self.options.soft_memory_bytes
+        return bool(limit) and self.ready and resident_bytes(incarnation.pid) > limit
 
     # --- actions out ---
 
     def _spawn(self) -> None:
         self._incarnations += 1
         self._fatal, self._stalled = None, False
+        self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
         launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"
         try:
@@ -197,7 +240,7 @@ class Supervisor:
                 self._ended,
             )
         except (OSError, ChannelError) as error:
-            log.error("%s/%d cannot be started: %s", self.model, self.options.replica, error)
+            log.error("%s/%d cannot be started: %s", self.model, self.number, error)
             self._loop.call_soon(self._handle, Died(f"cannot start a host: {error}"))
             return
         caps = {
@@ -207,13 +250,6 @@ class Supervisor:
             Phase.STEP: launch.stall_seconds,
         }
         self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, Watchdog(caps), time.monotonic())
-
-    def _send_drain(self) -> None:
-        if self.incarnation is not None:
-            try:
-                self.incarnation.send(Drain())
-            except ChannelError:
-                self._signal(signal.SIGTERM)
 
     def _signal(self, number: int) -> None:
         if self.incarnation is not None:

@@ -7,7 +7,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from frontend.api.schema.common import GenerationRequest, UsageBody
 
-
 # Any 64-bit number; which of them are tokens, the host knows.
 TokenId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 

@@ -18,6 +18,7 @@ from frontend.supervision.lifecycle import (
     Kill,
     Lifecycle,
     LoadBegan,
+    Recycle,
     RequestCompleted,
     SendDrain,
     Spawn,
@@ -35,6 +36,7 @@ from frontend.supervision.lifecycle import (
 
 DEAD = Died("it broke")
 STOP = Stop(drain_seconds=30, term_seconds=5)
+RECYCLE = Recycle(drain_seconds=30, term_seconds=5)
 UP: list[Event] = [Start(), LoadBegan(), BecameReady()]
 
 
@@ -126,6 +128,28 @@ def test_a_death_while_draining_restarts_nothing_and_a_second_stop_changes_nothi
     assert live(*UP, STOP, STOP)[1] == []
 
 
+def test_a_host_that_has_grown_too_large_finishes_and_is_started_anew():
+    life, actions = live(*UP, RECYCLE)
+    assert actions == [SendDrain(), StartTimer(Timer.DRAIN, 30)]
+    assert not life.stopping
+    life, actions = live(*UP, RECYCLE, DEAD)
+    assert actions == [CancelTimer(), Spawn()]
+    assert life.deaths == 0
+
+
+def test_a_stop_overtakes_a_recycling():
+    assert live(*UP, RECYCLE, STOP)[0].stopping
+    assert live(*UP, RECYCLE, STOP, DEAD)[0].state is State.STOPPED
+
+
+def test_an_expected_death_restarts_at_once_and_counts_for_nothing():
+    history: list[Event] = [*UP]
+    for _ in range(2 * MAX_DEATHS):
+        history += [Died("on trial", counted=False), BecameReady()]
+    life, _ = live(*history)
+    assert (life.state, life.deaths) == (State.READY, 0)
+
+
 def test_backoff_doubles_up_to_its_limit_and_jitter_only_adds():
     delays = [backoff_seconds(deaths, 0.0) for deaths in range(1, 15)]
     assert delays[:5] == [0.0, 0.1, 0.2, 0.4, 0.8]
@@ -133,7 +157,7 @@ def test_backoff_doubles_up_to_its_limit_and_jitter_only_adds():
     assert backoff_seconds(3, 1.0) == pytest.approx(0.25)
 
 
-EVENTS: list[Event] = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, *map(TimerFired, Timer)]
+EVENTS: list[Event] = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, RECYCLE, *map(TimerFired, Timer)]
 
 
 def test_the_events_here_are_all_there_are():

@@ -1,0 +1,55 @@
+"""What needs no model: the cost of a tensor through shared memory, and the start of the command line."""
+
+import os
+import subprocess
+import time
+
+from bench import figures
+from bench.figures import Figure, Pair
+from bench.server import nacelle_command
+from bench.stats import median
+from ipc.arena import ArenaConsumer, ArenaProducer
+
+_TENSOR_BYTES = 8 * 2**20
+_ARENA_BYTES = 64 * 2**20
+_ROUNDS = 100
+_WARM_UP = 10  # first touches of pages
+_STARTS = 5
+
+
+def arena_copy() -> Figure:
+    """A tensor's way through an arena ÷ one memcpy of it, medians over many rounds.
+
+    Its way: lease, write, view through the consumer's own mapping, one pass of the consumer over all bytes
+    (a copy into memory it owns), release. Both ends are in this process, so that no message is waited for.
+    Varies by half, with the caches and the memory bandwidth that others leave. Where the kernel's part costs
+    more, as in virtual machines, the ratio is larger.
+    """
+    source, target = os.urandom(_TENSOR_BYTES), memoryview(bytearray(_TENSOR_BYTES))
+    producer = ArenaProducer("bench", _ARENA_BYTES)
+    consumer = ArenaConsumer(producer.fd)
+    rounds = []
+    for _ in range(_WARM_UP + _ROUNDS):
+        start = time.perf_counter()
+        target[:] = source
+        copied = time.perf_counter()
+        lease = producer.lease(_TENSOR_BYTES)
+        assert lease is not None, "the arena is empty between rounds"
+        producer.write(lease, source)
+        target[:] = consumer.view(lease)
+        producer.release(lease.slot, lease.generation)
+        rounds.append(Pair(time.perf_counter() - copied, copied - start))
+    producer.close()
+    ratios = [pair.ratio for pair in rounds[_WARM_UP:]]
+    note = f"memcpy {median([pair.yardstick for pair in rounds]) * 1000:.2f} ms"
+    return Figure(figures.ARENA, median(ratios), ratios, note=note)
+
+
+def command_start(*arguments: str) -> Figure:
+    """Seconds of wall time until `nacelle ARGUMENTS` has printed and ended. Varies by about 10 %."""
+    samples = []
+    for _ in range(_STARTS):
+        start = time.perf_counter()
+        subprocess.run([*nacelle_command(), *arguments], stdout=subprocess.DEVNULL, check=True)
+        samples.append(time.perf_counter() - start)
+    return Figure(figures.CLI_START, median(samples), samples, f"nacelle {' '.join(arguments)}")

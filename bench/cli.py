@@ -1,0 +1,16 @@
+"""The `nacelle bench` commands."""
+
+import click
+
+from bench.engine import engine
+from bench.overhead import overhead
+from bench.serve import serve
+
+
+@click.group()
+def bench() -> None:
+    """Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."""
+
+
+for _command in (serve, engine, overhead):
+    bench.add_command(_command)

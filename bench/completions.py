@@ -1,0 +1,105 @@
+"""What an OpenAI server's answer says: when text came, how many tokens, how it ended."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from bench.client import Response
+from bench.errors import BadAnswer
+from bench.stats import RequestRecord, TokenSource
+from bench.workload import Prompt
+
+Endpoint = Literal["chat", "completions"]
+
+PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/completions"}
+
+
+class _Text(msgspec.Struct, gc=False):
+    """A chat delta or message. Reasoning counts as text: it is generated just the same."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Text | None = None
+    message: _Text | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    @property
+    def has_text(self) -> bool:
+        said = self.delta or self.message
+        return bool(self.text or (said and (said.content or said.reasoning_content)))
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Chunk)
+
+
+def request_body(
+    model: str, endpoint: Endpoint, prompt: Prompt, max_tokens: int, *, stream: bool, ignore_eos: bool
+) -> bytes:
+    """A greedy completion request, encoded. Token-id prompts need the completions endpoint."""
+    body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
+    if endpoint == "chat":
+        body["messages"] = [{"role": "user", "content": prompt}]
+    else:
+        body["prompt"] = prompt
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if ignore_eos:
+        body["ignore_eos"] = True
+    return msgspec.json.encode(body)
+
+
+def read_response(response: Response) -> RequestRecord:
+    """The record of one answered request. Raises BadAnswer."""
+    if not response.events:
+        return _record(response, [_decode(response.body)], [])
+    *chunks, last = response.events
+    decoded = [_decode(event.data) for event in chunks]
+    if last.data != b"[DONE]":
+        _decode(last.data)
+        raise BadAnswer("truncated_stream", "the stream ended without [DONE]")
+    arrivals = [
+        event.time
+        for event, chunk in zip(chunks, decoded, strict=True)
+        if any(choice.has_text for choice in chunk.choices)
+    ]
+    return _record(response, decoded, arrivals)
+
+
+def _decode(data: bytes) -> _Chunk:
+    try:
+        chunk = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadAnswer("malformed_answer", f"{error}: {data[:200]!r}") from None
+    if chunk.error is not None:
+        raise BadAnswer("stream_error", msgspec.json.encode(chunk.error).decode())
+    return chunk
+
+
+def _record(response: Response, chunks: list[_Chunk], arrivals: list[float]) -> RequestRecord:
+    usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage is not None), _Usage())
+    reasons = [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+    source: TokenSource = "events" if usage.completion_tokens is None else "usage"
+    return RequestRecord(
+        started=response.started,
+        finished=response.finished,
+        arrivals=arrivals,
+        prompt_tokens=usage.prompt_tokens,
+        output_tokens=len(arrivals) if usage.completion_tokens is None else usage.completion_tokens,
+        counted_from=source,
+        finish_reason=reasons[-1] if reasons else None,
+    )

@@ -1,0 +1,37 @@
+"""The command-line options that more than one benchmark has."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_WORKLOAD = (
+    click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="In flight."),
+    click.option("--requests", type=click.IntRange(1), default=64, show_default=True, help="In all."),
+    click.option(
+        "--prompt-words", type=click.IntRange(1), default=64, show_default=True, help="About one token each."
+    ),
+    click.option(
+        "--prompt-tokens", type=click.IntRange(1), help="Random token ids instead, exactly so many."
+    ),
+    click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True),
+    click.option("--ignore-eos", is_flag=True, help="Generate all --max-tokens."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and arrival times."),
+)
+
+json_option = click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the results. Default: a new file in ./bench-results.",
+)
+
+
+def workload_options(command: Command) -> Command:
+    """Options named like the fields of Workload."""
+    for option in reversed(_WORKLOAD):
+        command = option(command)
+    return command

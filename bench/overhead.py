@@ -1,0 +1,103 @@
+"""`nacelle bench overhead`: what serving costs, as ratios within one run, each beside its budget."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from bench import figures, report
+from bench.alone import arena_copy, command_start
+from bench.engine import EngineProcess, launch_like_a_server
+from bench.errors import RunFailed
+from bench.figures import Figure, Verdict
+from bench.frontend_alone import frontend_alone
+from bench.noise import Noise
+from bench.options import json_option
+from bench.served import MODEL_NAME, Sides, first_token, idle_memory, restart, throughput, wait_until_loaded
+from bench.server import Server, free_port, nacelle_command
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A figure of the JSON file, with all its samples and pairs."""
+
+    figure: Figure
+    verdict: Verdict
+
+
+class OverheadResults(msgspec.Struct, frozen=True):
+    """The JSON file's results."""
+
+    model: str
+    others_busy: float  # others' share of the machine meanwhile, 0 to 1
+    figures: list[Judged]
+
+
+_QUIET = 0.03  # more noise than this makes ratios jump
+
+
+@click.command("overhead", short_help="Compare served with raw, and check the budgets.")
+@click.argument("model")
+@click.option(
+    "--pairs", type=click.IntRange(1), default=5, show_default=True, help="Alternations per figure."
+)
+@click.option(
+    "--concurrency", default="1,8,32", show_default=True, help="Requests in flight, comma-separated."
+)
+@json_option
+def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -> None:
+    """Compare MODEL served with MODEL in a raw pipeline, and measure the other budgets.
+
+    Both sides read the same NACELLE_ variables. Needs memory for the model twice. Ends with status 1 if a run
+    failed or if served ÷ raw is below 0.90; other figures below their budget are only reported.
+    """
+    console = Console()
+    noise = Noise()
+    found: list[Figure] = []
+    try:
+        for figure in _measure(model, pairs, _levels(concurrency)):
+            found.append(figure)
+            console.print(
+                f"{figure.budget.what} {figure.variant}: {figure.value:.3f}", style="dim", markup=False
+            )
+    except (RunFailed, subprocess.CalledProcessError) as error:
+        raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
+    console.print(figures.table(found))
+    others_busy = noise.share()
+    if others_busy > _QUIET:
+        console.print(f"Others kept {others_busy:.0%} of this machine busy: do not trust these.", style="red")
+    results = OverheadResults(model, others_busy, [Judged(figure, figure.verdict) for figure in found])
+    console.print(f"JSON: {report.write(results, 'overhead', json_path)}", markup=False)
+    if any(figure.verdict == "FAIL" for figure in found):
+        raise SystemExit(1)
+
+
+def _levels(text: str) -> list[int]:
+    levels = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if not all(levels):
+        raise click.BadParameter(f"expected numbers from 1, comma-separated, not {text!r}")
+    return levels
+
+
+def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
+    """Each figure as soon as it is known."""
+    yield command_start("--help")
+    yield command_start("list")
+    yield arena_copy()
+    yield frontend_alone(pairs)
+    launch = launch_like_a_server(model)
+    port = free_port()
+    with Server(
+        [*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port
+    ) as server:
+        cold_load = wait_until_loaded(server)
+        yield idle_memory(server)
+        with EngineProcess(launch) as raw:
+            sides = Sides(server, raw)
+            sides.warm_up(max(levels))
+            yield first_token(sides, pairs)
+            for level in levels:
+                yield throughput(sides, level, pairs)
+            yield restart(sides, server, cold_load)

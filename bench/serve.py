@@ -1,0 +1,98 @@
+"""`nacelle bench serve`: load any OpenAI-compatible server and measure what its clients feel."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from bench import load, report
+from bench.client import Client
+from bench.options import json_option, workload_options
+from bench.stats import Slo, Summary, parse_slo, summarize
+from bench.workload import Workload
+
+_CLIENT_LIMIT = 0.85  # of a core; above, the figures may be the client's and not the server's
+
+
+class ServeResults(msgspec.Struct, frozen=True):
+    """The JSON file's results. The API key is not among them."""
+
+    base_url: str
+    model: str
+    endpoint: str
+    stream: bool
+    workload: Workload
+    client_busy: float  # share of one core
+    summary: Summary
+
+
+class SloType(click.ParamType[Slo]):
+    """Latency limits on the command line."""
+
+    name = "slo"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Slo:
+        try:
+            return value if isinstance(value, Slo) else parse_slo(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("serve", short_help="Load any OpenAI-compatible server.")
+@click.option("--base-url", required=True, help="Of the server, with or without /v1.")
+@click.option("--model", required=True, help="The model's name on that server.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", help="Sent as a bearer token.")
+@click.option("--endpoint", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
+@click.option("--stream/--no-stream", default=True, show_default=True)
+@workload_options
+@click.option("--request-rate", type=click.FloatRange(0, min_open=True), help="Per second, Poisson, instead.")
+@click.option(
+    "--deadline", type=click.FloatRange(0, min_open=True), default=600.0, help="Seconds per request."
+)
+@click.option("--goodput", "slo", type=SloType(), help="Limits in ms, such as ttft:200,tpot:50,e2e:4000.")
+@json_option
+def serve(
+    base_url: str,
+    model: str,
+    api_key: str | None,
+    deadline: float,
+    endpoint: str,
+    stream: bool,
+    slo: Slo | None,
+    json_path: Path | None,
+    **asked: Any,
+) -> None:
+    """Load an OpenAI-compatible server: a closed loop of --concurrency, or --request-rate.
+
+    Latencies are as this client sees them, on its own clock. Prompts differ in their first token, so that no
+    prefix cache hides their prefill. One request outside the figures goes first and must succeed.
+    """
+    try:
+        Client(base_url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--base-url") from error
+    workload = msgspec.convert(asked, Workload)
+    if workload.prompt_tokens is not None and endpoint == "chat":
+        raise click.UsageError("--prompt-tokens needs --endpoint completions: a chat has no token ids")
+    target = msgspec.convert(
+        {"base_url": base_url, "model": model, "api_key": api_key, "deadline": deadline}
+        | {"endpoint": endpoint, "stream": stream},
+        load.Target,
+    )
+    [trial] = load.run(target, msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1)).records
+    if trial.failure is not None:
+        raise click.ClickException(f"{trial.failure}: {trial.detail}")
+    run = load.run(target, workload)
+    summary = summarize(run.records, slo)
+    console = Console()
+    report.show_summary(f"{model} at {base_url}", summary, console)
+    if run.client_busy > _CLIENT_LIMIT:
+        console.print(
+            f"The client kept a core {run.client_busy:.0%} busy: the server may do better.", style="red"
+        )
+    results = ServeResults(base_url, model, endpoint, stream, workload, run.client_busy, summary)
+    console.print(f"JSON: {report.write(results, 'serve', json_path)}", markup=False)
+    if not summary.completed:
+        raise SystemExit(1)

@@ -1,0 +1,117 @@
+"""What serving adds to the raw pipeline: throughput, time to first token, memory, and recovery after a kill.
+
+Both sides stay loaded and only one works at a time. The client shares the server's cores: what it uses counts
+against Nacelle.
+"""
+
+from itertools import count
+
+from bench import figures, load
+from bench.engine import EngineProcess
+from bench.figures import Figure, Pair, median_pair, summarize_flawless
+from bench.server import Server, started_at
+from bench.stats import Summary, median
+from bench.workload import Workload
+
+MODEL_NAME = "bench"
+_READY = f"/ready/{MODEL_NAME}"
+_LOAD_SECONDS = 600.0
+_KILLS = 3
+_MAX_TOKENS = 128
+_PROMPT_WORDS = 32
+_TTFT_REQUESTS = 20  # of each side in each pair
+
+
+class Sides:
+    """A server with one host, and a raw engine with the same model and settings."""
+
+    def __init__(self, server: Server, raw: EngineProcess) -> None:
+        self._server = server
+        self._raw = raw
+        self._target = load.Target(server.base_url, MODEL_NAME, endpoint="completions")
+        self._seeds = count()
+
+    def workload(self, concurrency: int, requests: int, max_tokens: int) -> Workload:
+        """With prompts that are new to both sides, so that their prefix caches hold none of them."""
+        return Workload(
+            requests=requests,
+            max_tokens=max_tokens,
+            prompt_words=_PROMPT_WORDS,
+            seed=next(self._seeds),
+            concurrency=concurrency,
+            ignore_eos=True,
+        )
+
+    def served(self, workload: Workload) -> Summary:
+        return summarize_flawless(load.run(self._target, workload).records)
+
+    def raw(self, workload: Workload) -> Summary:
+        return summarize_flawless(self._raw.run(workload))
+
+    def warm_up(self, concurrency: int) -> None:
+        """Let both allocate what they need at the highest load."""
+        workload = self.workload(concurrency, requests=concurrency, max_tokens=16)
+        self.served(workload)
+        self.raw(workload)
+
+
+def wait_until_loaded(server: Server) -> float:
+    """Seconds from the spawn of the host's process until the server says that its model is ready."""
+    ready = server.wait_for(_READY, _LOAD_SECONDS)
+    return ready - min(started_at(host.pid) for host in server.hosts())
+
+
+def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
+    """Output tokens/s served ÷ raw: the median of the pairs' ratios.
+
+    Each pair asks both sides the same prompts. A single pair says little: where others use the machine too,
+    ratios from 0.65 to 1.9 were seen within one run.
+    """
+    measured = []
+    for _ in range(pairs):
+        workload = sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)
+        raw = sides.raw(workload)
+        served = sides.served(workload)
+        measured.append(Pair(served.output_tokens_per_second, raw.output_tokens_per_second))
+    ratios = [pair.ratio for pair in measured]
+    note = f"{_medians(measured)} tokens/s"
+    return Figure(figures.SERVED, median(ratios), ratios, f"concurrency {concurrency}", measured, note)
+
+
+def first_token(sides: Sides, pairs: int) -> Figure:
+    """Milliseconds that serving adds to the median time to first token: HTTP, routing, ipc and the client.
+
+    The prefill is some ten times longer and varies by more than what is sought, hence medians of medians.
+    """
+    measured = []
+    for _ in range(pairs):
+        workload = sides.workload(1, _TTFT_REQUESTS, max_tokens=2)
+        raw, served = sides.raw(workload).ttft, sides.served(workload).ttft
+        assert raw is not None and served is not None, "two tokens have a first"
+        measured.append(Pair(served.p50, raw.p50))
+    added = [pair.ours - pair.yardstick for pair in measured]
+    return Figure(figures.FIRST_TOKEN, median(added), added, pairs=measured, note=f"{_medians(measured)} ms")
+
+
+def _medians(pairs: list[Pair]) -> str:
+    middle = median_pair(pairs)
+    return f"served {middle.ours:.1f}, raw {middle.yardstick:.1f}"
+
+
+def restart(sides: Sides, server: Server, cold_load: float) -> Figure:
+    """SIGKILL of the host → READY again, ÷ the host's first load, each until /ready/MODEL says so.
+
+    A request between kills completes, so that the back-off never enters. The first load may have to read the
+    model from disk, which then makes this ratio look better than it is.
+    """
+    samples = []
+    for _ in range(_KILLS):
+        samples.append(server.recovery_seconds(_READY, _LOAD_SECONDS) / cold_load)
+        sides.served(sides.workload(1, requests=1, max_tokens=4))
+    return Figure(figures.RESTART, median(samples), samples, note=f"cold load {cold_load:.2f} s")
+
+
+def idle_memory(server: Server) -> Figure:
+    """Resident memory of the frontend's process alone, in MiB. Steady to about 1 MiB."""
+    resident = server.resident_mib()
+    return Figure(figures.MEMORY, resident, [resident])

@@ -1,0 +1,93 @@
+"""Turns a GGUF file into a model folder like any from Hugging Face: OpenVINO IR and its JSON files.
+
+python -P -m host.convert SOURCE.gguf FOLDER
+
+A process of its own, because the file is untrusted input to native code. FOLDER exists and is empty; whoever
+runs this renames it when the exit status is 0, and removes it otherwise.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from host.gguf import GgufError, GgufMetadata, read_gguf_metadata
+from host.model_folder import ModelFolderError, read_model_folder
+from host.native_errors import summary
+
+_TOKENS = "tokenizer.ggml.tokens"
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status; prints one line on stderr if it is not 0."""
+    source, folder = map(Path, arguments)
+    try:
+        metadata = read_gguf_metadata(source)
+        _save_ir(source, folder)
+        for name, content in describe(metadata).items():
+            (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        read_model_folder(folder)
+    except (GgufError, ModelFolderError, OSError, RuntimeError) as error:
+        print(f"cannot convert {source.name}: {summary(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _save_ir(source: Path, folder: Path) -> None:
+    """Let OpenVINO GenAI write the IR. It writes beside the file it is given, so it is given a link."""
+    from openvino_genai import LLMPipeline
+
+    link = folder / "model.gguf"
+    link.symlink_to(source.resolve())
+    try:
+        LLMPipeline(link, "CPU", enable_save_ov_model=True)
+    finally:
+        link.unlink()
+
+
+def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
+    """File name → content, of what a Hugging Face folder says about a model. Unknown facts are left out."""
+    token_id = {
+        name: metadata.integer(f"tokenizer.ggml.{name}_token_id")
+        for name in ("bos", "eos", "eot", "eom", "padding")
+    }
+    stops = sorted({number for name in ("eos", "eot", "eom") if (number := token_id[name]) is not None})
+    return {
+        "config.json": _known(_config(metadata, stops) | {"bos_token_id": token_id["bos"]}),
+        "generation_config.json": _known(
+            {"bos_token_id": token_id["bos"], "eos_token_id": stops, "pad_token_id": token_id["padding"]}
+        ),
+        "tokenizer_config.json": _known(
+            {
+                "chat_template": metadata.text("tokenizer.chat_template"),
+                "bos_token": metadata.element(_TOKENS, token_id["bos"]),
+                "eos_token": metadata.element(_TOKENS, token_id["eos"]),
+            }
+        ),
+    }
+
+
+def _config(metadata: GgufMetadata, stops: list[int]) -> dict[str, Any]:
+    architecture = metadata.text("general.architecture") or ""
+    heads = metadata.integer(f"{architecture}.attention.head_count")
+    hidden = metadata.integer(f"{architecture}.embedding_length")
+    return {
+        "model_type": architecture,
+        "max_position_embeddings": metadata.integer(f"{architecture}.context_length"),
+        "num_hidden_layers": metadata.integer(f"{architecture}.block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": metadata.integer(f"{architecture}.attention.head_count_kv") or heads,
+        "hidden_size": hidden,
+        "head_dim": metadata.integer(f"{architecture}.attention.key_length")
+        or (hidden // heads if hidden and heads else None),
+        "vocab_size": metadata.count(_TOKENS),
+        "eos_token_id": stops,
+    }
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value not in (None, [])}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

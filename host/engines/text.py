@@ -1,0 +1,265 @@
+"""Text generation on OpenVINO GenAI's ContinuousBatchingPipeline."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import openvino_genai as genai
+
+from host.detokenizer import Detokenizer, choose_detokenizer
+from host.engines.base import EngineLost, prompt_param
+from host.engines.pipeline import Pipeline, device_name
+from host.engines.prompt_ids import PromptReader
+from host.engines.request import ReplayMismatch, TextRequest
+from host.model_folder import SamplingDefaults, read_model_folder
+from host.native_errors import is_wedged, refused_parameter, summary
+from host.recovery import Standing, plan_recovery
+from host.sampling import Limits, check_token_ids, resolve
+from ipc.errors import ErrorCode, RequestError
+from ipc.messages import (
+    Accepted,
+    Completed,
+    Delta,
+    Failed,
+    Gauges,
+    InlinePrompt,
+    Launch,
+    ModelCard,
+    Sampling,
+    Step,
+    ToFrontend,
+    TokenPrompt,
+)
+
+_FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
+_ENGINE_FAILED = RequestError(ErrorCode.ENGINE_FAILED, "the engine failed on this request")
+_NOT_REPRODUCIBLE = RequestError(
+    ErrorCode.ENGINE_FAILED, "the engine failed on another request, and this one could not be continued"
+)
+_OUT_OF_KV_CACHE = RequestError(ErrorCode.KV_CACHE_EXCEEDED, "the KV cache has no room left for this request")
+
+
+class TextEngine:
+    """Owns the pipeline and the live requests."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        prompts: PromptReader,
+        detokenizer: Detokenizer[Any],
+        defaults: SamplingDefaults,
+        limits: Limits,
+        card: ModelCard,
+    ) -> None:
+        self.card = card
+        self._pipeline = pipeline
+        self._prompts = prompts
+        self._detokenizer = detokenizer
+        self._defaults = defaults
+        self._limits = limits
+        self._live: dict[int, TextRequest] = {}
+        self._waiting: deque[TextRequest] = deque()  # live, but not in the pipeline yet
+        self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
+        self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
+        self._dropped = False  # the pipeline still holds a cancelled request until its next step
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._live) or self._dropped
+
+    def admit(
+        self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
+    ) -> Accepted:
+        prompt_ids = self._prompts.read(prompt)
+        if isinstance(prompt, TokenPrompt):
+            check_token_ids(prompt_ids, self._limits)
+        request = TextRequest(
+            request_id,
+            prompt_ids,
+            resolve(sampling, self._defaults, self._limits, len(prompt_ids), prompt_param(prompt)),
+            self._detokenizer.open(),
+        )
+        if resume_token_ids:
+            self._resume(request, resume_token_ids)
+        self._live[request_id] = request
+        (self._waiting if request.finish_reason is None else self._over).append(request)
+        return Accepted(request_id, len(prompt_ids))
+
+    def _resume(self, request: TextRequest, ids: list[int]) -> None:
+        """Bring a request to where an earlier host left it. What that host has shown is not shown again."""
+        check_token_ids(ids, self._limits)
+        before_stops = max(0, request.choices.min_tokens - 1)  # stop strings count from min_tokens on
+        for part in (ids[:before_stops], ids[before_stops:]):
+            request.generated += part
+            (text,) = self._detokenizer.feed([(request.stream, part)])
+            request.show(text)
+        if request.finish_reason is None:
+            request.finish_reason = self._pipeline.finish_reason(request)
+
+    def cancel(self, request_id: int) -> None:
+        request = self._live.pop(request_id, None)
+        if request is not None:
+            self._drop(request)
+
+    def poison(self, request_id: int) -> None:
+        request = self._live.get(request_id)
+        if request is not None:
+            self._drop(request)
+            request.poisoned, request.proven = True, False
+            self._waiting.appendleft(request)
+
+    def gauges(self) -> Gauges:
+        live = len(self._live)
+        scheduled, usage = self._pipeline.load()
+        running = min(scheduled, live)
+        return Gauges(running, live - running, usage if live else 0.0)
+
+    def step(self) -> list[ToFrontend]:
+        refused = self._top_up() if self._waiting else ()
+        over = list(self._ended(list(self._over)))
+        self._over.clear()
+        self._dropped = False
+        try:
+            self._pipeline.step()
+        except Exception as error:
+            return [*refused, *over, *self._recover(error)]
+        return [*refused, *over, *self._collect()]
+
+    def _top_up(self) -> list[Failed]:
+        """Fill the batch. The pipeline itself does not hold to max_num_seqs under dynamic split fuse."""
+        refused = []
+        while self._waiting and len(self._live) - len(self._waiting) < self.card.max_num_seqs:
+            if self._cautious and not all(request.proven for request in self._in_pipeline()):
+                break
+            request = self._waiting.popleft()
+            ids, max_tokens, min_tokens = request.restart()
+            try:
+                request.handle = self._pipeline.add(request, ids, max_tokens, min_tokens)
+            except RuntimeError as error:
+                del self._live[request.request_id]
+                refused.append(Failed(request.request_id, _refusal(error)))
+        if not self._waiting:
+            self._cautious = False
+        return refused
+
+    def _in_pipeline(self) -> Iterable[TextRequest]:
+        return (request for request in self._live.values() if request.handle is not None)
+
+    def _drop(self, request: TextRequest) -> None:
+        """Take a request out of the pipeline; it is gone after the next step."""
+        if request in self._waiting:
+            self._waiting.remove(request)
+        elif request in self._over:
+            self._over.remove(request)
+        elif request.handle is not None:
+            request.handle.cancel()
+            request.handle = None
+            self._dropped = True
+
+    # --- after a good step ------------------------------------------------------------------------
+
+    def _collect(self) -> list[ToFrontend]:
+        gained: list[tuple[TextRequest, list[int]]] = []
+        failed: list[ToFrontend] = []
+        for request in list(self._in_pipeline()):
+            try:
+                ids = self._pipeline.read(request)
+            except ReplayMismatch:
+                failed.append(self._fail(request, _NOT_REPRODUCIBLE))
+                continue
+            if ids is None:
+                failed.append(self._fail(request, _OUT_OF_KV_CACHE))
+            elif ids or request.finish_reason is not None:
+                gained.append((request, ids))
+        return [*self._deltas(gained), *failed, *self._ended(request for request, _ in gained)]
+
+    def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[ToFrontend]:
+        """Decode and match stop strings: one Step over the batch."""
+        if not gained:
+            return []
+        visible = [(request.stream, ids[:-1] if request.ended_by_eos else ids) for request, ids in gained]
+        texts = self._detokenizer.feed(visible)
+        deltas = []
+        for (request, ids), text in zip(gained, texts, strict=True):
+            if request.finish_reason is not None:
+                text += self._detokenizer.finish(request.stream)
+            deltas.append(Delta(request.request_id, ids, request.show(text)))
+        return [Step(deltas)]
+
+    def _ended(self, requests: Iterable[TextRequest]) -> Iterable[ToFrontend]:
+        for request in requests:
+            if request.finish_reason is not None:
+                del self._live[request.request_id]
+                if request.stopped_early:
+                    self._drop(request)
+                yield Completed(request.request_id, request.finish_reason)
+
+    def _fail(self, request: TextRequest, error: RequestError) -> Failed:
+        del self._live[request.request_id]
+        self._drop(request)
+        return Failed(request.request_id, error)
+
+    # --- after a failed step ----------------------------------------------------------------------
+
+    def _recover(self, error: Exception) -> list[ToFrontend]:
+        """The pipeline is poisoned: empty it, then put back all but the guilty request. Raises EngineLost."""
+        print(f"engine step failed: {error}", file=sys.stderr, flush=True)
+        in_pipeline = list(self._in_pipeline())
+        plan = plan_recovery([Standing(r.request_id, r.proven, r.settled) for r in in_pipeline])
+        if plan.lost or is_wedged(error):
+            raise EngineLost(f"the engine failed: {summary(error)}") from error
+        for request in in_pipeline:
+            self._drop(request)
+        try:
+            self._pipeline.step()
+        except Exception as again:
+            raise EngineLost(f"the engine could not be emptied after it failed: {summary(again)}") from again
+        self._dropped = False
+        self._waiting.extendleft(
+            self._live[request_id] for request_id in reversed(plan.readd + plan.probation)
+        )
+        self._cautious = bool(plan.probation)
+        failed: list[ToFrontend] = []
+        for request_id in plan.fail:
+            del self._live[request_id]
+            failed.append(Failed(request_id, _ENGINE_FAILED))
+        return failed
+
+
+def _refusal(error: RuntimeError) -> RequestError:
+    """The pipeline's own checks come after ours; what they say holds source paths."""
+    param = refused_parameter(error)
+    print(f"the pipeline refuses a request: {error}", file=sys.stderr, flush=True)
+    if param is None:
+        return _ENGINE_FAILED
+    return RequestError(ErrorCode.INVALID_VALUE, f"the engine refuses this value of {param}", param)
+
+
+def load_text_engine(launch: Launch) -> TextEngine:
+    """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
+    started = time.monotonic()
+    folder = read_model_folder(Path(launch.path))
+    tokenizer = genai.Tokenizer(folder.path)
+    detokenizer = choose_detokenizer(tokenizer)
+    prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
+    pipeline = Pipeline(launch, folder, tokenizer)
+    limits = Limits(
+        context_length=prompts.measure_context(
+            launch.context_length or folder.context_length or _FALLBACK_CONTEXT
+        ),
+        vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
+        kv_cache_tokens=pipeline.kv_cache_tokens,
+    )
+    card = ModelCard(
+        context_length=limits.context_length,
+        vocab_size=limits.vocab_size,
+        kv_cache_tokens=limits.kv_cache_tokens,
+        max_num_seqs=launch.max_num_seqs,
+        has_chat_template=prompts.has_chat_template,
+        device_name=device_name(launch.device),
+        load_seconds=time.monotonic() - started,
+    )
+    return TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, card)

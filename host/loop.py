@@ -1,0 +1,178 @@
+"""The host's life once loaded: receive → admit → step → emit, in one thread."""
+
+import select
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from host.engines.base import Engine, RequestRefused
+from host.faults import FaultInjector
+from ipc.arena import ArenaConsumer, LeaseError
+from ipc.channel import Channel, ChannelError
+from ipc.errors import ErrorCode, RequestError
+from ipc.messages import (
+    Cancel,
+    Drain,
+    Failed,
+    Gauges,
+    Generate,
+    InlinePrompt,
+    Release,
+    SharedPrompt,
+    ToFrontend,
+    ToHost,
+)
+from ipc.progress import Phase, ProgressWriter
+
+IDLE_POLL_SECONDS = 0.5
+IDLE_BUDGET_SECONDS = 5.0
+SEND_SECONDS = 5.0  # a frontend that reads nothing for so long is no use
+GAUGE_SECONDS = 0.25
+MESSAGES_PER_STEP = 64  # a burst of admissions must not stall what is running
+
+_shared_prompt: msgspec.msgpack.Decoder[InlinePrompt] = msgspec.msgpack.Decoder(InlinePrompt)
+
+
+class FrontendGone(Exception):
+    """The control pipe was closed: nobody is left to serve."""
+
+
+class ProtocolViolation(Exception):
+    """The frontend sent what the protocol does not allow."""
+
+
+class Loop:
+    """Serves one channel with one engine until told to stop."""
+
+    def __init__(
+        self,
+        channel: Channel[ToFrontend, ToHost],
+        arena: ArenaConsumer,
+        progress: ProgressWriter,
+        engine: Engine,
+        control_fd: int,
+        stall_seconds: float,
+        faults: FaultInjector | None,
+    ) -> None:
+        self._channel = channel
+        self._arena = arena
+        self._progress = progress
+        self._engine = engine
+        self._control_fd = control_fd
+        self._control = select.poll()
+        self._control.register(control_fd, select.POLLIN)
+        self._stall_seconds = stall_seconds
+        self._faults = faults
+        self._gauges = GaugeReporter(engine.gauges, self._send)
+        self._draining = False
+
+    def run(self, stop_requested: Callable[[], bool]) -> None:
+        """Returns when drained or when `stop_requested`.
+
+        Raises FrontendGone, ProtocolViolation, ipc.channel.ChannelError, EngineLost.
+        """
+        while not stop_requested():
+            if self._control.poll(0):
+                raise FrontendGone
+            self._progress.enter(Phase.STEP, self._stall_seconds)
+            self._receive()
+            if self._engine.busy:
+                self._step()
+            elif self._draining:
+                return
+            else:
+                self._progress.enter(Phase.IDLE, IDLE_BUDGET_SECONDS)
+                self._channel.wait(IDLE_POLL_SECONDS, self._control_fd)
+            self._gauges.report(self._engine.busy)
+
+    def _receive(self) -> None:
+        for _ in range(MESSAGES_PER_STEP):
+            try:
+                message = self._channel.receive()
+            except ChannelError as error:
+                raise ProtocolViolation(str(error)) from error
+            if message is None:
+                return
+            HANDLERS[type(message)](self, message)
+
+    def _step(self) -> None:
+        if self._faults is not None:
+            self._faults.before_step()
+        messages = self._engine.step()
+        if self._faults is not None:
+            self._faults.after_step(messages)
+        for message in messages:
+            self._send(message)
+
+    def _send(self, message: ToFrontend) -> None:
+        self._channel.send(message, SEND_SECONDS)
+
+    # --- one handler per message ------------------------------------------------------------------
+
+    def _generate(self, request: Generate) -> None:
+        prompt = request.prompt
+        if isinstance(prompt, SharedPrompt):
+            prompt = self._take(prompt)
+        try:
+            accepted = self._engine.admit(
+                request.request_id, prompt, request.sampling, request.resume_token_ids
+            )
+        except RequestRefused as refusal:
+            self._send(Failed(request.request_id, refusal.error))
+            return
+        except Exception as error:  # whatever it is, it is this request's alone
+            print(f"admission failed: {error!r}", file=sys.stderr, flush=True)
+            failure = RequestError(ErrorCode.ENGINE_FAILED, "the engine could not take this request")
+            self._send(Failed(request.request_id, failure))
+            return
+        if self._faults is not None:
+            self._faults.arm(request.request_id, prompt, len(request.resume_token_ids))
+        self._send(accepted)
+
+    def _cancel(self, message: Cancel) -> None:
+        self._engine.cancel(message.request_id)
+
+    def _drain(self, message: Drain) -> None:  # noqa: ARG002 - it says nothing but its name
+        self._draining = True
+
+    def _take(self, prompt: SharedPrompt) -> InlinePrompt:
+        """Copy a prompt out of shared memory and give the lease back at once."""
+        lease = prompt.lease
+        try:
+            inline = _shared_prompt.decode(self._arena.view(lease))
+        except (LeaseError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ProtocolViolation(f"shared prompt: {error}") from error
+        self._send(Release(lease.slot, lease.generation))
+        return inline
+
+
+HANDLERS: dict[type[ToHost], Callable[[Loop, Any], None]] = {
+    Generate: Loop._generate,
+    Cancel: Loop._cancel,
+    Drain: Loop._drain,
+}
+
+
+class GaugeReporter:
+    """Sends gauges when they change, a few times a second, and the change to idle at once."""
+
+    def __init__(self, read: Callable[[], Gauges], send: Callable[[ToFrontend], None]) -> None:
+        self._read = read
+        self._send = send
+        self._sent: Gauges | None = None
+        self._due = 0.0
+        self._was_busy = False
+
+    def report(self, busy: bool) -> None:
+        now = time.monotonic()
+        if now < self._due and (busy or not self._was_busy):
+            return
+        self._due = now + GAUGE_SECONDS
+        self._was_busy = busy
+        gauges = self._read()
+        if gauges != self._sent:
+            self._sent = gauges
+            self._send(gauges)

@@ -1,0 +1,41 @@
+"""How to read what OpenVINO raises: clean first lines for people, and the errors that wedge a device."""
+
+import re
+
+_LOCATION = re.compile(r"^(Exception from |Check '.*' failed at |\[\d\d:\d\d:\d\d\] )")
+_WEDGED = re.compile(
+    r"CL_OUT_OF_RESOURCES|CL_DEVICE_NOT_AVAILABLE|CL_INVALID_COMMAND_QUEUE"
+    r"|ZE_RESULT_ERROR_DEVICE_LOST|ZE_RESULT_ERROR_UNKNOWN|ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY"
+)
+
+_PARAMETERS = {  # GenAI's names, some of them only in its messages → the API's
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "rng_seed": "seed",
+}
+
+
+def is_wedged(error: BaseException) -> bool:
+    """True for an error after which the device answers nothing until its process ends."""
+    return _WEDGED.search(str(error)) is not None
+
+
+def refused_parameter(error: BaseException) -> str | None:
+    """The API's name of the sampling parameter that GenAI found invalid, else None."""
+    check = re.match(r"Check '(.*)' failed at ", str(error))
+    names = re.findall(r"[a-z_]+", check[1]) if check else []
+    return next((_PARAMETERS[name] for name in names if name in _PARAMETERS), None)
+
+
+def summary(error: BaseException) -> str:
+    """One line for the operator: OpenVINO's own words without the source locations around them."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not _LOCATION.match(line)]
+    return (telling or [type(error).__name__])[0][:300]

@@ -1,0 +1,137 @@
+"""What a request asked for, checked and completed with the model's defaults. Pure."""
+
+import math
+import struct
+
+import msgspec
+
+from host.engines.base import RequestRefused
+from host.model_folder import SamplingDefaults
+from ipc.continuation import Continuation, continuation
+from ipc.errors import ErrorCode
+from ipc.messages import Sampling
+
+_MAX_SEED = 2**64 - 1
+_MAX_TOP_K = 2**31 - 1
+_GREEDY_BELOW = 1e-5  # logits divided by less than this overflow
+_FLOAT32 = struct.Struct("<f")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a replica can hold, in tokens."""
+
+    context_length: int
+    vocab_size: int
+    kv_cache_tokens: int
+
+
+class Choices(msgspec.Struct, frozen=True):
+    """A complete and valid set of sampling values."""
+
+    max_tokens: int
+    min_tokens: int
+    temperature: float  # 0 is greedy
+    top_p: float
+    top_k: int  # 0 is off
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int | None  # the client's; None means that any will do
+    stop: tuple[str, ...]
+    ignore_eos: bool
+
+    @property
+    def can_be_continued(self) -> bool:
+        """Whether prompt + generated tokens as a new prompt goes on exactly as the request would have."""
+        how = continuation(
+            greedy=self.temperature == 0,
+            seeded=self.seed is not None,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+        )
+        return how is Continuation.BY_TEXT
+
+
+def resolve(
+    sampling: Sampling, defaults: SamplingDefaults, limits: Limits, prompt_tokens: int, prompt_param: str
+) -> Choices:
+    """Raises RequestRefused naming the parameter as the OpenAI API does; `prompt_param` names the prompt."""
+    temperature = _single(sampling.temperature, defaults.temperature)
+    choices = Choices(
+        max_tokens=_max_tokens(sampling.max_tokens, limits, prompt_tokens, prompt_param),
+        min_tokens=sampling.min_tokens,
+        temperature=0.0 if 0 < temperature < _GREEDY_BELOW else temperature,
+        top_p=_single(sampling.top_p, defaults.top_p),
+        top_k=max(0, defaults.top_k if sampling.top_k is None else sampling.top_k),
+        min_p=_single(sampling.min_p, defaults.min_p),
+        repetition_penalty=_single(sampling.repetition_penalty, defaults.repetition_penalty),
+        presence_penalty=_single(sampling.presence_penalty, 0.0),
+        frequency_penalty=_single(sampling.frequency_penalty, 0.0),
+        seed=sampling.seed,
+        stop=tuple(sampling.stop),
+        ignore_eos=sampling.ignore_eos,
+    )
+    _check_ranges(choices)
+    return choices
+
+
+def check_token_ids(token_ids: list[int], limits: Limits) -> None:
+    """Raises RequestRefused: the engine itself would take any number."""
+    for token_id in token_ids:
+        if not 0 <= token_id < limits.vocab_size:
+            raise _invalid("prompt", f"token id {token_id} is outside the vocabulary of {limits.vocab_size}")
+
+
+def _single(value: float | None, default: float) -> float:
+    """Rounded as the engine rounds it: 1e-50 is its 0, and too large a number its infinity."""
+    try:
+        (single,) = _FLOAT32.unpack(_FLOAT32.pack(default if value is None else value))
+    except OverflowError:
+        return math.inf
+    return float(single)
+
+
+def _invalid(param: str, message: str) -> RequestRefused:
+    return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
+
+
+def _max_tokens(asked: int | None, limits: Limits, prompt_tokens: int, prompt_param: str) -> int:
+    if asked is not None and asked < 1:
+        raise _invalid("max_tokens", f"max_tokens must be at least 1, not {asked}")
+    total = prompt_tokens + (asked or 1)
+    if total > limits.context_length:
+        raise RequestRefused(
+            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+            f"the model's context length is {limits.context_length} tokens, but {total} were requested: "
+            f"{prompt_tokens} in the prompt and {asked or 1} to generate",
+            prompt_param if prompt_tokens >= limits.context_length else "max_tokens",
+        )
+    if total > limits.kv_cache_tokens:
+        raise RequestRefused(
+            ErrorCode.KV_CACHE_EXCEEDED,
+            f"{total} tokens ({prompt_tokens} in the prompt and {asked or 1} to generate) exceed this "
+            f"server's KV cache of {limits.kv_cache_tokens} tokens",
+            prompt_param if prompt_tokens >= limits.kv_cache_tokens else "max_tokens",
+        )
+    return asked or min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
+
+
+def _check_ranges(choices: Choices) -> None:
+    """The engine's own ranges. Written so that NaN fails each of them."""
+    penalty = "must be between -2 and 2"
+    rules = (
+        ("min_tokens", 0 <= choices.min_tokens <= choices.max_tokens, "must be between 0 and max_tokens"),
+        ("temperature", 0 <= choices.temperature < math.inf, "must be a number of at least 0"),
+        ("top_p", 0 < choices.top_p <= 1, "must be above 0 and at most 1"),
+        ("top_k", choices.top_k <= _MAX_TOP_K, f"must be at most {_MAX_TOP_K}"),
+        ("min_p", 0 <= choices.min_p < 1, "must be at least 0 and below 1"),
+        ("repetition_penalty", 0 < choices.repetition_penalty < math.inf, "must be a number above 0"),
+        ("presence_penalty", -2 <= choices.presence_penalty <= 2, penalty),
+        ("frequency_penalty", -2 <= choices.frequency_penalty <= 2, penalty),
+        ("seed", 0 <= (choices.seed or 0) <= _MAX_SEED, "must be an unsigned 64-bit integer"),
+        ("stop", "" not in choices.stop, "must not hold an empty string"),
+    )
+    for name, holds, rule in rules:
+        if not holds:
+            raise _invalid(name, f"{name} {rule}")

@@ -1,0 +1,22 @@
+"""How generation goes on in a new host after tokens of an old one: one rule for both sides."""
+
+from enum import StrEnum
+
+
+class Continuation(StrEnum):
+    BY_TEXT = "by_text"  # the next token depends on the text so far alone: prompt + tokens as a new prompt
+    BY_REPLAY = "by_replay"  # on hidden state too, which the same seed or greedy choice brings back
+    NONE = "none"  # on chance that is gone
+
+
+def continuation(
+    *, greedy: bool, seeded: bool, presence_penalty: float, frequency_penalty: float
+) -> Continuation:
+    """Penalties count generated tokens apart from those of a prompt; a seeded generator has a position.
+
+    The repetition penalty counts both alike.
+    """
+    seeded = seeded and not greedy  # a greedy choice draws nothing
+    if not (seeded or presence_penalty or frequency_penalty):
+        return Continuation.BY_TEXT
+    return Continuation.BY_REPLAY if greedy or seeded else Continuation.NONE

@@ -1,0 +1,46 @@
+"""The raw pipeline with a real model: SmolLM2-135M."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.engine import EngineProcess, launch_like_a_server
+from bench.errors import EngineFailed
+from bench.stats import summarize
+from bench.workload import Workload
+
+
+@pytest.fixture(scope="module")
+def raw(smollm2_ir: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(launch_like_a_server(str(smollm2_ir))) as process:
+        yield process
+
+
+def _workload(**changes: Any) -> Workload:
+    fields: dict[str, Any] = {"requests": 5, "max_tokens": 6, "prompt_words": 8, "seed": 1, "concurrency": 2}
+    return Workload(**fields | {"ignore_eos": True} | changes)
+
+
+def test_a_closed_loop_finishes_every_request_with_all_its_tokens(raw: EngineProcess) -> None:
+    records = raw.run(_workload())
+    summary = summarize(records)
+    assert (summary.completed, summary.output_tokens, summary.counted_from) == (5, 30, ["engine"])
+    assert summary.finish_reasons == {"length": 5}
+    assert summary.prompt_tokens is not None
+    assert summary.prompt_tokens >= 5 * 8
+    for record in records:
+        assert sum(other.started <= record.started < other.finished for other in records) <= 2
+
+
+def test_a_process_runs_one_workload_after_another(raw: EngineProcess) -> None:
+    assert summarize(raw.run(_workload(prompt_tokens=40, requests=2))).prompt_tokens == 80
+    assert summarize(raw.run(_workload(max_tokens=1, requests=3))).output_tokens == 3
+
+
+def test_a_model_that_cannot_be_loaded_is_reported(raw: EngineProcess, smollm2_ir: Path) -> None:
+    launch = launch_like_a_server(str(smollm2_ir))
+    launch.device = "NO_SUCH_DEVICE"
+    with pytest.raises(EngineFailed, match="status 1"):
+        EngineProcess(launch)

@@ -1,0 +1,38 @@
+"""The measurements behind `nacelle bench overhead`, at their smallest."""
+
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from bench.alone import arena_copy, command_start
+from bench.cli import bench
+from bench.frontend_alone import frontend_alone
+
+
+def test_a_tensor_through_an_arena_costs_more_than_its_one_copy() -> None:
+    figure = arena_copy()
+    assert figure.value > 1
+    assert len(figure.samples) == 100
+
+
+def test_the_start_of_a_command_is_timed_and_its_failure_is_not_taken_for_speed() -> None:
+    assert 0 < command_start("--help").value < 30
+    with pytest.raises(subprocess.CalledProcessError):
+        command_start("no-such-command")
+
+
+def test_the_frontend_is_compared_with_a_bare_loop_in_pairs() -> None:
+    figure = frontend_alone(pairs=1)
+    [pair] = figure.pairs
+    assert pair.ours > 0
+    assert pair.yardstick > 0
+    assert figure.samples == [pair.ratio]
+    assert "of its core" in figure.note
+
+
+@pytest.mark.parametrize("levels", ["", "0", "1,x", "1,,2", "-1"])
+def test_concurrency_is_a_list_of_numbers_from_one(levels: str) -> None:
+    result = CliRunner().invoke(bench, ["overhead", "smollm2", "--concurrency", levels])
+    assert result.exit_code == 2
+    assert "from 1" in result.output

@@ -1,0 +1,138 @@
+"""A stand-in for a supervised host, for histories of the router's decisions: it records what it is sent.
+
+It says nothing about engines or processes; the end-to-end tests do that.
+"""
+
+from collections.abc import Callable
+
+from frontend.observability.metrics import Metrics
+from frontend.routing.generation import Generation, SequenceSpec
+from frontend.routing.model_route import ModelRoute
+from frontend.supervision.death import Death
+from frontend.supervision.lifecycle import Lifecycle, State
+from ipc.arena import Lease
+from ipc.messages import (
+    Accepted,
+    Cancel,
+    Completed,
+    Delta,
+    Generate,
+    ModelCard,
+    Ready,
+    Sampling,
+    Step,
+    TextPrompt,
+    ToHost,
+)
+
+CARD = ModelCard(8192, 1000, 100_000, 4, True, "CPU", 1.0)
+
+
+class RecordingHost:
+    def __init__(self, number: int, card: ModelCard) -> None:
+        self.number = number
+        self.life = Lifecycle(State.READY)
+        self.card: ModelCard | None = card
+        self.sent: list[ToHost] = []
+
+    @property
+    def ready(self) -> bool:
+        return self.life.state is State.READY
+
+    def send(self, message: ToHost) -> None:
+        self.sent.append(message)
+
+    def lease(self, data: bytes) -> Lease | None:
+        return None  # an arena that is always full
+
+    def held(self) -> list[Generate]:
+        """What it was told to generate and not to cancel, in order."""
+        cancelled = {m.request_id for m in self.sent if isinstance(m, Cancel)}
+        return [m for m in self.sent if isinstance(m, Generate) and m.request_id not in cancelled]
+
+
+class History:
+    """A model route with recording hosts, and the events that drive it."""
+
+    def __init__(self, replicas: int = 1, max_queue: int = 100, slots: int = 4) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.route = ModelRoute(
+            "m", max_queue, Metrics(), lambda: self.now, lambda s, f: self.timers.append((s, f))
+        )
+        self.hosts: list[RecordingHost] = []
+        self._card = ModelCard(*[getattr(CARD, f) for f in CARD.__struct_fields__])
+        self._card.max_num_seqs = slots
+        for _ in range(replicas):
+            self.add_replica()
+
+    def add_replica(self) -> None:
+        host = RecordingHost(len(self.hosts), self._card)
+        self.hosts.append(host)
+        self.route.add(host)
+
+    def ask(self, name: str, streaming: bool = True, choices: int = 1, **sampling: object) -> Generation:
+        fields = {"temperature": 0.0, **sampling}
+        specs = [SequenceSpec(TextPrompt(name), Sampling(**fields)) for _ in range(choices)]  # type: ignore[arg-type]
+        self.now += 1
+        generation = Generation(specs, self.now, self.route.abandon, streaming)
+        self.route.submit(generation)
+        return generation
+
+    def accept(self, host: int = 0) -> None:
+        """The host accepts everything that it holds."""
+        for request_id in list(self.route.replicas[host].sequences):
+            self.route.said(self.route.replicas[host], Accepted(request_id, 10))
+
+    def step(self, host: int = 0, *only: str) -> None:
+        """One token for each sequence that the host holds, or for those with a prompt of `only`."""
+        replica = self.route.replicas[host]
+        deltas = []
+        for request_id, sequence in replica.sequences.items():
+            prompt = sequence.spec.prompt
+            assert isinstance(prompt, TextPrompt)
+            if not only or prompt.text in only:
+                index = len(sequence.journal.token_ids)
+                deltas.append(Delta(request_id, [index], f"{prompt.text}{index} "))
+        self.route.said(replica, Step(deltas))
+
+    def complete(self, host: int = 0) -> None:
+        for request_id in list(self.route.replicas[host].sequences):
+            self.route.said(self.route.replicas[host], Completed(request_id, "stop"))
+
+    def die(self, host: int = 0, number: int = 11, stalled: bool = False) -> bool:
+        """The host's process ends and a new one begins to load."""
+        death = Death(
+            model="m", replica=host, device="CPU", pid=1, phase="step", signal=number, stalled=stalled
+        )
+        self.hosts[host].card = None
+        counted = self.route.died(self.route.replicas[host], death)
+        self.become(State.STARTING, host)
+        self.hosts[host].sent.clear()
+        return counted
+
+    def become(self, state: State, host: int = 0) -> None:
+        self.hosts[host].life = Lifecycle(state, reason="it died")
+        self.route.changed()
+
+    def ready_again(self, host: int = 0) -> None:
+        self.hosts[host].card = self._card
+        self.hosts[host].life = Lifecycle(State.READY)
+        self.route.said(self.route.replicas[host], Ready(self._card))
+
+    def holds(self, host: int = 0) -> list[str]:
+        """The prompts of what a host holds, in the order in which it was sent."""
+        return [m.prompt.text for m in self.hosts[host].held() if isinstance(m.prompt, TextPrompt)]
+
+
+def text_of(generation: Generation) -> str:
+    """What has come and was not read yet."""
+    outputs, generation._buffer = generation._buffer, []
+    text = ""
+    for output in outputs:
+        text = output.text if output.starts_over else text + output.text
+    return text
+
+
+def error_of(generation: Generation) -> Exception | None:
+    return generation._error

@@ -1,0 +1,381 @@
+"""Deaths as histories: what the router does, without a process."""
+
+import signal
+from typing import get_args
+
+import pytest
+
+from frontend.errors import (
+    ClientGone,
+    EngineCrashed,
+    ModelUnavailable,
+    Overloaded,
+    QueueFull,
+    RequestBlamed,
+    RequestTimeout,
+)
+from frontend.routing.journal import Phase
+from frontend.routing.refusals import REFUSED_SECONDS
+from frontend.supervision.lifecycle import State
+from ipc import messages
+from ipc.channel import ChannelError
+from ipc.messages import Completed, Delta, Generate, Step
+from tests.frontend.routing.hosts import History, error_of, text_of
+
+
+def test_every_message_of_a_host_has_a_handler():
+    assert set(History().route.handlers) == set(get_args(messages.ToFrontend))
+
+
+def test_a_stream_goes_on_after_a_kill_from_outside_as_if_nothing_had_happened():
+    history = History()
+    stream = history.ask("a")
+    history.accept()
+    for _ in range(3):
+        history.step()
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    (again,) = history.hosts[0].held()
+    assert again.resume_token_ids == [0, 1, 2]
+    history.accept()
+    history.step()
+    history.complete()
+    assert text_of(stream) == "a0 a1 a2 a3 "
+    assert error_of(stream) is None
+    assert stream.usage.completion_tokens == 4
+    assert stream.usage.prompt_tokens == 10
+
+
+def test_after_a_kill_from_outside_another_replica_takes_over_at_once():
+    history = History(replicas=2)
+    history.ask("a")
+    history.accept()
+    history.step()
+    history.die(number=signal.SIGKILL)
+    assert history.holds(1) == ["a"]
+
+
+def test_suspects_are_tried_one_at_a_time_and_then_join_the_others():
+    history = History()
+    for name in ("a", "b", "c"):
+        history.ask(name)
+    history.accept()
+    history.step()
+    history.die()
+    history.ready_again()
+    assert history.holds() == ["a"]
+    history.accept()
+    history.step()
+    assert history.holds() == ["b"]
+    history.accept()
+    history.step()
+    assert history.holds() == ["c"]
+    history.accept()
+    history.step()
+    assert sorted(history.holds()) == ["a", "b", "c"]
+
+
+def test_new_requests_wait_while_the_only_replica_tries_suspects():
+    history = History()
+    history.ask("a")
+    history.ask("b")
+    history.accept()
+    history.die()
+    history.ask("new")
+    history.ready_again()
+    assert history.holds() == ["a"]
+    history.accept()
+    history.step()
+    assert history.holds() == ["b"]
+    history.accept()
+    history.step()
+    assert sorted(history.holds()) == ["a", "b", "new"]
+
+
+def test_other_replicas_serve_on_while_suspects_are_tried():
+    history = History(replicas=2, slots=8)
+    for name in ("a", "b", "c", "d"):
+        history.ask(name, max_tokens=5000)
+    assert (history.holds(0), history.holds(1)) == (["a", "c"], ["b", "d"])
+    history.accept(0)
+    history.die(0)
+    history.ask("new")
+    assert history.holds(1) == ["b", "d", "new"]
+    history.ready_again(0)
+    assert history.holds(0) == ["a"]
+    history.accept(0)
+    history.step(0)
+    assert history.holds(0) == ["c"]
+    assert history.holds(1) == ["b", "d", "new", "a"]  # cleared, it joins them
+
+
+def test_an_empty_replica_is_the_room_at_once():
+    history = History(replicas=2)
+    history.ask("a")
+    history.accept()
+    history.die(0)
+    assert history.holds(1) == ["a"]
+    assert history.route.quarantine.room is history.route.replicas[1]
+
+
+def test_with_no_host_coming_up_the_least_busy_one_is_emptied_for_the_trial():
+    history = History(replicas=2)
+    history.ask("a", max_tokens=100)
+    history.ask("b", max_tokens=100)
+    history.accept(0)
+    history.die(0)
+    history.become(State.FAILED, 0)
+    history.ask("new")
+    assert history.holds(1) == ["b"]  # nothing new comes to it
+    history.complete(1)
+    assert history.holds(1)[-1] == "a"
+
+
+def test_the_guilty_one_is_blamed_and_the_others_complete():
+    history = History()
+    generations = {name: history.ask(name) for name in ("a", "bad", "c")}
+    history.accept()
+    history.step()
+    history.die()
+    history.ready_again()
+    history.accept()
+    history.step()  # a passes
+    assert history.holds() == ["bad"]
+    for _ in range(2):
+        assert not history.die()  # while it is tried alone, deaths do not count against the replica
+        history.ready_again()
+    error = error_of(generations["bad"])
+    assert isinstance(error, EngineCrashed)
+    assert "SIGSEGV" in error.message
+    history.accept()
+    history.step()
+    history.complete()
+    for name in ("a", "c"):
+        assert error_of(generations[name]) is None
+        assert generations[name].sequences[0].journal.phase is Phase.ENDED
+
+
+def test_a_blamed_request_is_refused_at_once_and_again_allowed_later():
+    history = History()
+    for _ in range(1):
+        history.ask("bad")
+        history.accept()
+        history.die()
+        history.ready_again()
+        history.die()
+        history.ready_again()
+    with pytest.raises(RequestBlamed, match="SIGSEGV"):
+        history.ask("bad", seed=5)  # another seed makes it no other request
+    history.ask("other")
+    history.now += REFUSED_SECONDS
+    history.ask("bad")
+
+
+def test_a_hang_counts_as_the_requests_own():
+    history = History()
+    request = history.ask("bad")
+    history.accept()
+    for _ in range(2):
+        history.die(number=signal.SIGKILL, stalled=True)
+        history.ready_again()
+    assert isinstance(error_of(request), EngineCrashed)
+
+
+def test_kills_from_outside_during_quarantine_condemn_nobody():
+    history = History()
+    request = history.ask("a")
+    history.accept()
+    history.die()
+    for _ in range(20):
+        history.ready_again()
+        assert history.holds() == ["a"]
+        history.accept()
+        history.die(number=signal.SIGKILL)
+    history.ready_again()
+    history.accept()
+    history.step()
+    history.complete()
+    assert error_of(request) is None
+
+
+def test_a_death_before_accepted_sends_the_request_again_whole():
+    history = History()
+    request = history.ask("a")
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    assert [m.resume_token_ids for m in history.hosts[0].held()] == [[]]
+    history.accept()
+    history.step()
+    assert text_of(request) == "a0 "
+
+
+def test_a_step_and_a_completion_that_name_a_dead_hosts_request_are_dropped():
+    history = History()
+    request = history.ask("a")
+    history.accept()
+    (before,) = history.route.replicas[0].sequences
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    late = history.route.replicas[0]
+    history.route.said(late, Step([Delta(before, [0], "late")]))
+    history.route.said(late, Completed(before, "stop"))
+    assert text_of(request) == ""
+    assert request.sequences[0].journal.phase is Phase.SENT
+
+
+def test_a_completion_read_after_the_death_was_noticed_counts():
+    history = History()
+    request = history.ask("a")
+    history.accept()
+    history.step()
+    history.complete()  # drained from the socket, then the death is told
+    history.die()
+    history.ready_again()
+    assert history.holds() == []
+    assert request.sequences[0].journal.phase is Phase.ENDED
+
+
+def test_a_client_that_leaves_while_its_request_is_a_suspect_is_forgotten():
+    history = History()
+    waiting, tried = history.ask("a"), history.ask("b")
+    history.accept()
+    history.die()
+    waiting.cancel(ClientGone())
+    history.ready_again()
+    assert history.holds() == ["b"]
+    tried.cancel(ClientGone())
+    assert history.holds() == []
+    history.ask("c")
+    assert history.holds() == ["c"]
+
+
+def test_a_timeout_while_requeued_ends_the_request_and_nothing_is_sent():
+    history = History()
+    request = history.ask("a")
+    history.accept()
+    history.die(number=signal.SIGKILL)
+    request.cancel(RequestTimeout("too long"))
+    history.ready_again()
+    assert history.holds() == []
+    assert isinstance(error_of(request), RequestTimeout)
+
+
+def test_the_order_of_arrival_is_kept():
+    history = History(slots=2)
+    for name in ("a", "b", "c", "d"):
+        history.ask(name)
+    assert history.holds() == ["a", "b"]
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    assert history.holds() == ["a", "b"]
+    history.complete()
+    assert history.holds()[2:] == ["c", "d"]
+
+
+def test_recovery_takes_no_place_in_the_queue_from_those_who_wait():
+    history = History(slots=2, max_queue=2)
+    for name in ("a", "b", "c", "d"):
+        history.ask(name)
+    with pytest.raises(QueueFull):
+        history.ask("e")
+    history.die(number=signal.SIGKILL)
+    assert len(history.route.backlog.waiting) == 4
+    history.ready_again()
+    assert history.holds() == ["a", "b"]
+
+
+def test_both_replicas_dying_at_once_loses_nothing():
+    history = History(replicas=2)
+    streams = [history.ask(name) for name in ("a", "b")]
+    for host in (0, 1):
+        history.accept(host)
+        history.step(host)
+    for host in (0, 1):
+        history.die(host, number=signal.SIGKILL)
+    for host in (1, 0):
+        history.ready_again(host)
+    for host in (0, 1):
+        history.accept(host)
+        history.step(host)
+        history.complete(host)
+    assert [text_of(stream) for stream in streams] == ["a0 a1 ", "b0 b1 "]
+
+
+def test_a_replica_that_joins_meanwhile_takes_what_waits():
+    history = History()
+    history.ask("a")
+    history.accept()
+    history.die(number=signal.SIGKILL)
+    history.add_replica()
+    history.ready_again(1)
+    assert history.holds(1) == ["a"]
+
+
+def test_when_the_last_replica_fails_everybody_is_told_why():
+    history = History()
+    stream = history.ask("a")
+    history.accept()
+    history.die()
+    history.become(State.FAILED)
+    assert isinstance(error_of(stream), ModelUnavailable)
+    with pytest.raises(ModelUnavailable, match="it died"):
+        history.ask("b")
+
+
+def test_each_choice_recovers_on_its_own():
+    history = History()
+    request = history.ask("a", streaming=False, choices=2)
+    history.accept()
+    history.step()
+    first = next(iter(history.route.replicas[0].sequences))
+    history.route.said(history.route.replicas[0], Completed(first, "stop"))
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    assert [m.resume_token_ids for m in history.hosts[0].held()] == [[0]]
+    history.accept()
+    history.complete()
+    assert error_of(request) is None
+    assert request.usage.completion_tokens == 2
+
+
+def test_an_answer_by_chance_with_penalties_is_started_over_where_nobody_has_seen_it():
+    history = History()
+    request = history.ask("a", streaming=False, temperature=1.0, presence_penalty=1.0)
+    history.accept()
+    history.step()
+    history.step()
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    assert [m.resume_token_ids for m in history.hosts[0].held()] == [[]]
+    history.accept()
+    history.step()
+    assert text_of(request) == "a0 "
+    assert request.usage.completion_tokens == 1
+
+
+def test_and_where_its_client_has_seen_it_the_error_says_what_happened():
+    history = History()
+    request = history.ask("a", streaming=True, temperature=1.0, presence_penalty=1.0)
+    history.accept()
+    history.step()
+    history.die(number=signal.SIGKILL)
+    error = error_of(request)
+    assert isinstance(error, EngineCrashed)
+    assert "SIGKILL" in error.message
+
+
+def test_a_token_outside_the_vocabulary_is_a_breach_of_the_protocol():
+    history = History()
+    history.ask("a")
+    (request_id,) = history.route.replicas[0].sequences
+    with pytest.raises(ChannelError, match="vocabulary"):
+        history.route.said(history.route.replicas[0], Step([Delta(request_id, [1000], "")]))
+
+
+def test_a_prompt_that_finds_no_room_in_shared_memory_waits_and_then_gives_up():
+    history = History()
+    request = history.ask("x" * 70_000)
+    assert not any(isinstance(m, Generate) for m in history.hosts[0].sent)
+    ((_, give_up),) = history.timers
+    give_up()
+    assert isinstance(error_of(request), Overloaded)

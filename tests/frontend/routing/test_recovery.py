@@ -1,0 +1,105 @@
+"""What becomes of a sequence whose host died, as a table."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frontend.routing.journal import Journal
+from frontend.routing.recovery import (
+    Blame,
+    Continue,
+    Crash,
+    GiveUp,
+    StartOver,
+    Suspicion,
+    after_death,
+)
+from ipc.messages import Sampling, TextPrompt
+
+CRASH = Crash(implicates=True, alone=False)
+ALONE = Crash(implicates=True, alone=True)
+FROM_OUTSIDE = Crash(implicates=False, alone=True)
+GREEDY = Sampling(temperature=0.0)
+PENALTIES_BY_CHANCE = Sampling(temperature=1.0, presence_penalty=0.5)
+
+
+def journal(tokens: int, sampling: Sampling = GREEDY) -> Journal:
+    return Journal(TextPrompt("p"), sampling, 0.0, token_ids=list(range(tokens)))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_has_no_output_yet_is_sent_whole(streaming):
+    for sampling in (GREEDY, PENALTIES_BY_CHANCE, Sampling(seed=3)):
+        verdict = after_death(journal(0, sampling), streaming, Suspicion(), CRASH)
+        assert verdict == Continue(Suspicion(point=0))
+
+
+def test_a_text_goes_on_where_it_stopped():
+    assert after_death(journal(5), True, Suspicion(), CRASH) == Continue(Suspicion(point=5))
+
+
+def test_a_seeded_stream_is_generated_again_and_compared():
+    assert isinstance(after_death(journal(5, Sampling(seed=1)), True, Suspicion(), CRASH), Continue)
+
+
+def test_what_cannot_come_again_is_started_over_unless_its_client_has_seen_it():
+    assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), False, Suspicion(), CRASH), StartOver)
+    assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), True, Suspicion(), CRASH), GiveUp)
+
+
+def test_a_kill_from_outside_makes_nobody_a_suspect():
+    assert after_death(journal(5), True, Suspicion(), FROM_OUTSIDE) == Continue(Suspicion())
+
+
+def test_a_kill_from_outside_does_not_clear_a_suspect_either():
+    held = Suspicion(point=5, alone_at=(5,))
+    assert after_death(journal(5), True, held, FROM_OUTSIDE) == Continue(held)
+
+
+def deaths(*crashes: tuple[int, Crash]) -> list[type]:
+    """The verdicts of a history of deaths, each after so many tokens."""
+    suspicion, verdicts = Suspicion(), []
+    for tokens, crash in crashes:
+        verdict = after_death(journal(tokens), True, suspicion, crash)
+        verdicts.append(type(verdict))
+        if isinstance(verdict, Blame):
+            break
+        assert isinstance(verdict, Continue)
+        suspicion = verdict.suspicion
+    return verdicts
+
+
+def test_two_deaths_alone_at_one_point_are_blamed():
+    assert deaths((7, CRASH), (7, ALONE), (7, ALONE)) == [Continue, Continue, Blame]
+    assert deaths((0, ALONE), (0, ALONE)) == [Continue, Blame]
+
+
+def test_deaths_in_company_are_never_blamed():
+    assert Blame not in deaths(*[(7, CRASH)] * 20)
+
+
+def test_three_deaths_alone_without_a_new_token_are_blamed_wherever_they_were_seen():
+    assert deaths((9, ALONE), (8, ALONE), (7, ALONE)) == [Continue, Continue, Blame]
+
+
+def test_who_gets_further_each_time_is_not_blamed():
+    assert Blame not in deaths(*[(tokens, ALONE) for tokens in range(10)])
+
+
+@given(st.lists(st.integers(0, 50), max_size=20))
+def test_kills_from_outside_condemn_nobody(points):
+    assert Blame not in deaths(*[(tokens, FROM_OUTSIDE) for tokens in points])
+
+
+@given(st.integers(0, 100), st.booleans())
+def test_a_fault_at_one_token_is_blamed_after_at_most_three_deaths(point, alone_from_the_start):
+    first = ALONE if alone_from_the_start else CRASH
+    verdicts = deaths((point, first), (point, ALONE), (point, ALONE))
+    assert verdicts[-1] is Blame
+
+
+def test_a_suspect_passes_with_the_first_token_beyond_its_point():
+    suspicion = Suspicion(point=5)
+    assert not suspicion.passed_by(5)
+    assert suspicion.passed_by(6)
+    assert not Suspicion().passed_by(6)

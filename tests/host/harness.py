@@ -1,0 +1,251 @@
+"""A host under test: a real process, its channel, its arenas, and what it has said so far."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import zmq
+
+from ipc.arena import ArenaProducer
+from ipc.channel import bind, send_launch
+from ipc.memfd import create_sealed
+from ipc.messages import (
+    Accepted,
+    Cancel,
+    ChatMessage,
+    ChatPrompt,
+    Completed,
+    Drain,
+    Failed,
+    Fatal,
+    Gauges,
+    Generate,
+    Launch,
+    Prompt,
+    Ready,
+    Release,
+    Sampling,
+    SharedPrompt,
+    Step,
+    TextPrompt,
+    ToFrontend,
+)
+from ipc.progress import PAGE_BYTES, ProgressReader
+
+DEADLINE = 60.0  # seconds that anything may take on a loaded machine
+EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "KV_CACHE_PRECISION": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+
+M = TypeVar("M", bound=ToFrontend)
+
+
+def launch_of(path: Path | str, **changes: Any) -> Launch:
+    """A launch spec with small, exact settings; `changes` replace fields."""
+    launch = Launch(
+        frontend_pid=os.getpid(),
+        endpoint="",
+        model="under-test",
+        path=str(path),
+        engine="text",
+        device="CPU",
+        properties=EXACT,
+        threads=0,
+        cpus=[],
+        kv_cache_bytes=512 * 1024 * 1024,
+        context_length=None,
+        max_num_seqs=64,
+        max_num_batched_tokens=256,
+        prefix_caching=True,
+        load_seconds=60.0,
+        stall_seconds=30.0,
+        faults=True,
+        synthetic_tokens_per_second=0.0,
+    )
+    return msgspec.structs.replace(launch, **changes)
+
+
+class Outcome(msgspec.Struct):
+    """What came back for one request."""
+
+    text: str = ""
+    token_ids: list[int] = []
+    shown: list[int] = []  # characters of text that were out after each token
+    prompt_tokens: int | None = None
+    finish_reason: str | None = None
+    error: Any = None
+
+    @property
+    def ended(self) -> bool:
+        return self.finish_reason is not None or self.error is not None
+
+
+class HostUnderTest:
+    """Spawns the host and plays the frontend."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="host-test-")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        path = f"{self._folder.name}/s"
+        self.channel = bind(self._context, path)
+        self.arena = ArenaProducer("requests", 16 * 1024 * 1024)
+        page = create_sealed("progress", PAGE_BYTES)
+        self.progress = ProgressReader(page)
+        control_read, self.control = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "host", str(control_read), str(self.arena.fd), str(page)],
+            pass_fds=(control_read, self.arena.fd, page),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        os.close(control_read)
+        os.close(page)
+        self._stderr: list[bytes] = []
+        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self._reader.start()
+        with open(self.control, "wb", closefd=False) as pipe:
+            send_launch(pipe, msgspec.structs.replace(launch, endpoint=f"ipc://{path}"))
+        self.received: list[ToFrontend] = []
+        self.outcomes: dict[int, Outcome] = {}
+        self._next_id = 0
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._stderr.append(line)
+
+    @property
+    def stderr(self) -> str:
+        return b"".join(self._stderr).decode(errors="replace")
+
+    # --- talking ----------------------------------------------------------------------------------
+
+    def start(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> int:
+        """Send a Generate and return its id. Plain text is a text prompt."""
+        self._next_id += 1
+        self.outcomes[self._next_id] = Outcome()
+        asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
+        self.channel.send(Generate(self._next_id, asked, Sampling(**sampling), list(resume)))
+        return self._next_id
+
+    def run(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
+        return self.finish(self.start(prompt, resume, **sampling))[0]
+
+    def finish(self, *request_ids: int) -> list[Outcome]:
+        """Wait until all of them have ended."""
+        self.wait(lambda: all(self.outcomes[request_id].ended for request_id in request_ids))
+        return [self.outcomes[request_id] for request_id in request_ids]
+
+    def share(self, prompt: TextPrompt | ChatPrompt) -> SharedPrompt:
+        frame = msgspec.msgpack.encode(prompt)
+        lease = self.arena.lease(len(frame))
+        assert lease is not None
+        self.arena.write(lease, frame)
+        return SharedPrompt(lease)
+
+    def cancel(self, request_id: int) -> None:
+        self.channel.send(Cancel(request_id))
+
+    def drain(self) -> None:
+        self.channel.send(Drain())
+
+    # --- listening --------------------------------------------------------------------------------
+
+    def pump(self, seconds: float = 0.05) -> None:
+        """Take in what has come, waiting for at most `seconds` if there is nothing."""
+        self.channel.wait(seconds)
+        while (message := self.channel.receive()) is not None:
+            self.received.append(message)
+            self._book(message)
+
+    def _book(self, message: ToFrontend) -> None:
+        match message:
+            case Accepted():
+                self.outcomes[message.request_id].prompt_tokens = message.prompt_tokens
+            case Step():
+                for delta in message.deltas:
+                    outcome = self.outcomes[delta.request_id]
+                    assert not outcome.ended, "a delta after the end"
+                    outcome.text += delta.text
+                    outcome.token_ids += delta.token_ids
+                    outcome.shown += [len(outcome.text)] * len(delta.token_ids)
+            case Completed():
+                self.outcomes[message.request_id].finish_reason = message.finish_reason
+            case Failed():
+                self.outcomes[message.request_id].error = message.error
+            case Release():
+                self.arena.release(message.slot, message.generation)
+            case Ready() | Gauges() | Fatal():
+                pass
+
+    def wait(self, condition: Any, deadline: float = DEADLINE) -> None:
+        """Pump until `condition()`; fails past the deadline or when the host died first."""
+        end = time.monotonic() + deadline
+        while not condition():
+            dead = self.process.poll() is not None
+            self.pump()
+            if condition():
+                return
+            assert not dead, f"the host died with {self.process.returncode}:\n{self.stderr}"
+            assert time.monotonic() < end, f"waited {deadline} s in vain:\n{self.stderr}"
+
+    def first(self, kind: type[M]) -> M:
+        """The first message of a kind, waiting for it."""
+        self.wait(lambda: any(isinstance(message, kind) for message in self.received))
+        return next(message for message in self.received if isinstance(message, kind))
+
+    @property
+    def gauges(self) -> Gauges | None:
+        return next((m for m in reversed(self.received) if isinstance(m, Gauges)), None)
+
+    def wait_exit(self, deadline: float = DEADLINE) -> int:
+        """Pump until the host has ended, take in its last words, and return its status."""
+        end = time.monotonic() + deadline
+        while self.process.poll() is None:
+            assert time.monotonic() < end, "the host does not exit"
+            self.pump()
+        self._reader.join(timeout=5)
+        self.pump(0)
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._reader.join(timeout=5)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        if self.control >= 0:
+            os.close(self.control)
+        self.channel.close()
+        self._context.term()
+        self.arena.close()
+        self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def host_running(launch: Launch) -> Iterator[HostUnderTest]:
+    """A host that has said Ready, killed at the end."""
+    host = HostUnderTest(launch)
+    try:
+        host.first(Ready)
+        yield host
+    finally:
+        host.close()
+
+
+def chat(*contents: str) -> ChatPrompt:
+    """User messages."""
+    return ChatPrompt([ChatMessage("user", content) for content in contents])
