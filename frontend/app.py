@@ -13,7 +13,7 @@ import uvloop
 import zmq
 
 from frontend.api.application import build
-from frontend.config import Settings
+from frontend.config import GIB, Settings
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
@@ -119,6 +119,7 @@ class _Server:
                     arena_bytes=self._settings.arena_bytes,
                     drain_seconds=self._settings.drain_seconds,
                     term_seconds=self._settings.term_seconds,
+                    soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
                 ),
                 self._runtime_dir.path,
                 self._context,

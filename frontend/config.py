@@ -72,6 +72,13 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     prefix_caching: Annotated[bool, Meta(description="Reuse the KV cache of prompts that begin alike.")] = (
         True
     )
+    soft_memory_gib: Annotated[
+        Annotated[float, Meta(gt=0, le=65_536)] | None,
+        Meta(
+            description="A process that has grown beyond this many GiB is replaced between requests. "
+            "Default: no limit."
+        ),
+    ] = None
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

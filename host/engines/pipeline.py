@@ -14,8 +14,6 @@ from ipc.messages import FinishReason, Launch
 _NOT_FINISHED = genai.GenerationFinishReason.NONE
 _FINISHED_BY_STOP = genai.GenerationFinishReason.STOP
 _IGNORED = genai.GenerationStatus.IGNORED
-# A grammar that compiles nowhere: the reference dangles, so the step that first samples raises.
-_RAISING_SCHEMA = '{"$ref": "#/$defs/none"}'
 
 
 class Pipeline:
@@ -36,7 +34,11 @@ class Pipeline:
         """Start generating after `ids` and return the handle, which must be kept. Raises RuntimeError."""
         self._last_id += 1
         config = self._generation_config(request, max_tokens, min_tokens)
-        return self._native.add_request(self._last_id, Tensor(np.array([ids], dtype=np.int64)), config)
+        tensor = Tensor(np.array([ids], dtype=np.int64))
+        handle = self._native.add_request(self._last_id, tensor, config)
+        if request.poisoned:
+            return _Twins(handle, self._native.add_request(self._last_id, tensor, config))
+        return handle
 
     def read(self, request: TextRequest) -> list[int] | None:
         """The new tokens of a request, mostly one or none; None if the KV cache has no room for it.
@@ -92,9 +94,28 @@ class Pipeline:
             config.rng_seed = request.rng_seed
             if choices.top_k:
                 config.top_k = choices.top_k
-        if request.poisoned:
-            config.structured_output_config = genai.StructuredOutputConfig(json_schema=_RAISING_SCHEMA)
         return config
+
+
+class _Twins:
+    """Two requests of one id, in place of a handle: the step that samples both raises.
+
+    A grammar that does not compile raises as well, but the process then crashed natively in 4 of about 1700
+    recoveries (cause unknown), this way in none of 2000.
+    """
+
+    def __init__(self, *handles: Any) -> None:
+        self._handles = handles
+
+    def can_read(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        for handle in self._handles:
+            handle.cancel()
+
+    def get_status(self) -> object:
+        return self._handles[0].get_status()
 
 
 def _scheduler(launch: Launch, blocks: int) -> genai.SchedulerConfig:

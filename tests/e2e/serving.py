@@ -15,6 +15,12 @@ from bench.server import Server, free_port, nacelle_command
 
 MODEL = "smollm2"
 LOAD_SECONDS = 90.0
+# Arithmetic in which a text is the same alone and in any batch.
+EXACT = [
+    *("--property", "INFERENCE_PRECISION_HINT=f32"),
+    *("--property", "KV_CACHE_PRECISION=f32"),
+    *("--property", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0"),
+]
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:

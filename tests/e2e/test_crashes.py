@@ -12,7 +12,6 @@ from tests.e2e.serving import MODEL, Serving, wait_for
 
 DEADLY = [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP]
 QUICK_STALL = {"NACELLE_STALL_SECONDS": "3"}
-LONG = {"max_tokens": 4000, "ignore_eos": True}
 
 
 def streamed(server: Serving, **fields: object) -> list[dict | str]:
@@ -54,31 +53,26 @@ def test_an_idle_host_that_dies_is_replaced_and_the_next_request_answered(server
 
 
 @pytest.mark.parametrize("number", DEADLY, ids=lambda n: n.name)
-def test_requests_in_flight_get_a_typed_error_that_names_the_signal(server: Serving, number):
-    thread, whole = in_background(lambda: server.chat("Tell a story.", **LONG))
-    stream_thread, streams = in_background(lambda: streamed(server, **LONG))
+def test_requests_in_flight_complete_as_if_nothing_had_happened(server: Serving, number):
+    fields = {"max_tokens": 200, "ignore_eos": True, "temperature": 0}
+    thread, whole = in_background(lambda: server.chat("Tell a story.", **fields))
+    stream_thread, streams = in_background(lambda: streamed(server, **fields))
     wait_for(lambda: server.running() == 2, "both are running")
     wait_for_tokens(server)
     pid = server.kill_host(number)
     thread.join(60)
     stream_thread.join(60)
-    named = "SIGKILL" if number is signal.SIGSTOP else number.name  # a hung host is killed
     (answer,), (events,) = whole, streams
-    assert answer.status_code in (500, 503)
-    assert answer.json()["error"]["code"] == "engine_crashed"
-    assert named in answer.json()["error"]["message"]
-    assert events[-1]["error"]["code"] == "engine_crashed"
-    assert named in events[-1]["error"]["message"]
-    assert "[DONE]" not in events
-    server.wait_for_replacement(pid)
-    assert server.chat().status_code == 200
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 200
+    assert events[-1] == "[DONE]"
+    assert server.host_pid() != pid
 
 
 def test_a_request_that_comes_while_no_host_is_ready_waits_and_is_answered(server: Serving):
     pid = server.kill_host(signal.SIGKILL)
-    wait_for(lambda: server.host_pid() != pid, "the death is noticed")
-    assert not server.readiness()["ready"]
     assert server.chat().status_code == 200
+    assert server.host_pid() != pid
 
 
 def test_restarts_are_counted_by_reason(server: Serving):
@@ -86,26 +80,6 @@ def test_restarts_are_counted_by_reason(server: Serving):
     before = server.metric("nacelle_host_restarts_total", **reason)
     server.wait_for_replacement(server.kill_host(signal.SIGABRT))
     assert server.metric("nacelle_host_restarts_total", **reason) == before + 1
-    assert server.chat().status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("fault", "named"),
-    [
-        ("segv", "SIGSEGV"),
-        ("abort", "SIGABRT"),
-        ("exit", "status 0"),
-        ("hang", "SIGKILL"),
-        ("segv@5", "SIGSEGV"),
-    ],
-)
-def test_an_injected_fault_kills_the_host_and_is_named(start, fault, named):
-    server = start(NACELLE_FAULTS="1", **QUICK_STALL)
-    pid = server.host_pid()
-    answer = server.chat(f"[[fault:{fault}]]", max_tokens=20, ignore_eos=True)
-    assert answer.status_code == 500
-    assert named in answer.json()["error"]["message"]
-    server.wait_for_replacement(pid)
     assert server.chat().status_code == 200
 
 
@@ -132,8 +106,7 @@ def test_without_the_switch_a_fault_marker_is_only_text(server: Serving):
 def test_one_replicas_death_leaves_the_other_serving(start):
     server = start("--replicas", "2")
     wait_for(lambda: all(r["state"] == "ready" for r in server.readiness()["replicas"]), "both", 60)
-    pid = server.kill_host(signal.SIGKILL)
-    wait_for(lambda: server.host_pid() != pid, "the death is noticed")
+    server.kill_host(signal.SIGKILL)
     assert server.readiness()["ready"]
     assert server.chat().status_code == 200
 

@@ -1,0 +1,140 @@
+"""No request dies with its engine but the one that kills it. A real model in exact arithmetic."""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.serving import EXACT, MODEL, Serving, wait_for
+
+NEIGHBOURS = 15
+TOKENS = 60
+FIELDS = {"temperature": 0, "max_tokens": TOKENS, "ignore_eos": True}
+PROMPTS = [f"Tell a story about the number {number}." for number in range(NEIGHBOURS)]
+ENVIRONMENT = {"NACELLE_FAULTS": "1", "NACELLE_STALL_SECONDS": "5"}
+MARKER_AT = random.Random(7).randrange(2, TOKENS)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one replica", "two replicas"])
+def server(request: pytest.FixtureRequest, smollm2_ir: Path) -> Iterator[Serving]:
+    arguments = [*EXACT, "--replicas", str(request.param)]
+    with Serving([str(smollm2_ir), "--name", MODEL], arguments, ENVIRONMENT) as serving:
+        serving.wait_until_ready()
+        wait_for(lambda: all_ready(serving), "all replicas", 60)
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def expected(server: Serving) -> list[str]:
+    """The greedy text of every prompt when nothing goes wrong."""
+    return [text_of(server.chat(prompt, **FIELDS)) for prompt in PROMPTS]
+
+
+def all_ready(server: Serving) -> bool:
+    return all(replica["state"] == "ready" for replica in server.readiness()["replicas"])
+
+
+def text_of(answer: httpx.Response) -> str:
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["completion_tokens"] == TOKENS
+    text: str = answer.json()["choices"][0]["message"]["content"]
+    return text
+
+
+@pytest.mark.parametrize("fault", ["segv", "segv@20", "abort", "hang", f"segv@{MARKER_AT}"])
+def test_only_the_guilty_request_fails(server: Serving, expected: list[str], fault: str) -> None:
+    restarts = server.metric("nacelle_host_restarts_total")
+    guilty = f"[[fault:{fault}]] {server.port}"
+    with ThreadPoolExecutor(NEIGHBOURS + 1) as pool:
+        neighbours = [pool.submit(server.chat, prompt, **FIELDS) for prompt in PROMPTS]
+        bad = pool.submit(server.chat, guilty, **FIELDS)
+        texts = [text_of(neighbour.result()) for neighbour in neighbours]
+    assert texts == expected
+    error = bad.result().json()["error"]
+    assert (bad.result().status_code, error["code"]) == (500, "engine_crashed")
+    assert {"segv": "SIGSEGV", "abor": "SIGABRT", "hang": "SIGKILL"}[fault[:4]] in error["message"]
+    assert "CPU" in error["message"]
+    assert guilty not in error["message"]
+    assert server.metric("nacelle_host_restarts_total") - restarts <= 3
+    again = server.chat(guilty, **FIELDS)
+    assert (again.status_code, again.json()["error"]["code"]) == (422, "request_blamed")
+
+
+def test_an_exception_in_a_step_costs_nobody_else_anything(server: Serving, expected: list[str]) -> None:
+    restarts = server.metric("nacelle_host_restarts_total")
+    with ThreadPoolExecutor(NEIGHBOURS + 1) as pool:
+        neighbours = [pool.submit(server.chat, prompt, **FIELDS) for prompt in PROMPTS]
+        bad = pool.submit(server.chat, "[[fault:raise@10]]", **FIELDS)
+        assert [text_of(neighbour.result()) for neighbour in neighbours] == expected
+    assert bad.result().json()["error"]["code"] == "engine_failed"
+    assert server.metric("nacelle_host_restarts_total") == restarts
+
+
+def test_both_hosts_killed_at_once_and_again_while_they_load(server: Serving, expected: list[str]) -> None:
+    with ThreadPoolExecutor(NEIGHBOURS) as pool:
+        neighbours = [pool.submit(server.chat, prompt, **FIELDS) for prompt in PROMPTS]
+        wait_for(lambda: server.running() > 0, "they run")
+        for _ in range(2):
+            kill(server, signal.SIGKILL)
+            wait_for(lambda: any(r["state"] == "loading" for r in server.readiness()["replicas"]), "loading")
+        assert [text_of(neighbour.result()) for neighbour in neighbours] == expected
+
+
+def test_kills_from_outside_during_quarantine_condemn_no_innocent(
+    server: Serving, expected: list[str]
+) -> None:
+    blamed = server.metric("nacelle_blamed_total")
+    for _ in range(10):  # with one replica, and again with two
+        with ThreadPoolExecutor(2) as pool:
+            pair = [pool.submit(server.chat, prompt, **FIELDS) for prompt in PROMPTS[:2]]
+            wait_for(lambda: server.running() > 0, "they run")
+            before = hosts(server)
+            kill(server, signal.SIGSEGV)
+            wait_for(lambda old=before: runs_elsewhere(server, old), "a suspect is tried", 60)
+            kill(server, signal.SIGKILL)
+            assert [text_of(answer.result()) for answer in pair] == expected[:2]
+        wait_for(lambda: all_ready(server), "all replicas", 60)
+    assert server.metric("nacelle_blamed_total") == blamed
+
+
+def runs_elsewhere(server: Serving, old: set[int]) -> bool:
+    return server.running() > 0 and not old & hosts(server)
+
+
+def kill(server: Serving, number: signal.Signals) -> None:
+    for process in server.hosts():
+        process.send_signal(number)
+
+
+def hosts(server: Serving) -> set[int]:
+    return {process.pid for process in server.hosts()}
+
+
+def test_a_kill_during_drain_loses_nothing(smollm2_ir: Path) -> None:
+    with Serving([str(smollm2_ir), "--name", MODEL], EXACT, ENVIRONMENT) as server:
+        server.wait_until_ready()
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(server.chat(PROMPTS[0], **FIELDS)))
+        asking.start()
+        wait_for(lambda: server.running() == 1, "it runs")
+        os.kill(server.pid, signal.SIGTERM)
+        kill(server, signal.SIGKILL)
+        asking.join(60)
+        text_of(answers[0])
+        assert server.wait_for_exit() == 0
+
+
+def test_a_host_that_grows_too_large_is_replaced_between_requests(smollm2_ir: Path) -> None:
+    limit = ["--soft-memory-gib", "0.2"]  # less than the model needs
+    with Serving([str(smollm2_ir), "--name", MODEL], [*EXACT, *limit], ENVIRONMENT) as server:
+        server.wait_until_ready()
+        texts = {text_of(server.chat(PROMPTS[0], **FIELDS)) for _ in range(3)}
+        assert len(texts) == 1
+        wait_for(lambda: server.readiness()["replicas"][0]["restarts"] >= 2, "it is recycled", 60)
+        assert server.readiness()["replicas"][0]["state"] != "failed"
