@@ -1,6 +1,7 @@
 """The composition root: builds the parts of a server, runs them, and takes them down in order."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -86,6 +87,7 @@ class _Server:
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
         await self._drain(http)
         return 1 if self._cannot_start else 0

@@ -17,7 +17,7 @@ from frontend.observability.metrics import Metrics
 from frontend.routing.backlog import Backlog, CallLater
 from frontend.routing.choice import retry_after_seconds
 from frontend.routing.generation import Generation, Output, Sequence
-from frontend.routing.journal import Phase
+from frontend.routing.journal import Journal, Phase
 from frontend.routing.quarantine import Quarantine
 from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver, Verdict, after_death
 from frontend.routing.refusals import Refusals
@@ -64,6 +64,7 @@ class ModelRoute:
         self._clock = clock
         self._metrics = metrics.of_model(name)
         self._mean_seconds = 1.0
+        # By the type of what a host says. A handler raises ChannelError where a message cannot be true.
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
             Ready: lambda _replica, _message: self.pump(),
             Accepted: self._accepted,
@@ -75,8 +76,9 @@ class ModelRoute:
             Fatal: lambda _replica, _message: None,  # the death that follows tells it
         }
 
-    def add(self, host: Host) -> None:
+    def add(self, host: Host) -> Replica:
         self.replicas.append(Replica(host))
+        return self.replicas[-1]
 
     # --- from the API ---
 
@@ -127,10 +129,6 @@ class ModelRoute:
 
     # --- from the hosts ---
 
-    def said(self, replica: Replica, message: ToFrontend) -> None:
-        """Raises ChannelError where the message cannot be true."""
-        self.handlers[type(message)](replica, message)
-
     def _accepted(self, replica: Replica, message: Accepted) -> None:
         sequence = replica.sequences.get(message.request_id)
         if sequence is None or sequence.journal.phase is not Phase.SENT:
@@ -142,33 +140,40 @@ class ModelRoute:
             sequence.generation.sequence_accepted()
 
     def _step(self, replica: Replica, message: Step) -> None:
+        """The hot path: once per engine step, with a pass per running sequence."""
         assert replica.host.card is not None
         vocab_size = replica.host.card.vocab_size
         now = self._clock()
+        produced = 0
         for delta in message.deltas:
-            if any(not 0 <= token < vocab_size for token in delta.token_ids):
-                raise ChannelError(f"token ids outside the vocabulary of {vocab_size}")
+            token_ids = delta.token_ids
+            for token in token_ids:
+                if not 0 <= token < vocab_size:
+                    raise ChannelError(f"token id {token} is outside the vocabulary of {vocab_size}")
             sequence = replica.sequences.get(delta.request_id)
             if sequence is None:
                 continue  # cancelled while this was on its way
-            sequence.journal.token_ids += delta.token_ids
-            self._observe_token(sequence, now)
+            produced += len(token_ids)
+            journal = sequence.journal
+            journal.token_ids += token_ids
+            if journal.last_token_at is not None and journal.died_at is None:
+                self._metrics.inter_token.observe(now - journal.last_token_at)
+            else:
+                self._first_since(journal, now)
+            journal.last_token_at = now
             if delta.text:
                 sequence.generation.push(Output(sequence.choice, delta.text))
             if sequence is self.quarantine.tried:
                 self._end_trial_if_passed(replica, delta.request_id, sequence)
-        self._metrics.generated_tokens.inc(sum(len(delta.token_ids) for delta in message.deltas))
+        self._metrics.generated_tokens.inc(produced)
 
-    def _observe_token(self, sequence: Sequence, now: float) -> None:
-        journal = sequence.journal
+    def _first_since(self, journal: Journal, now: float) -> None:
+        """The first token at all, or since a death."""
         if journal.died_at is not None:
             self._metrics.recovery_seconds.observe(now - journal.died_at)
             journal.died_at = None
-        elif journal.last_token_at is None:
-            self._metrics.time_to_first_token.observe(now - journal.arrived_at)
         else:
-            self._metrics.inter_token.observe(now - journal.last_token_at)
-        journal.last_token_at = now
+            self._metrics.time_to_first_token.observe(now - journal.arrived_at)
 
     def _end_trial_if_passed(self, replica: Replica, request_id: int, sequence: Sequence) -> None:
         """An innocent goes back among the others; if nobody else is to be tried, it stays where it is."""

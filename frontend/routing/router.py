@@ -10,6 +10,7 @@ from frontend.errors import ModelNotFound, RequestTimeout, RequestTooLarge, Shut
 from frontend.observability.metrics import Metrics
 from frontend.routing.generation import Generation, SequenceSpec
 from frontend.routing.model_route import ModelRoute
+from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Supervisor
@@ -30,7 +31,7 @@ class Router:
     ) -> None:
         """`on_change` is called after any replica's state has changed."""
         self.models: dict[str, ModelRoute] = {}
-        self.supervisors: list[Supervisor] = []
+        self._homes: dict[Supervisor, tuple[ModelRoute, Replica]] = {}
         self.draining = False
         self._options = options
         self._metrics = metrics
@@ -47,8 +48,12 @@ class Router:
                 time.monotonic,
                 asyncio.get_running_loop().call_later,
             )
-        self.models[name].add(supervisor)
-        self.supervisors.append(supervisor)
+        route = self.models[name]
+        self._homes[supervisor] = (route, route.add(supervisor))
+
+    @property
+    def supervisors(self) -> list[Supervisor]:
+        return list(self._homes)
 
     def supervisors_of(self, model: str) -> list[Supervisor]:
         """A model's replicas. Raises ModelNotFound."""
@@ -105,12 +110,12 @@ class Router:
         self._on_change()
 
     def replica_said(self, replica: Supervisor, message: ToFrontend) -> None:
-        route = self.models[replica.model]
-        route.said(route.replicas[replica.number], message)
+        route, home = self._homes[replica]
+        route.handlers[type(message)](home, message)
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
         if replica.life.state is not State.DRAINING:
             gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
             gauges.restarts(death.cause).inc()
-        route = self.models[replica.model]
-        return route.died(route.replicas[replica.number], death)
+        route, home = self._homes[replica]
+        return route.died(home, death)

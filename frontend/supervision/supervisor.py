@@ -40,7 +40,7 @@ from frontend.supervision.memory import oom_kills, resident_bytes
 from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
 from ipc.arena import Lease
 from ipc.channel import ChannelError
-from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
+from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, Step, ToFrontend, ToHost
 from ipc.progress import Phase
 
 IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
@@ -168,6 +168,11 @@ class Supervisor:
             self._listener.replica_changed(self)
 
     def _message(self, message: ToFrontend) -> None:
+        if type(message) is not Step:  # most messages are, and they are not ours
+            self._own_message(message)
+        self._listener.replica_said(self, message)
+
+    def _own_message(self, message: ToFrontend) -> None:
         match message:
             case Ready(card):
                 self.card = card
@@ -177,7 +182,6 @@ class Supervisor:
                 self._fatal = reason
             case Completed():
                 self._handle(RequestCompleted())
-        self._listener.replica_said(self, message)
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -96,7 +97,7 @@ def test_kills_from_outside_during_quarantine_condemn_no_innocent(
             wait_for(lambda: server.running() > 0, "they run")
             before = hosts(server)
             kill(server, signal.SIGSEGV)
-            wait_for(lambda old=before: runs_elsewhere(server, old), "a suspect is tried", 60)
+            wait_for(partial(runs_elsewhere, server, before), "a suspect is tried", 60)
             kill(server, signal.SIGKILL)
             assert [text_of(answer.result()) for answer in pair] == expected[:2]
         wait_for(lambda: all_ready(server), "all replicas", 60)

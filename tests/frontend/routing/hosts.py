@@ -22,6 +22,7 @@ from ipc.messages import (
     Sampling,
     Step,
     TextPrompt,
+    ToFrontend,
     ToHost,
 )
 
@@ -79,10 +80,13 @@ class History:
         self.route.submit(generation)
         return generation
 
+    def say(self, host: int, message: ToFrontend) -> None:
+        self.route.handlers[type(message)](self.route.replicas[host], message)
+
     def accept(self, host: int = 0) -> None:
         """The host accepts everything that it holds."""
         for request_id in list(self.route.replicas[host].sequences):
-            self.route.said(self.route.replicas[host], Accepted(request_id, 10))
+            self.say(host, Accepted(request_id, 10))
 
     def step(self, host: int = 0, *only: str) -> None:
         """One token for each sequence that the host holds, or for those with a prompt of `only`."""
@@ -94,11 +98,11 @@ class History:
             if not only or prompt.text in only:
                 index = len(sequence.journal.token_ids)
                 deltas.append(Delta(request_id, [index], f"{prompt.text}{index} "))
-        self.route.said(replica, Step(deltas))
+        self.say(host, Step(deltas))
 
     def complete(self, host: int = 0) -> None:
         for request_id in list(self.route.replicas[host].sequences):
-            self.route.said(self.route.replicas[host], Completed(request_id, "stop"))
+            self.say(host, Completed(request_id, "stop"))
 
     def die(self, host: int = 0, number: int = 11, stalled: bool = False) -> bool:
         """The host's process ends and a new one begins to load."""
@@ -118,7 +122,7 @@ class History:
     def ready_again(self, host: int = 0) -> None:
         self.hosts[host].card = self._card
         self.hosts[host].life = Lifecycle(State.READY)
-        self.route.said(self.route.replicas[host], Ready(self._card))
+        self.say(host, Ready(self._card))
 
     def holds(self, host: int = 0) -> list[str]:
         """The prompts of what a host holds, in the order in which it was sent."""

@@ -216,9 +216,8 @@ def test_a_step_and_a_completion_that_name_a_dead_hosts_request_are_dropped():
     (before,) = history.route.replicas[0].sequences
     history.die(number=signal.SIGKILL)
     history.ready_again()
-    late = history.route.replicas[0]
-    history.route.said(late, Step([Delta(before, [0], "late")]))
-    history.route.said(late, Completed(before, "stop"))
+    history.say(0, Step([Delta(before, [0], "late")]))
+    history.say(0, Completed(before, "stop"))
     assert text_of(request) == ""
     assert request.sequences[0].journal.phase is Phase.SENT
 
@@ -328,7 +327,7 @@ def test_each_choice_recovers_on_its_own():
     history.accept()
     history.step()
     first = next(iter(history.route.replicas[0].sequences))
-    history.route.said(history.route.replicas[0], Completed(first, "stop"))
+    history.say(0, Completed(first, "stop"))
     history.die(number=signal.SIGKILL)
     history.ready_again()
     assert [m.resume_token_ids for m in history.hosts[0].held()] == [[0]]
@@ -369,7 +368,7 @@ def test_a_token_outside_the_vocabulary_is_a_breach_of_the_protocol():
     history.ask("a")
     (request_id,) = history.route.replicas[0].sequences
     with pytest.raises(ChannelError, match="vocabulary"):
-        history.route.said(history.route.replicas[0], Step([Delta(request_id, [1000], "")]))
+        history.say(0, Step([Delta(request_id, [1000], "")]))
 
 
 def test_a_prompt_that_finds_no_room_in_shared_memory_waits_and_then_gives_up():
