@@ -36,7 +36,7 @@ class RawEngine:
         """Load the model. Raises whatever OpenVINO raises."""
         self._tokenizer = openvino_genai.Tokenizer(launch.path)
         folder = read_model_folder(Path(launch.path))
-        self._pipeline = Pipeline(launch, folder, self._tokenizer)._native  # raw: without what a host adds
+        self._pipeline = Pipeline(launch, folder, self._tokenizer).native  # raw: without what a host adds
         self._detokenizer: Detokenizer[Any] = choose_detokenizer(self._tokenizer)
         self._last_id = 0  # must never repeat in the life of a pipeline
 

@@ -1,25 +1,16 @@
 """One model's traffic: what comes from the API, from its hosts, and from their deaths."""
 
-import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from frontend.errors import (
-    EngineCrashed,
-    ModelUnavailable,
-    QueueFull,
-    RequestBlamed,
-    ServerError,
-    from_host,
-)
+from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError, from_host
 from frontend.observability.metrics import Metrics
+from frontend.routing.aftermath import Aftermath
 from frontend.routing.backlog import Backlog, CallLater
 from frontend.routing.choice import retry_after_seconds
 from frontend.routing.generation import Generation, Output, Sequence
 from frontend.routing.journal import Journal, Phase
 from frontend.routing.quarantine import Quarantine
-from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver, Verdict, after_death
 from frontend.routing.refusals import Refusals
 from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
@@ -41,8 +32,6 @@ from ipc.messages import (
 _HOPELESS = (State.FAILED, State.STOPPED)
 _MEAN_WEIGHT = 0.1  # of the newest request in the running mean of request times
 
-log = logging.getLogger("nacelle.routing")
-
 
 class ModelRoute:
     """Everything between the API and the replicas of one model. Times are seconds of `clock`."""
@@ -63,6 +52,7 @@ class ModelRoute:
         self._max_queue = max_queue
         self._clock = clock
         self._metrics = metrics.of_model(name)
+        self._aftermath = Aftermath(self.backlog, self.quarantine, self._refusals, self._metrics, clock)
         self._mean_seconds = 1.0
         # By the type of what a host says. A handler raises ChannelError where a message cannot be true.
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
@@ -220,63 +210,11 @@ class ModelRoute:
         """Find what becomes of everything the host held. Returns whether the death counts against the
         replica: not while a suspect was tried alone, which is what a quarantine is for."""
         was_trial = replica is self.quarantine.room
-        held = replica.empty()
-        self._gauges(replica, Gauges(0, 0, 0.0))
-        crash = Crash(implicates=death.implicates, alone=len(held) == 1)
         if was_trial:
             self.quarantine.end()
-        outcomes: Counter[str] = Counter()
-        for sequence in held:
-            verdict = after_death(sequence.journal, sequence.generation.streaming, sequence.suspicion, crash)
-            outcomes[type(verdict).__name__] += 1
-            self._carry_out(verdict, sequence, death)
-        self._log(death, len(held), outcomes)
+        self._gauges(replica, Gauges(0, 0, 0.0))
+        self._aftermath.settle(replica.empty(), death)
         return not was_trial
-
-    def _carry_out(self, verdict: Verdict, sequence: Sequence, death: Death) -> None:
-        journal = sequence.journal
-        match verdict:
-            case Blame():
-                self._metrics.blamed.inc()
-                self._refusals.add(sequence.spec, death.summary)
-                self._give_up(sequence, death)
-            case GiveUp():
-                self._give_up(sequence, death)
-            case StartOver(suspicion):
-                self._metrics.restarted.inc()
-                self._metrics.regenerated_tokens.inc(len(journal.token_ids))
-                journal.token_ids = []
-                sequence.generation.push(Output(sequence.choice, "", starts_over=True))
-                self._again(sequence, suspicion)
-            case Continue(suspicion):
-                (self._metrics.resumed if journal.token_ids else self._metrics.restarted).inc()
-                self._again(sequence, suspicion)
-
-    def _give_up(self, sequence: Sequence, death: Death) -> None:
-        sequence.journal.phase = Phase.ENDED
-        sequence.generation.cancel(EngineCrashed(death.message))
-
-    def _again(self, sequence: Sequence, suspicion: Any) -> None:
-        sequence.suspicion = suspicion
-        sequence.journal.died_at = self._clock()
-        if suspicion.point is None:
-            self.backlog.add(sequence)
-        else:
-            sequence.journal.phase = Phase.QUEUED
-            self.quarantine.admit(sequence)
-
-    def _log(self, death: Death, held: int, outcomes: Counter[str]) -> None:
-        fields = {
-            **death.fields,
-            "in_flight": held,
-            "continued": outcomes[Continue.__name__],
-            "started_over": outcomes[StartOver.__name__],
-            "blamed": outcomes[Blame.__name__],
-            "given_up": outcomes[GiveUp.__name__],
-            "suspects": len(self.quarantine.waiting),
-            "queued": len(self.backlog.waiting),
-        }
-        log.warning("%s", death.summary, extra=fields)
 
     # --- availability ---
 

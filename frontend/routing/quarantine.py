@@ -4,6 +4,7 @@ from bisect import insort
 from collections.abc import Sequence as Rows
 
 from frontend.routing.generation import Sequence
+from frontend.routing.journal import Phase
 from frontend.routing.recovery import Suspicion
 from frontend.routing.replica import Replica
 from frontend.supervision.lifecycle import State
@@ -20,6 +21,7 @@ class Quarantine:
         self.room: Replica | None = None
 
     def admit(self, sequence: Sequence) -> None:
+        sequence.journal.phase = Phase.QUEUED
         insort(self.waiting, sequence, key=lambda s: s.journal.arrived_at)
 
     def begin(self, room: Replica) -> Sequence:

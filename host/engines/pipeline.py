@@ -23,21 +23,21 @@ class Pipeline:
         """Load the model. Raises RuntimeError."""
         blocks = block_count(launch.kv_cache_bytes, folder.kv_shape, launch.device, launch.properties)
         self.kv_cache_tokens = blocks * block_tokens(launch.device)
-        self._native = genai.ContinuousBatchingPipeline(
+        self.native = genai.ContinuousBatchingPipeline(
             folder.path, tokenizer, _scheduler(launch, blocks), launch.device, **_properties(launch)
         )
-        self._eos_token_ids = set(folder.eos_token_ids) or _own_eos_token_ids(self._native, tokenizer)
+        self._eos_token_ids = set(folder.eos_token_ids) or _own_eos_token_ids(self.native, tokenizer)
         self._last_id = 0  # the pipeline never forgets an id, and a re-add needs a new one
-        self.step = self._native.step
+        self.step = self.native.step
 
     def add(self, request: TextRequest, ids: list[int], max_tokens: int, min_tokens: int) -> Any:
         """Start generating after `ids` and return the handle, which must be kept. Raises RuntimeError."""
         self._last_id += 1
         config = self._generation_config(request, max_tokens, min_tokens)
         tensor = Tensor(np.array([ids], dtype=np.int64))
-        handle = self._native.add_request(self._last_id, tensor, config)
+        handle = self.native.add_request(self._last_id, tensor, config)
         if request.poisoned:
-            return _Twins(handle, self._native.add_request(self._last_id, tensor, config))
+            return _Twins(handle, self.native.add_request(self._last_id, tensor, config))
         return handle
 
     def read(self, request: TextRequest) -> list[int] | None:
@@ -59,7 +59,7 @@ class Pipeline:
 
     def load(self) -> tuple[int, float]:
         """Sequences scheduled in the last step, and the share of the KV cache in use then (0 to 1)."""
-        metrics = self._native.get_metrics()
+        metrics = self.native.get_metrics()
         return metrics.scheduled_requests, metrics.cache_usage / 100
 
     def finish_reason(self, request: TextRequest) -> FinishReason | None:
