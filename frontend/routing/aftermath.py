@@ -69,7 +69,9 @@ class Aftermath:
                 journal.token_ids = []
                 sequence.generation.push(Output(sequence.choice, "", starts_over=True))
                 self._send_again(sequence, suspicion)
-            case Continue(suspicion):
+            case Continue(suspicion, by_replay):
+                if by_replay:
+                    self._metrics.regenerated_tokens.inc(len(journal.token_ids))
                 (self._metrics.resumed if journal.token_ids else self._metrics.restarted).inc()
                 self._send_again(sequence, suspicion)
 
@@ -96,4 +98,5 @@ class Aftermath:
             "suspects": len(self._quarantine.waiting),
             "queued": len(self._backlog.waiting),
         }
-        log.warning("%s", death.summary, extra=fields)
+        level = logging.DEBUG if death.expected else logging.WARNING
+        log.log(level, "%s", death.summary, extra=fields)

@@ -38,6 +38,7 @@ class Continue(msgspec.Struct, frozen=True):
     them again and compares where the next token depends on more than the text so far."""
 
     suspicion: Suspicion
+    by_replay: bool = False
 
 
 class StartOver(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ def after_death(journal: Journal, streaming: bool, suspicion: Suspicion, crash: 
         return Continue(suspicion)
     if not streaming:
         return StartOver(suspicion)
-    return Continue(suspicion) if how is Continuation.BY_REPLAY else GiveUp()
+    return Continue(suspicion, by_replay=True) if how is Continuation.BY_REPLAY else GiveUp()
 
 
 def _continuation(sampling: Sampling) -> Continuation:

@@ -114,7 +114,7 @@ class Router:
         route.handlers[type(message)](home, message)
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
-        if replica.life.state is not State.DRAINING:
+        if not death.expected:
             gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
             gauges.restarts(death.cause).inc()
         route, home = self._homes[replica]

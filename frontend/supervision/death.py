@@ -15,6 +15,7 @@ class Death(msgspec.Struct, frozen=True):
     device: str
     pid: int
     phase: str
+    expected: bool = False  # it was told to exit
     seconds: float = 0.0  # that it lived
     exit_code: int | None = None  # of a normal exit
     signal: int | None = None  # that ended it

@@ -132,7 +132,8 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        return self.life.state is State.READY
+        """Whether requests can be sent: from Ready on, until the process is gone."""
+        return self.life.state is State.READY and self.card is not None
 
     def start(self) -> None:
         self._handle(Start())
@@ -191,6 +192,7 @@ class Supervisor:
             device=self.options.launch.device,
             pid=self.incarnation.pid,
             phase=ending.phase.name.lower(),
+            expected=self.life.state is State.DRAINING,
             seconds=time.monotonic() - self._spawned_at,
             exit_code=ending.status if ending.status >= 0 else None,
             signal=-ending.status if ending.status < 0 else None,

@@ -38,9 +38,10 @@ class RecordingHost:
 
     @property
     def ready(self) -> bool:
-        return self.life.state is State.READY
+        return self.life.state is State.READY and self.card is not None
 
     def send(self, message: ToHost) -> None:
+        assert self.card is not None or isinstance(message, Cancel), "sent to a dead host, and lost"
         self.sent.append(message)
 
     def lease(self, data: bytes) -> Lease | None:

@@ -1,9 +1,12 @@
 """Deaths as histories: what the router does, without a process."""
 
+import contextlib
 import signal
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frontend.errors import (
     ClientGone,
@@ -378,3 +381,64 @@ def test_a_prompt_that_finds_no_room_in_shared_memory_waits_and_then_gives_up():
     ((_, give_up),) = history.timers
     give_up()
     assert isinstance(error_of(request), Overloaded)
+
+
+EVENTS = st.sampled_from(
+    [
+        "ask",
+        "accept",
+        "step",
+        "complete",
+        "SIGKILL",
+        "SIGSEGV",
+        "stall",
+        "fail",
+        "ready",
+        "leave",
+        "penalties",
+    ]
+)
+
+
+def play(history: History, asked: list, event: str, number: int) -> None:
+    host = number % len(history.hosts)
+    state = history.hosts[host].life.state
+    alive = history.hosts[host].ready
+    if event in ("ask", "penalties") and len(asked) < 20:
+        chance: Any = {"temperature": 1.0, "presence_penalty": 1.0} if event == "penalties" else {}
+        with contextlib.suppress(ModelUnavailable, RequestBlamed):
+            asked.append(history.ask(f"r{len(asked)}", streaming=bool(number % 2), **chance))
+    elif event in ("accept", "step", "complete") and alive:
+        getattr(history, event)(host)
+    elif event == "leave" and asked:
+        asked[number % len(asked)].cancel(ClientGone())
+    elif event == "ready" and not alive:
+        history.ready_again(host)
+    elif event == "fail" and state is State.STARTING:
+        history.become(State.FAILED, host)
+    elif event in ("SIGKILL", "SIGSEGV", "stall") and alive:
+        history.die(host, signal.SIGSEGV if event == "SIGSEGV" else signal.SIGKILL, stalled=event == "stall")
+
+
+@given(st.lists(st.tuples(EVENTS, st.integers(0, 100)), max_size=60), st.integers(1, 3))
+def test_no_history_of_deaths_loses_a_request(events, replicas):
+    history = History(replicas=replicas, slots=2)
+    asked: list = []
+    for event, number in events:
+        play(history, asked, event, number)
+    for _ in range(3 * len(asked) + 3):  # from here on nothing dies
+        for host in range(replicas):
+            if not history.hosts[host].ready:
+                history.ready_again(host)
+            history.accept(host)
+            history.step(host)
+        for host in range(replicas):
+            if not history.route.quarantine.waiting:
+                history.complete(host)
+    assert history.route.backlog.waiting == history.route.quarantine.waiting == []
+    assert history.route.quarantine.tried is None
+    for request in asked:
+        assert all(sequence.journal.phase is Phase.ENDED for sequence in request.sequences)
+        if error_of(request) is None:
+            tokens = request.sequences[0].journal.token_ids
+            assert tokens == list(range(len(tokens)))  # none lost, none doubled

@@ -39,7 +39,8 @@ def test_a_text_goes_on_where_it_stopped():
 
 
 def test_a_seeded_stream_is_generated_again_and_compared():
-    assert isinstance(after_death(journal(5, Sampling(seed=1)), True, Suspicion(), CRASH), Continue)
+    verdict = after_death(journal(5, Sampling(seed=1)), True, Suspicion(), CRASH)
+    assert verdict == Continue(Suspicion(point=5), by_replay=True)
 
 
 def test_what_cannot_come_again_is_started_over_unless_its_client_has_seen_it():
