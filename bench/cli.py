@@ -2,6 +2,7 @@
 
 import click
 
+from bench.chaos import chaos
 from bench.engine import engine
 from bench.overhead import overhead
 from bench.serve import serve
@@ -12,5 +13,5 @@ def bench() -> None:
     """Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."""
 
 
-for _command in (serve, engine, overhead):
+for _command in (serve, engine, overhead, chaos):
     bench.add_command(_command)

@@ -21,6 +21,14 @@ class _Text(msgspec.Struct, gc=False):
     reasoning_content: str | None = None
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What an answer says, to compare it with another one's."""
+
+    text: str
+    tokens: int | None
+    finish_reason: str | None
+
+
 class _Choice(msgspec.Struct, gc=False):
     delta: _Text | None = None
     message: _Text | None = None
@@ -28,9 +36,9 @@ class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
     @property
-    def has_text(self) -> bool:
-        said = self.delta or self.message
-        return bool(self.text or (said and (said.content or said.reasoning_content)))
+    def said(self) -> str:
+        part = self.delta or self.message or _Text()
+        return self.text or part.content or part.reasoning_content or ""
 
 
 class _Usage(msgspec.Struct, gc=False):
@@ -75,9 +83,17 @@ def read_response(response: Response) -> RequestRecord:
     arrivals = [
         event.time
         for event, chunk in zip(chunks, decoded, strict=True)
-        if any(choice.has_text for choice in chunk.choices)
+        if any(choice.said for choice in chunk.choices)
     ]
     return _record(response, decoded, arrivals)
+
+
+def read_text(response: Response) -> Said:
+    """The first choice's whole text, of a stream or not. Raises BadAnswer."""
+    record = read_response(response)
+    bodies = [event.data for event in response.events[:-1]] or [response.body]
+    texts = [choice.said for body in bodies for choice in _decode(body).choices]
+    return Said("".join(texts), record.output_tokens, record.finish_reason)
 
 
 def _decode(data: bytes) -> _Chunk:

@@ -80,11 +80,15 @@ def _versions() -> list[tuple[str, str]]:
     return found
 
 
+def default_path(kind: str) -> Path:
+    """A new file's name in ./bench-results."""
+    return Path("bench-results") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+
+
 def write(results: msgspec.Struct, kind: str, path: Path | None) -> Path:
     """Write the report as JSON to `path`, by default ./bench-results/KIND-DATE.json, and return the path."""
     now = datetime.now(UTC)
-    if path is None:
-        path = Path("bench-results") / f"{kind}-{now:%Y%m%dT%H%M%S}.json"
+    path = path or default_path(kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     report = Report(_without_secrets(command), now.isoformat(timespec="seconds"), machine(), results)

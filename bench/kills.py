@@ -1,0 +1,147 @@
+"""Who is killed when: a seeded plan of signals, and the killer that carries it out on hosts that work."""
+
+import json
+import os
+import random
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.client import clock
+from bench.errors import RunFailed
+from bench.server import Server
+
+SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
+_POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 120.0  # for a host to kill, or for the death and the progress after it
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """One signal sent, at `time` in `clock`'s seconds."""
+
+    time: float
+    signal: str
+    replica: int
+
+
+class ReplicaState(msgspec.Struct, frozen=True):
+    """One replica, as /ready/MODEL tells it."""
+
+    replica: int
+    state: str
+    pid: int | None
+
+
+class Observer:
+    """Looks at a server from outside."""
+
+    def __init__(self, server: Server, model: str) -> None:
+        self._base_url = server.base_url
+        self._model = model
+        self.pids: set[int] = set()  # every host ever seen
+
+    def replicas(self) -> list[ReplicaState]:
+        found = json.loads(self._get(f"/ready/{self._model}"))["replicas"]
+        replicas = msgspec.convert(found, list[ReplicaState])
+        self.pids |= {replica.pid for replica in replicas if replica.pid}
+        return replicas
+
+    def metrics(self) -> Samples:
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(self._get("/metrics").decode())
+            for sample in family.samples
+        }
+
+    def working(self) -> list[ReplicaState]:
+        """The READY replicas with requests in flight."""
+        samples = self.metrics()
+        return [
+            replica
+            for replica in self.replicas()
+            if replica.state == "ready"
+            and total(samples, "nacelle_requests_running", replica=str(replica.replica))
+        ]
+
+    def over(self, before: Samples) -> bool:
+        """Since `before` a death was noticed, every replica is ready again, and nobody waits any more to be
+        sent or tried."""
+        now = self.metrics()
+        if total(now, "nacelle_host_restarts_total") == total(before, "nacelle_host_restarts_total"):
+            return False
+        ready = all(replica.state == "ready" for replica in self.replicas())
+        return ready and not total(now, "nacelle_requests_queued") and bool(self.working())
+
+    def _get(self, path: str) -> bytes:
+        try:
+            with urllib.request.urlopen(self._base_url + path, timeout=10) as answer:  # noqa: S310
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:  # a model that is not ready answers with 503 and its state
+            with error:
+                return bytes(error.read())
+
+
+def plan(per_signal: int, seed: int) -> list[signal.Signals]:
+    """Each signal `per_signal` times, in an order that the seed fixes."""
+    order = list(SIGNALS) * per_signal
+    random.Random(seed).shuffle(order)  # noqa: S311  no secret
+    return order
+
+
+def carry_out(order: list[signal.Signals], observer: Observer, seed: int) -> list[Kill]:
+    """Send each signal to a READY host with requests in flight, once what the one before has interrupted
+    goes on again. Raises RunFailed if that does not happen in time."""
+    chance = random.Random(seed)  # noqa: S311  no secret
+    sent = []
+    for number in order:
+        _wait(lambda: bool(observer.working()), "a host with requests in flight")
+        before = observer.metrics()
+        victim = chance.choice(observer.working())
+        assert victim.pid is not None, "a ready replica has a process"
+        os.kill(victim.pid, number)
+        sent.append(Kill(clock(), number.name, victim.replica))
+        _wait(partial(observer.over, before), f"an end of what {number.name} began")
+    return sent
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RunFailed(f"waited {_PATIENCE_SECONDS:g} s in vain for {what}")
+        time.sleep(_POLL_SECONDS)
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that carry `labels`."""
+    return sum(
+        value
+        for (found, carried), value in samples.items()
+        if found == name and labels.items() <= dict(carried).items()
+    )
+
+
+def quantile(samples: Samples, name: str, share: float) -> float | None:
+    """A quantile of a histogram, interpolated within its bucket; None if it is empty."""
+    buckets = sorted(
+        (float(dict(labels)["le"]), count)
+        for (found, labels), count in samples.items()
+        if found == f"{name}_bucket"
+    )
+    if not buckets or not buckets[-1][1]:
+        return None
+    wanted = share * buckets[-1][1]
+    lower, below = 0.0, 0.0
+    for upper, count in buckets:
+        if count >= wanted and upper != float("inf"):
+            return lower + (upper - lower) * (wanted - below) / (count - below)
+        lower, below = (lower if upper == float("inf") else upper), count
+    return lower
