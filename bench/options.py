@@ -35,3 +35,11 @@ def workload_options(command: Command) -> Command:
     for option in reversed(_WORKLOAD):
         command = option(command)
     return command
+
+
+def positive_numbers(text: str) -> list[int]:
+    """A comma-separated list of numbers from 1. Raises click.BadParameter."""
+    numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if not all(numbers):
+        raise click.BadParameter(f"expected numbers from 1, comma-separated, not {text!r}")
+    return numbers

@@ -15,7 +15,7 @@ from bench.errors import RunFailed
 from bench.figures import Figure, Verdict
 from bench.frontend_alone import frontend_alone
 from bench.noise import Noise
-from bench.options import json_option
+from bench.options import json_option, positive_numbers
 from bench.served import MODEL_NAME, Sides, first_token, idle_memory, restart, throughput, wait_until_loaded
 from bench.server import Server, free_port, nacelle_command
 
@@ -57,7 +57,7 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
     noise = Noise()
     found: list[Figure] = []
     try:
-        for figure in _measure(model, pairs, _levels(concurrency)):
+        for figure in _measure(model, pairs, positive_numbers(concurrency)):
             found.append(figure)
             console.print(
                 f"{figure.budget.what} {figure.variant}: {figure.value:.3f}", style="dim", markup=False
@@ -72,13 +72,6 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
     console.print(f"JSON: {report.write(results, 'overhead', json_path)}", markup=False)
     if any(figure.verdict == "FAIL" for figure in found):
         raise SystemExit(1)
-
-
-def _levels(text: str) -> list[int]:
-    levels = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
-    if not all(levels):
-        raise click.BadParameter(f"expected numbers from 1, comma-separated, not {text!r}")
-    return levels
 
 
 def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
