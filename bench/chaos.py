@@ -80,7 +80,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
 @click.option("--clients", type=click.IntRange(2), default=16, show_default=True, help="Half of them stream.")
 @click.option("--replicas", default="2,1", show_default=True, help="One trial each, comma-separated.")
 @click.option("--kills-per-signal", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(2), default=128, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(2), default=64, show_default=True)
 @click.option("--stall-seconds", type=float, default=5.0, show_default=True, help="What notices SIGSTOP.")
 @click.option("--property", "properties", multiple=True, default=EXACT, help="Instead of exact arithmetic.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and the kills.")

@@ -72,11 +72,12 @@ class Observer:
         ]
 
     def over(self, before: Samples) -> bool:
-        """Since `before` a death was noticed, every replica is ready again, and nobody waits any more to be
-        sent or tried."""
+        """Since `before` a death was noticed and a request completed, every replica is ready again, and
+        nobody waits any more to be sent or tried."""
         now = self.metrics()
-        if total(now, "nacelle_host_restarts_total") == total(before, "nacelle_host_restarts_total"):
-            return False
+        for grows in ("nacelle_host_restarts_total", "nacelle_request_seconds_count"):
+            if total(now, grows) == total(before, grows):
+                return False
         ready = all(replica.state == "ready" for replica in self.replicas())
         return ready and not total(now, "nacelle_requests_queued") and bool(self.working())
 
