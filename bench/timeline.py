@@ -63,7 +63,7 @@ def _axes(x, y, seconds: float, highest: float) -> list[str]:  # type: ignore[no
     parts = [
         f'<line class="axis" x1="{x(0)}" x2="{x(seconds)}" y1="{y(0)}" y2="{y(0)}"/>',
         f'<text x="{_WIDTH - _RIGHT - 60}" y="{_HEIGHT - 6}">seconds</text>',
-        f'<text x="4" y="{_TOP - 4}">tokens/s</text>',
+        f'<text x="4" y="{_TOP - 12}">tokens/s</text>',
     ]
     for value in (0.0, highest / 2, highest):
         parts.append(f'<line class="grid" x1="{x(0)}" x2="{x(seconds)}" y1="{y(value)}" y2="{y(value)}"/>')
