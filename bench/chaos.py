@@ -35,6 +35,14 @@ _BIN_SECONDS = 0.5
 _PAUSE_SECONDS = 0.2
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """An answer that is not the undisturbed one."""
+
+    expected: Said
+    got: Said
+    streamed: bool
+
+
 class Trial(msgspec.Struct):
     """One run with one number of replicas. Times in seconds; recovery is from a death to the next token of
     each request that was in the dead host, by the server's own histogram."""
@@ -42,7 +50,7 @@ class Trial(msgspec.Struct):
     replicas: int
     sent: int = 0
     failed: int = 0
-    wrong: int = 0
+    differences: list[Difference] = []
     failures: dict[str, int] = {}
     resumed: float = 0
     restarted: float = 0
@@ -56,6 +64,10 @@ class Trial(msgspec.Struct):
     kills: list[Kill] = []
     tokens_per_second: list[float] = []  # of the streamed half, in bins
     bin_seconds: float = _BIN_SECONDS
+
+    @property
+    def wrong(self) -> int:
+        return len(self.differences)
 
     @property
     def recovery_ratio(self) -> float | None:
@@ -211,8 +223,8 @@ def _judge(
         try:
             if isinstance(answer, ClientError):
                 raise answer
-            if read_text(answer) != expected[index]:
-                trial.wrong += 1
+            if (got := read_text(answer)) != expected[index]:
+                trial.differences.append(Difference(expected[index], got, bool(answer.events)))
             arrivals += read_response(answer).arrivals
         except ClientError as error:
             failures[f"{error.kind}: {error}"[:200]] += 1
