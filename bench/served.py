@@ -26,7 +26,6 @@ class Sides:
     """A server with one host, and a raw engine with the same model and settings."""
 
     def __init__(self, server: Server, raw: EngineProcess) -> None:
-        self._server = server
         self._raw = raw
         self._target = load.Target(server.base_url, MODEL_NAME, endpoint="completions")
         self._seeds = count()

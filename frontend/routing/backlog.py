@@ -72,6 +72,7 @@ class Backlog:
             return sequence.journal.prompt
         lease = replica.host.lease(msgspec.msgpack.encode(sequence.journal.prompt))
         if lease is not None:
+            sequence.waits_for_room = False
             return SharedPrompt(lease)
         if not sequence.waits_for_room:
             sequence.waits_for_room = True
@@ -80,5 +81,5 @@ class Backlog:
 
 
 def _give_up_waiting(sequence: Sequence) -> None:
-    if sequence.journal.phase is Phase.QUEUED:
+    if sequence.waits_for_room:  # not where it was sent meanwhile, and is queued again after a death
         sequence.generation.cancel(Overloaded("no room in shared memory for this prompt"))

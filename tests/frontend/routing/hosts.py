@@ -35,6 +35,7 @@ class RecordingHost:
         self.life = Lifecycle(State.READY)
         self.card: ModelCard | None = card
         self.sent: list[ToHost] = []
+        self.room: Lease | None = None  # in an arena that is full
 
     @property
     def ready(self) -> bool:
@@ -45,7 +46,7 @@ class RecordingHost:
         self.sent.append(message)
 
     def lease(self, data: bytes) -> Lease | None:
-        return None  # an arena that is always full
+        return self.room
 
     def held(self) -> list[Generate]:
         """What it was told to generate and not to cancel, in order."""

@@ -21,6 +21,7 @@ from frontend.routing.journal import Phase
 from frontend.routing.refusals import REFUSED_SECONDS
 from frontend.supervision.lifecycle import State
 from ipc import messages
+from ipc.arena import Lease
 from ipc.channel import ChannelError
 from ipc.messages import Completed, Delta, Generate, Step
 from tests.frontend.routing.hosts import History, error_of, text_of
@@ -381,6 +382,19 @@ def test_a_prompt_that_finds_no_room_in_shared_memory_waits_and_then_gives_up():
     ((_, give_up),) = history.timers
     give_up()
     assert isinstance(error_of(request), Overloaded)
+
+
+def test_a_wait_for_room_that_ended_is_not_held_against_a_request_that_a_death_returned():
+    history = History()
+    request = history.ask("x" * 70_000)
+    history.hosts[0].room = Lease(0, 1, 0, 70_010)
+    history.route.pump()
+    history.die(number=signal.SIGKILL)
+    ((_, give_up),) = history.timers
+    give_up()
+    history.ready_again()
+    assert len(history.hosts[0].held()) == 1
+    assert error_of(request) is None
 
 
 EVENTS = st.sampled_from(
