@@ -15,6 +15,8 @@ from ipc.errors import RequestError
 # What is larger than this crosses in shared memory.
 INLINE_LIMIT_BYTES = 64 * 1024
 
+PROMPT_TAIL = 64  # characters
+
 FinishReason = Literal["stop", "length"]
 EngineKind = Literal["text", "synthetic"]
 
@@ -56,22 +58,38 @@ class Launch(Value):
 # --- frontend → host ---------------------------------------------------------------------------------
 
 
+class ToolCall(Value):
+    """A call that the model made earlier in the conversation."""
+
+    id: str
+    name: str
+    arguments: str  # a JSON object as text
+
+
 class ChatMessage(Value):
     role: str
-    content: str
+    content: str | None  # None in an assistant's message that holds nothing but tool calls
     name: str | None = None
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None  # of a tool's message: the call that it answers
+    reasoning: str | None = None
 
 
 class ChatPrompt(Message):
-    """Messages for the model's chat template."""
+    """Messages for the model's chat template, and what else the template is given."""
 
     messages: list[ChatMessage]
+    tools: str = ""  # a JSON list of {"type": "function", "function": {…}}; empty for none
+    template_arguments: str = ""  # a JSON object of further template variables; empty for none
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False  # the answer goes on in the last message
 
 
 class TextPrompt(Message):
-    """Plain text, tokenized with the model's special tokens."""
+    """Plain text."""
 
     text: str
+    add_special_tokens: bool = True  # as the model's tokenizer does
 
 
 class TokenPrompt(Message):
@@ -105,6 +123,15 @@ class Sampling(Value):
     seed: int | None = None  # None draws a random one
     stop: list[str] = []
     ignore_eos: bool = False
+    stop_token_ids: list[int] = []
+    include_stop: bool = False  # a stop string is shown
+    stop_at_turns: bool = True  # the turn markers of the chat template end a text, too
+    skip_special_tokens: bool = True  # in the text
+    logprobs: bool = False  # of the chosen tokens
+    truncate_prompt: int | None = None  # keep so many of the prompt's last tokens; -1: what fits the context
+    grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
+    # Begin and end of the model's reasoning. If the prompt ends with the begin, the grammar holds after the end.
+    reasoning_markers: list[str] = []
 
 
 class Generate(Message):
@@ -119,6 +146,23 @@ class Generate(Message):
     prompt: Prompt
     sampling: Sampling
     resume_token_ids: list[int] = []
+    report_prompt: bool = False  # Accepted is to carry the prompt's token ids
+
+
+class Tokenize(Message):
+    """From a prompt to its token ids, by way of the chat template where it is one for that. Answered by
+    Tokenized or Failed."""
+
+    request_id: int
+    prompt: Prompt
+
+
+class Detokenize(Message):
+    """From token ids to text. Answered by Detokenized or Failed."""
+
+    request_id: int
+    token_ids: list[int]
+    skip_special_tokens: bool = False
 
 
 class Cancel(Message):
@@ -131,7 +175,7 @@ class Drain(Message):
     """Finish what is running, then exit with status 0."""
 
 
-ToHost = Generate | Cancel | Drain
+ToHost = Generate | Tokenize | Detokenize | Cancel | Drain
 
 
 # --- host → frontend ---------------------------------------------------------------------------------
@@ -144,9 +188,10 @@ class ModelCard(Value):
     vocab_size: int
     kv_cache_tokens: int  # tokens that the KV cache holds
     max_num_seqs: int
-    has_chat_template: bool
+    chat_template: str  # its source; empty for none
     device_name: str  # the device's full name
     load_seconds: float
+    fingerprint: str = ""  # changes with the model's files and the engine's version
 
 
 class Ready(Message):
@@ -160,6 +205,20 @@ class Accepted(Message):
 
     request_id: int
     prompt_tokens: int
+    prompt_tail: str = ""  # the last characters that the chat template wrote, at most PROMPT_TAIL
+    prompt_token_ids: list[int] = []  # where they were asked for
+
+
+class Tokenized(Message):
+    request_id: int
+    token_ids: list[int]
+    text: str  # the prompt as the chat template wrote it, or as it was given; empty if it was token ids
+    token_texts: list[str]  # by token
+
+
+class Detokenized(Message):
+    request_id: int
+    text: str
 
 
 class Delta(Value):
@@ -169,6 +228,8 @@ class Delta(Value):
     request_id: int
     token_ids: list[int]
     text: str
+    logprobs: list[float] = []  # by token, where they were asked for
+    token_bytes: list[bytes] = []  # by token, with the logprobs
 
 
 class Step(Message):
@@ -182,6 +243,8 @@ class Completed(Message):
 
     request_id: int
     finish_reason: FinishReason
+    stop: str | int | None = None  # the stop string or the client's stop token that ended it
+    cached_tokens: int = 0  # of the prompt, found in the KV cache
 
 
 class Failed(Message):
@@ -212,4 +275,4 @@ class Fatal(Message):
     reason: str
 
 
-ToFrontend = Ready | Accepted | Step | Completed | Failed | Release | Gauges | Fatal
+ToFrontend = Ready | Accepted | Tokenized | Detokenized | Step | Completed | Failed | Release | Gauges | Fatal

@@ -18,6 +18,10 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     text: str
     finish_reason: FinishReason | None = None
     starts_over: bool = False  # the choice's text so far is void; never where the client streams
+    token_ids: list[int] = []
+    logprobs: list[float] = []  # by token, where they were asked for
+    token_bytes: list[bytes] = []  # by token, with the logprobs
+    stop: str | int | None = None  # the stop string or the client's stop token that ended it
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -25,6 +29,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0  # of the prompts, found in an engine's KV cache
 
 
 class SequenceSpec(msgspec.Struct, frozen=True):
@@ -33,6 +38,7 @@ class SequenceSpec(msgspec.Struct, frozen=True):
     prompt: InlinePrompt
     sampling: Sampling
     prompt_index: int = 0
+    report_ids: bool = False  # token ids are wanted, of prompt and text
 
 
 class Sequence:
@@ -107,8 +113,9 @@ class Generation:
     @property
     def usage(self) -> Usage:
         prompts = {s.spec.prompt_index: s.journal.prompt_tokens or 0 for s in self.sequences}
+        cached = {s.spec.prompt_index: s.journal.cached_tokens for s in reversed(self.sequences)}
         produced = sum(len(s.journal.token_ids) for s in self.sequences)
-        return Usage(sum(prompts.values()), produced)
+        return Usage(sum(prompts.values()), produced, sum(cached.values()))
 
     async def _changed(self) -> None:
         self._wake = asyncio.get_running_loop().create_future()

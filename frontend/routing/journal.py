@@ -22,6 +22,9 @@ class Journal(msgspec.Struct):
     arrived_at: float
     phase: Phase = Phase.QUEUED
     prompt_tokens: int | None = None
+    prompt_tail: str = ""  # what the chat template wrote last
+    prompt_token_ids: list[int] = []  # where they were asked for
+    cached_tokens: int = 0  # of the prompt, in the KV cache of its first host
     token_ids: list[int] = []
     last_token_at: float | None = None
     died_at: float | None = None  # when its host died, until the next token

@@ -126,6 +126,8 @@ class ModelRoute:
         sequence.journal.phase = Phase.GENERATING
         if sequence.journal.prompt_tokens is None:  # not sent again after a death
             sequence.journal.prompt_tokens = message.prompt_tokens
+            sequence.journal.prompt_tail = message.prompt_tail
+            sequence.journal.prompt_token_ids = message.prompt_token_ids
             self._metrics.prompt_tokens.inc(message.prompt_tokens)
             sequence.generation.sequence_accepted()
 
@@ -151,8 +153,8 @@ class ModelRoute:
             else:
                 self._first_since(journal, now)
             journal.last_token_at = now
-            if delta.text:
-                sequence.generation.push(Output(sequence.choice, delta.text))
+            if delta.text or delta.logprobs or sequence.spec.report_ids:
+                sequence.generation.push(_output(sequence.choice, delta))
             if sequence is self.quarantine.tried:
                 self._end_trial_if_passed(replica, delta.request_id, sequence)
         self._metrics.generated_tokens.inc(produced)
