@@ -56,7 +56,14 @@ _decoder = msgspec.json.Decoder(_Chunk)
 
 
 def request_body(
-    model: str, endpoint: Endpoint, prompt: Prompt, max_tokens: int, *, stream: bool, ignore_eos: bool
+    model: str,
+    endpoint: Endpoint,
+    prompt: Prompt,
+    max_tokens: int,
+    *,
+    stream: bool,
+    ignore_eos: bool,
+    logprobs: int | None = None,
 ) -> bytes:
     """A greedy completion request, encoded. Token-id prompts need the completions endpoint."""
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
@@ -68,6 +75,8 @@ def request_body(
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if ignore_eos:
         body["ignore_eos"] = True
+    if logprobs is not None:
+        body["logprobs"] = logprobs
     return msgspec.json.encode(body)
 
 

@@ -1,79 +1,36 @@
 """`nacelle bench engine`: the raw ContinuousBatchingPipeline under the same load, no server around it."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import click
 import msgspec
 import psutil
 from rich.console import Console
 
-from bench import report
-from bench.engine_child import Loaded, Measured, Reply
-from bench.errors import EngineFailed
+from bench import report, speculation
+from bench.engine_process import EngineProcess
+from bench.errors import EngineFailed, RunFailed
 from bench.options import json_option, workload_options
-from bench.stats import RequestRecord, Summary, summarize
+from bench.speculation import COPIES, Gain
+from bench.stats import Summary, summarize
 from bench.workload import Workload
 from frontend.cli.terminal import TerminalReporter
 from frontend.config_sources import load_settings
+from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
-from ipc.channel import send_launch
 from ipc.messages import Launch
 
-_reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
+def launch_like_a_server(model: str, **options: Any) -> Launch:
+    """The launch of `nacelle serve MODEL`, NACELLE_ variables included. Fetches the model if need be.
 
-class EngineProcess:
-    """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
-
-    def __init__(self, launch: Launch) -> None:
-        """Load the model, which takes seconds. Raises EngineFailed."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._commands = cast(BinaryIO, self._child.stdin)
-        self._replies = cast(BinaryIO, self._child.stdout)
-        send_launch(self._commands, launch)
-        try:
-            loaded = self._receive()
-        except EngineFailed:
-            self._end()
-            raise
-        assert isinstance(loaded, Loaded)
-        self.load_seconds = loaded.seconds
-
-    def run(self, workload: Workload) -> list[RequestRecord]:
-        """The records of a closed loop. Raises EngineFailed."""
-        self._commands.write(msgspec.json.encode(workload) + b"\n")
-        self._commands.flush()
-        measured = self._receive()
-        assert isinstance(measured, Measured)
-        return measured.records
-
-    def _receive(self) -> Reply:
-        line = self._replies.readline()
-        if not line:
-            raise EngineFailed(f"the raw engine's process ended with status {self._child.wait()}")
-        return _reply_decoder.decode(line)
-
-    def __enter__(self) -> "EngineProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._child.kill()
-        self._child.communicate()  # closes the pipes and waits
-
-
-def launch_like_a_server(model: str) -> Launch:
-    """The launch of `nacelle serve MODEL`, NACELLE_ variables included. Fetches the model if need be."""
-    settings = load_settings(models=[model], environ=os.environ)
+    `options` are settings of the model that win over those variables.
+    """
+    chosen = {name: Given(value, name) for name, value in options.items()}
+    settings = load_settings(model_options=chosen, models=[model], environ=os.environ)
     with TerminalReporter() as reporter:
         prepared = preparer_for(settings.store, reporter).prepare(settings.models[0])
     return launch_of(prepared, settings, psutil.virtual_memory().available, 1)
@@ -90,27 +47,75 @@ class EngineResults(msgspec.Struct, frozen=True):
     summary: Summary
 
 
+class SpeculationResults(msgspec.Struct, frozen=True):
+    """The JSON file's results of a comparison. `draft_model` is None for prompt lookup."""
+
+    model: str
+    draft_model: str | None
+    device: str
+    properties: dict[str, str]
+    workload: Workload
+    gain: Gain
+
+
 @click.command("engine", short_help="Load the raw pipeline, with no server around it.")
 @click.argument("model")
 @workload_options
+@click.option(
+    "--draft-model",
+    metavar="MODEL",
+    help="Compare with speculative decoding by this model. MODEL as its own draft is a stand-in: it shows "
+    "that all guesses are taken, not what a smaller model would gain.",
+)
+@click.option(
+    "--prompt-lookup", is_flag=True, help=f"Compare with prompt lookup, on words said {COPIES} times over."
+)
+@click.option(
+    "--pairs", type=click.IntRange(1), default=5, show_default=True, help="Alternations of a comparison."
+)
 @json_option
-def engine(model: str, json_path: Path | None, **asked: Any) -> None:
+def engine(
+    model: str, draft_model: str | None, prompt_lookup: bool, pairs: int, json_path: Path | None, **asked: Any
+) -> None:
     """Load MODEL, a catalogue name or a path, into a raw pipeline and run a closed loop on it.
 
     Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts go in as they are, without a
     chat template, as the completions endpoint has it.
     """
+    if draft_model and prompt_lookup:
+        raise click.UsageError("--draft-model and --prompt-lookup exclude each other")
     workload = msgspec.convert(asked, Workload)
-    launch = launch_like_a_server(model)
     try:
-        with EngineProcess(launch) as process:
-            process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))  # warms up
-            summary = summarize(process.run(workload))
-    except EngineFailed as error:
+        if draft_model or prompt_lookup:
+            _compare(model, draft_model, workload, pairs, json_path)
+        else:
+            _measure(model, workload, json_path)
+    except (EngineFailed, RunFailed) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _measure(model: str, workload: Workload, json_path: Path | None) -> None:
+    launch = launch_like_a_server(model)
+    with EngineProcess(launch) as process:
+        process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))  # warms up
+        summary = summarize(process.run(workload))
     console = Console()
     report.show_summary(f"{model} on {launch.device}, raw pipeline", summary, console)
     results = EngineResults(model, launch.device, launch.properties, process.load_seconds, workload, summary)
     console.print(f"JSON: {report.write(results, 'engine', json_path)}", markup=False)
     if not summary.completed:
         raise SystemExit(1)
+
+
+def _compare(model: str, draft: str | None, workload: Workload, pairs: int, json_path: Path | None) -> None:
+    if draft:
+        launch = launch_like_a_server(model, draft_model=draft)
+    else:
+        launch = launch_like_a_server(model, prompt_lookup=True)
+        workload = msgspec.structs.replace(workload, copies=COPIES)
+    found = speculation.gain(launch, workload, pairs)
+    console = Console()
+    by = f"drafts by {draft}" if draft else "prompt lookup"
+    console.print(speculation.table(f"{model} on {launch.device}, {by}", found))
+    results = SpeculationResults(model, draft, launch.device, launch.properties, workload, found)
+    console.print(f"JSON: {report.write(results, 'speculation', json_path)}", markup=False)

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bench import figures, report
 from bench.alone import arena_copy, command_start
-from bench.engine import EngineProcess, launch_like_a_server
+from bench.engine import launch_like_a_server
+from bench.engine_process import EngineProcess
 from bench.errors import RunFailed
 from bench.figures import Figure, Verdict
 from bench.frontend_alone import frontend_alone

@@ -36,7 +36,9 @@ class RawEngine:
         """Load the model. Raises whatever OpenVINO raises."""
         self._tokenizer = openvino_genai.Tokenizer(launch.path)
         folder = read_model_folder(Path(launch.path))
-        self._pipeline = Pipeline(launch, folder, self._tokenizer).native  # raw: without what a host adds
+        pipeline = Pipeline(launch, folder, self._tokenizer)
+        self._pipeline = pipeline.native  # raw: without what a host adds
+        self._assist = pipeline.assist
         self._detokenizer: Detokenizer[Any] = choose_detokenizer(self._tokenizer)
         self._last_id = 0  # must never repeat in the life of a pipeline
 
@@ -67,6 +69,7 @@ class RawEngine:
         config.max_new_tokens = workload.max_tokens
         config.ignore_eos = workload.ignore_eos
         config.do_sample = False
+        self._assist.apply(config)
         return config
 
     def _read(self, running: list[_Running], records: list[RequestRecord]) -> list[_Running]:

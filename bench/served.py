@@ -7,7 +7,7 @@ against Nacelle.
 from itertools import count
 
 from bench import figures, load
-from bench.engine import EngineProcess
+from bench.engine_process import EngineProcess
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
 from bench.server import Server, started_at
 from bench.stats import Summary, median

@@ -33,12 +33,14 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: int = 1
     request_rate: float | None = None
     ignore_eos: bool = False
+    copies: int = 1  # each text prompt says its words so many times, which makes a model go on copying
 
     def prompts(self) -> list[Prompt]:
         """One prompt per request, no two sharing a prefix."""
         if self.prompt_tokens is not None:
             return [token_prompt(self.seed, index, self.prompt_tokens) for index in range(self.requests)]
-        return [text_prompt(self.seed, index, self.prompt_words) for index in range(self.requests)]
+        texts = [text_prompt(self.seed, index, self.prompt_words) for index in range(self.requests)]
+        return [" ".join([text] * self.copies) for text in texts]
 
     def arrivals(self) -> list[float] | None:
         """Seconds after the start at which each request is sent; None for a closed loop."""

@@ -13,7 +13,7 @@ import psutil
 import uvloop
 import zmq
 
-from frontend.api.application import build
+from frontend.api.application import Memory, build
 from frontend.config import GIB, Settings
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
@@ -73,15 +73,17 @@ class _Server:
             metrics,
             self._replica_changed,
         )
-        app = build(settings, self._router, metrics)
+        self._memory = Memory(settings, self._router)
+        app = build(settings, self._router, metrics, self._memory)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        for supervisor in self._supervisors():
-            self._router.add(supervisor)
+        for model in self._prepared:
+            for supervisor in self._supervisors(model):
+                self._router.add(supervisor, model.settings)
         for supervisor in self._router.supervisors:
             supervisor.start()
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
@@ -110,7 +112,7 @@ class _Server:
             self._cannot_start = True
             self._stop.set()
 
-    def _supervisors(self) -> list[Supervisor]:
+    def _supervisors(self, model: PreparedModel) -> list[Supervisor]:
         available = psutil.virtual_memory().available
         everyone = total_replicas(self._prepared)
         return [
@@ -127,7 +129,6 @@ class _Server:
                 self._context,
                 self._router,
             )
-            for model in self._prepared
             for number in range(model.settings.replicas)
         ]
 
@@ -136,10 +137,11 @@ class _Server:
         log.info("shutting down")
         self._router.draining = True
         self._http.should_exit = True
-        done, _ = await asyncio.wait([http], timeout=self._settings.drain_seconds)
+        drained = asyncio.gather(http, self._memory.close(self._settings.drain_seconds))
+        done, _ = await asyncio.wait([drained], timeout=self._settings.drain_seconds)
         if not done:
             self._router.fail_all()
-            await http
+            await drained
         for supervisor in self._router.supervisors:
             supervisor.stop()
         await asyncio.gather(*(supervisor.stopped.wait() for supervisor in self._router.supervisors))

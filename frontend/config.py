@@ -40,6 +40,10 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     device: Annotated[
         Annotated[str, Meta(min_length=1)], Meta(description="OpenVINO device, such as CPU, GPU.0 or NPU.")
     ] = "CPU"
+    engine: Annotated[
+        Literal["auto", "continuous_batching", "stateful"],
+        Meta(description="stateful serves one request at a time; auto takes it on an NPU only."),
+    ] = "auto"
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=64)], Meta(description="Engine processes that serve this model.")
     ] = 1
@@ -58,6 +62,21 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         Annotated[float, Meta(gt=0, le=65_536)] | None,
         Meta(description="KV cache of each replica in GiB. Default: a share of the free memory."),
     ] = None
+    kv_cache_precision: Annotated[
+        Literal["u8", "f16", "bf16", "f32"] | None,
+        Meta(
+            description="Type of the values in the KV cache. Default: the device's own.",
+            extra={"metavar": "u8|f16|bf16|f32"},
+        ),
+    ] = None
+    cache_eviction_tokens: Annotated[
+        Annotated[int, Meta(ge=128, le=100_000_000)] | None,
+        Meta(
+            description="Keep the KV cache of so many tokens of a request, the first, the last and the most "
+            "attended to. Answers change. Default: of all tokens.",
+            extra={"metavar": "N"},
+        ),
+    ] = None
     context_length: Annotated[
         Annotated[int, Meta(ge=16, le=100_000_000)] | None,
         Meta(
@@ -69,9 +88,62 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     max_num_batched_tokens: Annotated[
         Count, Meta(description="Most tokens in one engine step; a cancel waits at most one step.")
     ] = 256
-    prefix_caching: Annotated[bool, Meta(description="Reuse the KV cache of prompts that begin alike.")] = (
-        True
-    )
+    prefix_caching: Annotated[
+        bool,
+        Meta(
+            description="Reuse the KV cache of prompts that begin alike. Always off with a draft model, "
+            "with which the engine cannot do it."
+        ),
+    ] = True
+    draft_model: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Speculative decoding: a small model with the same vocabulary that guesses tokens "
+            "ahead; a catalogue name, a GGUF file or an IR folder.",
+            extra={"metavar": "MODEL"},
+        ),
+    ] = None
+    draft_device: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="OpenVINO device of the draft model. Default: the model's."),
+    ] = None
+    prompt_lookup: Annotated[
+        bool, Meta(description="Speculative decoding that guesses what followed the same words before.")
+    ] = False
+    num_assistant_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=64)], Meta(description="Tokens that speculative decoding guesses ahead.")
+    ] = 4
+    max_ngram_size: Annotated[
+        Annotated[int, Meta(ge=1, le=64)], Meta(description="Longest run of tokens that a lookup matches.")
+    ] = 3
+    adapters: Annotated[
+        dict[str, str],
+        Meta(
+            description="LoRA adapter, served as MODEL:NAME by engine processes of its own; ALPHA is its "
+            "weight, 1 unless given.",
+            extra={"option": "--adapter", "metavar": "NAME=FILE.safetensors[:ALPHA]"},
+        ),
+    ] = {}
+    generation_defaults: Annotated[
+        dict[str, str | int | float],
+        Meta(
+            description="Default for requests, before the model's own: temperature, top_p, top_k, min_p, "
+            "repetition_penalty or max_tokens.",
+            extra={"option": "--generation-default", "metavar": "KEY=VALUE"},
+        ),
+    ] = {}
+    chat_template: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Jinja file used in place of the model's chat template.", extra={"metavar": "FILE"}),
+    ] = None
+    tool_format: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="How the model writes tool calls. Default: as its chat template tells."),
+    ] = None
+    reasoning_format: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="How the model marks its reasoning. Default: as its chat template tells."),
+    ] = None
     soft_memory_gib: Annotated[
         Annotated[float, Meta(gt=0, le=65_536)] | None,
         Meta(
@@ -133,6 +205,20 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     arena_bytes: Annotated[
         Bytes, Meta(description="Shared memory in each direction between the server and one replica.")
     ] = 64 * 1024**2
+    session_store: Annotated[
+        Annotated[str, Meta(pattern=r"^(memory:|sqlite:|rediss?://)")],
+        Meta(
+            description="Where responses and conversations are kept: memory:, sqlite:PATH or redis://HOST.",
+            extra={"metavar": "URL"},
+        ),
+    ] = "memory:"
+    session_ttl_seconds: Annotated[
+        Seconds, Meta(description="How long they are kept after their last change.")
+    ] = 86_400.0
+    session_max_entries: Annotated[Count, Meta(description="Most of them that are kept.")] = 10_000
+    session_max_bytes: Annotated[
+        Bytes, Meta(description="Most bytes of them; one may take a quarter. Redis has a bound of its own.")
+    ] = 256 * 1024**2
     log_format: Annotated[
         Literal["text", "json"], Meta(description="Log lines for people or for machines.")
     ] = "text"

@@ -13,6 +13,7 @@ import msgspec
 
 from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_values import Given, convert, split_list, suggestion
+from frontend.models.options import check_options, served_names
 
 PREFIX = "NACELLE_"
 
@@ -110,9 +111,23 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
         raise ConfigError(f"{path}: write each model as an entry [[models]]")
     for entry in models:
-        if isinstance(source := entry.get("source"), str) and "/" in source:
-            entry["source"] = str(path.parent / Path(source).expanduser())
+        _anchor(entry, path.parent)
     return content
+
+
+def _anchor(entry: dict[str, Any], folder: Path) -> None:
+    """Paths of a file are relative to it. What is of the wrong type is refused later."""
+
+    def anchored(path: Any) -> Any:
+        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
+
+    for name in ("source", "draft_model"):  # without a slash they are names of the catalogue
+        if "/" in str(entry.get(name, "")):
+            entry[name] = anchored(entry[name])
+    if "chat_template" in entry:
+        entry["chat_template"] = anchored(entry["chat_template"])
+    if isinstance(adapters := entry.get("adapters"), dict):
+        entry["adapters"] = {name: anchored(path) for name, path in adapters.items()}
 
 
 def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str) -> Layer:
@@ -155,7 +170,9 @@ def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
 
 
 def _model(layer: Layer) -> ModelSettings:
-    return _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+    model = _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+    check_options(model)
+    return model
 
 
 def _name(layer: Layer) -> str:
@@ -173,12 +190,13 @@ def default_name(source: str) -> str:
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
     seen: dict[str, ModelSettings] = {}
     for model in models:
-        if model.name in seen:
-            raise ConfigError(
-                f"two models are called {model.name!r} ({seen[model.name].source} and {model.source}): "
-                "give each a name of its own in a config file"
-            )
-        seen[model.name] = model
+        for name in served_names(model):
+            if name in seen:
+                raise ConfigError(
+                    f"two models are called {name!r} ({seen[name].source} and {model.source}): "
+                    "give each a name of its own in a config file"
+                )
+            seen[name] = model
     return models
 
 

@@ -3,9 +3,9 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a host's typed refusal)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
+├── Conflict 409 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500
-└── ModelUnavailable 503 · Overloaded 503 · ShuttingDown 503 · RequestTimeout 504
+└── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · RequestTimeout 504
 """
 
 from typing import ClassVar
@@ -70,6 +70,14 @@ class MethodNotAllowed(ServerError):
     code = "method_not_allowed"
 
 
+class Conflict(ServerError):
+    """Somebody else is changing the same thing."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
 class RequestTooLarge(ServerError):
     status = 413
     type = "invalid_request_error"
@@ -118,6 +126,13 @@ class Overloaded(ServerError):
 
     status = 503
     code = "overloaded"
+
+
+class StoreUnavailable(ServerError):
+    """What keeps responses and conversations does not answer."""
+
+    status = 503
+    code = "store_unavailable"
 
 
 class ShuttingDown(ServerError):

@@ -5,7 +5,9 @@ vocabulary shows that this does not hold (SentencePiece), one batched `decode` p
 """
 
 import codecs
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 S = TypeVar("S")
@@ -24,8 +26,9 @@ class Detokenizer(Protocol[S]):
     """Text of many streams, each opened for one request."""
 
     longest_token: int | None  # bytes; None where unknown
+    special: Mapping[int, str]  # the special tokens' texts
 
-    def open(self) -> S: ...
+    def open(self, skip_special_tokens: bool = True) -> S: ...
 
     def feed(self, batch: Batch[S]) -> list[str]:
         """New ids of several streams → the text each gained; a character still open comes with a later id."""
@@ -33,39 +36,62 @@ class Detokenizer(Protocol[S]):
     def finish(self, stream: S) -> str:
         """What a stream still owes when no more ids come."""
 
+    def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        """Each token's own bytes, also of special ones."""
+
+
+class _Bytes:
+    """A stream of the vocabulary's way."""
+
+    __slots__ = ("decode", "piece")
+
+    def __init__(self, decode: Callable[..., str], piece: Callable[[int, bytes], bytes]) -> None:
+        self.decode = decode
+        self.piece = piece
+
 
 class VocabularyDetokenizer:
     """Looks bytes up; a stream is an incremental UTF-8 decoder."""
 
-    def __init__(self, pieces: Sequence[bytes], errors: str) -> None:
-        """`pieces`: the bytes of each id, empty for special tokens. `errors`: as for bytes.decode."""
+    def __init__(self, pieces: Sequence[bytes], special: Mapping[int, str], errors: str) -> None:
+        """`pieces`: the bytes of each id. `errors`: as for bytes.decode."""
         self._pieces = dict(enumerate(pieces))
+        self._visible = {number: piece for number, piece in self._pieces.items() if number not in special}
         self._decoder = codecs.getincrementaldecoder("utf-8")
         self._errors = errors
-        self.longest_token: int | None = max(map(len, pieces), default=0) or None
+        self.special = special
+        self.longest_token: int | None = max(map(len, self._visible.values()), default=0) or None
 
-    def open(self) -> codecs.IncrementalDecoder:
-        return self._decoder(self._errors)
+    def open(self, skip_special_tokens: bool = True) -> _Bytes:
+        pieces = self._visible if skip_special_tokens else self._pieces
+        return _Bytes(self._decoder(self._errors).decode, pieces.get)
 
-    def feed(self, batch: Batch[codecs.IncrementalDecoder]) -> list[str]:
-        piece = self._pieces.get
+    def feed(self, batch: Batch[_Bytes]) -> list[str]:
         return [
-            stream.decode(piece(ids[0], b"") if len(ids) == 1 else b"".join([piece(i, b"") for i in ids]))
+            stream.decode(
+                stream.piece(ids[0], b"")
+                if len(ids) == 1
+                else b"".join([stream.piece(number, b"") for number in ids])
+            )
             for stream, ids in batch
         ]
 
-    def finish(self, stream: codecs.IncrementalDecoder) -> str:
-        return stream.decode(b"", final=True)
+    def finish(self, stream: _Bytes) -> str:
+        return stream.decode(b"", True)
+
+    def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        return [self._pieces.get(number, b"") for number in ids]
 
 
 class _Window:
     """A stream of the batched way: the last ids, and how much of their text is already out."""
 
-    __slots__ = ("ids", "sent")
+    __slots__ = ("ids", "sent", "skip_special_tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, skip_special_tokens: bool) -> None:
         self.ids: list[int] = []
         self.sent = 0
+        self.skip_special_tokens = skip_special_tokens
 
 
 class BatchedDetokenizer:
@@ -75,16 +101,18 @@ class BatchedDetokenizer:
     _KEEP = 8  # ids kept as context when a window is cut; a character spans at most 4
     _CUT_AT = 24
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._decode = tokenizer.decode
+    def __init__(self, tokenizer: Tokenizer, special: Mapping[int, str] = MappingProxyType({})) -> None:
+        self._tokenizer = tokenizer
+        self._pieces = {number: _sentencepiece(piece) for piece, number in tokenizer.get_vocab().items()}
+        self.special = special
 
-    def open(self) -> _Window:
-        return _Window()
+    def open(self, skip_special_tokens: bool = True) -> _Window:
+        return _Window(skip_special_tokens)
 
     def feed(self, batch: Batch[_Window]) -> list[str]:
         for window, ids in batch:
             window.ids += ids
-        texts = self._decode([window.ids for window, _ in batch])
+        texts = self._texts([(window, window.ids) for window, _ in batch])
         gains = []
         for (window, _), text in zip(batch, texts, strict=True):
             # Some tokenizers show an unfinished character as U+FFFD, others show nothing.
@@ -95,14 +123,33 @@ class BatchedDetokenizer:
         return gains
 
     def finish(self, stream: _Window) -> str:
-        return self._decode([stream.ids])[0][stream.sent :] if stream.ids else ""
+        return self._texts([(stream, stream.ids)])[0][stream.sent :] if stream.ids else ""
+
+    def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        return [
+            self.special[number].encode() if number in self.special else self._pieces.get(number, b"")
+            for number in ids
+        ]
+
+    def _texts(self, batch: Batch[_Window]) -> list[str]:
+        """One call for the streams that skip special tokens, and one for those that do not, if any."""
+        texts: dict[int, str] = {}
+        for skip in (True, False):
+            ids = {at: ids for at, (window, ids) in enumerate(batch) if window.skip_special_tokens is skip}
+            if ids:
+                texts |= zip(
+                    ids, self._tokenizer.decode(list(ids.values()), skip_special_tokens=skip), strict=True
+                )
+        return [texts[at] for at in range(len(batch))]
 
     def _cut(self, windows: list[_Window]) -> None:
         """Forget old ids. What is still owed stays owed: it is counted from the window's end."""
         if not windows:
             return
         tails = [window.ids[-self._KEEP :] for window in windows]
-        texts = self._decode([window.ids for window in windows] + tails)
+        texts = self._texts(
+            [(window, window.ids) for window in windows] + list(zip(windows, tails, strict=True))
+        )
         for window, tail, whole, kept in zip(
             windows, tails, texts[: len(windows)], texts[len(windows) :], strict=True
         ):
@@ -119,6 +166,10 @@ def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
     pieces = [by_id.get(number, text.encode()) for number, text in zip(ids, shown, strict=True)]
     runs = [list(ids[start : start + 64]) for start in range(0, len(ids), 64)]
     run_texts = tokenizer.decode(runs, skip_special_tokens=False)
+    visible = tokenizer.decode(each)
+    special = {
+        number: text for number, text, seen in zip(ids, shown, visible, strict=True) if text and not seen
+    }
     # The way in which the tokenizer treats bytes that are no UTF-8 is unknown: take the one that fits.
     for errors in ("ignore", "replace"):
         if all(
@@ -127,9 +178,13 @@ def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
             b"".join([pieces[number] for number in run]).decode(errors=errors) == text
             for run, text in zip(runs, run_texts, strict=True)
         ):
-            visible = tokenizer.decode(each)
-            special = [text != "" and seen == "" for text, seen in zip(shown, visible, strict=True)]
-            return VocabularyDetokenizer(
-                [b"" if hide else piece for piece, hide in zip(pieces, special, strict=True)], errors
-            )
-    return BatchedDetokenizer(tokenizer)
+            return VocabularyDetokenizer(pieces, special, errors)
+    return BatchedDetokenizer(tokenizer, special)
+
+
+def _sentencepiece(piece: bytes) -> bytes:
+    """The bytes that a SentencePiece vocabulary's entry stands for."""
+    byte = re.fullmatch(rb"<0x([0-9A-Fa-f]{2})>", piece)
+    if byte:
+        return bytes([int(byte[1], 16)])
+    return piece.replace("\u2581".encode(), b" ")

@@ -29,7 +29,7 @@ def find_fault(prompt: InlinePrompt) -> Fault | None:
 
 def _texts(prompt: InlinePrompt) -> list[str]:
     if isinstance(prompt, ChatPrompt):
-        return [message.content for message in prompt.messages]
+        return [message.content or "" for message in prompt.messages]
     return [prompt.text] if isinstance(prompt, TextPrompt) else []
 
 

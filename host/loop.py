@@ -4,7 +4,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -15,15 +15,18 @@ from ipc.channel import Channel, ChannelError
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Cancel,
+    Detokenize,
     Drain,
     Failed,
     Gauges,
     Generate,
     InlinePrompt,
+    Prompt,
     Release,
     SharedPrompt,
     ToFrontend,
     ToHost,
+    Tokenize,
 )
 from ipc.progress import Phase, ProgressWriter
 
@@ -32,6 +35,9 @@ IDLE_BUDGET_SECONDS = 5.0
 SEND_SECONDS = 5.0  # a frontend that reads nothing for so long is no use
 GAUGE_SECONDS = 0.25
 MESSAGES_PER_STEP = 64  # a burst of admissions must not stall what is running
+
+A = TypeVar("A")
+P = ParamSpec("P")
 
 _shared_prompt: msgspec.msgpack.Decoder[InlinePrompt] = msgspec.msgpack.Decoder(InlinePrompt)
 
@@ -113,24 +119,42 @@ class Loop:
     # --- one handler per message ------------------------------------------------------------------
 
     def _generate(self, request: Generate) -> None:
-        prompt = request.prompt
-        if isinstance(prompt, SharedPrompt):
-            prompt = self._take(prompt)
-        try:
-            accepted = self._engine.admit(
-                request.request_id, prompt, request.sampling, request.resume_token_ids
-            )
-        except RequestRefused as refusal:
-            self._send(Failed(request.request_id, refusal.error))
+        prompt = self._inline(request.prompt)
+        resume = request.resume_token_ids
+        accepted = self._try(request.request_id, self._engine.admit, prompt, request.sampling, resume)
+        if accepted is None:
             return
+        if self._faults is not None:
+            self._faults.arm(request.request_id, prompt, len(resume))
+        if not request.report_prompt:
+            accepted.prompt_token_ids = []
+        self._send(accepted)
+
+    def _tokenize(self, question: Tokenize) -> None:
+        prompt = self._inline(question.prompt)
+        answer = self._try(question.request_id, self._engine.tokenize, prompt)
+        if answer is not None:
+            self._send(answer)
+
+    def _detokenize(self, question: Detokenize) -> None:
+        ids, skip = question.token_ids, question.skip_special_tokens
+        answer = self._try(question.request_id, self._engine.detokenize, ids, skip)
+        if answer is not None:
+            self._send(answer)
+
+    def _try(
+        self, request_id: int, answer: Callable[Concatenate[int, P], A], *args: P.args, **named: P.kwargs
+    ) -> A | None:
+        """What the engine says to a request, or None after a Failed was sent."""
+        try:
+            return answer(request_id, *args, **named)
+        except RequestRefused as refusal:
+            self._send(Failed(request_id, refusal.error))
         except Exception as error:  # whatever it is, it is this request's alone
             print(f"admission failed: {error!r}", file=sys.stderr, flush=True)
             failure = RequestError(ErrorCode.ENGINE_FAILED, "the engine could not take this request")
-            self._send(Failed(request.request_id, failure))
-            return
-        if self._faults is not None:
-            self._faults.arm(request.request_id, prompt, len(request.resume_token_ids))
-        self._send(accepted)
+            self._send(Failed(request_id, failure))
+        return None
 
     def _cancel(self, message: Cancel) -> None:
         self._engine.cancel(message.request_id)
@@ -138,8 +162,10 @@ class Loop:
     def _drain(self, message: Drain) -> None:  # noqa: ARG002 - it says nothing but its name
         self._draining = True
 
-    def _take(self, prompt: SharedPrompt) -> InlinePrompt:
-        """Copy a prompt out of shared memory and give the lease back at once."""
+    def _inline(self, prompt: Prompt) -> InlinePrompt:
+        """Copy a prompt out of shared memory, where it is there, and give the lease back at once."""
+        if not isinstance(prompt, SharedPrompt):
+            return prompt
         lease = prompt.lease
         try:
             inline = _shared_prompt.decode(self._arena.view(lease))
@@ -151,6 +177,8 @@ class Loop:
 
 HANDLERS: dict[type[ToHost], Callable[[Loop, Any], None]] = {
     Generate: Loop._generate,
+    Tokenize: Loop._tokenize,
+    Detokenize: Loop._detokenize,
     Cancel: Loop._cancel,
     Drain: Loop._drain,
 }

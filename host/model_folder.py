@@ -1,10 +1,13 @@
 """What the JSON files of a Hugging Face style model folder say about the model."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ipc.messages import Launch
 
 REQUIRED_FILES = (
     "openvino_model.xml",
@@ -34,6 +37,7 @@ class SamplingDefaults(msgspec.Struct, frozen=True):
     top_k: int = 0  # off
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    max_tokens: int | None = None  # as many as the context still holds
 
 
 class ModelFolder(msgspec.Struct, frozen=True):
@@ -70,6 +74,27 @@ def read_model_folder(path: Path) -> ModelFolder:
         chat_template=_chat_template(path, tokenizer),
         special_tokens=_special_tokens(tokenizer),
     )
+
+
+def overridden(folder: ModelFolder, launch: Launch) -> ModelFolder:
+    """The folder's facts, but for those that the launch sets."""
+    asked = msgspec.structs.asdict(launch.generation_defaults)
+    defaults = {name: value for name, value in asked.items() if value is not None}
+    return msgspec.structs.replace(
+        folder,
+        defaults=msgspec.structs.replace(folder.defaults, **defaults),
+        chat_template=launch.chat_template or folder.chat_template,
+    )
+
+
+def fingerprint(path: Path, engine_version: str) -> str:
+    """Ten hex digits after fp_ that change with the engine and any file of the folder but the weights."""
+    digest = hashlib.sha256(engine_version.encode())
+    for file in sorted(path.iterdir()):
+        if file.suffix in (".xml", ".json", ".jinja"):
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes())
+    return f"fp_{digest.hexdigest()[:10]}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

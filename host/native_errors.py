@@ -8,6 +8,7 @@ _WEDGED = re.compile(
     r"|ZE_RESULT_ERROR_DEVICE_LOST|ZE_RESULT_ERROR_UNKNOWN|ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY"
 )
 
+_CLIENT_CHARACTERS = 200  # of a compiler's words
 _PARAMETERS = {  # GenAI's names, some of them only in its messages → the API's
     "max_new_tokens": "max_tokens",
     "min_new_tokens": "min_tokens",
@@ -25,6 +26,15 @@ _PARAMETERS = {  # GenAI's names, some of them only in its messages → the API'
 def is_wedged(error: BaseException) -> bool:
     """True for an error after which the device answers nothing until its process ends."""
     return _WEDGED.search(str(error)) is not None
+
+
+def grammar_fault(error: BaseException) -> str | None:
+    """What the grammar's compiler says if the error is one of its own, for the client, else None."""
+    text = str(error)
+    if "xgrammar" not in text:
+        return None
+    said = re.findall(r"\.(?:cc|cpp|h):\d+:\s*(.+)", text)
+    return said[-1].strip()[:_CLIENT_CHARACTERS] if said else "it does not compile"
 
 
 def refused_parameter(error: BaseException) -> str | None:

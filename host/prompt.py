@@ -1,7 +1,7 @@
-"""Chat templates: messages in, prompt text out, with the helpers that Hugging Face templates expect."""
+"""Chat templates: messages in, prompt text out, as Hugging Face's `apply_chat_template` would write it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from host.engines.base import RequestRefused
 from ipc.errors import ErrorCode
-from ipc.messages import ChatMessage
+from ipc.messages import ChatMessage, ChatPrompt, ToolCall
+
+# Where a text is to go on. The blank shows whether the template trims what it is given.
+_END_OF_TEXT = "\ue000end of text\ue000 "
 
 
 class _RaisedByTemplate(TemplateError):
@@ -34,19 +37,36 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         """Raises jinja2.TemplateError if the source is not valid."""
+        self.source = source
         self._template: Template = _environment().from_string(source)
         self._special_tokens = dict(special_tokens)
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(self, prompt: ChatPrompt) -> str:
         """The prompt up to where the assistant speaks. Raises RequestRefused naming `messages`."""
+        messages = [_as_dict(message) for message in prompt.messages]
+        if prompt.continue_final_message:
+            messages[-1]["content"] = (messages[-1]["content"] or "") + _END_OF_TEXT
+        variables = {
+            **(json.loads(prompt.template_arguments) if prompt.template_arguments else {}),
+            "tools": (json.loads(prompt.tools) if prompt.tools else None) or None,
+            "add_generation_prompt": prompt.add_generation_prompt and not prompt.continue_final_message,
+            **self._special_tokens,
+        }
+        text = self._render(messages, variables)
+        return _cut(text) if prompt.continue_final_message else text
+
+    def _render(self, messages: list[dict[str, Any]], variables: dict[str, Any]) -> str:
         try:
-            return self._template.render(
-                messages=[_as_dict(message) for message in messages],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
-                **self._special_tokens,
-            )
+            try:
+                return self._template.render({"documents": None, **variables, "messages": messages})
+            except _RaisedByTemplate:
+                raise
+            except Exception:
+                # Many templates add to the content, and fail where a message has none but tool calls.
+                if all(message["content"] is not None for message in messages):
+                    raise
+                filled = [message | {"content": message["content"] or ""} for message in messages]
+                return self._template.render({"documents": None, **variables, "messages": filled})
         except _RaisedByTemplate as error:
             raise _rejected(f"the model's chat template says: {error}") from error
         except Exception as error:  # a template is a program: it may raise anything
@@ -57,16 +77,47 @@ def _rejected(message: str) -> RequestRefused:
     return RequestRefused(ErrorCode.CHAT_TEMPLATE_FAILED, message, "messages")
 
 
-def _as_dict(message: ChatMessage) -> dict[str, str]:
-    entry = {"role": message.role, "content": message.content}
+def _cut(text: str) -> str:
+    """The rendered text up to the end of the last message's content."""
+    at = text.rfind(_END_OF_TEXT.rstrip())
+    if at < 0:
+        raise _rejected("the model's chat template does not show the last message, so it cannot go on in it")
+    return text[:at] if text.startswith(_END_OF_TEXT, at) else text[:at].rstrip()
+
+
+def _as_dict(message: ChatMessage) -> dict[str, Any]:
+    """What Hugging Face's templates know of a message. Nothing is there that was not given."""
+    entry: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.name is not None:
         entry["name"] = message.name
+    if message.tool_call_id is not None:
+        entry["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        entry["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.reasoning is not None:
+        entry["reasoning_content"] = entry["reasoning"] = message.reasoning
     return entry
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """Templates write the arguments with `tojson` or one by one, and want them as an object for both."""
+    try:
+        arguments = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        arguments = None
+    function = {
+        "name": call.name,
+        "arguments": arguments if isinstance(arguments, dict) else call.arguments,
+    }
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _GenerationBlock]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", _GenerationBlock],
+        finalize=_shown,
     )
     environment.filters["tojson"] = _to_json
     helpers: dict[str, Callable[..., object]] = {
@@ -75,6 +126,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
     }
     environment.globals.update(helpers)
     return environment
+
+
+def _shown(value: object) -> object:
+    """A content of None is no text, not the word."""
+    return "" if value is None else value
 
 
 def _raise_exception(message: str) -> None:

@@ -40,6 +40,12 @@ class Choices(msgspec.Struct, frozen=True):
     seed: int | None  # the client's; None means that any will do
     stop: tuple[str, ...]
     ignore_eos: bool
+    stop_token_ids: frozenset[int]
+    include_stop: bool
+    stop_at_turns: bool
+    skip_special_tokens: bool
+    logprobs: bool
+    structural_tag: str  # the grammar as JSON; empty for none
 
     @property
     def can_be_continued(self) -> bool:
@@ -49,17 +55,28 @@ class Choices(msgspec.Struct, frozen=True):
             seeded=self.seed is not None,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
+            grammar=bool(self.structural_tag),
         )
         return how is Continuation.BY_TEXT
 
 
 def resolve(
-    sampling: Sampling, defaults: SamplingDefaults, limits: Limits, prompt_tokens: int, prompt_param: str
+    sampling: Sampling,
+    defaults: SamplingDefaults,
+    limits: Limits,
+    prompt_tokens: int,
+    prompt_param: str,
+    structural_tag: str = "",
 ) -> Choices:
-    """Raises RequestRefused naming the parameter as the OpenAI API does; `prompt_param` names the prompt."""
+    """Raises RequestRefused naming the parameter as the OpenAI API does; `prompt_param` names the prompt.
+
+    `structural_tag` is what the engine is to make of the grammar, if it can.
+    """
     temperature = _single(sampling.temperature, defaults.temperature)
     choices = Choices(
-        max_tokens=_max_tokens(sampling.max_tokens, limits, prompt_tokens, prompt_param),
+        max_tokens=_max_tokens(
+            sampling.max_tokens, defaults.max_tokens, limits, prompt_tokens, prompt_param
+        ),
         min_tokens=sampling.min_tokens,
         temperature=0.0 if 0 < temperature < _GREEDY_BELOW else temperature,
         top_p=_single(sampling.top_p, defaults.top_p),
@@ -70,17 +87,35 @@ def resolve(
         frequency_penalty=_single(sampling.frequency_penalty, 0.0),
         seed=sampling.seed,
         stop=tuple(sampling.stop),
-        ignore_eos=sampling.ignore_eos,
+        ignore_eos=sampling.ignore_eos and not structural_tag,  # a grammar ends with an end-of-sequence
+        stop_token_ids=frozenset(sampling.stop_token_ids),
+        include_stop=sampling.include_stop,
+        stop_at_turns=sampling.stop_at_turns and not (sampling.ignore_eos or structural_tag),
+        skip_special_tokens=sampling.skip_special_tokens,
+        logprobs=sampling.logprobs,
+        structural_tag=structural_tag,
     )
     _check_ranges(choices)
+    check_token_ids(sampling.stop_token_ids, limits, "stop_token_ids")
     return choices
 
 
-def check_token_ids(token_ids: list[int], limits: Limits) -> None:
+def check_token_ids(token_ids: list[int], limits: Limits, param: str = "prompt") -> None:
     """Raises RequestRefused: the engine itself would take any number."""
     for token_id in token_ids:
         if not 0 <= token_id < limits.vocab_size:
-            raise _invalid("prompt", f"token id {token_id} is outside the vocabulary of {limits.vocab_size}")
+            raise _invalid(param, f"token id {token_id} is outside the vocabulary of {limits.vocab_size}")
+
+
+def tokens_to_keep(sampling: Sampling, limits: Limits) -> int | None:
+    """How many of a prompt's last tokens are used; None for all. Raises RequestRefused."""
+    asked = sampling.truncate_prompt
+    if asked == -1:
+        room = min(limits.context_length, limits.kv_cache_tokens) - (sampling.max_tokens or 1)
+        return max(1, room)
+    if asked is not None and asked < 1:
+        raise _invalid("truncate_prompt_tokens", "truncate_prompt_tokens must be at least 1, or -1")
+    return asked
 
 
 def _single(value: float | None, default: float) -> float:
@@ -96,7 +131,9 @@ def _invalid(param: str, message: str) -> RequestRefused:
     return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
 
 
-def _max_tokens(asked: int | None, limits: Limits, prompt_tokens: int, prompt_param: str) -> int:
+def _max_tokens(
+    asked: int | None, default: int | None, limits: Limits, prompt_tokens: int, prompt_param: str
+) -> int:
     if asked is not None and asked < 1:
         raise _invalid("max_tokens", f"max_tokens must be at least 1, not {asked}")
     total = prompt_tokens + (asked or 1)
@@ -114,7 +151,8 @@ def _max_tokens(asked: int | None, limits: Limits, prompt_tokens: int, prompt_pa
             f"server's KV cache of {limits.kv_cache_tokens} tokens",
             prompt_param if prompt_tokens >= limits.kv_cache_tokens else "max_tokens",
         )
-    return asked or min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
+    room = min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
+    return asked or min(default or room, room)
 
 
 def _check_ranges(choices: Choices) -> None:

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 class StopMatcher:
     """Feed it text as it comes; it returns what may be shown."""
 
-    __slots__ = ("_held", "_stops", "matched")
+    __slots__ = ("_held", "_included", "_stops", "matched")
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        """`stops` are not empty strings."""
-        self._stops = tuple(stops)
+    def __init__(self, stops: Sequence[str], included: Sequence[str] = ()) -> None:
+        """None of them is an empty string. Those of `stops` end a text before them, `included` ones after."""
+        self._stops = (*stops, *included)
+        self._included = frozenset(included)
         self._held = ""
-        self.matched = False
+        self.matched: str | None = None
 
     def feed(self, text: str) -> str:
         """The text that is now certain; on a match what precedes the earliest stop string, then nothing."""
-        if self.matched:
+        if self.matched is not None:
             return ""
         text = self._held + text
-        starts = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        starts = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if starts:
-            self.matched = True
+            at, self.matched = min(starts)
             self._held = ""
-            return text[: min(starts)]
+            return text[: at + len(self.matched)] if self.matched in self._included else text[:at]
         keep = max((_partial_match(text, stop) for stop in self._stops), default=0)
         shown = len(text) - keep
         self._held = text[shown:]

@@ -10,13 +10,14 @@ class Continuation(StrEnum):
 
 
 def continuation(
-    *, greedy: bool, seeded: bool, presence_penalty: float, frequency_penalty: float
+    *, greedy: bool, seeded: bool, presence_penalty: float, frequency_penalty: float, grammar: bool
 ) -> Continuation:
-    """Penalties count generated tokens apart from those of a prompt; a seeded generator has a position.
+    """Penalties count generated tokens apart from those of a prompt, a seeded generator has a position, and
+    a grammar begins where the prompt ends.
 
     The repetition penalty counts both alike.
     """
     seeded = seeded and not greedy  # a greedy choice draws nothing
-    if not (seeded or presence_penalty or frequency_penalty):
+    if not (seeded or presence_penalty or frequency_penalty or grammar):
         return Continuation.BY_TEXT
     return Continuation.BY_REPLAY if greedy or seeded else Continuation.NONE

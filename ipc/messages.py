@@ -5,9 +5,10 @@ leases and errors they hold, ever cross the boundary. Lengths are in tokens and 
 name says otherwise.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from ipc.arena import Lease
 from ipc.errors import RequestError
@@ -18,7 +19,7 @@ INLINE_LIMIT_BYTES = 64 * 1024
 PROMPT_TAIL = 64  # characters
 
 FinishReason = Literal["stop", "length"]
-EngineKind = Literal["text", "synthetic"]
+EngineKind = Literal["text", "stateful", "synthetic"]
 
 
 class Value(msgspec.Struct, array_like=True, gc=False):
@@ -30,6 +31,42 @@ class Message(msgspec.Struct, array_like=True, gc=False, tag=True):
 
 
 # --- launching a host (once, over its control pipe) -------------------------------------------------
+
+
+class DraftModel(Message):
+    """Speculative decoding: a smaller model guesses tokens, which the model checks in one pass."""
+
+    num_assistant_tokens: int  # guessed at once
+    path: str  # an IR folder
+    device: str
+
+
+class PromptLookup(Message):
+    """Speculative decoding: tokens are guessed to follow as they did earlier in the text."""
+
+    num_assistant_tokens: int  # guessed at once
+    max_ngram_size: int  # the longest run of tokens that is looked up
+
+
+Speculation = DraftModel | PromptLookup
+
+
+class Adapter(Value):
+    """A LoRA adapter, part of the model from load to end."""
+
+    path: str  # a safetensors file
+    alpha: float  # its weight
+
+
+class GenerationDefaults(Value):
+    """What a request gets that says nothing. None leaves it to the model's files."""
+
+    temperature: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None  # None: as many as the context still holds
 
 
 class Launch(Value):
@@ -53,6 +90,11 @@ class Launch(Value):
     stall_seconds: float  # budget of one step, written to the progress page
     faults: bool  # honour [[fault:…]] markers in prompts
     synthetic_tokens_per_second: float  # of the synthetic engine, per request; 0 means as fast as it can
+    speculation: Speculation | None = None
+    adapter: Adapter | None = None
+    cache_eviction_tokens: int | None = None  # of one request, that the KV cache keeps; None: all
+    generation_defaults: GenerationDefaults = msgspec.field(default_factory=GenerationDefaults)
+    chat_template: str = ""  # in place of the model's own; empty for that
 
 
 # --- frontend → host ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 from frontend.cli.terminal import TerminalReporter
 from frontend.models.resolve import preparer_for
+from tests.models.qwen3 import tiny_qwen3
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,3 +25,15 @@ def smollm2_ir() -> Path:
     """The IR folder of SmolLM2-135M-Instruct, a real model. A machine without it fetches it once."""
     with TerminalReporter() as reporter:
         return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("smollm2")
+
+
+@pytest.fixture(scope="session")
+def qwen3_ir() -> Path:
+    """A random tiny Qwen3 whose chat template knows tools and reasoning."""
+    return tiny_qwen3("qwen3")
+
+
+@pytest.fixture(scope="session")
+def qwen35_ir() -> Path:
+    """The same model with the chat template of Qwen3.5, where every answer begins with reasoning."""
+    return tiny_qwen3("qwen3.5")

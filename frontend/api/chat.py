@@ -1,91 +1,107 @@
 """POST /v1/chat/completions."""
 
-from functools import partial
-
 import falcon.asgi
 import msgspec
-from msgspec import UNSET
 
 from frontend.api.body import decode, read_body
-from frontend.api.generating import Collected, Identity, respond_streaming, respond_whole, start, usage_body
-from frontend.api.schema.chat import (
-    UNSUPPORTED,
-    AssistantMessage,
-    ChatChunk,
-    ChatCompletion,
-    ChatRequest,
-    Choice,
-    ChunkChoice,
-    DeltaBody,
-    MessageBody,
-)
-from frontend.api.schema.common import check_stream_options, refuse_unsupported
-from frontend.api.sse import ChunkFormat, around_text, event
+from frontend.api.chat_answer import ChatChunks, completion
+from frontend.api.generating import Identity, respond_json
+from frontend.api.kept_turn import begin_kept_turn
+from frontend.api.prompting import TurnSpec
+from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
+from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
+from frontend.api.schema.tools import understand
+from frontend.api.sse import Stream, respond_streaming
+from frontend.api.turns import AnyTurn, begin_turn
 from frontend.errors import BadRequest
-from frontend.routing.generation import SequenceSpec, Usage
 from frontend.routing.router import Router
-from ipc.messages import ChatMessage, ChatPrompt
+from frontend.sessions.conversations import Conversations
+from ipc.messages import ChatMessage, ToolCall
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 
 
 class ChatCompletions:
-    def __init__(self, router: Router, max_body_bytes: int) -> None:
+    def __init__(self, router: Router, conversations: Conversations, max_body_bytes: int) -> None:
         self._router = router
+        self._conversations = conversations
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        refuse_unsupported(body, UNSUPPORTED)
-        check_stream_options(body)
-        generation = await start(request, self._router, body, specs_of(body))
-        identity = Identity.new("chatcmpl", body.model)
-        if body.stream:
-            form = _chunk_format(identity, body.n or 1, body.include_usage)
-            respond_streaming(response, generation, form)
+        spec = turn_spec(body)
+        identity = await Identity.new("chatcmpl", self._router, body.model)
+        turn: AnyTurn
+        if body.session_id is None:
+            turn = await begin_turn(self._router, spec, request)
         else:
-            await respond_whole(response, generation, partial(_completion, identity))
+            turn = await begin_kept_turn(self._router, spec, request, self._conversations, body.session_id)
+        if body.stream:
+            chunks = ChatChunks(identity, turn, body)
+            respond_streaming(
+                response, Stream(turn.events, chunks.encode, chunks.ending, turn.close, chunks.opening)
+            )
+        else:
+            respond_json(response, await completion(identity, turn, body))
 
 
-def specs_of(body: ChatRequest) -> list[SequenceSpec]:
-    """One sequence per choice."""
-    prompt = ChatPrompt([_message(message, index) for index, message in enumerate(body.messages)])
+def turn_spec(body: ChatRequest) -> TurnSpec:
+    """Raises BadRequest."""
+    refuse_unsupported(body, UNSUPPORTED)
+    check_stream_options(body)
+    check_top_logprobs("top_logprobs", body.top_logprobs, most=0)
+    if body.continue_final_message and body.add_generation_prompt:
+        raise BadRequest(
+            "add_generation_prompt and continue_final_message exclude each other", "continue_final_message"
+        )
+    if body.session_id is not None and (body.n or 1) > 1:
+        raise BadRequest("n: a conversation goes on with one answer", "n")
     max_tokens = body.max_completion_tokens or body.max_tokens
-    return [SequenceSpec(prompt, body.sampling(max_tokens, choice)) for choice in range(body.n or 1)]
+    return TurnSpec(
+        model=body.model,
+        messages=[chat_message(message, index) for index, message in enumerate(body.messages)],
+        samplings=[body.sampling(max_tokens, choice, bool(body.logprobs)) for choice in range(body.n or 1)],
+        tool_use=understand(body.tools, body.tool_choice, body.parallel_tool_calls),
+        output_format=body.output_format,
+        reasoning_effort=body.reasoning_effort,
+        template_arguments=body.chat_template_kwargs or {},
+        add_generation_prompt=body.add_generation_prompt is not False and not body.continue_final_message,
+        continue_final_message=bool(body.continue_final_message),
+        streaming=bool(body.stream),
+        report_ids=bool(body.return_token_ids),
+    )
 
 
-def _message(message: MessageBody, index: int) -> ChatMessage:
-    # Templates know "system"; "developer" is OpenAI's newer name for it.
-    role = "system" if message.role == "developer" else message.role
-    if isinstance(message.content, str):
-        return ChatMessage(role, message.content, message.name)
+def chat_message(message: MessageBody, index: int) -> ChatMessage:
+    """Raises BadRequest naming the part of `messages[index]` that cannot be honoured."""
+    where = f"messages[{index}]"
+    if message.content is None and not (message.role == "assistant" and message.tool_calls):
+        raise BadRequest(f"{where}.content is missing", f"{where}.content")
+    if message.tool_calls and message.role != "assistant":
+        raise BadRequest(f"{where}.tool_calls: only an assistant calls tools", f"{where}.tool_calls")
+    if message.role == "tool" and message.tool_call_id is None:
+        raise BadRequest(f"{where}.tool_call_id is missing", f"{where}.tool_call_id")
+    return ChatMessage(
+        # Templates know "system"; "developer" is OpenAI's newer name for it.
+        "system" if message.role == "developer" else message.role,
+        _text(message, where),
+        message.name,
+        [ToolCall(c.id, c.function.name, c.function.arguments) for c in message.tool_calls or []],
+        message.tool_call_id,
+        message.reasoning_content or message.reasoning,
+    )
+
+
+def _text(message: MessageBody, where: str) -> str | None:
+    if message.content is None or isinstance(message.content, str):
+        return message.content
     texts: list[str] = []
     for position, part in enumerate(message.content):
-        where = f"messages[{index}].content[{position}]"
-        if part.type != "text":
-            raise BadRequest(f"{where}.type: {part.type!r} is not supported", f"{where}.type")
-        if part.text is None:
-            raise BadRequest(f"{where}.text is missing", f"{where}.text")
-        texts.append(part.text)
-    return ChatMessage(role, "\n".join(texts), message.name)
-
-
-def _completion(identity: Identity, choices: list[Collected], usage: Usage) -> ChatCompletion:
-    bodies = [Choice(i, AssistantMessage(content=c.text), c.finish_reason) for i, c in enumerate(choices)]
-    return ChatCompletion(**identity.fields, choices=bodies, usage=usage_body(usage))
-
-
-def _chunk_format(identity: Identity, choices: int, include_usage: bool) -> ChunkFormat:
-    no_usage = None if include_usage else UNSET
-
-    def chunk(choice: int, delta: DeltaBody, finish_reason: str | None = None) -> ChatChunk:
-        body = ChunkChoice(choice, delta, finish_reason)
-        return ChatChunk(**identity.fields, choices=[body], usage=no_usage)
-
-    return ChunkFormat(
-        opening=b"".join(event(chunk(i, DeltaBody(role="assistant", content=""))) for i in range(choices)),
-        text=[around_text(lambda text, i=i: chunk(i, DeltaBody(content=text))) for i in range(choices)],  # type: ignore[misc]
-        finish=lambda i, reason: event(chunk(i, DeltaBody(), reason)),
-        usage=lambda usage: event(ChatChunk(**identity.fields, choices=[], usage=usage_body(usage))),
-        include_usage=include_usage,
-    )
+        place = f"{where}.content[{position}]"
+        if part.type not in ("text", "refusal"):
+            raise BadRequest(f"{place}.type: {part.type!r} is not supported", f"{place}.type")
+        text = part.text if part.type == "text" else part.refusal
+        if text is None:
+            raise BadRequest(f"{place}.{part.type} is missing", f"{place}.{part.type}")
+        texts.append(text)
+    return "\n".join(texts)

@@ -1,21 +1,28 @@
 """POST /v1/completions."""
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import falcon.asgi
 import msgspec
-from msgspec import UNSET
 
 from frontend.api.body import decode, read_body
-from frontend.api.generating import Collected, Identity, respond_streaming, respond_whole, start, usage_body
-from frontend.api.schema.common import MAX_CHOICES, check_stream_options, refuse_unsupported
-from frontend.api.schema.completions import UNSUPPORTED, Completion, CompletionRequest, TextChoice
-from frontend.api.sse import ChunkFormat, around_text, event
+from frontend.api.completions_answer import TextChunks, completion
+from frontend.api.generating import Identity, respond_json, start
+from frontend.api.prompting import with_grammar
+from frontend.api.schema.common import (
+    MAX_CHOICES,
+    UNSUPPORTED,
+    check_stream_options,
+    check_top_logprobs,
+    refuse_unsupported,
+)
+from frontend.api.schema.completions import CompletionRequest
+from frontend.api.sse import Stream, respond_streaming
 from frontend.errors import BadRequest
-from frontend.routing.generation import SequenceSpec, Usage
+from frontend.routing.generation import SequenceSpec
 from frontend.routing.router import Router
-from ipc.messages import TextPrompt, TokenPrompt
+from ipc.messages import Detokenize, Detokenized, Sampling, TextPrompt, TokenPrompt
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
@@ -29,32 +36,57 @@ class Completions:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        refuse_unsupported(body, UNSUPPORTED)
-        check_stream_options(body)
         specs = specs_of(body)
-        generation = await start(request, self._router, body, specs)
-        identity = Identity.new("cmpl", body.model)
+        identity = await Identity.new("cmpl", self._router, body.model)
+        echoes = await self._echoes(body, specs)
+        generation = await start(request, self._router, body.model, specs, bool(body.stream))
         if body.stream:
-            form = _chunk_format(identity, len(specs), body.include_usage)
-            respond_streaming(response, generation, form)
+            chunks = TextChunks(identity, generation, body, echoes)
+            respond_streaming(
+                response,
+                Stream(generation.outputs, chunks.encode, chunks.ending, generation.close, chunks.opening),
+            )
         else:
-            await respond_whole(response, generation, partial(_completion, identity))
+            respond_json(response, await completion(identity, generation, body, echoes))
+
+    async def _echoes(self, body: CompletionRequest, specs: list[SequenceSpec]) -> list[str]:
+        """By choice, the text to begin with."""
+        if not body.echo:
+            return [""] * len(specs)
+        texts: dict[int, str] = {}
+        for spec in specs:
+            if spec.prompt_index not in texts:
+                texts[spec.prompt_index] = await self._text(body.model, spec)
+        return [texts[spec.prompt_index] for spec in specs]
+
+    async def _text(self, model: str, spec: SequenceSpec) -> str:
+        if isinstance(spec.prompt, TextPrompt):
+            return spec.prompt.text
+        answer = await self._router.ask(model, Detokenize(0, cast(TokenPrompt, spec.prompt).token_ids))
+        return cast(Detokenized, answer).text
 
 
 def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
-    """`n` sequences per prompt, in the order of OpenAI's choices."""
-    prompts, choices = prompts_of(body.prompt), body.n or 1
+    """`n` sequences per prompt, in the order of OpenAI's choices. Raises BadRequest."""
+    refuse_unsupported(body, UNSUPPORTED)
+    check_stream_options(body)
+    check_top_logprobs("logprobs", body.logprobs, most=1)
+    if body.echo and body.logprobs is not None:
+        raise BadRequest("echo: log probabilities of a prompt are not known; leave out logprobs", "echo")
+    prompts, choices = prompts_of(body.prompt, body.add_special_tokens is not False), body.n or 1
     if len(prompts) * choices > MAX_CHOICES:
         raise BadRequest(f"prompts × n must be at most {MAX_CHOICES}", "n" if choices > 1 else "prompt")
-    max_tokens = body.max_tokens or DEFAULT_MAX_TOKENS
+    sampling = partial(_sampling, body, body.output_format)
     return [
-        SequenceSpec(prompt, body.sampling(max_tokens, choice), index)
+        SequenceSpec(prompt, sampling(choice), index, bool(body.return_token_ids))
         for index, prompt in enumerate(prompts)
         for choice in range(choices)
     ]
 
 
-def prompts_of(prompt: str | list[str | int | list[int]]) -> list[TextPrompt | TokenPrompt]:
+def prompts_of(
+    prompt: str | list[str | int | list[int]], add_special_tokens: bool = True
+) -> list[TextPrompt | TokenPrompt]:
     """The prompts of a request. Raises BadRequest for a list of unlike kinds, or an empty one."""
     if isinstance(prompt, str):
         prompt = [prompt]
@@ -64,25 +96,12 @@ def prompts_of(prompt: str | list[str | int | list[int]]) -> list[TextPrompt | T
         raise BadRequest("prompt must be a string, token ids, or a list of either", "prompt")
     if not all(prompt):
         raise BadRequest("prompt must not be empty", "prompt")
-    return [TextPrompt(p) if isinstance(p, str) else TokenPrompt(cast("list[int]", p)) for p in prompt]
+    return [
+        TextPrompt(p, add_special_tokens) if isinstance(p, str) else TokenPrompt(cast("list[int]", p))
+        for p in prompt
+    ]
 
 
-def _completion(identity: Identity, choices: list[Collected], usage: Usage) -> Completion:
-    bodies = [TextChoice(index, c.text, c.finish_reason) for index, c in enumerate(choices)]
-    return Completion(**identity.fields, choices=bodies, usage=usage_body(usage))
-
-
-def _chunk_format(identity: Identity, choices: int, include_usage: bool) -> ChunkFormat:
-    no_usage = None if include_usage else UNSET
-
-    def chunk(choice: int, text: str, finish_reason: str | None = None) -> Completion:
-        body = TextChoice(choice, text, finish_reason)
-        return Completion(**identity.fields, choices=[body], usage=no_usage)
-
-    return ChunkFormat(
-        opening=b"",
-        text=[around_text(lambda text, i=i: chunk(i, text)) for i in range(choices)],  # type: ignore[misc]
-        finish=lambda i, reason: event(chunk(i, "", reason)),
-        usage=lambda usage: event(Completion(**identity.fields, choices=[], usage=usage_body(usage))),
-        include_usage=include_usage,
-    )
+def _sampling(body: CompletionRequest, output_format: dict[str, Any] | None, choice: int) -> Sampling:
+    sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
+    return sampling if output_format is None else with_grammar(sampling, output_format, [])

@@ -1,8 +1,7 @@
-"""What the generating endpoints do alike: start a generation, then stream it or collect it."""
+"""What the generating endpoints do alike: start a generation, say who it is, and answer."""
 
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -10,8 +9,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.client import client_of
-from frontend.api.schema.common import GenerationRequest, UsageBody
-from frontend.api.sse import CONTENT_TYPE, ChunkFormat, stream
+from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
 from frontend.routing.generation import Generation, SequenceSpec, Usage
 from frontend.routing.router import Router
@@ -23,33 +21,33 @@ class Identity(msgspec.Struct, frozen=True):
     id: str
     created: int  # Unix seconds
     model: str
+    system_fingerprint: str  # changes with the model's files and the engine
 
     @classmethod
-    def new(cls, prefix: str, model: str) -> "Identity":
-        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model)
+    async def new(cls, prefix: str, router: Router, model: str) -> "Identity":
+        fingerprint = (await router.card(model)).fingerprint
+        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, fingerprint)
 
     @property
     def fields(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self)
 
 
-class Collected(msgspec.Struct):
-    """One choice's whole output."""
-
-    text: str
-    finish_reason: str
-
-
 async def start(
-    request: falcon.asgi.Request, router: Router, body: GenerationRequest, specs: list[SequenceSpec]
+    request: falcon.asgi.Request | None,
+    router: Router,
+    model: str,
+    specs: list[SequenceSpec],
+    streaming: bool,
 ) -> Generation:
-    """A generation that every engine has accepted, and that ends when the client leaves.
+    """A generation that every engine has accepted, and that ends when the request's client leaves.
 
     Waiting for the engines' acceptance lets a refusal be an HTTP error, also where a stream was asked for.
     """
-    generation = router.generate(body.model, specs, streaming=bool(body.stream))
+    generation = router.generate(model, specs, streaming)
     try:
-        client_of(request.scope).on_leave(lambda: generation.cancel(ClientGone()))
+        if request is not None:
+            client_of(request.scope).on_leave(lambda: generation.cancel(ClientGone()))
         await generation.accepted()
     except BaseException:
         generation.close()
@@ -57,39 +55,16 @@ async def start(
     return generation
 
 
-def respond_streaming(response: falcon.asgi.Response, generation: Generation, form: ChunkFormat) -> None:
-    response.content_type = CONTENT_TYPE
-    response.set_header("Cache-Control", "no-cache")
-    response.set_header("X-Accel-Buffering", "no")  # tells nginx not to hold events back
-    response.stream = stream(generation, form)
-
-
-async def respond_whole(
-    response: falcon.asgi.Response,
-    generation: Generation,
-    body: Callable[[list[Collected], Usage], msgspec.Struct],
-) -> None:
-    choices = await _collect(generation)
+def respond_json(response: falcon.asgi.Response, body: msgspec.Struct) -> None:
     response.content_type = falcon.MEDIA_JSON
-    response.data = msgspec.json.encode(body(choices, generation.usage))
+    response.data = msgspec.json.encode(body)
 
 
-async def _collect(generation: Generation) -> list[Collected]:
-    texts: list[list[str]] = [[] for _ in generation.sequences]
-    reasons = [""] * len(texts)
-    try:
-        while outputs := await generation.outputs():
-            for output in outputs:
-                if output.starts_over:
-                    texts[output.choice].clear()
-                texts[output.choice].append(output.text)
-                reasons[output.choice] = output.finish_reason or reasons[output.choice]
-    finally:
-        generation.close()
-    return [Collected("".join(text), reason) for text, reason in zip(texts, reasons, strict=True)]
-
-
-def usage_body(usage: Usage) -> UsageBody:
+def usage_body(usage: Usage, reasoning_tokens: int = 0) -> UsageBody:
     return UsageBody(
-        usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.prompt_tokens + usage.completion_tokens,
+        PromptTokensDetails(usage.cached_tokens),
+        CompletionTokensDetails(reasoning_tokens),
     )

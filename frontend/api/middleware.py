@@ -81,7 +81,7 @@ class Access:
 
 def _answer_preflight(response: falcon.asgi.Response) -> None:
     response.status = falcon.HTTP_204
-    response.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+    response.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
     response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-ID")
     response.set_header("Access-Control-Max-Age", "600")
     response.complete = True

@@ -1,19 +1,18 @@
-"""Streaming a generation as server-sent events.
+"""Streaming an answer as server-sent events: what has come since the last write goes out in one write."""
 
-All of a chunk but the token's text is the same over a request, so it is encoded once; what has come since
-the last write goes out in one write, one event each.
-"""
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
 
-from collections.abc import AsyncIterator, Callable
-
+import falcon.asgi
 import msgspec
 
 from frontend.api.errors import error_body
 from frontend.errors import ClientGone, ServerError
-from frontend.routing.generation import Generation, Output, Usage
 
-CONTENT_TYPE = "text/event-stream"
+T = TypeVar("T")
+
 DONE = b"data: [DONE]\n\n"
+_CONTENT_TYPE = "text/event-stream"
 _MARK = "\0text\0"
 
 _encode = msgspec.json.encode
@@ -23,46 +22,46 @@ def event(body: msgspec.Struct) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
 
 
-class ChunkFormat(msgspec.Struct):
-    """How one request's chunks look, on the wire."""
-
-    opening: bytes  # sent before any text; may be empty
-    text: list[tuple[bytes, bytes]]  # by choice: what stands before and after the JSON string of the text
-    finish: Callable[[int, str], bytes]  # (choice, finish reason) → the choice's last chunk
-    usage: Callable[[Usage], bytes]  # the chunk before the end, where `include_usage`
-    include_usage: bool
-
-
 def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
-    """Split the event of `chunk(text)` at its text."""
+    """Split the event of `chunk(text)` at its text: all else is the same over a request and encoded once."""
     before, after = event(chunk(_MARK)).split(_encode(_MARK))
     return before, after
 
 
-def _events(outputs: list[Output], form: ChunkFormat) -> bytes:
-    parts: list[bytes] = []
-    for output in outputs:
-        if output.text:
-            before, after = form.text[output.choice]
-            parts += (before, _encode(output.text), after)
-        if output.finish_reason is not None:
-            parts.append(form.finish(output.choice, output.finish_reason))
-    return b"".join(parts)
+class Stream(msgspec.Struct, Generic[T]):
+    """Where a streamed answer comes from, and how it looks on the wire."""
+
+    read: Callable[[], Awaitable[list[T]]]  # all that came since the last call; empty at the end
+    encode: Callable[[list[T]], bytes]
+    ending: Callable[[], bytes]  # before `[DONE]`
+    close: Callable[[], None]
+    opening: bytes = b""
 
 
-async def stream(generation: Generation, form: ChunkFormat) -> AsyncIterator[bytes]:
+def respond_streaming(response: falcon.asgi.Response, source: Stream[T]) -> None:
+    respond_events(response, _stream(source))
+
+
+def respond_events(response: falcon.asgi.Response, events: AsyncIterator[bytes]) -> None:
+    """Answer with events that are already as they go over the wire."""
+    response.content_type = _CONTENT_TYPE
+    response.set_header("Cache-Control", "no-cache")
+    response.set_header("X-Accel-Buffering", "no")  # tells nginx not to hold events back
+    response.stream = events
+
+
+async def _stream(source: Stream[T]) -> AsyncIterator[bytes]:
     """The response body, up to `[DONE]`; an error ends it with an error event and no `[DONE]`."""
     try:
-        if form.opening:
-            yield form.opening
-        while outputs := await generation.outputs():
-            yield _events(outputs, form)
-        if form.include_usage:
-            yield form.usage(generation.usage)
-        yield DONE
+        if source.opening:
+            yield source.opening
+        while items := await source.read():
+            if data := source.encode(items):
+                yield data
+        yield source.ending() + DONE
     except ServerError as error:
         yield event(error_body(error))
     except ClientGone:
         pass
     finally:
-        generation.close()
+        source.close()

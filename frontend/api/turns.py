@@ -3,79 +3,157 @@
 From messages, tools and an output format to a generation, and from its text to events.
 """
 
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import falcon.asgi
 import msgspec
 
-from frontend.parsing.events import Event
-from frontend.routing.generation import Usage
+from frontend.api.generating import start
+from frontend.api.prompting import Plan, TurnSpec, plan_turn
+from frontend.api.schema.tools import FunctionTool, ToolUse
+from frontend.parsing import Dialect, detect, parser_for
+from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
+from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
 from frontend.routing.router import Router
-from ipc.messages import ChatMessage, Sampling
+
+__all__ = ["FunctionTool", "ToolUse", "Turn", "TurnSpec", "begin_turn"]
 
 
-class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that the model may call."""
+class Tokens(msgspec.Struct, frozen=True, gc=False):
+    """The tokens whose text follows, or lags; where ids or logprobs were asked for."""
 
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None  # a JSON schema; None for any object
-    strict: bool = False  # its calls must validate against the schema
-
-
-class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
-    tools: list[FunctionTool]
-    choice: Literal["none", "auto", "required"] = "auto"
-    named: str | None = None  # the one function that must be called; `choice` is "required" then
-    parallel: bool = True  # several calls in one turn are allowed
-
-
-class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
-    model: str
-    messages: list[ChatMessage]
-    samplings: list[Sampling]  # one per choice, without a grammar
-    tool_use: ToolUse | None = None
-    output_format: dict[str, Any] | None = None  # the format of a structural tag, which the answer must keep to
-    reasoning_effort: str | None = None  # none, minimal, low, medium, high, …
-    template_arguments: dict[str, Any] = {}
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
-    streaming: bool = False  # the client sees events as they come
-    report_ids: bool = False
+    ids: list[int]
+    logprobs: list[float]
+    token_bytes: list[bytes]
 
 
 class Finished(msgspec.Struct, frozen=True):
     reason: Literal["stop", "length", "tool_calls"]
+    stop: str | int | None = None  # the stop string or the client's stop token that ended it
 
 
 class StartedOver(msgspec.Struct, frozen=True):
     """All events of the choice so far are void. Never where the client streams."""
 
 
-TurnEvent = Event | Finished | StartedOver
+TurnEvent = Event | Tokens | Finished | StartedOver
 
 
 class TurnUsage(Usage, frozen=True):
     reasoning_tokens: int = 0
 
 
-class Turn:
-    """Read `events` to the end, then `usage`; `close` it whatever happens."""
+class AnyTurn(Protocol):
+    """What answers are made of."""
+
+    prompt_token_ids: list[int]
+
+    @property
+    def choices(self) -> int: ...
+
+    @property
+    def usage(self) -> TurnUsage: ...
+
+    def call_id(self, choice: int, call: int) -> str:
+        """The id of a tool call, of the form that the model's chat template takes back."""
 
     async def events(self) -> list[tuple[int, TurnEvent]]:
         """(choice, event) pairs that came since the last call, at least one; empty at the end.
 
         Raises ServerError or ClientGone.
         """
-        raise NotImplementedError
-
-    @property
-    def usage(self) -> TurnUsage:
-        raise NotImplementedError
 
     def close(self) -> None:
         """Whatever still runs is cancelled."""
-        raise NotImplementedError
+
+
+class Turn:
+    """Read `events` to the end, then `usage`; `close` it whatever happens."""
+
+    def __init__(self, generation: Generation, plan: Plan, reports_tokens: bool) -> None:
+        self._generation = generation
+        self._choices = [
+            _Choice(plan, sequence.journal.prompt_tail, reports_tokens) for sequence in generation.sequences
+        ]
+        self.prompt_token_ids = generation.sequences[0].journal.prompt_token_ids
+        self._plan = plan
+        self._call_ids: dict[tuple[int, int], str] = {}
+
+    def close(self) -> None:
+        self._generation.close()
+
+    @property
+    def choices(self) -> int:
+        return len(self._choices)
+
+    def call_id(self, choice: int, call: int) -> str:
+        return self._call_ids.setdefault((choice, call), self._plan.new_call_id())
+
+    async def events(self) -> list[tuple[int, TurnEvent]]:
+        while outputs := await self._generation.outputs():
+            events: list[tuple[int, TurnEvent]] = [
+                (output.choice, event)
+                for output in outputs
+                for event in self._choices[output.choice].read(output)
+            ]
+            if events:
+                return events
+        return []
+
+    @property
+    def usage(self) -> TurnUsage:
+        usage = self._generation.usage
+        reasoning = sum(choice.reasoning_tokens for choice in self._choices)
+        return TurnUsage(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, reasoning)
+
+
+class _Choice:
+    """One choice's parser, and what it needs to know of what came before."""
+
+    def __init__(self, plan: Plan, prompt_tail: str, reports_tokens: bool) -> None:
+        self._plan = plan
+        self._prompt_tail = prompt_tail
+        self._reports_tokens = reports_tokens
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser: Parser | None = parser_for(
+            self._plan.dialect,
+            tools=self._plan.tools,
+            prompt_tail=self._prompt_tail,
+            eager=self._plan.calls_are_certain,
+        )
+        self._called = False
+        self._reasons = False  # the last that came was reasoning
+        self.reasoning_tokens = 0
+
+    def read(self, output: Output) -> list[TurnEvent]:
+        if output.starts_over:
+            self._begin()
+            return [StartedOver()]
+        events: list[TurnEvent] = []
+        if self._reports_tokens and output.token_ids:
+            events.append(Tokens(output.token_ids, output.logprobs, output.token_bytes))
+        if self._parser is None:
+            if output.text:
+                events.append(Content(output.text))
+        else:
+            events += self._parsed(self._parser, output)
+        if output.finish_reason is not None:
+            called = self._called and output.finish_reason == "stop"
+            events.append(Finished("tool_calls" if called else output.finish_reason, output.stop))
+        return events
+
+    def _parsed(self, parser: Parser, output: Output) -> list[Event]:
+        events = parser.feed(output.text) if output.text else []
+        if output.finish_reason is not None:
+            events += parser.finish()
+        if events:
+            self._reasons = isinstance(events[-1], Reasoning)
+            self._called = self._called or any(isinstance(event, CallBegun) for event in events)
+        if self._reasons:
+            self.reasoning_tokens += len(output.token_ids)
+        return events
 
 
 async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
@@ -83,4 +161,17 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
 
     Raises ServerError.
     """
-    raise NotImplementedError
+    plan = plan_turn(spec, await dialect_of(router, spec.model))
+    specs = [
+        SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
+        for sampling in spec.samplings
+    ]
+    generation = await start(request, router, spec.model, specs, spec.streaming)
+    return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
+
+
+async def dialect_of(router: Router, model: str) -> Dialect:
+    """How a model writes calls and reasoning, by its chat template and settings. Raises ServerError."""
+    card = await router.card(model)
+    settings = router.route(model).settings
+    return detect(card.chat_template, settings.tool_format, settings.reasoning_format)

@@ -61,4 +61,4 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
 def _prepare(settings: Settings) -> list[PreparedModel]:
     with TerminalReporter() as reporter:
         preparer = preparer_for(settings.store, reporter)
-        return [preparer.prepare(model) for model in settings.models]
+        return [prepared for model in settings.models for prepared in preparer.prepare_all(model)]

@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 
 from frontend.config import Settings, kv_cache_bytes
+from frontend.models.options import generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
-from ipc.messages import Launch
+from ipc.messages import DraftModel, Launch, PromptLookup, Speculation
 
 
 def launch_of(
@@ -23,19 +24,36 @@ def launch_of(
         path=str(prepared.path),
         engine=prepared.engine,
         device=model.device,
-        properties=dict(model.properties),
+        properties=properties_of(model),
         threads=model.threads,
         cpus=[],
         kv_cache_bytes=kv_cache_bytes(model, available_memory, all_replicas),
         context_length=model.context_length,
-        max_num_seqs=model.max_num_seqs,
+        max_num_seqs=1 if prepared.engine == "stateful" else model.max_num_seqs,
         max_num_batched_tokens=model.max_num_batched_tokens,
-        prefix_caching=model.prefix_caching,
+        prefix_caching=_prefix_caching(prepared),
         load_seconds=settings.load_seconds,
         stall_seconds=settings.stall_seconds,
         faults=settings.faults,
         synthetic_tokens_per_second=prepared.synthetic_tokens_per_second,
+        speculation=_speculation(prepared),
+        adapter=prepared.adapter,
+        cache_eviction_tokens=model.cache_eviction_tokens,
+        generation_defaults=generation_defaults_of(model),
+        chat_template=prepared.chat_template,
     )
+
+
+def _prefix_caching(prepared: PreparedModel) -> bool:
+    """With a draft model, sampled requests fail in the engine where their prompt is found in the cache."""
+    return prepared.settings.prefix_caching and prepared.engine != "stateful" and not prepared.draft_path
+
+
+def _speculation(prepared: PreparedModel) -> Speculation | None:
+    model = prepared.settings
+    if prepared.draft_path:
+        return DraftModel(model.num_assistant_tokens, prepared.draft_path, model.draft_device or model.device)
+    return PromptLookup(model.num_assistant_tokens, model.max_ngram_size) if model.prompt_lookup else None
 
 
 def total_replicas(prepared: Sequence[PreparedModel]) -> int:

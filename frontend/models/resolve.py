@@ -10,15 +10,15 @@ from frontend.config_values import suggestion
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.digests import sha256_of
 from frontend.models.errors import ModelError
+from frontend.models.options import adapted_name, adapter_of, engine_kind
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch
 from frontend.models.store import Recipe, Store, converter_versions
-from ipc.messages import EngineKind
+from ipc.messages import Adapter, EngineKind
 
 _GGUF_MAGIC = b"GGUF"
 _MODELS = ("openvino_model.xml", "openvino_language_model.xml")
 _TOKENIZERS = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
-_SYNTHETIC = "synthetic"
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,9 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineKind
     path: str = ""  # the IR folder; empty for the synthetic engine
     synthetic_tokens_per_second: float = 0.0  # of one request; 0 means as fast as it can
+    draft_path: str = ""  # the draft model's IR folder; empty for none
+    adapter: Adapter | None = None
+    chat_template: str = ""  # its text, in place of the model's own; empty for that
 
 
 class Preparer:
@@ -39,11 +42,23 @@ class Preparer:
         self._catalogue = load_catalogue() if catalogue is None else catalogue
 
     def prepare(self, model: ModelSettings) -> PreparedModel:
-        """Raises ModelError. A model that is in the store needs no network."""
-        if model.source.partition(":")[0] == _SYNTHETIC:
+        """The model without its adapters. Raises ModelError. What is in the store needs no network."""
+        engine = engine_kind(model)
+        if engine == "synthetic":
             rate = synthetic_rate(model.source)
-            return PreparedModel(settings=model, engine="synthetic", synthetic_tokens_per_second=rate)
-        return PreparedModel(settings=model, engine="text", path=str(self._folder(model.source)))
+            return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        return PreparedModel(
+            settings=model,
+            engine=engine,
+            path=str(self._folder(model.source)),
+            draft_path=str(self._folder(model.draft_model)) if model.draft_model else "",
+            chat_template=_read_template(model.chat_template) if model.chat_template else "",
+        )
+
+    def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
+        """The model, and one more for each of its adapters, named MODEL:ADAPTER. Raises ModelError."""
+        base = self.prepare(model)
+        return [base, *(_adapted(base, name, text) for name, text in model.adapters.items())]
 
     def pull(self, name: str) -> Path:
         """Make sure that the store holds a catalogue's model. Returns its IR folder. Raises ModelError."""
@@ -85,6 +100,28 @@ class Preparer:
         if not (kept.exists() and sha256_of(kept) == entry.sha256):
             fetch(entry, scratch, self._reporter).replace(kept)
         return kept
+
+
+def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
+    adapter = adapter_of(text)
+    file = Path(adapter.path).expanduser().absolute()
+    if not file.is_file():
+        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}")
+    return msgspec.structs.replace(
+        base,
+        settings=msgspec.structs.replace(base.settings, name=adapted_name(base.settings, name)),
+        adapter=Adapter(str(file), adapter.alpha),
+    )
+
+
+def _read_template(path: str) -> str:
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read the chat template {path}: {error}") from error
+    if not text.strip():
+        raise ModelError(f"the chat template {path} is empty")
+    return text
 
 
 def preparer_for(store: str | None, reporter: Reporter) -> Preparer:

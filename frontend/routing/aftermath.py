@@ -81,6 +81,7 @@ class Aftermath:
 
     def _send_again(self, sequence: Sequence, suspicion: Suspicion) -> None:
         sequence.suspicion = suspicion
+        sequence.journal.deaths += 1
         sequence.journal.died_at = self._clock()
         if suspicion.point is None:
             self._backlog.add(sequence)

@@ -19,15 +19,14 @@ ARENA_WAIT_SECONDS = 30.0
 
 CallLater = Callable[[float, Callable[[], None]], object]
 
-_request_ids = itertools.count(1)  # unique over all hosts
-
 
 class Backlog:
     """A bounded queue in order of arrival; what returns from a dead host returns to its place."""
 
-    def __init__(self, call_later: CallLater) -> None:
+    def __init__(self, call_later: CallLater, request_ids: "itertools.count[int]") -> None:
         self.waiting: list[Sequence] = []
         self._call_later = call_later
+        self._request_ids = request_ids
 
     def add(self, sequence: Sequence) -> None:
         sequence.journal.phase = Phase.QUEUED
@@ -60,10 +59,12 @@ class Backlog:
             return False
         journal = sequence.journal
         cost = estimated_tokens(sequence.prompt_bytes, journal.sampling.max_tokens)
-        request_id = next(_request_ids)
+        request_id = next(self._request_ids)
         replica.assign(request_id, sequence, cost)
         journal.phase = Phase.SENT
-        replica.host.send(Generate(request_id, prompt, journal.sampling, list(journal.token_ids)))
+        replica.host.send(
+            Generate(request_id, prompt, journal.sampling, list(journal.token_ids), sequence.spec.report_ids)
+        )
         return True
 
     def _placed(self, sequence: Sequence, replica: Replica) -> Prompt | None:

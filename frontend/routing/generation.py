@@ -18,7 +18,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     text: str
     finish_reason: FinishReason | None = None
     starts_over: bool = False  # the choice's text so far is void; never where the client streams
-    token_ids: list[int] = []
+    token_ids: list[int] = []  # what `text` shows may lag them
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
     stop: str | int | None = None  # the stop string or the client's stop token that ended it

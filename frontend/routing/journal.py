@@ -24,7 +24,8 @@ class Journal(msgspec.Struct):
     prompt_tokens: int | None = None
     prompt_tail: str = ""  # what the chat template wrote last
     prompt_token_ids: list[int] = []  # where they were asked for
-    cached_tokens: int = 0  # of the prompt, in the KV cache of its first host
+    cached_tokens: int = 0  # of the prompt, found in the KV cache
     token_ids: list[int] = []
     last_token_at: float | None = None
+    deaths: int = 0  # of hosts that held it
     died_at: float | None = None  # when its host died, until the next token

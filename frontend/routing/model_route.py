@@ -1,8 +1,11 @@
 """One model's traffic: what comes from the API, from its hosts, and from their deaths."""
 
+import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+from frontend.config import ModelSettings
 from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError, from_host
 from frontend.observability.metrics import Metrics
 from frontend.routing.aftermath import Aftermath
@@ -11,6 +14,7 @@ from frontend.routing.choice import retry_after_seconds
 from frontend.routing.generation import Generation, Output, Sequence
 from frontend.routing.journal import Journal, Phase
 from frontend.routing.quarantine import Quarantine
+from frontend.routing.queries import Answer, Queries, Question
 from frontend.routing.refusals import Refusals
 from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
@@ -20,16 +24,22 @@ from ipc.messages import (
     Accepted,
     Cancel,
     Completed,
+    Delta,
+    Detokenized,
     Failed,
     Fatal,
     Gauges,
+    ModelCard,
     Ready,
     Release,
     Step,
     ToFrontend,
+    Tokenized,
 )
 
 _HOPELESS = (State.FAILED, State.STOPPED)
+_request_ids = itertools.count(1)  # unique over all hosts
+
 _MEAN_WEIGHT = 0.1  # of the newest request in the running mean of request times
 
 
@@ -38,26 +48,30 @@ class ModelRoute:
 
     def __init__(
         self,
-        name: str,
+        settings: ModelSettings,
         max_queue: int,
         metrics: Metrics,
         clock: Callable[[], float],
         call_later: CallLater,
     ) -> None:
-        self.name = name
+        self.settings = settings
+        self.name = settings.name
         self.replicas: list[Replica] = []
-        self.backlog = Backlog(call_later)
+        self.backlog = Backlog(call_later, _request_ids)
+        self._queries = Queries(_request_ids, self.pump)
         self.quarantine = Quarantine()
         self._refusals = Refusals(clock)
         self._max_queue = max_queue
         self._clock = clock
-        self._metrics = metrics.of_model(name)
+        self._metrics = metrics.of_model(settings.name)
         self._aftermath = Aftermath(self.backlog, self.quarantine, self._refusals, self._metrics, clock)
         self._mean_seconds = 1.0
         # By the type of what a host says. A handler raises ChannelError where a message cannot be true.
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
-            Ready: lambda _replica, _message: self.pump(),
+            Ready: self._ready,
             Accepted: self._accepted,
+            Tokenized: self._answered,
+            Detokenized: self._answered,
             Step: self._step,
             Completed: self._completed,
             Failed: self._failed,
@@ -91,6 +105,23 @@ class ModelRoute:
             self.backlog.add(sequence)
         self.pump()
 
+    def card(self) -> "asyncio.Future[ModelCard]":
+        """What the model can do, as soon as a replica has been ready. Raises QueueFull, ModelUnavailable."""
+        self._check_questions()
+        return self._queries.card()
+
+    def ask(self, question: Question) -> "asyncio.Future[Answer]":
+        """Ask a host, as soon as one is ready. Raises QueueFull or ModelUnavailable."""
+        self._check_questions()
+        answer = self._queries.add(question)
+        self.pump()
+        return answer
+
+    def _check_questions(self) -> None:
+        self._check_available()
+        if len(self._queries) >= self._max_queue:
+            raise QueueFull(f"{self.name} has {len(self._queries)} questions waiting", retry_after=1)
+
     def abandon(self, generation: Generation) -> None:
         """Forget a generation's sequences, wherever they are."""
         for sequence in generation.sequences:
@@ -110,14 +141,21 @@ class ModelRoute:
         if room is not None and self.backlog.send(self.quarantine.waiting[0], room):
             self.quarantine.begin(room)
         closed = self.quarantine.keeps_free(self.replicas)
-        self.backlog.send_to([replica for replica in self.replicas if replica is not closed])
-        self._metrics.queued.set(len(self.backlog.waiting) + len(self.quarantine.waiting))
+        open_ones = [replica for replica in self.replicas if replica is not closed]
+        self._queries.send_to(open_ones)
+        self.backlog.send_to(open_ones)
+        waiting = len(self.backlog.waiting) + len(self.quarantine.waiting) + len(self._queries)
+        self._metrics.queued.set(waiting)
 
     def _withdraw(self, replica: Replica, request_id: int) -> None:
         replica.unassign(request_id)
         replica.host.send(Cancel(request_id))
 
     # --- from the hosts ---
+
+    def _ready(self, _replica: Replica, message: Ready) -> None:
+        self._queries.ready(message.card)
+        self.pump()
 
     def _accepted(self, replica: Replica, message: Accepted) -> None:
         sequence = replica.sequences.get(message.request_id)
@@ -153,7 +191,7 @@ class ModelRoute:
             else:
                 self._first_since(journal, now)
             journal.last_token_at = now
-            if delta.text or delta.logprobs or sequence.spec.report_ids:
+            if delta.text or token_ids:
                 sequence.generation.push(_output(sequence.choice, delta))
             if sequence is self.quarantine.tried:
                 self._end_trial_if_passed(replica, delta.request_id, sequence)
@@ -180,10 +218,17 @@ class ModelRoute:
     def _completed(self, replica: Replica, message: Completed) -> None:
         sequence = self._end(replica, message.request_id)
         if sequence is not None:
-            sequence.generation.push(Output(sequence.choice, "", message.finish_reason))
+            if not sequence.journal.deaths:  # else the cache of another host
+                sequence.journal.cached_tokens = message.cached_tokens
+            sequence.generation.push(Output(sequence.choice, "", message.finish_reason, stop=message.stop))
         self.pump()
 
+    def _answered(self, _replica: Replica, message: Answer) -> None:
+        self._queries.answered(message)
+
     def _failed(self, replica: Replica, message: Failed) -> None:
+        if self._queries.answered(message):
+            return
         sequence = self._end(replica, message.request_id)
         if sequence is not None:
             sequence.generation.cancel(from_host(message.error))
@@ -215,6 +260,7 @@ class ModelRoute:
         if was_trial:
             self.quarantine.end()
         self._gauges(replica, Gauges(0, 0, 0.0))
+        self._queries.died(replica, death)
         self._aftermath.settle(replica.empty(), death)
         return not was_trial
 
@@ -241,3 +287,8 @@ class ModelRoute:
         held = [sequence for replica in self.replicas for sequence in replica.sequences.values()]
         for sequence in [*self.backlog.waiting, *self.quarantine.waiting, *held]:
             sequence.generation.cancel(error)
+        self._queries.fail_all(error)
+
+
+def _output(choice: int, delta: Delta) -> Output:
+    return Output(choice, delta.text, None, False, delta.token_ids, delta.logprobs, delta.token_bytes)

@@ -12,7 +12,7 @@ _REMEMBERED_BLOCKS = 4096  # per replica
 def prefix_blocks(prompt: InlinePrompt) -> list[int]:
     """Hashes of the prompt's leading blocks, each covering all text before it."""
     if isinstance(prompt, ChatPrompt):
-        text = "\0".join(f"{m.role}\0{m.content}" for m in prompt.messages)
+        text = "\0".join([prompt.tools, *(f"{m.role}\0{m.content}" for m in prompt.messages)])
     elif isinstance(prompt, TextPrompt):
         text = prompt.text
     else:

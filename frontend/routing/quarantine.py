@@ -16,13 +16,13 @@ class Quarantine:
     """The suspects of one model."""
 
     def __init__(self) -> None:
-        self.waiting: list[Sequence] = []  # in order of arrival
+        self.waiting: list[Sequence] = []  # in the order in which they are to be tried
         self.tried: Sequence | None = None
         self.room: Replica | None = None
 
     def admit(self, sequence: Sequence) -> None:
         sequence.journal.phase = Phase.QUEUED
-        insort(self.waiting, sequence, key=lambda s: s.journal.arrived_at)
+        insort(self.waiting, sequence, key=_order)
 
     def begin(self, room: Replica) -> Sequence:
         """Take the next suspect into `room`."""
@@ -59,3 +59,10 @@ class Quarantine:
             return None
         ready = [replica for replica in replicas if replica.host.ready]
         return min(ready, key=lambda replica: len(replica.sequences), default=None)
+
+
+def _order(sequence: Sequence) -> tuple[bool, int]:
+    """Who has died alone comes first, to be blamed or cleared; then the quickest trial."""
+    journal = sequence.journal
+    never_alone = not sequence.suspicion.alone_at
+    return never_alone, (journal.prompt_tokens or sequence.prompt_bytes) + len(journal.token_ids)

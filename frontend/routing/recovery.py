@@ -83,6 +83,7 @@ def _continuation(sampling: Sampling) -> Continuation:
         seeded=sampling.seed is not None,
         presence_penalty=sampling.presence_penalty or 0.0,
         frequency_penalty=sampling.frequency_penalty or 0.0,
+        grammar=bool(sampling.grammar),
     )
 
 

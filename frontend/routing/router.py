@@ -3,18 +3,23 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
+from frontend.config import ModelSettings
 from frontend.errors import ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
 from frontend.observability.metrics import Metrics
 from frontend.routing.generation import Generation, SequenceSpec
 from frontend.routing.model_route import ModelRoute
+from frontend.routing.queries import Answer, Question
 from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Supervisor
-from ipc.messages import ToFrontend
+from ipc.messages import ModelCard, ToFrontend
+
+T = TypeVar("T")
 
 
 class RouterOptions(msgspec.Struct, frozen=True):
@@ -37,12 +42,12 @@ class Router:
         self._metrics = metrics
         self._on_change = on_change
 
-    def add(self, supervisor: Supervisor) -> None:
-        """Take in one replica, in the order of its number."""
-        name = supervisor.model
+    def add(self, supervisor: Supervisor, settings: ModelSettings) -> None:
+        """Take in one replica of the model with these settings, in the order of its number."""
+        name = settings.name
         if name not in self.models:
             self.models[name] = ModelRoute(
-                name,
+                settings,
                 self._options.max_queue,
                 self._metrics,
                 time.monotonic,
@@ -71,12 +76,9 @@ class Router:
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
         """
-        route = self.route(model)
-        if self.draining:
-            raise ShuttingDown("the server is shutting down", retry_after=1)
+        route = self._open_route(model)
         generation = Generation(specs, time.monotonic(), route.abandon, streaming)
-        if any(sequence.prompt_bytes > self._options.arena_bytes for sequence in generation.sequences):
-            raise RequestTooLarge(f"the prompt exceeds {self._options.arena_bytes} bytes", "prompt")
+        self._check_size(max(sequence.prompt_bytes for sequence in generation.sequences))
         route.submit(generation)
         seconds = self._options.request_timeout_seconds
         generation.expires(
@@ -87,6 +89,37 @@ class Router:
             )
         )
         return generation
+
+    async def ask(self, model: str, question: Question) -> Answer:
+        """What a host of the model answers.
+
+        Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTooLarge, RequestTimeout,
+        BadRequest or EngineCrashed.
+        """
+        route = self._open_route(model)
+        self._check_size(len(msgspec.msgpack.encode(question)))
+        return await self._in_time(route.ask(question))
+
+    async def card(self, model: str) -> ModelCard:
+        """What a model can do, once it is loaded. Raises as `ask` does."""
+        return await self._in_time(self._open_route(model).card())
+
+    async def _in_time(self, answer: "asyncio.Future[T]") -> T:
+        seconds = self._options.request_timeout_seconds
+        try:
+            return await asyncio.wait_for(answer, seconds)
+        except TimeoutError:
+            raise RequestTimeout(f"the request took longer than {seconds:g} seconds") from None
+
+    def _open_route(self, model: str) -> ModelRoute:
+        route = self.route(model)
+        if self.draining:
+            raise ShuttingDown("the server is shutting down", retry_after=1)
+        return route
+
+    def _check_size(self, prompt_bytes: int) -> None:
+        if prompt_bytes > self._options.arena_bytes:
+            raise RequestTooLarge(f"the prompt exceeds {self._options.arena_bytes} bytes", "prompt")
 
     def fail_all(self) -> None:
         """The drain budget is over: answer whoever still waits."""

@@ -3,7 +3,17 @@
 from typing import Protocol
 
 from ipc.errors import ErrorCode, RequestError
-from ipc.messages import Accepted, ChatPrompt, Gauges, InlinePrompt, ModelCard, Sampling, ToFrontend
+from ipc.messages import (
+    Accepted,
+    ChatPrompt,
+    Detokenized,
+    Gauges,
+    InlinePrompt,
+    ModelCard,
+    Sampling,
+    ToFrontend,
+    Tokenized,
+)
 
 
 class RequestRefused(Exception):
@@ -35,7 +45,16 @@ class Engine(Protocol):
     def admit(
         self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
     ) -> Accepted:
-        """Check a request and take it in, to go on after `resume_token_ids`. Raises RequestRefused."""
+        """Check a request and take it in, to go on after `resume_token_ids`. Raises RequestRefused.
+
+        What it returns holds the prompt's token ids, if it has any.
+        """
+
+    def tokenize(self, request_id: int, prompt: InlinePrompt) -> Tokenized:
+        """Raises RequestRefused."""
+
+    def detokenize(self, request_id: int, token_ids: list[int], skip_special_tokens: bool) -> Detokenized:
+        """Raises RequestRefused."""
 
     def cancel(self, request_id: int) -> None:
         """Forget a request. Unknown ids are ignored."""

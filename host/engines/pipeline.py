@@ -1,14 +1,20 @@
 """The native pipeline: its configuration, and the calls on it with their traps kept inside."""
 
+import sys
 from typing import Any
 
-import numpy as np
 import openvino_genai as genai
-from openvino import Core, Tensor
+from openvino import Core
 
-from host.engines.kv_cache import block_count, block_tokens
+from host.engines.adapters import adapter_config
+from host.engines.batch import Batch
+from host.engines.kv_cache import block_count, block_tokens, eviction
+from host.engines.prefix_cache import PrefixCache
 from host.engines.request import TextRequest
+from host.engines.speculation import Assist
+from host.engines.stateful import OneAtATime, check_request, static_shape
 from host.model_folder import ModelFolder
+from host.sampling import Choices
 from ipc.messages import FinishReason, Launch
 
 _NOT_FINISHED = genai.GenerationFinishReason.NONE
@@ -20,25 +26,62 @@ class Pipeline:
     """ContinuousBatchingPipeline, fed with token ids."""
 
     def __init__(self, launch: Launch, folder: ModelFolder, tokenizer: genai.Tokenizer) -> None:
-        """Load the model. Raises RuntimeError."""
-        blocks = block_count(launch.kv_cache_bytes, folder.kv_shape, launch.device, launch.properties)
-        self.kv_cache_tokens = blocks * block_tokens(launch.device)
-        self.native = genai.ContinuousBatchingPipeline(
-            folder.path, tokenizer, _scheduler(launch, blocks), launch.device, **_properties(launch)
+        """Load the model. Raises RuntimeError, ModelFolderError."""
+        self.assist = Assist(launch.speculation)
+        options = _options(launch, folder, self.assist)
+        self.native: Any
+        self._shape = static_shape(launch) if launch.engine == "stateful" else None
+        if self._shape is not None:
+            self.native = OneAtATime(launch, self._shape, folder.path, tokenizer, options)
+            self.kv_cache_tokens = (
+                self._shape.total or launch.context_length or folder.context_length or sys.maxsize
+            )
+        else:
+            beside = self.assist.block_bytes(launch.properties)
+            blocks = block_count(
+                launch.kv_cache_bytes, folder.kv_shape, launch.device, launch.properties, beside
+            )
+            self.kv_cache_tokens = blocks * block_tokens(launch.device)
+            self.native = genai.ContinuousBatchingPipeline(
+                folder.path, tokenizer, _scheduler(launch, blocks), launch.device, **options
+            )
+        self.eos_token_ids = set(folder.eos_token_ids) or _own_eos_token_ids(self.native, tokenizer)
+        self._batch = Batch(
+            self.native,
+            _prefix_cache(launch, self.kv_cache_tokens),
+            block_tokens(launch.device),
+            launch.max_num_batched_tokens,
         )
-        self._eos_token_ids = set(folder.eos_token_ids) or _own_eos_token_ids(self.native, tokenizer)
-        self._last_id = 0  # the pipeline never forgets an id, and a re-add needs a new one
-        self.step = self.native.step
+        self.step = self._batch.step
+        self.plan = self._batch.plan
+        self.stop_pieces = self._batch.stop_pieces
 
-    def add(self, request: TextRequest, ids: list[int], max_tokens: int, min_tokens: int) -> Any:
-        """Start generating after `ids` and return the handle, which must be kept. Raises RuntimeError."""
-        self._last_id += 1
+    def check(self, choices: Choices, prompt_tokens: int, prompt_param: str) -> None:
+        """Raise RequestRefused for a request that this kind of pipeline cannot serve."""
+        if self._shape is not None:
+            check_request(self._shape, choices, prompt_tokens, prompt_param)
+
+    def add(self, request: TextRequest) -> bool:
+        """Let a request generate from the next step on, if the plan has room for it. Raises RuntimeError."""
+        ids, max_tokens, min_tokens = request.restart()
+        end, cached = self._batch.take(ids)
+        if end and request.cached_tokens is None:
+            request.cached_tokens = min(cached, len(request.prompt_ids))
+        if end < len(ids):
+            if end:
+                self._batch.add_piece(ids[:end])
+            return False
         config = self._generation_config(request, max_tokens, min_tokens)
-        tensor = Tensor(np.array([ids], dtype=np.int64))
-        handle = self.native.add_request(self._last_id, tensor, config)
+        handle, request.sequence = self._batch.add(ids, config)
         if request.poisoned:
-            return _Twins(handle, self.native.add_request(self._last_id, tensor, config))
-        return handle
+            handle = _Twins(handle, self._batch.add_twin(ids, config))
+        request.handle = handle
+        return True
+
+    def drop(self, request: TextRequest) -> None:
+        """Stop a request; it is gone after the next step."""
+        self._batch.stop(request.handle, request.sequence)
+        request.handle = request.sequence = None
 
     def read(self, request: TextRequest) -> list[int] | None:
         """The new tokens of a request, mostly one or none; None if the KV cache has no room for it.
@@ -48,13 +91,18 @@ class Pipeline:
         handle = request.handle
         assert handle is not None, "only requests inside the pipeline are read"
         ids: list[int] = []
+        logprobs: list[float] = []
         while handle.can_read():  # read() on an empty handle would deadlock
             for output in handle.read().values():
                 ids += output.generated_ids
+                if request.choices.logprobs:
+                    logprobs += output.generated_log_probs
                 if output.finish_reason != _NOT_FINISHED:
                     self._finish(request, output.finish_reason, ids)
         if ids:
-            return request.accept(ids)
+            if request.sequence is not None:
+                request.sequence.ids += ids
+            return request.accept(ids, logprobs)
         return None if handle.get_status() == _IGNORED else ids
 
     def load(self) -> tuple[int, float]:
@@ -65,7 +113,7 @@ class Pipeline:
     def finish_reason(self, request: TextRequest) -> FinishReason | None:
         """Why a request with these generated tokens has nothing more to generate, if so."""
         choices, generated = request.choices, request.generated
-        ended = generated[-1] in self._eos_token_ids and len(generated) >= choices.min_tokens
+        ended = generated[-1] in self.eos_token_ids and len(generated) >= choices.min_tokens
         if ended and not choices.ignore_eos:
             return "stop"
         return "length" if len(generated) >= choices.max_tokens else None
@@ -73,7 +121,8 @@ class Pipeline:
     def _finish(self, request: TextRequest, reason: Any, ids: list[int]) -> None:
         stopped = reason == _FINISHED_BY_STOP
         request.finish_reason = "stop" if stopped else "length"
-        request.ended_by_eos = stopped and bool(ids) and ids[-1] in self._eos_token_ids
+        request.ended_by_eos = stopped and bool(ids) and ids[-1] in self.eos_token_ids
+        self._batch.ended(request.sequence)
 
     def _generation_config(self, request: TextRequest, max_tokens: int, min_tokens: int) -> Any:
         choices = request.choices
@@ -81,8 +130,8 @@ class Pipeline:
         config.max_new_tokens = max_tokens
         config.min_new_tokens = min_tokens
         config.ignore_eos = choices.ignore_eos
-        config.stop_token_ids = set() if choices.ignore_eos else self._eos_token_ids
-        config.eos_token_id = min(self._eos_token_ids, default=-1)
+        config.stop_token_ids = set() if choices.ignore_eos else self.eos_token_ids
+        config.eos_token_id = min(self.eos_token_ids, default=-1)
         config.repetition_penalty = choices.repetition_penalty
         config.presence_penalty = choices.presence_penalty
         config.frequency_penalty = choices.frequency_penalty
@@ -94,6 +143,12 @@ class Pipeline:
             config.rng_seed = request.rng_seed
             if choices.top_k:
                 config.top_k = choices.top_k
+        config.logprobs = int(choices.logprobs)
+        if choices.structural_tag:
+            structured = genai.StructuredOutputConfig()
+            structured.structural_tags_config = choices.structural_tag
+            config.structured_output_config = structured
+        self.assist.apply(config)
         return config
 
 
@@ -118,6 +173,16 @@ class _Twins:
         return self._handles[0].get_status()
 
 
+def _prefix_cache(launch: Launch, tokens: int) -> PrefixCache | None:
+    """An account of the pipeline's, where it keeps one by the rules that the account knows."""
+    if launch.engine == "stateful" or not launch.prefix_caching:
+        return None
+    if launch.speculation is not None or launch.cache_eviction_tokens is not None:
+        return None
+    size = block_tokens(launch.device)
+    return PrefixCache(tokens // size, size, launch.max_num_batched_tokens)
+
+
 def _scheduler(launch: Launch, blocks: int) -> genai.SchedulerConfig:
     scheduler = genai.SchedulerConfig()
     scheduler.num_kv_blocks = blocks
@@ -125,7 +190,20 @@ def _scheduler(launch: Launch, blocks: int) -> genai.SchedulerConfig:
     scheduler.max_num_batched_tokens = launch.max_num_batched_tokens
     scheduler.dynamic_split_fuse = True
     scheduler.enable_prefix_caching = launch.prefix_caching
+    if launch.cache_eviction_tokens is not None:
+        scheduler.use_cache_eviction = True
+        scheduler.cache_eviction_config = genai.CacheEvictionConfig(
+            *eviction(launch.cache_eviction_tokens, launch.device), genai.AggregationMode.NORM_SUM
+        )
     return scheduler
+
+
+def _options(launch: Launch, folder: ModelFolder, assist: Assist) -> dict[str, Any]:
+    properties = _properties(launch)
+    options: dict[str, Any] = {**properties, **assist.options(launch.device, properties)}
+    if launch.adapter is not None:
+        options["adapters"] = adapter_config(launch.adapter, folder.path / "openvino_model.xml")
+    return options
 
 
 def _properties(launch: Launch) -> dict[str, str]:

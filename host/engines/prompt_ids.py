@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+import msgspec
 from jinja2 import TemplateError
 
 from host.engines.base import RequestRefused, prompt_param
@@ -11,20 +12,26 @@ from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
 from ipc.messages import ChatPrompt, InlinePrompt, TextPrompt
 
+_CUT_MARGIN = 64  # tokens: where a text is cut in two, so many of them may come out otherwise
+
+
+class ReadPrompt(msgspec.Struct):
+    """A prompt as the model sees it, and as text where it was text."""
+
+    ids: list[int]
+    text: str = ""  # as the chat template wrote it, or as it was given
+
 
 class PromptReader:
     """Renders and tokenizes. `tokenizer` is an openvino_genai.Tokenizer."""
 
     def __init__(self, tokenizer: Any, folder: ModelFolder, longest_token: int | None) -> None:
         """`longest_token`: in bytes, None if unknown."""
+        self.template = _chat_template(tokenizer, folder)
         self._tokenizer = tokenizer
-        self._template = _chat_template(tokenizer, folder)
         self._longest_token = longest_token
         self._context_length = sys.maxsize
-
-    @property
-    def has_chat_template(self) -> bool:
-        return self._template is not None
+        self._cuts_at = sys.maxsize  # tokens
 
     def measure_context(self, wanted: int) -> int:
         """Set the context length to `wanted` or, if less, to what the tokenizer can encode.
@@ -34,22 +41,24 @@ class PromptReader:
         """
         encoded = len(self._encode("1 2 " * (wanted + 1), add_special_tokens=False))
         self._context_length = min(wanted, encoded)
+        if encoded <= wanted:
+            self._cuts_at = encoded
         return self._context_length
 
-    def read(self, prompt: InlinePrompt) -> list[int]:
-        """The prompt's token ids. Raises RequestRefused if there are none, or surely too many."""
+    def read(self, prompt: InlinePrompt, keep: int | None = None) -> ReadPrompt:
+        """The prompt, or its last `keep` tokens. Raises RequestRefused if there are surely too many."""
         if isinstance(prompt, ChatPrompt):
-            ids = self._encode(self._render(prompt), add_special_tokens=False, param=prompt_param(prompt))
+            text = self._render(prompt)
+            ids = self._encode(text, False, keep, prompt_param(prompt))
         elif isinstance(prompt, TextPrompt):
-            ids = self._encode(prompt.text, add_special_tokens=True)
+            text = prompt.text
+            ids = self._encode(text, prompt.add_special_tokens, keep)
         else:
-            ids = prompt.token_ids
-        if not ids:
-            raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", prompt_param(prompt))
-        return ids
+            text, ids = "", prompt.token_ids
+        return ReadPrompt(ids if keep is None else ids[-keep:], text)
 
     def _render(self, prompt: ChatPrompt) -> str:
-        if self._template is None:
+        if self.template is None:
             raise RequestRefused(
                 ErrorCode.CHAT_TEMPLATE_FAILED,
                 "this model has no chat template; use the completions endpoint",
@@ -57,29 +66,38 @@ class PromptReader:
             )
         if not prompt.messages:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "messages must not be empty", "messages")
-        return self._template.render(prompt.messages)
+        return self.template.render(prompt)
 
-    def _encode(self, text: str, add_special_tokens: bool, param: str = "prompt") -> list[int]:
-        self._refuse_hopeless(text, param)
-        ids: list[int] = (
-            self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
-            .input_ids.data.flatten()
-            .tolist()
-        )
+    def _encode(
+        self, text: str, add_special_tokens: bool, keep: int | None = None, param: str = "prompt"
+    ) -> list[int]:
+        if keep is None:
+            self._refuse_hopeless(text, param)
+        elif self._longest_token is not None:
+            text = text[-(keep + _CUT_MARGIN) * self._longest_token :]
+        try:
+            encoded = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        except UnicodeEncodeError as error:
+            raise RequestRefused(
+                ErrorCode.INVALID_VALUE, "half a surrogate pair is no text", param
+            ) from error
+        ids: list[int] = encoded.input_ids.data.flatten().tolist()
+        if len(ids) >= self._cuts_at and keep is not None:
+            raise _too_long(self._cuts_at - 1, len(ids), param)
         return ids
 
     def _refuse_hopeless(self, text: str, param: str) -> None:
         """Megabytes of text would hold the loop for seconds, only to be refused for their length."""
-        if self._longest_token is None:
-            return
-        least = len(text) // self._longest_token
-        if least >= self._context_length:
-            raise RequestRefused(
-                ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-                f"the model's context length is {self._context_length} tokens, but the prompt holds "
-                f"at least {least}",
-                param,
-            )
+        if self._longest_token is not None and len(text) // self._longest_token >= self._context_length:
+            raise _too_long(self._context_length, len(text) // self._longest_token, param)
+
+
+def _too_long(limit: int, least: int, param: str) -> RequestRefused:
+    return RequestRefused(
+        ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+        f"the model's context length is {limit} tokens, but the prompt holds at least {least}",
+        param,
+    )
 
 
 def _chat_template(tokenizer: Any, folder: ModelFolder) -> ChatTemplate | None:

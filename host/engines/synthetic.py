@@ -11,6 +11,7 @@ from ipc.messages import (
     ChatPrompt,
     Completed,
     Delta,
+    Detokenized,
     Failed,
     Gauges,
     InlinePrompt,
@@ -20,9 +21,11 @@ from ipc.messages import (
     Step,
     TextPrompt,
     ToFrontend,
+    Tokenized,
 )
 
 _WORDS = (" the", " engine", " turns", " and", " the", " air", " moves", ".")
+_CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }} {% endfor %}"  # in spirit
 _VOCAB_SIZE = 32_000
 _CONTEXT = 32_768  # tokens, unless the launch says otherwise
 _DEFAULT_MAX_TOKENS = 16
@@ -49,7 +52,7 @@ class SyntheticEngine:
             vocab_size=_VOCAB_SIZE,
             kv_cache_tokens=self._limits.kv_cache_tokens,
             max_num_seqs=launch.max_num_seqs,
-            has_chat_template=True,
+            chat_template=_CHAT_TEMPLATE,
             device_name="synthetic",
             load_seconds=0.0,
         )
@@ -77,11 +80,19 @@ class SyntheticEngine:
     def _count(self, prompt: InlinePrompt) -> int:
         """A token is a word."""
         if isinstance(prompt, ChatPrompt):
-            return sum(1 + len(message.content.split()) for message in prompt.messages)
+            return sum(1 + len((message.content or "").split()) for message in prompt.messages)
         if isinstance(prompt, TextPrompt):
             return len(prompt.text.split())
         check_token_ids(prompt.token_ids, self._limits)
         return len(prompt.token_ids)
+
+    def tokenize(self, request_id: int, prompt: InlinePrompt) -> Tokenized:
+        """Every word becomes one of the few there are."""
+        words = [number % len(_WORDS) for number in range(self._count(prompt))]
+        return Tokenized(request_id, words, "", [_WORDS[word] for word in words])
+
+    def detokenize(self, request_id: int, token_ids: list[int], skip_special_tokens: bool) -> Detokenized:  # noqa: ARG002 - there are none
+        return Detokenized(request_id, "".join(_WORDS[number % len(_WORDS)] for number in token_ids))
 
     def cancel(self, request_id: int) -> None:
         self._streams.pop(request_id, None)

@@ -10,17 +10,22 @@ from typing import Any
 import openvino_genai as genai
 
 from host.detokenizer import Detokenizer, choose_detokenizer
-from host.engines.base import EngineLost, prompt_param
+from host.engines.base import EngineLost, RequestRefused, prompt_param
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.request import ReplayMismatch, TextRequest
-from host.model_folder import SamplingDefaults, read_model_folder
-from host.native_errors import is_wedged, refused_parameter, summary
+from host.engines.tokens import Tokens
+from host.grammar import structural_tag
+from host.model_folder import SamplingDefaults, fingerprint, overridden, read_model_folder
+from host.native_errors import grammar_fault, is_wedged, refused_parameter, summary
 from host.recovery import Standing, plan_recovery
-from host.sampling import Limits, check_token_ids, resolve
+from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep
+from host.turns import NO_TURNS, TurnMarkers, find_turn_markers
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
+    PROMPT_TAIL,
     Accepted,
+    ChatPrompt,
     Completed,
     Delta,
     Failed,
@@ -52,14 +57,19 @@ class TextEngine:
         detokenizer: Detokenizer[Any],
         defaults: SamplingDefaults,
         limits: Limits,
+        turns: TurnMarkers,
         card: ModelCard,
     ) -> None:
         self.card = card
+        tokens = Tokens(prompts, detokenizer, limits)
+        self.tokenize = tokens.tokenize
+        self.detokenize = tokens.detokenize
         self._pipeline = pipeline
         self._prompts = prompts
         self._detokenizer = detokenizer
         self._defaults = defaults
         self._limits = limits
+        self._turns = turns
         self._live: dict[int, TextRequest] = {}
         self._waiting: deque[TextRequest] = deque()  # live, but not in the pipeline yet
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
@@ -73,28 +83,31 @@ class TextEngine:
     def admit(
         self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
     ) -> Accepted:
-        prompt_ids = self._prompts.read(prompt)
+        param = prompt_param(prompt)
+        read = self._prompts.read(prompt, tokens_to_keep(sampling, self._limits))
+        if not read.ids:
+            raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
         if isinstance(prompt, TokenPrompt):
-            check_token_ids(prompt_ids, self._limits)
-        request = TextRequest(
-            request_id,
-            prompt_ids,
-            resolve(sampling, self._defaults, self._limits, len(prompt_ids), prompt_param(prompt)),
-            self._detokenizer.open(),
-        )
+            check_token_ids(read.ids, self._limits)
+        tag = structural_tag(sampling, read.text)
+        choices = resolve(sampling, self._defaults, self._limits, len(read.ids), param, tag)
+        self._pipeline.check(choices, len(read.ids) + len(resume_token_ids), param)
+        is_chat = isinstance(prompt, ChatPrompt)
+        stream = self._detokenizer.open(choices.skip_special_tokens)
+        request = TextRequest(request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS)
         if resume_token_ids:
             self._resume(request, resume_token_ids)
         self._live[request_id] = request
         (self._waiting if request.finish_reason is None else self._over).append(request)
-        return Accepted(request_id, len(prompt_ids))
+        return Accepted(request_id, len(read.ids), read.text[-PROMPT_TAIL:] if is_chat else "", read.ids)
 
     def _resume(self, request: TextRequest, ids: list[int]) -> None:
         """Bring a request to where an earlier host left it. What that host has shown is not shown again."""
         check_token_ids(ids, self._limits)
         before_stops = max(0, request.choices.min_tokens - 1)  # stop strings count from min_tokens on
         for part in (ids[:before_stops], ids[before_stops:]):
-            request.generated += part
-            (text,) = self._detokenizer.feed([(request.stream, part)])
+            ids = request.visible(request.restore(part), self._pipeline.eos_token_ids)
+            (text,) = self._detokenizer.feed([(request.stream, ids)])
             request.show(text)
         if request.finish_reason is None:
             request.finish_reason = self._pipeline.finish_reason(request)
@@ -131,16 +144,18 @@ class TextEngine:
     def _top_up(self) -> list[Failed]:
         """Fill the batch. The pipeline itself does not hold to max_num_seqs under dynamic split fuse."""
         refused = []
+        self._pipeline.plan(len(self._live) - len(self._waiting))
         while self._waiting and len(self._live) - len(self._waiting) < self.card.max_num_seqs:
             if self._cautious and not all(request.proven for request in self._in_pipeline()):
                 break
-            request = self._waiting.popleft()
-            ids, max_tokens, min_tokens = request.restart()
+            request = self._waiting[0]
             try:
-                request.handle = self._pipeline.add(request, ids, max_tokens, min_tokens)
+                if not self._pipeline.add(request):
+                    break
             except RuntimeError as error:
                 del self._live[request.request_id]
                 refused.append(Failed(request.request_id, _refusal(error)))
+            self._waiting.popleft()
         if not self._waiting:
             self._cautious = False
         return refused
@@ -155,8 +170,7 @@ class TextEngine:
         elif request in self._over:
             self._over.remove(request)
         elif request.handle is not None:
-            request.handle.cancel()
-            request.handle = None
+            self._pipeline.drop(request)
             self._dropped = True
 
     # --- after a good step ------------------------------------------------------------------------
@@ -180,13 +194,18 @@ class TextEngine:
         """Decode and match stop strings: one Step over the batch."""
         if not gained:
             return []
-        visible = [(request.stream, ids[:-1] if request.ended_by_eos else ids) for request, ids in gained]
+        eos = self._pipeline.eos_token_ids
+        visible = [(request.stream, request.visible(ids, eos)) for request, ids in gained]
         texts = self._detokenizer.feed(visible)
         deltas = []
         for (request, ids), text in zip(gained, texts, strict=True):
             if request.finish_reason is not None:
                 text += self._detokenizer.finish(request.stream)
-            deltas.append(Delta(request.request_id, ids, request.show(text)))
+            delta = Delta(request.request_id, ids, request.show(text))
+            if request.choices.logprobs:
+                delta.logprobs = request.logprobs
+                delta.token_bytes = self._detokenizer.token_bytes(ids)
+            deltas.append(delta)
         return [Step(deltas)]
 
     def _ended(self, requests: Iterable[TextRequest]) -> Iterable[ToFrontend]:
@@ -195,7 +214,9 @@ class TextEngine:
                 del self._live[request.request_id]
                 if request.stopped_early:
                     self._drop(request)
-                yield Completed(request.request_id, request.finish_reason)
+                yield Completed(
+                    request.request_id, request.finish_reason, request.stop, request.cached_tokens or 0
+                )
 
     def _fail(self, request: TextRequest, error: RequestError) -> Failed:
         del self._live[request.request_id]
@@ -208,11 +229,18 @@ class TextEngine:
         """The pipeline is poisoned: empty it, then put back all but the guilty request. Raises EngineLost."""
         print(f"engine step failed: {error}", file=sys.stderr, flush=True)
         in_pipeline = list(self._in_pipeline())
-        plan = plan_recovery([Standing(r.request_id, r.proven, r.settled) for r in in_pipeline])
+        fault = grammar_fault(error)
+        plan = plan_recovery(
+            [
+                Standing(r.request_id, r.proven or bool(fault and not r.choices.structural_tag), r.settled)
+                for r in in_pipeline
+            ]
+        )
         if plan.lost or is_wedged(error):
             raise EngineLost(f"the engine failed: {summary(error)}") from error
         for request in in_pipeline:
             self._drop(request)
+        self._pipeline.stop_pieces()
         try:
             self._pipeline.step()
         except Exception as again:
@@ -225,8 +253,14 @@ class TextEngine:
         failed: list[ToFrontend] = []
         for request_id in plan.fail:
             del self._live[request_id]
-            failed.append(Failed(request_id, _ENGINE_FAILED))
+            failed.append(Failed(request_id, _ENGINE_FAILED if fault is None else _bad_grammar(fault)))
         return failed
+
+
+def _bad_grammar(fault: str) -> RequestError:
+    return RequestError(
+        ErrorCode.INVALID_VALUE, f"the engine cannot compile this grammar: {fault}", "response_format"
+    )
 
 
 def _refusal(error: RuntimeError) -> RequestError:
@@ -241,7 +275,7 @@ def _refusal(error: RuntimeError) -> RequestError:
 def load_text_engine(launch: Launch) -> TextEngine:
     """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
     started = time.monotonic()
-    folder = read_model_folder(Path(launch.path))
+    folder = overridden(read_model_folder(Path(launch.path)), launch)
     tokenizer = genai.Tokenizer(folder.path)
     detokenizer = choose_detokenizer(tokenizer)
     prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
@@ -253,13 +287,16 @@ def load_text_engine(launch: Launch) -> TextEngine:
         vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
         kv_cache_tokens=pipeline.kv_cache_tokens,
     )
+    template = prompts.template
+    turns = NO_TURNS if template is None else find_turn_markers(template, detokenizer.special)
     card = ModelCard(
         context_length=limits.context_length,
         vocab_size=limits.vocab_size,
         kv_cache_tokens=limits.kv_cache_tokens,
         max_num_seqs=launch.max_num_seqs,
-        has_chat_template=prompts.has_chat_template,
+        chat_template=template.source if template is not None else "",
         device_name=device_name(launch.device),
         load_seconds=time.monotonic() - started,
+        fingerprint=fingerprint(folder.path, genai.get_version()),
     )
-    return TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, card)
+    return TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench.engine import EngineProcess, launch_like_a_server
+from bench.engine import launch_like_a_server
+from bench.engine_process import EngineProcess
 from bench.errors import EngineFailed
+from bench.speculation import gain
 from bench.stats import summarize
 from bench.workload import Workload
 
@@ -44,3 +46,15 @@ def test_a_model_that_cannot_be_loaded_is_reported(raw: EngineProcess, smollm2_i
     launch.device = "NO_SUCH_DEVICE"
     with pytest.raises(EngineFailed, match="status 1"):
         EngineProcess(launch)
+
+
+def test_speculative_decoding_is_compared_with_plain_on_the_same_prompts(smollm2_ir: Path) -> None:
+    launch = launch_like_a_server(str(smollm2_ir), prompt_lookup=True)
+    found = gain(launch, _workload(requests=1, max_tokens=4, concurrency=1, copies=2), pairs=2)
+    assert len(found.pairs) == 2
+    assert all(pair.ours > 0 and pair.yardstick > 0 for pair in found.pairs)
+
+
+def test_copies_repeat_the_words_of_each_prompt() -> None:
+    once, thrice = _workload().prompts(), _workload(copies=3).prompts()
+    assert thrice == [f"{text} {text} {text}" for text in once]

@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.e2e.serving import Serving
+from tests.e2e.serving import EXACT, Serving
 
 Start = Callable[..., Serving]
 
@@ -31,4 +31,21 @@ def server(smollm2_ir: Path) -> Iterator[Serving]:
 @pytest.fixture
 def client(server: Serving) -> Iterator[openai.OpenAI]:
     with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def tool_server(smollm2_ir: Path, qwen3_ir: Path, qwen35_ir: Path) -> Iterator[Serving]:
+    """One server of three models: "smollm2", which is real and whose chat template knows no tools, and
+    "qwen3" and "qwen3.5", a random one with the templates of two that do."""
+    models = ["smollm2", str(qwen3_ir), str(qwen35_ir)]
+    with Serving(models, ["--kv-cache-gib", "0.25", *EXACT], {}) as serving:
+        for name in ("smollm2", "qwen3", "qwen3.5"):
+            serving.wait_until_ready(name)
+        yield serving
+
+
+@pytest.fixture
+def tool_client(tool_server: Serving) -> Iterator[openai.OpenAI]:
+    with tool_server.client() as client:
         yield client

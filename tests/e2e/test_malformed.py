@@ -58,7 +58,7 @@ CASES: dict[str, tuple[tuple[str, bytes], int, str | None]] = {
     "a token id beyond 64 bits": (text(prompt=[2**70]), 400, "prompt[0]"),
     "a prompt beyond the context": (text(prompt="word " * 9000), 400, "prompt"),
     "stream_options without a stream": (chat(stream_options={"include_usage": True}), 400, "stream_options"),
-    "logprobs": (text(logprobs=0), 400, "logprobs"),
+    "logprobs": (text(logprobs=2), 400, "logprobs"),
     "no such model": (chat(model="nobody"), 404, "model"),
     "a body above the limit": ((CHAT, b" " * (2 * 1024**2)), 413, None),
 }

@@ -132,8 +132,8 @@ def test_a_bad_value_is_a_400_that_names_it_also_for_a_stream(client):
 
 def test_a_parameter_that_cannot_be_honoured_is_a_400_that_names_it(client):
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model=MODEL, messages=PARIS, logprobs=True)
-    assert caught.value.param == "logprobs"
+        client.chat.completions.create(model=MODEL, messages=PARIS, logit_bias={"5": 1})
+    assert caught.value.param == "logit_bias"
 
 
 def test_a_request_id_is_given_or_kept(server: Serving):

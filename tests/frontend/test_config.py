@@ -83,6 +83,26 @@ def test_relative_paths_of_a_file_start_at_the_file(config, tmp_path):
     assert sources == [str(tmp_path / "models" / "a"), "smollm2"]
 
 
+def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config, tmp_path):
+    file = config(
+        """
+        [[models]]
+        source = "smollm2"
+        draft_model = "./draft.gguf"
+        chat_template = "t.jinja"
+        adapters = { poet = "poet.safetensors:0.5", far = "/far.safetensors" }
+        [[models]]
+        source = "other"
+        draft_model = "smollm2"
+        """
+    )
+    first, second = load_settings(config=file).models
+    assert first.draft_model == str(tmp_path / "draft.gguf")
+    assert first.chat_template == str(tmp_path / "t.jinja")
+    assert first.adapters == {"poet": f"{tmp_path}/poet.safetensors:0.5", "far": "/far.safetensors"}
+    assert (first.source, second.draft_model) == ("smollm2", "smollm2")
+
+
 @pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
 def test_every_server_setting_can_come_from_the_environment(setting):
     written = {bool: "true", list: "one,two"}.get(type(setting.default), str(setting.default or "9000"))
@@ -110,6 +130,20 @@ def test_every_server_setting_can_come_from_the_environment(setting):
         ("MAX_NUM_SEQS", "8", 8),
         ("MAX_NUM_BATCHED_TOKENS", "512", 512),
         ("PREFIX_CACHING", "false", False),
+        ("ENGINE", "stateful", "stateful"),
+        ("KV_CACHE_PRECISION", "f16", "f16"),
+        ("CACHE_EVICTION_TOKENS", "512", 512),
+        ("DRAFT_MODEL", "smollm2", "smollm2"),
+        ("DRAFT_DEVICE", "GPU.1", "GPU.1"),
+        ("PROMPT_LOOKUP", "true", True),
+        ("NUM_ASSISTANT_TOKENS", "6", 6),
+        ("MAX_NGRAM_SIZE", "2", 2),
+        ("ADAPTERS", "poet=p.safetensors:0.5", {"poet": "p.safetensors:0.5"}),
+        ("GENERATION_DEFAULTS", "top_k=5", {"top_k": "5"}),
+        ("CHAT_TEMPLATE", "t.jinja", "t.jinja"),
+        ("TOOL_FORMAT", "hermes", "hermes"),
+        ("REASONING_FORMAT", "think", "think"),
+        ("SOFT_MEMORY_GIB", "4", 4.0),
     ],
 )
 def test_every_model_setting_can_come_from_the_environment(variable, text, value):
@@ -165,6 +199,8 @@ def test_a_bad_api_key_is_not_repeated():
         ("[[models]]\ndevice = 'CPU'", r"\[\[models\]\] 1: source is missing"),
         ("[[models]]\nname = 'x'", r"\[\[models\]\] 1: source is missing"),
         ("[[models]]\nsource = 'a'\nreplicas = true", r"\[\[models\]\] 1 replicas: must be a whole number"),
+        ("[[models]]\nsource = 'a'\nadapters = 'x'", r"\[\[models\]\] 1 adapters: write KEY=VALUE, not 'x'"),
+        ("[[models]]\nsource = 'a'\ndraft_model = 1", r"\[\[models\]\] 1 draft_model: must be text"),
         ("[models]\nsource = 'a'", r"write each model as an entry \[\[models\]\]"),
         ("server = 1", r"as a table, \[server\]"),
         ("[sever]", "no table 'sever'"),
@@ -185,6 +221,20 @@ def test_a_missing_file_is_named(tmp_path):
 def test_two_models_with_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"two models are called 'm' \(a/m and b/m\)"):
         load_settings(models=["a/m", "b/m"])
+
+
+def test_an_adapter_takes_a_name_that_no_other_model_may_have(config):
+    file = config(
+        "[[models]]\nsource = 'a'\nadapters = {x = 'x.safetensors'}\n[[models]]\nname = 'a:x'\nsource = 'b'"
+    )
+    with pytest.raises(ConfigError, match=r"two models are called 'a:x' \(a and b\)"):
+        load_settings(config=file)
+
+
+def test_options_that_exclude_each_other_are_refused():
+    environ = {"NACELLE_DRAFT_MODEL": "b", "NACELLE_PROMPT_LOOKUP": "true"}
+    with pytest.raises(ConfigError, match="model 'a': draft_model and prompt_lookup exclude each other"):
+        load_settings(models=["a"], environ=environ)
 
 
 def test_two_models_cannot_share_a_given_name():

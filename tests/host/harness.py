@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from ipc.messages import (
     ChatMessage,
     ChatPrompt,
     Completed,
+    Detokenize,
+    Detokenized,
     Drain,
     Failed,
     Fatal,
@@ -38,6 +41,8 @@ from ipc.messages import (
     Step,
     TextPrompt,
     ToFrontend,
+    Tokenize,
+    Tokenized,
 )
 from ipc.progress import PAGE_BYTES, ProgressReader
 
@@ -49,6 +54,7 @@ EXACT = {
 }
 
 M = TypeVar("M", bound=ToFrontend)
+A = TypeVar("A", Tokenized, Detokenized)
 
 
 def launch_of(path: Path | str, **changes: Any) -> Launch:
@@ -76,14 +82,28 @@ def launch_of(path: Path | str, **changes: Any) -> Launch:
     return msgspec.structs.replace(launch, **changes)
 
 
+def copy_of(folder: Path, to: Path) -> Path:
+    """Links to the weights, copies of what a test may change."""
+    to.mkdir()
+    for file in folder.iterdir():
+        (to / file.name).symlink_to(file) if file.suffix in (".bin", ".xml") else shutil.copy(file, to)
+    return to
+
+
 class Outcome(msgspec.Struct):
     """What came back for one request."""
 
     text: str = ""
     token_ids: list[int] = []
     shown: list[int] = []  # characters of text that were out after each token
+    logprobs: list[float] = []
+    token_bytes: list[bytes] = []
     prompt_tokens: int | None = None
+    prompt_tail: str = ""
+    prompt_token_ids: list[int] = []
     finish_reason: str | None = None
+    stop: str | int | None = None
+    cached_tokens: int = 0
     error: Any = None
 
     @property
@@ -130,6 +150,25 @@ class HostUnderTest:
     def stderr(self) -> str:
         return b"".join(self._stderr).decode(errors="replace")
 
+    def ask(self, prompt: Prompt | str) -> Tokenized:
+        """The answer to a Tokenize; it must not fail."""
+        self._next_id += 1
+        asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
+        self.channel.send(Tokenize(self._next_id, asked))
+        return self._answer(Tokenized, self._next_id)
+
+    def text_of(self, token_ids: list[int], skip_special_tokens: bool = False) -> str:
+        self._next_id += 1
+        self.channel.send(Detokenize(self._next_id, token_ids, skip_special_tokens))
+        return self._answer(Detokenized, self._next_id).text
+
+    def _answer(self, kind: type[A], request_id: int) -> A:
+        def given() -> list[A]:
+            return [m for m in self.received if isinstance(m, kind) and m.request_id == request_id]
+
+        self.wait(given)
+        return given()[0]
+
     # --- talking ----------------------------------------------------------------------------------
 
     def start(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> int:
@@ -137,7 +176,7 @@ class HostUnderTest:
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
         asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
-        self.channel.send(Generate(self._next_id, asked, Sampling(**sampling), list(resume)))
+        self.channel.send(Generate(self._next_id, asked, Sampling(**sampling), list(resume), True))
         return self._next_id
 
     def run(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
@@ -173,21 +212,28 @@ class HostUnderTest:
     def _book(self, message: ToFrontend) -> None:
         match message:
             case Accepted():
-                self.outcomes[message.request_id].prompt_tokens = message.prompt_tokens
+                outcome = self.outcomes[message.request_id]
+                outcome.prompt_tokens = message.prompt_tokens
+                outcome.prompt_tail = message.prompt_tail
+                outcome.prompt_token_ids = message.prompt_token_ids
             case Step():
                 for delta in message.deltas:
                     outcome = self.outcomes[delta.request_id]
                     assert not outcome.ended, "a delta after the end"
                     outcome.text += delta.text
                     outcome.token_ids += delta.token_ids
+                    outcome.logprobs += delta.logprobs
+                    outcome.token_bytes += delta.token_bytes
                     outcome.shown += [len(outcome.text)] * len(delta.token_ids)
             case Completed():
-                self.outcomes[message.request_id].finish_reason = message.finish_reason
+                outcome = self.outcomes[message.request_id]
+                outcome.finish_reason = message.finish_reason
+                outcome.stop, outcome.cached_tokens = message.stop, message.cached_tokens
             case Failed():
                 self.outcomes[message.request_id].error = message.error
             case Release():
                 self.arena.release(message.slot, message.generation)
-            case Ready() | Gauges() | Fatal():
+            case Ready() | Gauges() | Fatal() | Tokenized() | Detokenized():
                 pass
 
     def wait(self, condition: Any, deadline: float = DEADLINE) -> None:

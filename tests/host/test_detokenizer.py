@@ -70,6 +70,25 @@ def test_special_tokens_are_not_shown(tokenizer: Any, detokenizer: Detokenizer[A
     assert streamed(detokenizer, [1, *encode(tokenizer, "a 😀"), EOS]) == "a 😀"
 
 
+def test_special_tokens_are_shown_on_demand(tokenizer: Any, detokenizer: Detokenizer[Any]) -> None:
+    ids = [1, *encode(tokenizer, "a 😀"), EOS]
+    stream, hiding = detokenizer.open(skip_special_tokens=False), detokenizer.open()
+    shown, hidden = detokenizer.feed([(stream, ids), (hiding, list(ids))])
+    assert shown + detokenizer.finish(stream) == "<|im_start|>a 😀<|im_end|>"
+    assert hidden + detokenizer.finish(hiding) == "a 😀"
+
+
+def test_each_token_has_its_bytes(tokenizer: Any, detokenizer: Detokenizer[Any]) -> None:
+    ids = encode(tokenizer, "naïve 😀")
+    assert b"".join(detokenizer.token_bytes(ids)).decode() == "naïve 😀"
+
+
+def test_special_tokens_are_known_by_their_texts() -> None:
+    detokenizer = choose_detokenizer(SentencePieceLike())
+    assert dict(detokenizer.special) == {3: "<s>"}
+    assert detokenizer.token_bytes([0, 3]) == [b" Hello", b"<s>"]
+
+
 def test_an_unfinished_character_waits_for_its_end(tokenizer: Any, detokenizer: Detokenizer[Any]) -> None:
     ids = encode(tokenizer, "𝔘")
     assert len(ids) > 1

@@ -44,6 +44,13 @@ def test_it_says_ready_and_generates() -> None:
         assert len(outcome.token_ids) == 5
 
 
+def test_it_answers_questions_about_tokens() -> None:
+    with host_running(launch_of("nowhere", engine="synthetic")) as host:
+        answer = host.ask(host.share(TextPrompt("one two three")))
+        assert (len(answer.token_ids), answer.token_texts[0]) == (3, " the")
+        assert host.text_of(answer.token_ids) == "".join(answer.token_texts)
+
+
 def test_limits_are_set_before_the_engine_loads() -> None:
     cpu = min(os.sched_getaffinity(0))
     with host_running(launch_of("nowhere", engine="synthetic", cpus=[cpu])) as host:

@@ -5,7 +5,7 @@ from typing import Any
 import openvino_genai as genai
 import pytest
 
-from host.native_errors import is_wedged, refused_parameter, summary
+from host.native_errors import grammar_fault, is_wedged, refused_parameter, summary
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,12 @@ def test_an_error_without_words_is_named_by_its_type() -> None:
 )
 def test_errors_that_wedge_a_device_are_known(text: str, wedged: bool) -> None:
     assert is_wedged(RuntimeError(text)) is wedged
+
+
+def test_a_grammar_that_does_not_compile_is_told_without_where() -> None:
+    error = RuntimeError(
+        '[14:22:34] /home/x/xgrammar-src/cpp/regex_converter.cc:75: Regex error at 3: "(" is open.\n'
+    )
+    assert grammar_fault(error) == 'Regex error at 3: "(" is open.'
+    assert grammar_fault(RuntimeError("Exception from /x/xgrammar_backend.cpp:62:\nBad tag\n")) == "Bad tag"
+    assert grammar_fault(RuntimeError("Check 'a' failed at src/x.cpp:5")) is None

@@ -1,6 +1,8 @@
 """Chat templates: the helpers they expect, and how their refusals reach the client."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 from jinja2 import TemplateError
@@ -8,14 +10,14 @@ from jinja2 import TemplateError
 from host.engines.base import RequestRefused
 from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
-from ipc.messages import ChatMessage
+from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
 MESSAGES = [ChatMessage("system", "be brief"), ChatMessage("user", "<hi> 'ü'", name="Ann")]
 
 
-def render(source: str, messages: list[ChatMessage] | None = None) -> str:
+def render(source: str, messages: list[ChatMessage] | None = None, **more: Any) -> str:
     template = ChatTemplate(source, {"bos_token": "<s>", "eos_token": "</s>"})
-    return template.render(MESSAGES if messages is None else messages)
+    return template.render(ChatPrompt(MESSAGES if messages is None else messages, **more))
 
 
 def test_messages_and_special_tokens_are_rendered() -> None:
@@ -62,9 +64,88 @@ def test_absent_tools_are_none() -> None:
     assert render("{% if tools is not none or documents is not none %}tools{% endif %}") == ""
 
 
-def refusal(source: str, messages: list[ChatMessage] | None = None) -> RequestRefused:
+CALL = ToolCall("c1", "weather", '{"city": "Paris", "days": [1, 2]}')
+AGENT = [
+    ChatMessage("user", "weather?"),
+    ChatMessage("assistant", None, tool_calls=[CALL], reasoning="hm"),
+    ChatMessage("tool", "sun", tool_call_id="c1"),
+]
+HERMES = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% if m.reasoning_content %}[{{ m.reasoning_content }}]{% endif %}{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def test_tools_are_given_as_they_are() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    assert json.loads(render("{{ tools | tojson }}", tools=json.dumps(tools))) == tools
+    assert render("{{ tools is none }}", tools="[]") == "True"
+
+
+def test_a_call_in_the_history_is_an_object_and_a_missing_content_is_nothing() -> None:
+    assert render(HERMES, AGENT) == (
+        '<user>weather?<assistant>[hm]{"name": "weather", "arguments": {"city": "Paris", "days": [1, 2]}}'
+        "<tool>sun<assistant>"
+    )
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", "", "null", "[" * 100_000])
+def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
+    messages = [ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", arguments)])]
+    source = "{% set a = messages[0].tool_calls[0].function.arguments %}{{ a is string }} {{ a }}"
+    assert render(source, messages) == f"True {arguments}"
+
+
+def test_calls_have_their_ids() -> None:
+    source = "{% set c = messages[1].tool_calls[0] %}{{ c.id }} {{ c.type }} {{ messages[2].tool_call_id }}"
+    assert render(source, AGENT) == "c1 function c1"
+
+
+def test_a_template_that_adds_to_the_content_gets_an_empty_one() -> None:
+    source = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
+    assert render(source, AGENT) == "user:weather?;assistant:;tool:sun;"
+
+
+def test_a_template_may_ask_whether_there_is_a_content() -> None:
+    source = "{% for m in messages %}{{ m.content is none }} {% endfor %}"
+    assert render(source, AGENT) == "False True False "
+
+
+def test_further_variables_reach_the_template_but_replace_nothing_of_ours() -> None:
+    more = json.dumps({"enable_thinking": False, "messages": [], "tools": 1, "bos_token": "x"})
+    source = "{{ enable_thinking }} {{ messages | length }} {{ tools is none }} {{ bos_token }}"
+    assert render(source, template_arguments=more) == "False 2 True <s>"
+
+
+def test_the_generation_prompt_can_be_left_out() -> None:
+    assert not render(HERMES, AGENT, add_generation_prompt=False).endswith("<assistant>")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% endfor %}", "[a] 1</s>[b]  so far "),
+        ("{% for m in messages %}{{ m.content | trim }}</s>{% endfor %}ASSISTANT", "1</s>so far"),
+        (
+            "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}x{% endif %}",
+            None,
+        ),
+    ],
+)
+def test_a_text_goes_on_right_after_the_last_content(source: str, expected: str | None) -> None:
+    messages = [ChatMessage("a", "1"), ChatMessage("b", " so far ")]
+    assert render(source, messages, continue_final_message=True) == (expected or "1 so far ")
+
+
+def test_a_last_message_that_is_not_shown_cannot_be_continued() -> None:
+    assert "last message" in refusal("{{ messages[0].content }}", continue_final_message=True).error.message
+
+
+def refusal(source: str, messages: list[ChatMessage] | None = None, **more: Any) -> RequestRefused:
     with pytest.raises(RequestRefused) as caught:
-        render(source, messages)
+        render(source, messages, **more)
     assert caught.value.error.code is ErrorCode.CHAT_TEMPLATE_FAILED
     assert caught.value.error.param == "messages"
     return caught.value

@@ -25,7 +25,7 @@ def assert_goes_on(host: HostUnderTest, whole: Outcome, prompt: Any, cut: int, *
     assert rest.error is None
     assert rest.token_ids == whole.token_ids[cut:]
     assert rest.text == whole.text[whole.shown[cut - 1] :]
-    assert rest.finish_reason == whole.finish_reason
+    assert (rest.finish_reason, rest.stop) == (whole.finish_reason, whole.stop)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 17, 39, 40])
@@ -38,8 +38,9 @@ def assert_goes_on(host: HostUnderTest, whole: Outcome, prompt: Any, cut: int, *
         GREEDY | {"repetition_penalty": 1.3},
         GREEDY | {"min_tokens": 30},
         GREEDY | {"ignore_eos": True},
+        GREEDY | {"skip_special_tokens": False, "logprobs": True, "stop_token_ids": [3]},
     ],
-    ids=["greedy", "seeded", "penalties", "repetition", "min_tokens", "ignore_eos"],
+    ids=["greedy", "seeded", "penalties", "repetition", "min_tokens", "ignore_eos", "tokens"],
 )
 def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[str, Any], cut: int) -> None:
     whole = host.run(STORY, **values)
@@ -53,11 +54,23 @@ def test_characters_of_several_tokens_are_not_cut_wherever_the_host_is_lost(host
         assert_goes_on(host, whole, PARTY, cut, **GREEDY)
 
 
-def test_a_stop_string_that_spans_the_death_is_found(host: HostUnderTest) -> None:
-    values = GREEDY | {"stop": ["7, 8"]}
+@pytest.mark.parametrize(("include", "end"), [(False, "6, "), (True, "6, 7, 8")])
+def test_a_stop_string_that_spans_the_death_is_found(host: HostUnderTest, include: bool, end: str) -> None:
+    values = GREEDY | {"stop": ["7, 8"], "include_stop": include}
     whole = host.run("1, 2, 3, 4,", **values)
-    assert whole.finish_reason == "stop"
-    assert whole.text.endswith("6, ")
+    assert (whole.finish_reason, whole.stop) == ("stop", "7, 8")
+    assert whole.text.endswith(end)
+    for cut in range(1, len(whole.token_ids) + 1):
+        assert_goes_on(host, whole, "1, 2, 3, 4,", cut, **values)
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_a_stop_token_that_was_sent_ends_the_request_in_the_next_host(
+    host: HostUnderTest, include: bool
+) -> None:
+    plain = host.run("1, 2, 3, 4,", **GREEDY)
+    values = GREEDY | {"stop_token_ids": [plain.token_ids[8]], "include_stop": include}
+    whole = host.run("1, 2, 3, 4,", **values)
     for cut in range(1, len(whole.token_ids) + 1):
         assert_goes_on(host, whole, "1, 2, 3, 4,", cut, **values)
 

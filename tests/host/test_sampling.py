@@ -7,7 +7,7 @@ import pytest
 
 from host.engines.base import RequestRefused
 from host.model_folder import SamplingDefaults
-from host.sampling import Choices, Limits, check_token_ids, resolve
+from host.sampling import Choices, Limits, check_token_ids, resolve, tokens_to_keep
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import Sampling
 
@@ -89,6 +89,39 @@ def test_a_prompt_that_fills_the_context_alone_is_what_is_named() -> None:
 def test_what_never_fits_the_kv_cache_is_refused() -> None:
     assert refusal(prompt_tokens=10, max_tokens=71).code is ErrorCode.KV_CACHE_EXCEEDED
     assert choose(prompt_tokens=10, max_tokens=70).max_tokens == 70
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({}, None),
+        ({"truncate_prompt": 7}, 7),
+        ({"truncate_prompt": -1}, 79),
+        ({"truncate_prompt": -1, "max_tokens": 30}, 50),
+        ({"truncate_prompt": -1, "max_tokens": 500}, 1),
+    ],
+)
+def test_a_prompt_can_be_cut_to_its_last_tokens(asked: dict[str, Any], kept: int | None) -> None:
+    assert tokens_to_keep(Sampling(**asked), LIMITS) == kept
+
+
+@pytest.mark.parametrize("asked", [0, -2])
+def test_a_prompt_cannot_be_cut_to_nothing(asked: int) -> None:
+    with pytest.raises(RequestRefused, match="truncate_prompt_tokens"):
+        tokens_to_keep(Sampling(truncate_prompt=asked), LIMITS)
+
+
+def test_a_grammar_ends_a_text_by_itself() -> None:
+    choices = resolve(
+        Sampling(ignore_eos=True, temperature=0.0), DEFAULTS, LIMITS, 10, "messages", structural_tag="{}"
+    )
+    assert (choices.ignore_eos, choices.stop_at_turns, choices.can_be_continued) == (False, False, False)
+    assert not choose(ignore_eos=True).stop_at_turns
+    assert choose().stop_at_turns
+
+
+def test_stop_tokens_are_checked_by_name() -> None:
+    assert refusal(stop_token_ids=[1000]).param == "stop_token_ids"
 
 
 @pytest.mark.parametrize("token_id", [-3, 1000, 10**6, 2**40])

@@ -11,7 +11,7 @@ def stream(stops: list[str], pieces: list[str]) -> tuple[str, bool]:
     """All that is shown of the pieces, and whether a stop string ended it."""
     matcher = StopMatcher(stops)
     shown = "".join(matcher.feed(piece) for piece in pieces)
-    return shown + matcher.flush(), matcher.matched
+    return shown + matcher.flush(), matcher.matched is not None
 
 
 def test_a_stop_string_across_pieces_is_left_out() -> None:
@@ -35,6 +35,12 @@ def test_only_a_possible_match_is_held_back() -> None:
 
 def test_a_match_that_begins_inside_a_failed_one_is_found() -> None:
     assert stream(["aab"], ["a", "a", "a", "b"]) == ("a", True)
+
+
+@pytest.mark.parametrize("pieces", [["one END two"], ["one E", "ND two"]])
+def test_an_included_stop_string_is_shown(pieces: list[str]) -> None:
+    matcher = StopMatcher(["two"], included=["END"])
+    assert ("".join(matcher.feed(piece) for piece in pieces), matcher.matched) == ("one END", "END")
 
 
 def test_nothing_is_shown_after_a_match() -> None:

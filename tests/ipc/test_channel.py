@@ -17,6 +17,8 @@ from ipc.messages import (
     ChatPrompt,
     Completed,
     Delta,
+    Detokenize,
+    Detokenized,
     Drain,
     Failed,
     Fatal,
@@ -30,12 +32,30 @@ from ipc.messages import (
     SharedPrompt,
     Step,
     TextPrompt,
+    Tokenize,
+    Tokenized,
     TokenPrompt,
+    ToolCall,
 )
 
 SAMPLING = Sampling(max_tokens=5, temperature=0.0, seed=0, stop=["\n", "é"])
+FULL = Sampling(
+    stop_token_ids=[2],
+    include_stop=True,
+    stop_at_turns=False,
+    skip_special_tokens=False,
+    logprobs=True,
+    truncate_prompt=-1,
+    grammar='{"type": "regex", "pattern": "a"}',
+    reasoning_markers=["<think>", "</think>"],
+)
+CALLING = ChatMessage("assistant", None, tool_calls=[ToolCall("c1", "f", '{"a": 1}')], reasoning="hm")
+ANSWERED = ChatMessage("tool", "42", tool_call_id="c1")
 TO_HOST = [
     Generate(1, ChatPrompt([ChatMessage("user", "hi", None)]), SAMPLING),
+    Generate(5, ChatPrompt([CALLING, ANSWERED], '[{"type": "function"}]', '{"x": 1}', False, True), FULL),
+    Tokenize(6, TextPrompt("hi", False)),
+    Detokenize(7, [1, 2], True),
     Generate(2, TextPrompt("hi"), Sampling()),
     Generate(3, TokenPrompt([1, 2**40, -3]), Sampling()),
     Generate(4, SharedPrompt(Lease(0, 1, 4096, 70000, "u1", (70000,))), Sampling()),
@@ -43,10 +63,16 @@ TO_HOST = [
     Drain(),
 ]
 TO_FRONTEND = [
-    Ready(ModelCard(8192, 49152, 100_000, 64, True, "CPU", 1.5)),
+    Ready(ModelCard(8192, 49152, 100_000, 64, "{{ messages }}", "CPU", 1.5)),
     Accepted(1, 12),
+    Accepted(1, 2, "<|im_start|>assistant\n", [5, 6]),
+    Tokenized(6, [5, 6], "hi", ["h", "i"]),
+    Detokenized(7, "hi"),
     Step([Delta(1, [5], "a"), Delta(2, [6, 7], "")]),
+    Step([Delta(1, [5, 6], "\u00e9", [-0.5, 0.0], [b"\xc3", b"\xa9"])]),
     Completed(1, "length"),
+    Completed(1, "stop", "\n", 32),
+    Completed(1, "stop", 2),
     Failed(2, RequestError(ErrorCode.INVALID_VALUE, "no", "top_p")),
     Release(0, 1),
     Gauges(1, 0, 0.5),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from frontend.api.schema.formats import ResponseFormat, StructuredOutputs, output_format
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
@@ -15,6 +16,8 @@ _STOP_STRINGS = 32
 
 TokenCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=1000)]
+# Any 64-bit number; which of them are tokens, the host knows.
+TokenId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 ModelName = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -41,12 +44,40 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     ignore_eos: bool | None = None
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Meta(max_length=_STOP_STRINGS)] | None = None
+    include_stop_str_in_output: bool | None = None
+    stop_at_turns: bool | None = None  # ours: false lets the model speak for others, too
+    skip_special_tokens: bool | None = None
+    truncate_prompt_tokens: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    return_token_ids: bool | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+
+    logit_bias: Any = None
+    bad_words: Any = None
+    best_of: Any = None
+    suffix: Any = None
+    use_beam_search: Any = None
+    length_penalty: Any = None
+    prompt_logprobs: Any = None
+    allowed_token_ids: Any = None
+    logits_processors: Any = None
+    spaces_between_special_tokens: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
 
     @property
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def sampling(self, max_tokens: int | None, choice: int) -> Sampling:
+    @property
+    def output_format(self) -> dict[str, Any] | None:
+        """Raises BadRequest."""
+        return output_format(self.response_format, self.structured_outputs)
+
+    def sampling(self, max_tokens: int | None, choice: int, logprobs: bool) -> Sampling:
         """How choice number `choice` is sampled. A client's seed gives every choice its own."""
         greedy = self.top_p == 0  # an empty nucleus holds the most likely token alone
         if max_tokens is not None and (self.min_tokens or 0) > max_tokens:
@@ -64,7 +95,37 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
             seed=None if self.seed is None else (self.seed + choice) % 2**64,
             stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
             ignore_eos=bool(self.ignore_eos),
+            stop_token_ids=self.stop_token_ids or [],
+            include_stop=bool(self.include_stop_str_in_output),
+            stop_at_turns=self.stop_at_turns is not False,
+            skip_special_tokens=self.skip_special_tokens is not False,
+            logprobs=logprobs,
+            truncate_prompt=self.truncate_prompt_tokens,
         )
+
+
+# Parameters we cannot honour → values that ask for nothing.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "logit_bias": ({},),
+    "bad_words": ([],),
+    "best_of": (1,),
+    "suffix": ("",),
+    "use_beam_search": (False,),
+    "length_penalty": (1,),
+    "prompt_logprobs": (0, False),
+    "allowed_token_ids": ([],),
+    "logits_processors": ([],),
+    "spaces_between_special_tokens": (True,),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+}
+_INSTEAD = {
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), "structured_outputs"),
+    "functions": "tools",
+    "function_call": "tool_choice",
+}
 
 
 def refuse_unsupported(request: msgspec.Struct, harmless: Mapping[str, tuple[Any, ...]]) -> None:
@@ -75,7 +136,16 @@ def refuse_unsupported(request: msgspec.Struct, harmless: Mapping[str, tuple[Any
     for name, values in harmless.items():
         value = getattr(request, name)
         if value is not None and value not in values:
-            raise BadRequest(f"{name} is not supported by this server", name)
+            instead = f"; use {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise BadRequest(f"{name} is not supported by this server{instead}", name)
+
+
+def check_top_logprobs(name: str, value: int | None, most: int) -> None:
+    """Raises BadRequest where more than the chosen token is asked for."""
+    if value is not None and value > most:
+        raise BadRequest(
+            f"{name} must be at most {most}: the engine tells the chosen token's log probability alone", name
+        )
 
 
 def check_stream_options(request: GenerationRequest) -> None:
@@ -83,7 +153,17 @@ def check_stream_options(request: GenerationRequest) -> None:
         raise BadRequest("stream_options is only allowed when stream is true", "stream_options")
 
 
+class PromptTokensDetails(msgspec.Struct):
+    cached_tokens: int
+
+
+class CompletionTokensDetails(msgspec.Struct):
+    reasoning_tokens: int
+
+
 class UsageBody(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails

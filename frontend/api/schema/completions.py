@@ -1,42 +1,39 @@
 """Bodies of POST /v1/completions."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from frontend.api.schema.common import GenerationRequest, UsageBody
-
-# Any 64-bit number; which of them are tokens, the host knows.
-TokenId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+from frontend.api.schema.common import GenerationRequest, TokenId, UsageBody
 
 
 class CompletionRequest(GenerationRequest, kw_only=True):
     # One prompt as text or token ids, or several of either; which, `prompts_of` tells apart.
     prompt: str | list[str | TokenId | list[TokenId]]
 
-    logprobs: Any = None
-    echo: Any = None
-    suffix: Any = None
-    best_of: Any = None
-    logit_bias: Any = None
+    logprobs: Annotated[int, Meta(ge=0)] | None = None
+    echo: bool | None = None
+    add_special_tokens: bool | None = None
 
 
-# Parameters we cannot honour → values that ask for nothing.
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "logprobs": (),
-    "echo": (False,),
-    "suffix": ("",),
-    "best_of": (1,),
-    "logit_bias": ({},),
-}
+class TextLogprobs(msgspec.Struct):
+    """By token. `text_offset` counts characters from the beginning of the choice's text."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    text_offset: list[int]
+    top_logprobs: None = None
 
 
-class TextChoice(msgspec.Struct):
+class TextChoice(msgspec.Struct, kw_only=True):
     index: int
     text: str
     finish_reason: str | None = None
-    logprobs: None = None
+    logprobs: TextLogprobs | None = None
+    stop_reason: str | int | None = None
+    token_ids: list[int] | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, kw_only=True):
@@ -46,5 +43,6 @@ class Completion(msgspec.Struct, kw_only=True):
     object: str = "text_completion"
     created: int
     model: str
+    system_fingerprint: str
     choices: list[TextChoice]
     usage: UsageBody | UnsetType | None = UNSET

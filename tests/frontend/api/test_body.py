@@ -4,15 +4,15 @@ import msgspec
 import pytest
 
 from frontend.api.body import decode
-from frontend.api.chat import specs_of
+from frontend.api.chat import turn_spec
 from frontend.api.completions import prompts_of
 from frontend.api.completions import specs_of as completion_specs_of
-from frontend.api.schema import chat, completions
+from frontend.api.schema import chat, common
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
 from frontend.api.schema.completions import CompletionRequest
 from frontend.errors import BadRequest
-from ipc.messages import ChatPrompt, TextPrompt, TokenPrompt
+from ipc.messages import TextPrompt, TokenPrompt, ToolCall
 
 CHAT = msgspec.json.Decoder(ChatRequest)
 COMPLETION = msgspec.json.Decoder(CompletionRequest)
@@ -33,7 +33,6 @@ def refused(body: bytes, decoder: msgspec.json.Decoder = CHAT) -> BadRequest:
         ('"model":"m","messages":[]', "messages"),
         ('"model":"m","messages":"hi"', "messages"),
         ('"model":"m","messages":[{"role":"alien","content":"x"}]', "messages[0].role"),
-        ('"model":"m","messages":[{"role":"user"}]', "messages[0].content"),
         ('"model":"m","messages":[{"role":"user","content":5}]', "messages[0].content"),
         (f'"model":"m",{HI},"temperature":"hot"', "temperature"),
         (f'"model":"m",{HI},"temperature":-1', "temperature"),
@@ -99,18 +98,61 @@ def test_a_chat_parameter_we_cannot_honour_is_refused_by_name(name, harmless):
     assert caught.value.param == name
 
 
-@pytest.mark.parametrize("name", completions.UNSUPPORTED)
+@pytest.mark.parametrize("name", common.UNSUPPORTED)
 def test_a_completion_parameter_we_cannot_honour_is_refused_by_name(name):
-    request = decode(f'{{"model":"m","prompt":"x","{name}":5}}'.encode(), COMPLETION)
+    request = decode(f'{{"model":"m","prompt":"x","{name}":{{"a":5}}}}'.encode(), COMPLETION)
     with pytest.raises(BadRequest) as caught:
-        refuse_unsupported(request, completions.UNSUPPORTED)
+        refuse_unsupported(request, common.UNSUPPORTED)
     assert caught.value.param == name
 
 
-def test_logprobs_zero_asks_for_something():
-    request = decode(b'{"model":"m","prompt":"x","logprobs":0}', COMPLETION)
-    with pytest.raises(BadRequest):
-        refuse_unsupported(request, completions.UNSUPPORTED)
+@pytest.mark.parametrize(
+    ("decoder", "fields", "param"),
+    [
+        (CHAT, {"logprobs": True, "top_logprobs": 1}, "top_logprobs"),
+        (COMPLETION, {"logprobs": 2}, "logprobs"),
+        (COMPLETION, {"logprobs": 0, "echo": True}, "echo"),
+        (CHAT, {"session_id": "s", "n": 2}, "n"),
+        (CHAT, {"add_generation_prompt": True, "continue_final_message": True}, "continue_final_message"),
+        (CHAT, {"stream_options": {"include_usage": True}}, "stream_options"),
+        (CHAT, {"functions": [{"name": "f"}]}, "functions"),
+        (CHAT, {"guided_regex": "a"}, "guided_regex"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(decoder, fields, param):
+    base = {"model": "m", "prompt": "x", "messages": [{"role": "user", "content": "hi"}]}
+    body = decoder.decode(msgspec.json.encode(base | fields))
+    with pytest.raises(BadRequest) as caught:
+        turn_spec(body) if isinstance(body, ChatRequest) else completion_specs_of(body)
+    assert caught.value.param == param
+    assert param in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "user"}, "messages[0].content"),
+        ({"role": "assistant"}, "messages[0].content"),
+        ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
+        (
+            {
+                "role": "user",
+                "content": "x",
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": ""}}],
+            },
+            "messages[0].tool_calls",
+        ),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+            "messages[0].content[0].type",
+        ),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
+    ],
+)
+def test_a_message_that_cannot_be_honoured_is_named(message, param):
+    with pytest.raises(BadRequest) as caught:
+        turn_spec(chat_request(messages=[message]))
+    assert caught.value.param == param
 
 
 def test_stream_options_need_a_stream():
@@ -126,34 +168,44 @@ def chat_request(**fields: object) -> ChatRequest:
 
 
 def test_seed_zero_counts_and_every_choice_has_its_own():
-    assert [spec.sampling.seed for spec in specs_of(chat_request(seed=0, n=3))] == [0, 1, 2]
-    assert specs_of(chat_request())[0].sampling.seed is None
+    assert [sampling.seed for sampling in turn_spec(chat_request(seed=0, n=3)).samplings] == [0, 1, 2]
+    assert turn_spec(chat_request()).samplings[0].seed is None
 
 
 def test_an_empty_nucleus_is_greedy():
-    sampling = specs_of(chat_request(top_p=0, temperature=1.5))[0].sampling
+    sampling = turn_spec(chat_request(top_p=0, temperature=1.5)).samplings[0]
     assert (sampling.temperature, sampling.top_p) == (0.0, None)
 
 
 def test_max_completion_tokens_is_the_newer_name():
-    assert specs_of(chat_request(max_completion_tokens=5))[0].sampling.max_tokens == 5
-    assert specs_of(chat_request(max_tokens=6))[0].sampling.max_tokens == 6
+    assert turn_spec(chat_request(max_completion_tokens=5)).samplings[0].max_tokens == 5
+    assert turn_spec(chat_request(max_tokens=6)).samplings[0].max_tokens == 6
 
 
 def test_min_tokens_above_max_tokens_is_refused():
     with pytest.raises(BadRequest, match="min_tokens"):
-        specs_of(chat_request(max_tokens=5, min_tokens=6))
+        turn_spec(chat_request(max_tokens=5, min_tokens=6))
 
 
-def test_text_parts_are_joined_and_other_parts_refused_by_name():
+def test_text_parts_are_joined_and_a_developer_is_the_system():
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    prompt = specs_of(chat_request(messages=[{"role": "developer", "content": parts}]))[0].prompt
-    assert isinstance(prompt, ChatPrompt)
-    assert (prompt.messages[0].role, prompt.messages[0].content) == ("system", "a\nb")
-    picture = [{"type": "image_url", "image_url": {"url": "x"}}]
-    with pytest.raises(BadRequest) as caught:
-        specs_of(chat_request(messages=[{"role": "user", "content": picture}]))
-    assert caught.value.param == "messages[0].content[0].type"
+    (message,) = turn_spec(chat_request(messages=[{"role": "developer", "content": parts}])).messages
+    assert (message.role, message.content) == ("system", "a\nb")
+
+
+def test_calls_and_their_results_go_on_to_the_template():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    asked, answered = turn_spec(
+        chat_request(
+            messages=[
+                {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"},
+                {"role": "tool", "content": "42", "tool_call_id": "c1"},
+            ]
+        )
+    ).messages
+    assert (asked.content, asked.reasoning) == (None, "hm")
+    assert asked.tool_calls == [ToolCall("c1", "f", '{"a": 1}')]
+    assert (answered.role, answered.tool_call_id) == ("tool", "c1")
 
 
 def test_a_prompt_may_be_text_or_tokens_or_several_of_either():

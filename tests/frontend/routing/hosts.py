@@ -5,6 +5,7 @@ It says nothing about engines or processes; the end-to-end tests do that.
 
 from collections.abc import Callable
 
+from frontend.config import ModelSettings
 from frontend.observability.metrics import Metrics
 from frontend.routing.generation import Generation, SequenceSpec
 from frontend.routing.model_route import ModelRoute
@@ -26,7 +27,7 @@ from ipc.messages import (
     ToHost,
 )
 
-CARD = ModelCard(8192, 1000, 100_000, 4, True, "CPU", 1.0)
+CARD = ModelCard(8192, 1000, 100_000, 4, "", "CPU", 1.0)
 
 
 class RecordingHost:
@@ -61,7 +62,11 @@ class History:
         self.now = 0.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.route = ModelRoute(
-            "m", max_queue, Metrics(), lambda: self.now, lambda s, f: self.timers.append((s, f))
+            ModelSettings(name="m", source="m"),
+            max_queue,
+            Metrics(),
+            lambda: self.now,
+            lambda s, f: self.timers.append((s, f)),
         )
         self.hosts: list[RecordingHost] = []
         self._card = ModelCard(*[getattr(CARD, f) for f in CARD.__struct_fields__])

@@ -43,6 +43,13 @@ def test_a_seeded_stream_is_generated_again_and_compared():
     assert verdict == Continue(Suspicion(point=5), by_replay=True)
 
 
+def test_a_text_under_a_grammar_is_generated_again_from_its_beginning():
+    verdict = after_death(journal(5, Sampling(temperature=0.0, grammar="{}")), True, Suspicion(), CRASH)
+    assert verdict == Continue(Suspicion(point=5), by_replay=True)
+    by_chance = Sampling(temperature=1.0, grammar="{}")
+    assert isinstance(after_death(journal(5, by_chance), True, Suspicion(), CRASH), GiveUp)
+
+
 def test_what_cannot_come_again_is_started_over_unless_its_client_has_seen_it():
     assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), False, Suspicion(), CRASH), StartOver)
     assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), True, Suspicion(), CRASH), GiveUp)

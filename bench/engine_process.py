@@ -1,0 +1,60 @@
+"""A raw pipeline in a child process, seen from its parent, which loads no engine."""
+
+import subprocess
+import sys
+from typing import BinaryIO, cast
+
+import msgspec
+
+from bench.engine_child import Loaded, Measured, Reply
+from bench.errors import EngineFailed
+from bench.stats import RequestRecord
+from bench.workload import Workload
+from ipc.channel import send_launch
+from ipc.messages import Launch
+
+_reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+class EngineProcess:
+    """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
+
+    def __init__(self, launch: Launch) -> None:
+        """Load the model, which takes seconds. Raises EngineFailed."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._commands = cast(BinaryIO, self._child.stdin)
+        self._replies = cast(BinaryIO, self._child.stdout)
+        send_launch(self._commands, launch)
+        try:
+            loaded = self._receive()
+        except EngineFailed:
+            self._end()
+            raise
+        assert isinstance(loaded, Loaded)
+        self.load_seconds = loaded.seconds
+
+    def run(self, workload: Workload) -> list[RequestRecord]:
+        """The records of a closed loop. Raises EngineFailed."""
+        self._commands.write(msgspec.json.encode(workload) + b"\n")
+        self._commands.flush()
+        measured = self._receive()
+        assert isinstance(measured, Measured)
+        return measured.records
+
+    def _receive(self) -> Reply:
+        line = self._replies.readline()
+        if not line:
+            raise EngineFailed(f"the raw engine's process ended with status {self._child.wait()}")
+        return _reply_decoder.decode(line)
+
+    def __enter__(self) -> "EngineProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._child.kill()
+        self._child.communicate()  # closes the pipes and waits

@@ -1,0 +1,53 @@
+"""What speculative decoding gains: the raw pipeline with it and without, alternating in one run."""
+
+import msgspec
+from rich.table import Table
+
+from bench.engine_process import EngineProcess
+from bench.figures import Pair, median_pair, summarize_flawless
+from bench.stats import median
+from bench.workload import Workload
+from ipc.messages import Launch
+
+COPIES = 3  # of the words in each prompt of a lookup, so that the model has something to copy
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """Output tokens/s with speculative decoding (`ours`) and without (`yardstick`)."""
+
+    pairs: list[Pair]
+
+    @property
+    def ratio(self) -> float:
+        return median([pair.ratio for pair in self.pairs])
+
+
+def gain(launch: Launch, workload: Workload, pairs: int) -> Gain:
+    """Holds the model twice, and the draft model. Raises EngineFailed, RunFailed."""
+    plain = msgspec.structs.replace(launch, speculation=None)
+    with EngineProcess(plain) as without, EngineProcess(launch) as speculating:
+        _rate(without, workload, -1)  # warms up
+        _rate(speculating, workload, -1)
+        return Gain(
+            [
+                Pair(_rate(speculating, workload, number), _rate(without, workload, number))
+                for number in range(pairs)
+            ]
+        )
+
+
+def _rate(process: EngineProcess, workload: Workload, number: int) -> float:
+    """Both sides of a pair get the same prompts, which no other pair does."""
+    own = msgspec.structs.replace(workload, seed=workload.seed + number)
+    return summarize_flawless(process.run(own)).output_tokens_per_second
+
+
+def table(title: str, found: Gain) -> Table:
+    shown = Table("output tokens/s", "median", "range", title=title)
+    middle = median_pair(found.pairs)
+    ours, yardstick = [pair.ours for pair in found.pairs], [pair.yardstick for pair in found.pairs]
+    shown.add_row("speculative", f"{middle.ours:.1f}", f"{min(ours):.1f} – {max(ours):.1f}")
+    shown.add_row("plain", f"{middle.yardstick:.1f}", f"{min(yardstick):.1f} – {max(yardstick):.1f}")
+    ratios = [pair.ratio for pair in found.pairs]
+    shown.add_row("ratio", f"{found.ratio:.3f}", f"{min(ratios):.3f} – {max(ratios):.3f}")
+    return shown

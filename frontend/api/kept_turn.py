@@ -1,0 +1,62 @@
+"""A turn of a conversation that the server keeps: its question and answer are added to it at the end."""
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.chat_answer import Collected
+from frontend.api.prompting import TurnSpec
+from frontend.api.turns import Turn, TurnEvent, TurnUsage, begin_turn
+from frontend.routing.router import Router
+from frontend.sessions.conversations import Conversations, SessionTurn
+from ipc.messages import ChatMessage, ToolCall
+
+
+class KeptTurn:
+    """Passes a turn's events through, and keeps what they amount to."""
+
+    def __init__(self, turn: Turn, session: SessionTurn) -> None:
+        self._turn = turn
+        self._session = session
+        self._answer = Collected(turn, 0)
+        self.prompt_token_ids = turn.prompt_token_ids
+        self.choices = turn.choices
+        self.call_id = turn.call_id
+
+    @property
+    def usage(self) -> TurnUsage:
+        return self._turn.usage
+
+    async def events(self) -> list[tuple[int, TurnEvent]]:
+        events = await self._turn.events()
+        for _, happened in events:
+            self._answer.add(happened)
+        if not events:
+            await self._session.keep(_message(self._answer))
+        return events
+
+    def close(self) -> None:
+        self._turn.close()
+        self._session.close()
+
+
+async def begin_kept_turn(
+    router: Router,
+    spec: TurnSpec,
+    request: falcon.asgi.Request,
+    conversations: Conversations,
+    session_id: str,
+) -> KeptTurn:
+    """Go on with a conversation. Raises ServerError."""
+    session = await conversations.begin(session_id, spec.messages)
+    try:
+        whole = msgspec.structs.replace(spec, messages=session.messages)
+        return KeptTurn(await begin_turn(router, whole, request), session)
+    except BaseException:
+        session.close()
+        raise
+
+
+def _message(answer: Collected) -> ChatMessage:
+    """Reasoning is not kept: chat templates leave that of earlier turns out."""
+    calls = [ToolCall(call.id, call.function.name, call.function.arguments) for call in answer.calls]
+    return ChatMessage("assistant", answer.message().content, tool_calls=calls)

@@ -1,0 +1,173 @@
+"""From what a turn is to be, to the prompt and the sampling that hosts are sent. Pure."""
+
+import json
+import secrets
+import uuid
+from typing import Any
+
+import msgspec
+
+from frontend.api.schema.tools import FunctionTool, ToolUse
+from frontend.api.toolless import explain_tools, spell_out_calls
+from frontend.parsing import Dialect, ToolFormat, tool_format
+from frontend.structured import json_object, json_schema
+from ipc.messages import ChatMessage, ChatPrompt, Sampling
+
+_NO_REASONING = "none"
+_FALLBACK_FORMAT = "hermes"  # where a chat template knows no tools
+
+
+class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn is to be, as the API understood it."""
+
+    model: str
+    messages: list[ChatMessage]
+    samplings: list[Sampling]  # one per choice, without a grammar
+    tool_use: ToolUse | None = None
+    output_format: dict[str, Any] | None = None  # the format of a structural tag that the answer must keep to
+    reasoning_effort: str | None = None  # none, minimal, low, medium, high, …
+    template_arguments: dict[str, Any] = {}
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    streaming: bool = False  # the client sees events as they come
+    report_ids: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What hosts are sent, and how their text is to be read."""
+
+    dialect: Dialect
+    prompt: ChatPrompt
+    tools: list[FunctionTool] | None  # that may be called; None where no calls are looked for
+    calls_are_certain: bool  # a grammar sees to it that what begins as a call is one
+    grammar: dict[str, Any] | None  # the format of a structural tag
+
+    def new_call_id(self) -> str:
+        """An id for a tool call, of the form that the chat template takes back."""
+        number = uuid.uuid4().hex
+        form = self.dialect.tool_format
+        return number[:9] if form is not None and form.name == "mistral" else f"call_{number[:24]}"
+
+    def sampling(self, asked: Sampling) -> Sampling:
+        if self.dialect.needs_special_tokens and (self.tools is not None or self.dialect.reasoning):
+            asked = msgspec.structs.replace(asked, skip_special_tokens=False)
+        if self.grammar is None:
+            return asked
+        return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
+
+
+def with_grammar(asked: Sampling, grammar: dict[str, Any], reasoning_markers: list[str]) -> Sampling:
+    return msgspec.structs.replace(
+        asked,
+        grammar=json.dumps(grammar),
+        reasoning_markers=reasoning_markers,
+        # With a seed the text can be generated again, should its host die.
+        seed=secrets.randbits(63) if asked.seed is None else asked.seed,
+    )
+
+
+def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
+    """Raises BadRequest for a schema that cannot be kept to."""
+    use = spec.tool_use if spec.tool_use is not None and spec.tool_use.choice != "none" else None
+    form = dialect.tool_format
+    messages, offered = spec.messages, use.tools if use is not None else []
+    if form is None:
+        form = tool_format(_FALLBACK_FORMAT)
+        messages, offered = explain_tools(spell_out_calls(messages), offered), []
+    answer = None if spec.output_format is None else dialect.answer_format(spec.output_format)
+    grammar = _grammar(use, form, answer)
+    if use is not None:
+        dialect = msgspec.structs.replace(dialect, tool_format=form)
+    return Plan(
+        dialect=dialect,
+        prompt=ChatPrompt(
+            messages,
+            tools=json.dumps([_definition(tool) for tool in offered]) if offered else "",
+            template_arguments=_template_arguments(spec, dialect, bool(grammar)),
+            add_generation_prompt=spec.add_generation_prompt,
+            continue_final_message=spec.continue_final_message,
+        ),
+        tools=use.tools if use is not None else None,
+        calls_are_certain=use is not None and _is_forced(use),
+        grammar=_with_reasoning(grammar, spec, dialect) if grammar else None,
+    )
+
+
+def _grammar(use: ToolUse | None, form: ToolFormat, answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the text must look like, if it must: a forced call, an answer of some format, or either."""
+    if use is None:
+        return answer
+    several = use.parallel is not False
+    if _is_forced(use):
+        # One, unless several are asked for: a small model may find no end, and its last call be cut off.
+        several = use.parallel is True and use.named is None
+        return _calls(use, form, at_least_one=True, several=several)
+    if answer is not None:
+        return {"type": "or", "elements": [_calls(use, form, at_least_one=True, several=several), answer]}
+    if several and not any(tool.strict for tool in use.tools):
+        return None
+    return _calls(use, form, at_least_one=False, several=several)
+
+
+def _is_forced(use: ToolUse) -> bool:
+    return use.choice == "required"
+
+
+def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
+    """Calls whose arguments keep to the functions' schemas; any object for those that need not be strict."""
+    formats: dict[int, dict[str, Any]] = {}
+    tools = []
+    for index, tool in enumerate(use.tools):
+        if use.named not in (None, tool.name):
+            continue
+        if not (tool.strict or _is_forced(use)):
+            tool = msgspec.structs.replace(tool, parameters=None)
+        elif tool.parameters is not None:
+            formats[id(tool.parameters)] = json_schema(tool.parameters, use.where.format(index))
+        tools.append(tool)
+
+    def value(schema: dict[str, Any] | None) -> dict[str, Any]:
+        if schema is None:
+            return json_object()
+        return formats.get(id(schema)) or json_schema(schema, "tools")  # else that of one property
+
+    return form.grammar(tools, at_least_one=at_least_one, parallel=several, value=value)
+
+
+def _with_reasoning(grammar: dict[str, Any], spec: TurnSpec, dialect: Dialect) -> dict[str, Any]:
+    """Room for reasoning before the grammar, if the client asked for it in so many words."""
+    markers = dialect.reasoning_markers
+    if not markers or not _wants_reasoning(spec):
+        return grammar
+    begin, end = markers
+    thought = {"type": "tag", "begin": begin, "content": {"type": "any_text"}, "end": end}
+    return {"type": "or", "elements": [grammar, {"type": "sequence", "elements": [thought, grammar]}]}
+
+
+def _wants_reasoning(spec: TurnSpec) -> bool:
+    if spec.reasoning_effort is not None:
+        return spec.reasoning_effort != _NO_REASONING
+    return bool(spec.template_arguments.get("enable_thinking"))
+
+
+def _template_arguments(spec: TurnSpec, dialect: Dialect, has_grammar: bool) -> str:
+    """The client's own win. Templates differ in how they call the switch."""
+    arguments: dict[str, Any] = {}
+    if spec.reasoning_effort is not None:
+        arguments["reasoning_effort"] = spec.reasoning_effort
+    if dialect.reasoning is not None:
+        if spec.reasoning_effort == _NO_REASONING or (has_grammar and not _wants_reasoning(spec)):
+            arguments |= {"enable_thinking": False, "thinking": False}
+        elif spec.reasoning_effort is not None:
+            arguments |= {"enable_thinking": True, "thinking": True}
+    arguments |= spec.template_arguments
+    return json.dumps(arguments) if arguments else ""
+
+
+def _definition(tool: FunctionTool) -> dict[str, Any]:
+    """As chat templates expect it, which is as OpenAI has it."""
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    return {"type": "function", "function": function}

@@ -1,0 +1,121 @@
+"""Responses that are generated while nobody waits, to be polled."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from frontend.api.response_builder import ResponseBuilder
+from frontend.api.response_records import Record, Records, is_live
+from frontend.api.response_stream import BeginTurn, collect, presentable
+from frontend.api.schema.response_items import Item
+from frontend.api.schema.responses import ResponseBody
+from frontend.api.turns import TurnSpec
+from frontend.errors import QueueFull, RequestTimeout, ServerError, ShuttingDown
+
+MAX_TASKS = 256
+_LAST_WORDS_SECONDS = 10.0  # to store how a response ended
+
+log = logging.getLogger("nacelle.api")
+
+
+class _Job(msgspec.Struct):
+    builder: ResponseBuilder
+    task: "asyncio.Task[None]"
+
+
+class Background:
+    """The background responses of this server."""
+
+    def __init__(
+        self, begin: BeginTurn, records: Records, seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """None takes longer than `seconds`, waiting for the model included. `clock` tells Unix seconds."""
+        self._begin = begin
+        self._records = records
+        self._seconds = seconds
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._starting = 0
+        self._closing = False
+
+    async def start(self, spec: TurnSpec, builder: ResponseBuilder, items: list[Item]) -> None:
+        """Returns when the response is stored as queued.
+
+        Raises QueueFull, ShuttingDown, StoreUnavailable or RequestTooLarge.
+        """
+        if len(self._jobs) + self._starting >= MAX_TASKS:
+            raise QueueFull(f"{MAX_TASKS} background responses are running already", retry_after=1)
+        response = builder.response
+        deadline = self._clock() + self._seconds + _LAST_WORDS_SECONDS
+        self._starting += 1
+        try:
+            await self._records.save(Record(response=response, input=items, deadline=deadline))
+        finally:
+            self._starting -= 1
+        if self._closing:
+            raise ShuttingDown("the server is shutting down", retry_after=1)
+        self._jobs[response.id] = _Job(builder, asyncio.create_task(self._run(spec, builder)))
+
+    def response(self, response_id: str) -> ResponseBody | None:
+        """A response that is being generated here, as of now."""
+        job = self._jobs.get(response_id)
+        return None if job is None else job.builder.response
+
+    async def cancel(self, response_id: str) -> None:
+        """Returns when the response has ended, whoever was first."""
+        job = self._jobs.get(response_id)
+        if job is None:
+            return
+        if not job.builder.ended:
+            job.builder.cancel()
+            job.task.cancel()
+        await asyncio.wait([job.task], timeout=_LAST_WORDS_SECONDS)
+
+    async def close(self, seconds: float) -> None:
+        """Let what runs finish within `seconds`; what does not is stored as failed."""
+        self._closing = True
+        if tasks := [job.task for job in self._jobs.values()]:
+            await asyncio.wait(tasks, timeout=seconds)
+            for job in self._jobs.values():
+                if not job.builder.ended:
+                    job.task.cancel()
+            await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+
+    async def _run(self, spec: TurnSpec, builder: ResponseBuilder) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._generate(spec, builder)
+        except asyncio.CancelledError:
+            if not builder.ended:
+                builder.fail(ShuttingDown("the server was shut down"))
+        except TimeoutError:
+            builder.fail(RequestTimeout(f"the response took longer than {self._seconds:g} seconds"))
+        except Exception as error:
+            builder.fail(presentable(error))
+        try:
+            await self._keep(builder.response)
+        finally:
+            del self._jobs[builder.response.id]
+
+    async def _generate(self, spec: TurnSpec, builder: ResponseBuilder) -> None:
+        turn = await self._begin(spec, None)
+        try:
+            builder.begin()
+            await self._keep(builder.response)
+            await collect(turn, builder)
+        finally:
+            turn.close()
+
+    async def _keep(self, response: ResponseBody) -> None:
+        """Store how far it has come, unless it was ended or deleted elsewhere."""
+
+        def changed(record: Record) -> Record | None:
+            return msgspec.structs.replace(record, response=response) if is_live(record.response) else None
+
+        try:
+            await self._records.update(response.id, changed)
+        except ServerError as error:
+            log.warning("could not store the background response %s: %s", response.id, error)

@@ -1,0 +1,164 @@
+"""From the events of a turn to the events of a response, and to the response object at any moment. Pure."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from frontend.api.response_outputs import Growing, GrowingCall, GrowingMessage, GrowingReasoning, NewId
+from frontend.api.schema.response_events import (
+    Completed,
+    Created,
+    Failed,
+    Incomplete,
+    InProgress,
+    ResponseEvent,
+)
+from frontend.api.schema.response_items import ItemStatus, OutputItem
+from frontend.api.schema.responses import (
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
+    ResponseBody,
+    ResponseError,
+    ResponseUsage,
+)
+from frontend.api.turns import Finished, StartedOver, TurnEvent, TurnUsage
+from frontend.errors import BadRequest, QueueFull, ServerError
+from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
+
+AnyGrowing = TypeVar("AnyGrowing", bound=Growing)
+
+
+class ResponseBuilder:
+    """Begun once, then fed with a turn's events, then ended, failed or cancelled, and at last announced.
+
+    The response is what it will stay before that is announced, so that it can be kept in between.
+    """
+
+    def __init__(self, response: ResponseBody, new_id: NewId, clock: Callable[[], float]) -> None:
+        """`response` is the object before any output; `clock` tells Unix seconds."""
+        self._response = response
+        self._new_id = new_id
+        self._clock = clock
+        self._items: list[OutputItem] = []  # those that have ended
+        self._growing: Growing | None = None
+        self._truncated = False
+        self._ended = False
+        self._said = 0  # events
+
+    @property
+    def response(self) -> ResponseBody:
+        """The response object as of now, never to change."""
+        output = [*self._items, *([self._growing.item("in_progress")] if self._growing is not None else [])]
+        return msgspec.structs.replace(self._response, output=output)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def begin(self) -> list[ResponseEvent]:
+        self._become(status="in_progress")
+        return self._numbered([Created(response=self.response), InProgress(response=self.response)])
+
+    def apply(self, event: TurnEvent, call_id: Callable[[int], str]) -> list[ResponseEvent]:
+        """`call_id` gives the id of the turn's n-th tool call."""
+        if self._ended:
+            return []
+        match event:
+            case Content(text) if text:
+                return self._numbered(self._grow(GrowingMessage, text))
+            case Reasoning(text) if text:
+                return self._numbered(self._grow(GrowingReasoning, text))
+            case CallBegun(index, name):
+                call = GrowingCall(self._index_of_next(), self._new_id, name, call_id(index))
+                return self._numbered([*self._end_item("completed"), *self._begin_item(call)])
+            case CallArguments(text=text) if text and self._growing is not None:
+                return self._numbered([self._growing.grow(text)])
+            case Finished(reason=reason):
+                self._truncated = reason == "length"
+            case StartedOver():
+                self._items, self._growing = [], None
+        return []
+
+    def end(self, usage: TurnUsage) -> list[ResponseEvent]:
+        """All events of the turn have come."""
+        events = [] if self._items or self._growing else self._begin_item(self._new(GrowingMessage))
+        events += self._end_item("incomplete" if self._truncated else "completed")
+        self._ended = True
+        if self._truncated:
+            details = IncompleteDetails("max_output_tokens")
+            self._become(status="incomplete", incomplete_details=details, usage=_usage(usage))
+        else:
+            self._become(status="completed", completed_at=int(self._clock()), usage=_usage(usage))
+        return self._numbered(events)
+
+    def fail(self, error: ServerError) -> None:
+        """Whatever was said stays, but is not whole. Also takes back an end that is not announced yet."""
+        self._end_item("incomplete")
+        self._ended = True
+        self._become(status="failed", completed_at=None, incomplete_details=None, error=_error(error))
+
+    def cancel(self) -> None:
+        """The client of a background response wants no more of it."""
+        self._end_item("incomplete")
+        self._ended = True
+        self._become(status="cancelled")
+
+    def announce(self) -> list[ResponseEvent]:
+        """The last event."""
+        kind = {"completed": Completed, "incomplete": Incomplete}.get(self._response.status, Failed)
+        return self._numbered([kind(response=self.response)])
+
+    def _become(self, **changes: object) -> None:
+        self._response = msgspec.structs.replace(self._response, **changes)
+
+    def _index_of_next(self) -> int:
+        return len(self._items) + (self._growing is not None)
+
+    def _new(self, kind: type[AnyGrowing]) -> AnyGrowing:
+        return kind(self._index_of_next(), self._new_id)
+
+    def _grow(self, kind: type[Growing], text: str) -> list[ResponseEvent]:
+        events: list[ResponseEvent] = []
+        if not isinstance(self._growing, kind):
+            item = self._new(kind)
+            events = [*self._end_item("completed"), *self._begin_item(item)]
+        assert self._growing is not None
+        return [*events, self._growing.grow(text)]
+
+    def _begin_item(self, item: Growing) -> list[ResponseEvent]:
+        self._growing = item
+        return item.begin()
+
+    def _end_item(self, status: ItemStatus) -> list[ResponseEvent]:
+        if self._growing is None:
+            return []
+        item, self._growing = self._growing, None
+        self._items.append(item.item(status))
+        return item.end(status)
+
+    def _numbered(self, events: list[ResponseEvent]) -> list[ResponseEvent]:
+        for event in events:
+            event.sequence_number = self._said
+            self._said += 1
+        return events
+
+
+def _usage(usage: TurnUsage) -> ResponseUsage:
+    return ResponseUsage(
+        usage.prompt_tokens,
+        InputTokensDetails(usage.cached_tokens),
+        usage.completion_tokens,
+        OutputTokensDetails(usage.reasoning_tokens),
+        usage.prompt_tokens + usage.completion_tokens,
+    )
+
+
+def _error(error: ServerError) -> ResponseError:
+    match error:
+        case BadRequest():
+            return ResponseError("invalid_prompt", error.message)
+        case QueueFull():
+            return ResponseError("rate_limit_exceeded", error.message)
+    return ResponseError("server_error", error.message)

@@ -1,0 +1,159 @@
+"""The input of a response: from what a client sent to items, and from items to chat messages. Pure."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from frontend.api.response_outputs import NewId
+from frontend.api.schema.response_items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputText,
+    Item,
+    ItemBody,
+    MessageItem,
+    OutputText,
+    PartBody,
+    ReasoningItem,
+    ReasoningText,
+    Role,
+    SummaryText,
+)
+from frontend.errors import BadRequest
+from ipc.messages import ChatMessage, ToolCall
+
+Value = TypeVar("Value")
+
+
+def items_of(given: str | list[ItemBody], history: Sequence[Item], new_id: NewId) -> list[Item]:
+    """The items that a request adds to `history`, each with an id. Raises BadRequest."""
+    if isinstance(given, str):
+        return [MessageItem(id=new_id("msg"), role="user", content=[InputText(given)])]
+    items: list[Item] = []
+    known = {item.id for item in history}
+    for index, body in enumerate(given):
+        where = f"input[{index}]"
+        if body.type == "item_reference":
+            _check_reference(body, where, known)
+        else:
+            items.append(_item(body, where, new_id))
+            known.add(items[-1].id)
+    calls = {item.call_id for item in (*history, *items) if isinstance(item, FunctionCallItem)}
+    for item in items:
+        if isinstance(item, FunctionOutputItem) and item.call_id not in calls:
+            raise BadRequest(f"input: there is no function call {item.call_id!r} for this output", "input")
+    return items
+
+
+def _check_reference(body: ItemBody, where: str, known: set[str]) -> None:
+    """Items are kept with their response only, so what can be referred to is in the conversation anyhow."""
+    if _required(body.id, f"{where}.id") not in known:
+        raise BadRequest(
+            f"{where}.id: there is no item {body.id!r} in the conversation; send the item itself, or name "
+            "its response in previous_response_id",
+            f"{where}.id",
+        )
+
+
+def _item(body: ItemBody, where: str, new_id: NewId) -> Item:
+    match body.type:
+        case None | "message":
+            return _message(body, where, new_id)
+        case "function_call":
+            return FunctionCallItem(
+                id=body.id or new_id("fc"),
+                call_id=_required(body.call_id, f"{where}.call_id"),
+                name=_required(body.name, f"{where}.name"),
+                arguments=_required(body.arguments, f"{where}.arguments"),
+            )
+        case "function_call_output":
+            return FunctionOutputItem(
+                id=body.id or new_id("fco"),
+                call_id=_required(body.call_id, f"{where}.call_id"),
+                output=_text(body.output, f"{where}.output", ("input_text",)),
+            )
+        case "reasoning":
+            return ReasoningItem(
+                id=body.id or new_id("rs"),
+                summary=[
+                    SummaryText(text) for text in _texts(body.summary, f"{where}.summary", ("summary_text",))
+                ],
+                content=[ReasoningText(_text(body.content, f"{where}.content", ("reasoning_text",)))]
+                if body.content
+                else [],
+            )
+    raise BadRequest(f"{where}.type: {body.type!r} is not supported", f"{where}.type")
+
+
+def _message(body: ItemBody, where: str, new_id: NewId) -> MessageItem:
+    role: Role = _required(body.role, f"{where}.role")
+    types = ("output_text", "input_text", "refusal") if role == "assistant" else ("input_text",)
+    text = _text(body.content, f"{where}.content", types)
+    part = OutputText(text) if role == "assistant" else InputText(text)
+    return MessageItem(id=body.id or new_id("msg"), role=role, content=[part])
+
+
+def _text(content: str | list[PartBody] | None, where: str, types: tuple[str, ...]) -> str:
+    """Text, or the text of all parts together. Raises BadRequest for other parts."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(_texts(_required(content, where), where, types))
+
+
+def _texts(parts: list[PartBody] | None, where: str, types: tuple[str, ...]) -> list[str]:
+    texts: list[str] = []
+    for index, part in enumerate(parts or []):
+        if part.type not in types:
+            raise BadRequest(
+                f"{where}[{index}].type: {part.type!r} is not supported here", f"{where}[{index}].type"
+            )
+        field = "refusal" if part.type == "refusal" else "text"
+        texts.append(_required(getattr(part, field), f"{where}[{index}].{field}"))
+    return texts
+
+
+def _required(value: Value | None, where: str) -> Value:
+    if value is None:
+        raise BadRequest(f"{where} is missing", where)
+    return value
+
+
+def messages_of(items: Sequence[Item], instructions: str | None) -> list[ChatMessage]:
+    """A conversation for the chat template. What the assistant thought, said and called in one go is one
+    message."""
+    messages = [ChatMessage("system", instructions)] if instructions else []
+    names = {item.call_id: item.name for item in items if isinstance(item, FunctionCallItem)}
+    turn: ChatMessage | None = None  # of the assistant, as long as it goes on
+    for item in items:
+        match item:
+            case FunctionOutputItem():
+                turn = None
+                messages.append(
+                    ChatMessage("tool", item.output, names[item.call_id], tool_call_id=item.call_id)
+                )
+            case MessageItem() if item.role != "assistant":
+                turn = None
+                # Templates know "system"; "developer" is OpenAI's newer name for it.
+                role = "system" if item.role == "developer" else item.role
+                messages.append(ChatMessage(role, item.content[0].text))
+            case _:
+                if turn is None or not _goes_on(turn, item):
+                    turn = ChatMessage("assistant", None)
+                    messages.append(turn)
+                _add(turn, item)
+    return [message for message in messages if message.content is not None or message.tool_calls]
+
+
+def _goes_on(turn: ChatMessage, item: Item) -> bool:
+    """Whether an item can belong to a turn: first comes reasoning, then text, then calls."""
+    return isinstance(item, FunctionCallItem) or (turn.content is None and not turn.tool_calls)
+
+
+def _add(turn: ChatMessage, item: Item) -> None:
+    match item:
+        case ReasoningItem():
+            text = "\n".join(part.text for part in (item.content or item.summary))
+            turn.reasoning = f"{turn.reasoning}\n{text}" if turn.reasoning else text or None
+        case MessageItem():
+            turn.content = item.content[0].text
+        case FunctionCallItem():
+            turn.tool_calls = [*turn.tool_calls, ToolCall(item.call_id, item.name, item.arguments)]

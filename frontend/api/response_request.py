@@ -1,0 +1,154 @@
+"""What a Responses request asks for: its checks, the turn it becomes, and the response it begins. Pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from frontend.api.response_items import messages_of
+from frontend.api.schema.common import check_stream_options, refuse_unsupported
+from frontend.api.schema.response_items import Item
+from frontend.api.schema.responses import (
+    ELSEWHERE,
+    INCLUDABLE,
+    UNSUPPORTED,
+    ReasoningBody,
+    ResponseBody,
+    ResponsesRequest,
+    TextAnswer,
+    TextFormat,
+    TextFormatAnswer,
+    ToolBody,
+    ToolChoiceBody,
+)
+from frontend.api.schema.tools import FunctionTool, ToolUse, find_tool, tool_use
+from frontend.api.turns import TurnSpec
+from frontend.errors import BadRequest
+from frontend.structured import json_object, json_schema
+from ipc.messages import Sampling
+
+_FITS_THE_CONTEXT = -1
+
+
+def check(body: ResponsesRequest) -> None:
+    """Raises BadRequest for what cannot be honoured."""
+    refuse_unsupported(body, UNSUPPORTED)
+    check_stream_options(body)
+    for name, instead in ELSEWHERE.items():
+        if getattr(body, name) is not None:
+            raise BadRequest(f"{name}: here this is {instead}", name)
+    for index, what in enumerate(body.include or []):
+        if what not in INCLUDABLE:
+            raise BadRequest(f"include[{index}]: {what!r} is not supported", f"include[{index}]")
+    if body.text is not None and body.text.verbosity not in (None, "medium"):
+        raise BadRequest("text.verbosity: only 'medium' is supported", "text.verbosity")
+    if body.reasoning is not None and body.reasoning.summary not in (None, "auto"):
+        raise BadRequest(
+            "reasoning.summary: there are no summaries; the reasoning itself is in its item's content",
+            "reasoning.summary",
+        )
+    if body.background and body.store is False:
+        raise BadRequest("background: a background response must be stored", "background")
+    if body.background and body.stream:
+        raise BadRequest("stream: a background response cannot be streamed; poll it", "stream")
+
+
+def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
+    """The turn that answers `items`. Raises BadRequest."""
+    messages = messages_of(items, body.instructions)
+    if not messages:
+        raise BadRequest("input: there is nothing to answer", "input")
+    return TurnSpec(
+        model=body.model,
+        messages=messages,
+        samplings=[_sampling(body)],
+        tool_use=_tool_use(body),
+        output_format=_output_format(body.text.format if body.text is not None else None),
+        reasoning_effort=body.reasoning.effort if body.reasoning is not None else None,
+        streaming=bool(body.stream),
+    )
+
+
+def _sampling(body: ResponsesRequest) -> Sampling:
+    sampling = body.sampling(body.max_output_tokens, 0, logprobs=False)
+    if body.truncation == "auto" and sampling.truncate_prompt is None:
+        return msgspec.structs.replace(sampling, truncate_prompt=_FITS_THE_CONTEXT)
+    return sampling
+
+
+def _tool_use(body: ResponsesRequest) -> ToolUse | None:
+    functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(body.tools or [])]
+    choice = body.tool_choice
+    named: str | None = None
+    if isinstance(choice, ToolChoiceBody):
+        if choice.type != "function" or choice.name is None:
+            raise BadRequest("tool_choice: only functions can be chosen, by name", "tool_choice")
+        named, choice = find_tool(functions, choice.name).name, None
+    if choice not in (None, "none", "auto", "required"):
+        raise BadRequest(
+            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
+        )
+    if not functions:
+        if choice == "required":
+            raise BadRequest("tool_choice needs tools", "tool_choice")
+        return None
+    return tool_use(functions, choice, named, body.parallel_tool_calls, "tools[{}].parameters")
+
+
+def _function(tool: ToolBody, where: str) -> FunctionTool:
+    if tool.type != "function":
+        raise BadRequest(f"{where}.type: {tool.type!r} is not supported", f"{where}.type")
+    if tool.name is None:
+        raise BadRequest(f"{where}.name is missing", f"{where}.name")
+    return FunctionTool(
+        name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
+    )
+
+
+def _output_format(form: TextFormat | None) -> dict[str, Any] | None:
+    where = "text.format"
+    match form.type if form is not None else "text":
+        case "text":
+            return None
+        case "json_object":
+            return json_object()
+        case "json_schema" if form is not None and form.schema is None:
+            raise BadRequest(f"{where}.schema is missing", f"{where}.schema")
+        case "json_schema" if form is not None:
+            return json_schema(form.schema, f"{where}.schema")
+        case other:
+            raise BadRequest(
+                f"{where}.type: must be text, json_object or json_schema, not {other!r}", f"{where}.type"
+            )
+
+
+def response_of(body: ResponsesRequest, new_id: Callable[[str], str], now: float) -> ResponseBody:
+    """The response as it begins, before any output. `now` is in Unix seconds."""
+    form = body.text.format if body.text is not None else None
+    return ResponseBody(
+        id=new_id("resp"),
+        created_at=int(now),
+        status="queued" if body.background else "in_progress",
+        background=bool(body.background),
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        model=body.model,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id,
+        prompt_cache_key=body.prompt_cache_key,
+        reasoning=body.reasoning or ReasoningBody(),
+        safety_identifier=body.safety_identifier,
+        store=body.store is not False,
+        temperature=body.temperature,
+        text=TextAnswer(
+            TextFormatAnswer(type="text")
+            if form is None
+            else TextFormatAnswer(**{name: getattr(form, name) for name in form.__struct_fields__})
+        ),
+        tool_choice=body.tool_choice or "auto",
+        tools=body.tools or [],
+        top_p=body.top_p,
+        truncation=body.truncation or "disabled",
+        user=body.user,
+        metadata=body.metadata or {},
+    )

@@ -1,0 +1,71 @@
+"""Reading a turn into a response: to its end, or as server-sent events."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.response_builder import ResponseBuilder
+from frontend.api.schema.response_events import ResponseEvent
+from frontend.api.schema.responses import ResponseBody
+from frontend.api.turns import AnyTurn, TurnSpec
+from frontend.errors import ClientGone, InternalError, ServerError
+
+BeginTurn = Callable[[TurnSpec, falcon.asgi.Request | None], Awaitable[AnyTurn]]
+Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
+
+_CHOICE = 0  # a response has one
+
+_encode = msgspec.json.encode
+
+log = logging.getLogger("nacelle.api")
+
+
+def frames(events: Iterable[ResponseEvent]) -> bytes:
+    """Events on the wire."""
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (str(event.__struct_config__.tag).encode(), _encode(event))
+        for event in events
+    )
+
+
+async def collect(turn: AnyTurn, builder: ResponseBuilder) -> None:
+    """Read to the end. Raises ServerError or ClientGone."""
+    call_id = partial(turn.call_id, _CHOICE)
+    while pairs := await turn.events():
+        for _, event in pairs:
+            builder.apply(event, call_id)
+    builder.end(turn.usage)
+
+
+async def stream(turn: AnyTurn, builder: ResponseBuilder, keep: Keep) -> AsyncIterator[bytes]:
+    """The body of a streamed response. Kept before its end is announced; if the client leaves, never."""
+    call_id = partial(turn.call_id, _CHOICE)
+    try:
+        yield frames(builder.begin())
+        try:
+            while pairs := await turn.events():
+                if events := [said for _, event in pairs for said in builder.apply(event, call_id)]:
+                    yield frames(events)
+            yield frames(builder.end(turn.usage))
+            await keep(builder.response)
+        except ClientGone:
+            return
+        except Exception as error:
+            builder.fail(presentable(error))
+            with contextlib.suppress(ServerError):
+                await keep(builder.response)
+        yield frames(builder.announce())
+    finally:
+        turn.close()
+
+
+def presentable(error: Exception) -> ServerError:
+    """An error as clients may see it; a defect goes to the log."""
+    if isinstance(error, ServerError):
+        return error
+    log.error("unexpected error in a response", exc_info=error)
+    return InternalError("internal error; the server's log has the details")

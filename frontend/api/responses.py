@@ -1,0 +1,158 @@
+"""/v1/responses: creating responses, and asking about stored ones."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.api.body import decode, read_body
+from frontend.api.generating import respond_json
+from frontend.api.response_background import Background
+from frontend.api.response_builder import ResponseBuilder
+from frontend.api.response_items import items_of
+from frontend.api.response_records import Record, Records, as_of, is_live
+from frontend.api.response_request import check, response_of, turn_of
+from frontend.api.response_stream import BeginTurn, Keep, collect, stream
+from frontend.api.schema.response_items import Item, ItemList
+from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
+from frontend.api.sse import respond_events
+from frontend.errors import BadRequest
+
+_MOST_LISTED = 100
+_LISTED = 20
+
+_decoder = msgspec.json.Decoder(ResponsesRequest)
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+class Responses:
+    """/v1/responses, /v1/responses/{response_id} (suffix `one`), …/cancel (suffix `cancel`) and …/input_items
+    (suffix `items`)."""
+
+    def __init__(
+        self, begin: BeginTurn, records: Records, background: Background, max_body_bytes: int
+    ) -> None:
+        self._begin = begin
+        self._records = records
+        self._background = background
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        check(body)
+        history = await self._history(body.previous_response_id)
+        items = [*history, *items_of(body.input, history, new_id)]
+        spec = turn_of(body, items)
+        builder = ResponseBuilder(response_of(body, new_id, time.time()), new_id, time.time)
+        if body.background:
+            await self._background.start(spec, builder, items)
+            respond_json(response, builder.response)
+            return
+        keep = await self._keeper(builder.response, items)
+        turn = await self._begin(spec, request)
+        if body.stream:
+            respond_events(response, stream(turn, builder, keep))
+            return
+        try:
+            await collect(turn, builder)
+        finally:
+            turn.close()
+        await keep(builder.response)
+        respond_json(response, builder.response)
+
+    async def on_get_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
+    ) -> None:
+        if request.get_param_as_bool("stream"):
+            raise BadRequest("stream: a stored response cannot be streamed", "stream")
+        respond_json(response, self._current(await self._records.find(response_id)))
+
+    async def on_delete_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
+    ) -> None:
+        await self._background.cancel(response_id)
+        await self._records.delete(response_id)
+        respond_json(response, Deleted(response_id))
+
+    async def on_post_cancel(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
+    ) -> None:
+        record = await self._records.find(response_id)
+        if not record.response.background:
+            raise BadRequest("only a background response can be cancelled", "response_id")
+        await self._background.cancel(response_id)
+        record = await self._records.update(response_id, _cancelled) or record
+        respond_json(response, self._current(record))
+
+    async def on_get_items(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
+    ) -> None:
+        order = request.get_param("order", default="desc")
+        if order not in ("asc", "desc"):
+            raise BadRequest(f"order: must be asc or desc, not {order!r}", "order")
+        limit = request.get_param_as_int("limit", default=_LISTED)
+        if not 1 <= limit <= _MOST_LISTED:
+            raise BadRequest(f"limit: must be from 1 to {_MOST_LISTED}", "limit")
+        record = await self._records.find(response_id)
+        items = record.input if order == "asc" else record.input[::-1]
+        respond_json(response, page(items, request.get_param("after"), limit))
+
+    async def _history(self, previous_id: str | None) -> list[Item]:
+        """What was said up to and in the previous response. Raises BadRequest."""
+        if previous_id is None:
+            return []
+        where = "previous_response_id"
+        record = await self._records.load(previous_id)
+        if record is None:
+            error = BadRequest(f"{where}: there is no response {previous_id!r}; it may have expired", where)
+            error.code = "previous_response_not_found"
+            raise error
+        status = self._current(record).status
+        if status not in ("completed", "incomplete"):
+            raise BadRequest(f"{where}: the response {previous_id!r} is {status}", where)
+        return record.conversation
+
+    async def _keeper(self, response: ResponseBody, items: list[Item]) -> Keep:
+        """What stores the response when it is done. Raises StoreUnavailable at once, not after the work."""
+        if not response.store:
+            return _forget
+        await self._records.load(response.id)
+        return lambda done: self._records.save(Record(response=done, input=items))
+
+    def _current(self, record: Record) -> ResponseBody:
+        return self._background.response(record.response.id) or as_of(record, time.time())
+
+
+async def _forget(response: ResponseBody) -> None:
+    pass
+
+
+def _cancelled(record: Record) -> Record | None:
+    """For `Records.update`: a response that some other server may be working on."""
+    if not is_live(record.response):
+        return None
+    return msgspec.structs.replace(
+        record, response=msgspec.structs.replace(record.response, status="cancelled")
+    )
+
+
+def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
+    """At most `limit` items after the one with the id `after`. Raises BadRequest."""
+    begin = 0
+    if after is not None:
+        begin = next((index + 1 for index, item in enumerate(items) if item.id == after), 0)
+        if not begin:
+            raise BadRequest(f"after: there is no item {after!r}", "after")
+    shown = list(items[begin : begin + limit])
+    return ItemList(
+        data=shown,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+        has_more=begin + limit < len(items),
+    )

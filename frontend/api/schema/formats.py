@@ -1,0 +1,86 @@
+"""What an answer must look like: OpenAI's response_format, and vLLM's structured_outputs."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from frontend.errors import BadRequest
+from frontend.structured import choice, ebnf, json_object, json_schema, regex
+
+
+class JsonSchemaBody(msgspec.Struct):
+    name: Annotated[str, Meta(max_length=64)] | None = None
+    description: str | None = None
+    schema: Any = None
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    type: str
+    json_schema: JsonSchemaBody | None = None
+
+
+class StructuredOutputs(msgspec.Struct):
+    """One of these."""
+
+    json: Any = None  # a schema, as an object or as text
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None  # EBNF
+    json_object: bool | None = None
+
+
+def output_format(
+    response_format: ResponseFormat | None, structured: StructuredOutputs | None
+) -> dict[str, Any] | None:
+    """The format of a structural tag, or None where anything will do. Raises BadRequest."""
+    asked = _of_response_format(response_format) if response_format is not None else None
+    if structured is None:
+        return asked
+    if asked is not None:
+        raise BadRequest("response_format and structured_outputs exclude each other", "structured_outputs")
+    return _of_structured_outputs(structured)
+
+
+def _of_response_format(body: ResponseFormat) -> dict[str, Any] | None:
+    match body.type:
+        case "text":
+            return None
+        case "json_object":
+            return json_object()
+        case "json_schema":
+            where = "response_format.json_schema"
+            if body.json_schema is None:
+                raise BadRequest(f"{where} is missing", where)
+            if body.json_schema.schema is None:
+                raise BadRequest(f"{where}.schema is missing", f"{where}.schema")
+            return json_schema(body.json_schema.schema, f"{where}.schema")
+    where = "response_format.type"
+    raise BadRequest(f"{where}: must be text, json_object or json_schema, not {body.type!r}", where)
+
+
+def _of_structured_outputs(body: StructuredOutputs) -> dict[str, Any]:
+    given = [name for name in body.__struct_fields__ if getattr(body, name) not in (None, False)]
+    if len(given) != 1:
+        raise BadRequest(
+            "structured_outputs: give one of json, regex, choice, grammar and json_object",
+            "structured_outputs",
+        )
+    where = f"structured_outputs.{given[0]}"
+    if body.json is not None:
+        return json_schema(_parsed(body.json, where), where)
+    if body.regex is not None:
+        return regex(body.regex, where)
+    if body.choice is not None:
+        return choice(body.choice, where)
+    return json_object() if body.grammar is None else ebnf(body.grammar, where)
+
+
+def _parsed(schema: Any, where: str) -> Any:
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return msgspec.json.decode(schema)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"{where}: not JSON: {error}", where) from None

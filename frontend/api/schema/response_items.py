@@ -1,0 +1,92 @@
+"""The items of the Responses API: what a conversation consists of."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["user", "assistant", "system", "developer"]
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+# --- as clients send them: any of the types in one Struct each, so that errors can name the field -----------
+
+
+class PartBody(msgspec.Struct, kw_only=True):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class ItemBody(msgspec.Struct, kw_only=True):
+    type: str | None = None  # a message, where there is none
+    id: str | None = None
+    role: Role | None = None
+    content: str | list[PartBody] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | list[PartBody] | None = None
+    summary: list[PartBody] | None = None
+
+
+# --- as they are stored and answered ------------------------------------------------------------------------
+
+
+class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
+    text: str
+
+
+class OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
+    text: str
+    annotations: list[Any] = []
+    logprobs: list[Any] = []
+
+
+class ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+    text: str
+
+
+class SummaryText(msgspec.Struct, tag_field="type", tag="summary_text"):
+    text: str
+
+
+class MessageItem(msgspec.Struct, kw_only=True, tag_field="type", tag="message"):
+    id: str
+    role: Role
+    status: ItemStatus = "completed"
+    content: list[InputText | OutputText]  # output text in an assistant's, input text in all others
+
+
+class FunctionCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call"):
+    id: str
+    call_id: str
+    name: str
+    arguments: str
+    status: ItemStatus = "completed"
+
+
+class FunctionOutputItem(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call_output"):
+    id: str
+    call_id: str
+    output: str
+    status: ItemStatus = "completed"
+
+
+class ReasoningItem(msgspec.Struct, kw_only=True, tag_field="type", tag="reasoning"):
+    id: str
+    summary: list[SummaryText] = []
+    content: list[ReasoningText]
+    encrypted_content: None = None
+    status: ItemStatus = "completed"
+
+
+OutputItem = MessageItem | FunctionCallItem | ReasoningItem
+Item = OutputItem | FunctionOutputItem
+
+
+class ItemList(msgspec.Struct, kw_only=True):
+    object: str = "list"
+    data: list[Item]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -1,0 +1,50 @@
+"""Bodies of the endpoints that need a model's tokenizer alone. vLLM's, as OpenAI has none."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, UnsetType
+
+from frontend.api.schema.common import ModelName, TokenId
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True):
+    """With `messages` in place of `prompt` it is read as a chat request."""
+
+    model: ModelName
+    prompt: Annotated[str, Meta(min_length=1)]
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class ChatTokenizeRequest(msgspec.Struct, kw_only=True):
+    """What a chat request may say besides, where it is to be tokenized."""
+
+    return_token_strs: bool | None = None
+
+
+class TokenizeAnswer(msgspec.Struct, kw_only=True):
+    count: int
+    max_model_len: int  # tokens of context
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True):
+    model: ModelName
+    tokens: list[TokenId]
+    skip_special_tokens: bool | None = None
+
+
+class DetokenizeAnswer(msgspec.Struct):
+    prompt: str
+
+
+class RenderAnswer(msgspec.Struct, kw_only=True):
+    """The exact prompt of a chat completion, and what its answer is held to."""
+
+    object: str = "chat.completion.render"
+    model: str
+    prompt: str
+    token_ids: list[int]
+    grammar: str | UnsetType = msgspec.UNSET

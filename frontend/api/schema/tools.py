@@ -1,0 +1,132 @@
+"""Function tools in chat completions: their definitions, the choice among them, and calls in a history."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from frontend.errors import BadRequest
+
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.\-]{1,128}$")]
+MAX_TOOLS = 128
+
+
+class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A function that the model may call."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None  # a JSON schema; None for any object
+    strict: bool | None = None  # its calls must validate against the schema
+
+
+class ToolBody(msgspec.Struct):
+    type: str
+    function: FunctionTool | None = None
+
+
+class FunctionName(msgspec.Struct):
+    name: str
+
+
+class NamedTool(msgspec.Struct):
+    type: str
+    function: FunctionName | None = None
+
+
+class AllowedTools(msgspec.Struct):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class ToolChoiceBody(NamedTool):
+    allowed_tools: AllowedTools | None = None
+
+
+class CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class ToolCallBody(msgspec.Struct):
+    id: str
+    function: CalledFunction
+    type: str = "function"
+
+
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says of tools, understood."""
+
+    tools: list[FunctionTool]
+    choice: Literal["none", "auto", "required"] = "auto"
+    named: str | None = None  # the one function that must be called; `choice` is "required" then
+    parallel: bool | None = None  # several calls in one turn are allowed; None leaves it to us
+    where: str = "tools[{}].parameters"  # the parameter that a tool's schema came in, by its index
+
+
+def understand(
+    tools: list[ToolBody] | None, choice: str | ToolChoiceBody | None, parallel: bool | None
+) -> ToolUse | None:
+    """None where there are no tools. Raises BadRequest."""
+    functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(tools or [])]
+    _check_choice(choice)
+    if not functions:
+        if isinstance(choice, ToolChoiceBody) or choice == "required":
+            raise BadRequest("tool_choice needs tools", "tool_choice")
+        return None
+    if isinstance(choice, ToolChoiceBody) and choice.allowed_tools is not None:
+        names = [_name(tool, "tool_choice.allowed_tools.tools") for tool in choice.allowed_tools.tools]
+        functions = [find_tool(functions, name) for name in names]
+        choice = choice.allowed_tools.mode
+    named = _name(choice, "tool_choice") if isinstance(choice, ToolChoiceBody) else None
+    if named is not None:
+        find_tool(functions, named)
+    return tool_use(functions, choice if isinstance(choice, str) else None, named, parallel)
+
+
+def tool_use(
+    functions: list[FunctionTool],
+    choice: str | None,
+    named: str | None,
+    parallel: bool | None,
+    where: str = "tools[{}].function.parameters",
+) -> ToolUse:
+    """Raises BadRequest where two functions share a name."""
+    if len({function.name for function in functions}) < len(functions):
+        raise BadRequest("tools: two functions have the same name", "tools")
+    return ToolUse(
+        tools=functions,
+        choice="required" if named else choice or "auto",  # type: ignore[arg-type] # checked before
+        named=named,
+        parallel=parallel,
+        where=where,
+    )
+
+
+def find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
+    """Raises BadRequest."""
+    for function in functions:
+        if function.name == name:
+            return function
+    raise BadRequest(f"tool_choice: there is no tool {name!r}", "tool_choice")
+
+
+def _function(tool: ToolBody, where: str) -> FunctionTool:
+    if tool.type != "function":
+        raise BadRequest(f"{where}.type: {tool.type!r} is not supported", f"{where}.type")
+    if tool.function is None:
+        raise BadRequest(f"{where}.function is missing", f"{where}.function")
+    return tool.function
+
+
+def _check_choice(choice: str | ToolChoiceBody | None) -> None:
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise BadRequest(
+            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
+        )
+
+
+def _name(choice: NamedTool, where: str) -> str:
+    if choice.type != "function" or choice.function is None:
+        raise BadRequest(f"{where}: only functions can be chosen", where)
+    return choice.function.name

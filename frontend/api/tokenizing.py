@@ -1,0 +1,84 @@
+"""POST /tokenize, /detokenize and /v1/chat/completions/render: what a model makes of a text."""
+
+from typing import cast
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.body import decode, read_body
+from frontend.api.chat import turn_spec
+from frontend.api.generating import respond_json
+from frontend.api.prompting import Plan, plan_turn
+from frontend.api.schema.chat import ChatRequest
+from frontend.api.schema.tokenizing import (
+    ChatTokenizeRequest,
+    DetokenizeAnswer,
+    DetokenizeRequest,
+    RenderAnswer,
+    TokenizeAnswer,
+    TokenizeRequest,
+)
+from frontend.api.turns import dialect_of
+from frontend.errors import BadRequest
+from frontend.routing.router import Router
+from ipc.messages import Detokenize, Detokenized, TextPrompt, Tokenized
+
+_chat = msgspec.json.Decoder(ChatRequest)
+_chat_tokenize = msgspec.json.Decoder(ChatTokenizeRequest)
+_tokenize = msgspec.json.Decoder(TokenizeRequest)
+_detokenize = msgspec.json.Decoder(DetokenizeRequest)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Tokenizing:
+    """Three small endpoints of one resource: `suffix` tells them apart."""
+
+    def __init__(self, router: Router, max_body_bytes: int) -> None:
+        self._router = router
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post_tokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        data = await read_body(request, self._max_body_bytes)
+        if "messages" in decode(data, _fields):
+            model, with_texts = decode(data, _chat).model, decode(data, _chat_tokenize).return_token_strs
+            answer = await self._tokenized_chat(decode(data, _chat))
+        else:
+            body = decode(data, _tokenize)
+            model, with_texts = body.model, body.return_token_strs
+            prompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
+            answer = cast(Tokenized, await self._router.ask(model, prompt))
+        respond_json(
+            response,
+            TokenizeAnswer(
+                count=len(answer.token_ids),
+                max_model_len=(await self._router.card(model)).context_length,
+                tokens=answer.token_ids,
+                token_strs=answer.token_texts if with_texts else None,
+            ),
+        )
+
+    async def on_post_detokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body = decode(await read_body(request, self._max_body_bytes), _detokenize)
+        if not body.tokens:
+            raise BadRequest("tokens must not be empty", "tokens")
+        question = Detokenize(0, body.tokens, bool(body.skip_special_tokens))
+        answer = cast(Detokenized, await self._router.ask(body.model, question))
+        respond_json(response, DetokenizeAnswer(answer.text))
+
+    async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body = decode(await read_body(request, self._max_body_bytes), _chat)
+        plan = await self._plan(body)
+        answer = cast(Tokenized, await self._router.ask(body.model, plan.prompt))
+        grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
+        respond_json(
+            response,
+            RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
+        )
+
+    async def _tokenized_chat(self, body: ChatRequest) -> Tokenized:
+        plan = await self._plan(body)
+        return cast(Tokenized, await self._router.ask(body.model, plan.prompt))
+
+    async def _plan(self, body: ChatRequest) -> Plan:
+        spec = turn_spec(body)
+        return plan_turn(spec, await dialect_of(self._router, body.model))

@@ -1,0 +1,49 @@
+"""Tools for models whose chat template knows none: told in words, in the form that is then parsed."""
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from frontend.api.schema.tools import FunctionTool
+from ipc.messages import ChatMessage
+
+_EXPLANATION = """You can call functions. These are their names, what they do, and the JSON schemas of their \
+arguments:
+{tools}
+To call one, write nothing but this:
+<tool_call>
+{{"name": NAME, "arguments": OBJECT}}
+</tool_call>"""
+
+
+def explain_tools(messages: Sequence[ChatMessage], tools: Sequence[FunctionTool]) -> list[ChatMessage]:
+    """Put the tools into the system message, which comes first."""
+    if not tools:
+        return list(messages)
+    lines = "\n".join(
+        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
+        for tool in tools
+    )
+    text = _EXPLANATION.format(tools=lines)
+    if messages and messages[0].role == "system":
+        first, *others = messages
+        return [msgspec.structs.replace(first, content=f"{first.content}\n\n{text}"), *others]
+    return [ChatMessage("system", text), *messages]
+
+
+def spell_out_calls(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Earlier calls as the text that made them, and their results as the user's words."""
+    return [_spelled_out(message) for message in messages]
+
+
+def _spelled_out(message: ChatMessage) -> ChatMessage:
+    if message.role == "tool":
+        return ChatMessage("user", f"<tool_response>\n{message.content}\n</tool_response>")
+    if not message.tool_calls:
+        return message
+    calls = [
+        f'<tool_call>\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n</tool_call>'
+        for call in message.tool_calls
+    ]
+    return ChatMessage(message.role, "\n".join([*filter(None, [message.content]), *calls]))

@@ -1,0 +1,136 @@
+"""How a model writes calls and reasoning, by its chat template, and the parser for that."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from frontend.parsing.events import Parser
+from frontend.parsing.formats import Tool, ToolFormat, Wanted, marks_of
+from frontend.parsing.harmony import Harmony, answer, messages
+from frontend.parsing.hermes import Hermes
+from frontend.parsing.llama3_json import Llama3Json
+from frontend.parsing.mistral import Mistral
+from frontend.parsing.pythonic import Pythonic
+from frontend.parsing.qwen3_coder import Qwen3Coder
+from frontend.parsing.reasoning import HARMONY, REASONING_FORMATS, ReasoningFormat
+from frontend.parsing.scanner import Machine, Program, Reading, Scanner
+
+OFF = "none"
+
+_MISTRAL_LISTED = Mistral(listed=True)
+_TOOL_FORMATS: dict[str, ToolFormat] = {
+    form.name: form
+    for form in (Hermes(), Qwen3Coder(), Llama3Json(), Pythonic(), Mistral(listed=False), Harmony())
+}
+TOOL_FORMAT_NAMES = (*_TOOL_FORMATS, OFF)
+REASONING_FORMAT_NAMES = (*REASONING_FORMATS, OFF)
+
+# What the source of a template contains, in the order to look for it: some families build on another's marks.
+_SIGNS = (
+    ("harmony", re.compile(r"<\|channel\|>")),
+    ("mistral", re.compile(r"\[TOOL_CALLS\]")),
+    ("qwen3_coder", re.compile(r"<tool_call>[\s\S]*<function=[\s\S]*<parameter=")),
+    ("hermes", re.compile(r"\A(?![\s\S]*<arg_key>)[\s\S]*<tool_call>")),  # GLM writes keys and values in tags
+    ("pythonic", re.compile(r"<\|python_start\|>|<\|tool_call_start\|>\[|\[func\w*\(")),
+    ("llama3_json", re.compile(r'<\|python_tag\|>|\{\\?"name\\?": function name, \\?"parameters\\?"')),
+)
+_MISTRAL_NAMES_CALLS = "[ARGS]"
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    tool_format: ToolFormat | None
+    reasoning: ReasoningFormat | None
+
+    @property
+    def needs_special_tokens(self) -> bool:
+        """Whether parsers must see the special tokens. Without a parser nobody should."""
+        return any(form.needs_special_tokens for form in (self.tool_format, self.reasoning) if form)
+
+    @property
+    def turn_ends(self) -> tuple[str, ...]:
+        return tuple(mark for form in (self.tool_format, self.reasoning) if form for mark in form.turn_ends)
+
+    @property
+    def reasoning_markers(self) -> list[str]:
+        """What begins and what ends the reasoning; empty where there is no such pair."""
+        form = self.reasoning
+        return [form.begin, form.end] if form and form.begin else []
+
+    def answer_format(self, output_format: dict[str, Any]) -> dict[str, Any]:
+        """From what the content must look like to what the whole text must: formats of structural tags."""
+        return answer(output_format) if self.reasoning is HARMONY else output_format
+
+
+def tool_format(name: str) -> ToolFormat:
+    """Raises KeyError for a name that is none of TOOL_FORMAT_NAMES."""
+    return _TOOL_FORMATS[name]
+
+
+def detect(
+    chat_template: str, tool_format: str | None = None, reasoning_format: str | None = None
+) -> Dialect:
+    """The dialect of a model whose chat template has this source, unless formats are named.
+
+    Raises KeyError for a name that is none of TOOL_FORMAT_NAMES or REASONING_FORMAT_NAMES.
+    """
+    return Dialect(
+        _detected_tools(chat_template, tool_format), _detected_reasoning(chat_template, reasoning_format)
+    )
+
+
+def _detected_tools(template: str, named: str | None) -> ToolFormat | None:
+    if named == OFF:
+        return None
+    name = named or next((name for name, sign in _SIGNS if sign.search(template)), None)
+    if name == "mistral" and "[TOOL_CALLS]" in template and _MISTRAL_NAMES_CALLS not in template:
+        return _MISTRAL_LISTED
+    return None if name is None else _TOOL_FORMATS[name]
+
+
+def _detected_reasoning(template: str, named: str | None) -> ReasoningFormat | None:
+    if named is not None:
+        return None if named == OFF else REASONING_FORMATS[named]
+    if "<|channel|>" in template:
+        return HARMONY
+    # Some templates only take the reasoning out of earlier turns, and know no more than its end.
+    return next((form for form in REASONING_FORMATS.values() if form.end and form.end in template), None)
+
+
+def _content(turn_ends: tuple[str, ...]) -> Program:
+    """Reads text in which no calls are looked for."""
+    marks = marks_of((), turn_ends)
+
+    def read(scanner: Scanner) -> Reading[None]:
+        yield from scanner.until(marks, scanner.content)
+
+    return read
+
+
+def parser_for(
+    dialect: Dialect, *, tools: Sequence[Tool] | None, prompt_tail: str, eager: bool
+) -> Parser | None:
+    """The parser of one answer; None where all of the text is content.
+
+    `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
+    those that may be called; None where no calls are looked for. `eager`: a grammar sees to it that what
+    begins as a call is one, so that it can be passed on while it comes.
+    """
+    form = dialect.tool_format if tools is not None else None
+    reasoning = dialect.reasoning
+    if reasoning is HARMONY:
+        calls = isinstance(form, Harmony)
+        return Machine(messages(prompt_tail, calls=calls, reasons=True, eager=eager))
+    if form is None and reasoning is None:
+        return None
+    turn_ends = dialect.turn_ends
+    rest = _content(turn_ends) if form is None else form.program(Wanted(tools or (), eager, turn_ends))
+    if reasoning is None:
+        return Machine(rest)
+
+    def read(scanner: Scanner) -> Reading[None]:
+        yield from reasoning.read(scanner, prompt_tail)
+        yield from rest(scanner)
+
+    return Machine(read)

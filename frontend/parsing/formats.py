@@ -1,0 +1,109 @@
+"""What a format of tool calls is: a program that reads them, and a grammar that keeps a model to them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from frontend.parsing.calls import Call
+from frontend.parsing.grammar import Format, FormatOf
+from frontend.parsing.marks import Marks
+from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+
+
+class Tool(Protocol):
+    """A function that the model may call, as far as parsers and grammars need to know it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict[str, Any] | None:
+        """A JSON schema; None for any object."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What an answer is to be read for."""
+
+    tools: Sequence[Tool]
+    eager: bool  # what begins as a call is one, and is passed on while it comes
+    turn_ends: tuple[str, ...]  # marks that are shown to nobody
+
+
+class ToolFormat(ABC):
+    """How a family of models writes tool calls."""
+
+    name: ClassVar[str]  # in settings
+    needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
+    turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that are visible then, and nobody's business
+
+    @abstractmethod
+    def program(self, wanted: Wanted) -> Program:
+        """Reads an answer, or what is left of it after the reasoning."""
+
+    @abstractmethod
+    def grammar(
+        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
+    ) -> Format:
+        """The format of a structural tag whose calls keep to the schemas of `tools`, of which there are some.
+
+        `value` makes the format of what a schema allows. It sees each tool's schema; where a family writes
+        arguments without JSON around them, those of the properties that are not strings.
+
+        With `at_least_one` the answer is nothing but calls, and the format may stand in an `or` beside others
+        of bounded extent. Else it is text in which the model may begin to call. `parallel` allows several.
+        """
+
+
+class MarkedCalls(ToolFormat):
+    """Calls that stand in the text, behind marks."""
+
+    starts: ClassVar[tuple[str, ...]]  # the marks that calls begin with
+    bare: ClassVar[bool] = False  # an answer may also begin with a call that has no mark
+
+    @abstractmethod
+    def read_calls(self, attempt: "Attempt") -> Reading[None]:
+        """Reads calls, from behind the mark.
+
+        All that is read is held until a call is certain. Raises Malformed where something else comes.
+        """
+
+    def program(self, wanted: Wanted) -> Program:
+        marks = marks_of(self.starts, wanted.turn_ends)
+
+        def read(scanner: Scanner) -> Reading[None]:
+            mark: str | None = ""
+            if self.bare:
+                scanner.hold()
+            else:
+                mark = yield from scanner.until(marks, scanner.content)
+            while mark is not None:
+                try:
+                    yield from self.read_calls(Attempt(scanner, mark, wanted.tools, wanted.eager))
+                except Malformed:
+                    scanner.give_back()
+                else:
+                    scanner.into(scanner.drop)
+                    yield from scanner.newlines()
+                mark = yield from scanner.until(marks, scanner.content)
+
+        return read
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A place where calls may stand."""
+
+    scanner: Scanner
+    mark: str  # behind which they would be; empty at the start of an answer
+    tools: Sequence[Tool]
+    eager: bool
+
+    def call(self) -> Call:
+        return Call(self.scanner, self.eager)
+
+
+@lru_cache(maxsize=64)
+def marks_of(starts: tuple[str, ...], silent: tuple[str, ...]) -> Marks:
+    return Marks(*starts, silent=silent)

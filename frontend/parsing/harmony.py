@@ -1,0 +1,158 @@
+"""gpt-oss: messages with channels for reasoning, answer and calls, which are addressed to functions."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from frontend.parsing.calls import Call, json_arguments
+from frontend.parsing.formats import Tool, ToolFormat, Wanted
+from frontend.parsing.grammar import (
+    ANY_TEXT,
+    Format,
+    FormatOf,
+    constant,
+    either,
+    sequence,
+    tag,
+    triggered,
+)
+from frontend.parsing.marks import Marks
+from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+
+_START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
+_CONSTRAIN, _TO = "<|constrain|>", "to="
+_PARTS = (_CHANNEL, _TO, _CONSTRAIN, _MESSAGE)
+_ENDS = ("<|end|>", "<|return|>", "<|call|>")
+_MARKS = Marks(*_ENDS, _START, _CHANNEL)  # a message ends with the next one's beginning, too
+_ASSISTANT = "assistant"
+_FUNCTIONS = "functions."
+_NOT_FUNCTIONS = ("", _FUNCTIONS, "user", "assistant", "all")
+_WORD = re.compile(r"[\w.:/-]*", re.ASCII)
+_OPEN_MESSAGE = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(?:(?!<\|\w+\|>).)*\Z", re.DOTALL)
+
+
+class _Header(msgspec.Struct, frozen=True):
+    channel: str = ""
+    recipient: str = ""
+
+
+class Harmony(ToolFormat):
+    name = "harmony"
+    needs_special_tokens = True
+
+    def program(self, wanted: Wanted) -> Program:
+        return messages("", calls=True, reasons=False, eager=wanted.eager)
+
+    def grammar(
+        self,
+        tools: Sequence[Tool],
+        *,
+        at_least_one: bool,
+        parallel: bool,  # noqa: ARG002 - a model of this family ends its turn with its first call
+        value: FormatOf,
+    ) -> Format:
+        if not at_least_one:
+            begins = (f"{_CHANNEL}commentary to=", f"{_START}{_ASSISTANT} to=")
+            calls = [call for begin in begins for call in _call_formats(tools, begin, value)]
+            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], calls, once=True)
+        call = either(*_call_formats(tools, f"{_CHANNEL}commentary to=", value))
+        return either(call, sequence(*_THOUGHT, call))
+
+
+_THOUGHT = (tag(f"{_CHANNEL}analysis{_MESSAGE}", ANY_TEXT, "<|end|>"), constant(f"{_START}{_ASSISTANT}"))
+
+
+def _call_formats(tools: Sequence[Tool], begin: str, value: FormatOf) -> list[Format]:
+    typed = f" {_CONSTRAIN}json{_MESSAGE}"
+    if begin.startswith(_START):
+        typed = f"{_CHANNEL}commentary{typed}"
+    return [
+        tag(f"{begin}{_FUNCTIONS}{tool.name}{typed}", value(tool.parameters), "<|call|>") for tool in tools
+    ]
+
+
+def messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) -> Program:
+    """Reads a whole answer. Without `calls` those are content, and without `reasons` all else is."""
+
+    def read(scanner: Scanner) -> Reading[None]:
+        mark: str | None = ""
+        header = _open_header(prompt_tail)
+        scanner.hold()
+        while mark is not None:
+            header = header or (yield from _read_header(scanner, mark))
+            sink, mark = scanner.content, None
+            if header is None:
+                scanner.give_back()
+            elif header.recipient in _NOT_FUNCTIONS:
+                scanner.release()
+                sink = scanner.reasoning if reasons and header.channel == "analysis" else sink
+            elif not calls:
+                scanner.give_back()
+            else:
+                mark = yield from _read_call(scanner, header.recipient, eager)
+            mark = mark or (yield from scanner.until(_MARKS, sink))
+            header = None
+            if mark in _ENDS:
+                mark = ""
+                scanner.release()
+                yield from scanner.newlines()
+                scanner.hold()
+
+    return read
+
+
+def answer(output_format: Format) -> Format:
+    """An answer of `output_format`, in the channel for it, with or without reasoning before."""
+    final = sequence(constant(f"{_CHANNEL}final{_MESSAGE}"), output_format)
+    return either(final, sequence(*_THOUGHT, final))
+
+
+def _open_header(prompt_tail: str) -> _Header | None:
+    """Of the message that the prompt ends in the middle of."""
+    found = _OPEN_MESSAGE.search(prompt_tail)
+    return None if found is None else _Header(found[1])
+
+
+def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
+    """Reads from behind `mark` to the beginning of the text; None, all being held, for what is no header.
+
+    The prompt ends within the first one. One that the end of the answer cuts off is dropped.
+    """
+    words: dict[str, str] = {}
+    try:
+        if not mark:
+            yield from scanner.space()
+            mark = yield from scanner.expect(_START, *_PARTS)
+        if mark == _START:
+            yield from scanner.expect(_ASSISTANT)
+            yield from scanner.space()
+            mark = yield from scanner.expect(*_PARTS)
+        while mark != _MESSAGE:
+            word = yield from scanner.word(_WORD)
+            if not word or mark in words:
+                raise Malformed
+            words[mark] = word
+            yield from scanner.space()
+            mark = (yield from scanner.literal(*_PARTS)) or _CONSTRAIN  # a content type may lack its mark
+    except Malformed:
+        if not (yield from scanner.peek()):
+            scanner.release()
+        return None
+    return _Header(words.get(_CHANNEL, ""), words.get(_TO, ""))
+
+
+def _read_call(scanner: Scanner, recipient: str, eager: bool) -> Reading[str | None]:
+    """Reads a call and the mark behind it, which it returns. What is no call is given back: None."""
+    call = Call(scanner, eager)
+    try:
+        call.named(recipient.removeprefix(_FUNCTIONS))
+        yield from scanner.space()
+        yield from json_arguments(scanner, call)
+        yield from scanner.space()
+        yield from scanner.close(*_ENDS)
+        call.complete()
+    except Malformed:
+        scanner.give_back()
+        return None
+    return _ENDS[0]

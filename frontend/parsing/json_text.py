@@ -1,0 +1,106 @@
+"""JSON read while it comes: each character is checked once, and the text is kept as it is."""
+
+import re
+
+from frontend.parsing.scanner import Malformed, Reading, Scanner
+
+MAX_DEPTH = 128  # of arrays and objects in one another
+
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+_DIGITS = re.compile(r"[0-9]*")
+_CLOSERS = {"{": "}", "[": "]"}
+_EXPONENTS = ("e", "E")
+_WORDS = {"t": "true", "f": "false", "n": "null"}
+
+
+def value(scanner: Scanner) -> Reading[None]:
+    """Reads one value that begins here. Raises Malformed at the first character that cannot be."""
+    open_closers: list[str] = []
+    while True:
+        closer = yield from _scalar_or_opening(scanner)
+        if closer is not None:
+            if len(open_closers) == MAX_DEPTH:
+                raise Malformed
+            open_closers.append(closer)
+            yield from scanner.space()
+            if (yield from scanner.peek()) != closer:
+                if closer == "}":
+                    yield from key(scanner)
+                continue
+        while open_closers:
+            yield from scanner.space()
+            if (yield from scanner.expect(open_closers[-1], ",")) == ",":
+                yield from scanner.space()
+                if open_closers[-1] == "}":
+                    yield from key(scanner)
+                break
+            open_closers.pop()
+        else:
+            return
+
+
+def key(scanner: Scanner) -> Reading[None]:
+    """Reads a key with its colon, up to its value. Raises Malformed."""
+    yield from string(scanner)
+    yield from scanner.space()
+    yield from scanner.expect(":")
+    yield from scanner.space()
+
+
+def string(scanner: Scanner) -> Reading[None]:
+    """Reads a string with its quotes. Raises Malformed."""
+    yield from scanner.expect('"')
+    while True:
+        yield from scanner.run(_PLAIN)
+        if (yield from scanner.expect('"', "\\")) == '"':
+            return
+        escape = yield from scanner.peek()
+        if not escape or escape not in '"\\/bfnrtu':
+            raise Malformed
+        scanner.advance()
+        if escape == "u":
+            for _ in range(4):
+                digit = yield from scanner.peek()
+                if not digit or digit not in "0123456789abcdefABCDEF":
+                    raise Malformed
+                scanner.advance()
+
+
+def _scalar_or_opening(scanner: Scanner) -> Reading[str | None]:
+    """Reads a scalar, or the bracket that opens a container, whose closing one it returns."""
+    first = yield from scanner.peek()
+    if first in _CLOSERS:
+        scanner.advance()
+        return _CLOSERS[first]
+    if first == '"':
+        yield from string(scanner)
+    elif first in _WORDS:
+        yield from scanner.expect(_WORDS[first])
+    else:
+        yield from _number(scanner)
+    return None
+
+
+def _number(scanner: Scanner) -> Reading[None]:
+    following = yield from scanner.peek()
+    if following == "-":
+        scanner.advance()
+        following = yield from scanner.peek()
+    if following == "0":
+        scanner.advance()
+    else:
+        yield from _digits(scanner)
+    if (yield from scanner.peek()) == ".":
+        scanner.advance()
+        yield from _digits(scanner)
+    if (yield from scanner.peek()) in _EXPONENTS:
+        scanner.advance()
+        yield from scanner.literal("+", "-")
+        yield from _digits(scanner)
+
+
+def _digits(scanner: Scanner) -> Reading[None]:
+    first = yield from scanner.peek()
+    if not first or first not in "0123456789":
+        raise Malformed
+    yield from scanner.run(_DIGITS)

@@ -1,0 +1,105 @@
+"""Mistral: [TOOL_CALLS] with a JSON list of calls, and in newer models with a name and [ARGS]."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from frontend.parsing import json_text
+from frontend.parsing.calls import json_call
+from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.grammar import (
+    NOTHING,
+    Format,
+    FormatOf,
+    either,
+    one_or_more,
+    sequence,
+    tag,
+    triggered,
+)
+from frontend.parsing.scanner import Malformed, Reading
+
+_START = "[TOOL_CALLS]"
+_CALL_ID, _ARGS = "[CALL_ID]", "[ARGS]"
+_NAME = re.compile(r"[\w.-]*")
+_MOST_FORCED = 4  # calls in one answer, where the grammar has to count them
+
+
+class Mistral(MarkedCalls):
+    name = "mistral"
+    starts = (_START,)
+    needs_special_tokens = True
+    turn_ends = ("</s>",)
+
+    def __init__(self, listed: bool) -> None:
+        """Both ways are read. `listed`: the model writes lists."""
+        self._listed = listed
+
+    def read_calls(self, attempt: Attempt) -> Reading[None]:
+        scanner = attempt.scanner
+        yield from scanner.space()
+        first = yield from scanner.peek()
+        if first == "[":
+            yield from _list(attempt)
+        elif first == "{":
+            call = attempt.call()
+            yield from json_call(scanner, call)
+            call.complete()
+        else:
+            yield from _named_call(attempt)
+
+    def grammar(
+        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
+    ) -> Format:
+        if self._listed:
+            calls = [
+                tag(f'{{"name": {json.dumps(tool.name)}, "arguments": ', value(tool.parameters), "}")
+                for tool in tools
+            ]
+            listed = tag(f"{_START}[", one_or_more(calls, ", ", parallel), "]")
+            return listed if at_least_one else triggered([_START], [listed], once=True)
+        calls = [tag(f"{_START}{tool.name}{_ARGS}", value(tool.parameters), "") for tool in tools]
+        if at_least_one:
+            return _up_to(_MOST_FORCED if parallel else 1, either(*calls))
+        return triggered([_START], calls, once=not parallel)
+
+
+def _up_to(count: int, call: Format) -> Format:
+    """Nothing ends the list, so its calls are spelled out where their number must have a bound."""
+    calls = call
+    for _ in range(count - 1):
+        calls = sequence(call, either(NOTHING, calls))
+    return calls
+
+
+def _list(attempt: Attempt) -> Reading[None]:
+    scanner = attempt.scanner
+    yield from scanner.expect("[")
+    while True:
+        yield from scanner.space()
+        call = attempt.call()
+        yield from json_call(scanner, call)
+        call.complete()
+        scanner.hold()
+        yield from scanner.space()
+        if (yield from scanner.expect(",", "]")) == "]":
+            scanner.release()
+            return
+
+
+def _named_call(attempt: Attempt) -> Reading[None]:
+    scanner = attempt.scanner
+    name = yield from scanner.word(_NAME)
+    if not name:
+        raise Malformed
+    if (yield from scanner.literal(_CALL_ID)) is not None:
+        yield from scanner.run(_NAME)
+    yield from scanner.literal(_ARGS)
+    yield from scanner.space()
+    if (yield from scanner.peek()) != "{":
+        raise Malformed
+    call = attempt.call()
+    call.named(name)
+    scanner.into(call.write)
+    yield from json_text.value(scanner)
+    call.complete()

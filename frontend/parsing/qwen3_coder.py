@@ -1,0 +1,165 @@
+"""Qwen3-Coder: <function=…> with a <parameter=…> for each argument, whose type only the schema tells."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from frontend.parsing.calls import Call
+from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.grammar import (
+    ANY_TEXT,
+    NOTHING,
+    Format,
+    FormatOf,
+    constant,
+    either,
+    one_or_more,
+    regex,
+    sequence,
+    tag,
+    triggered,
+)
+from frontend.parsing.scanner import Malformed, Reading, Scanner
+from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.structured import regex as checked_regex
+
+_START, _END = "<tool_call>", "</tool_call>"
+_FUNCTION, _FUNCTION_END = "<function=", "</function>"
+_PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
+_MOST_COUNTED = 32  # characters of a string; the engine takes seconds to count more
+_NAME = re.compile(r"[^<>\r\n]*")
+_PLAIN = re.compile(r"[^<]*")
+
+
+class Qwen3Coder(MarkedCalls):
+    name = "qwen3_coder"
+    starts = (_START, _FUNCTION)  # the models sometimes forget the first
+
+    def read_calls(self, attempt: Attempt) -> Reading[None]:
+        scanner = attempt.scanner
+        if attempt.mark == _START:
+            yield from scanner.space()
+            yield from scanner.expect(_FUNCTION)
+        call = attempt.call()
+        name = yield from _name(scanner)
+        call.named(name)
+        schema = next((tool.parameters for tool in attempt.tools if tool.name == name), None)
+        yield from _parameters(scanner, call, schema)
+        if attempt.mark == _START:
+            yield from scanner.space()
+            yield from scanner.close(_END)
+            call.complete()
+        else:
+            call.complete()
+            yield from scanner.newlines()
+            yield from scanner.literal(_END)
+
+    def grammar(
+        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
+    ) -> Format:
+        calls = [
+            tag(f"{tool.name}>", _parameters_format(tool, value), f"\n{_FUNCTION_END}") for tool in tools
+        ]
+        begin = f"{_START}\n{_FUNCTION}"
+        several = one_or_more(calls, f"\n{_END}\n{begin}", parallel)
+        tagged = tag(begin, several, f"\n{_END}")
+        return tagged if at_least_one else triggered([_START], [tagged], once=not parallel)
+
+
+def _parameters(scanner: Scanner, call: Call, root: dict[str, Any] | None) -> Reading[None]:
+    """Reads up to the end of the function, and writes a JSON object."""
+    schemas = _properties(root)
+    seen: set[str] = set()
+    while True:
+        yield from scanner.space()
+        if (yield from scanner.expect(_PARAMETER, _FUNCTION_END)) == _FUNCTION_END:
+            break
+        name = yield from _name(scanner)
+        if name in seen:
+            raise Malformed
+        text = yield from _value(scanner)
+        before = ", " if seen else "{"
+        call.write(
+            f"{before}{json.dumps(name, ensure_ascii=False)}: {as_json(text, schemas.get(name), root)}"
+        )
+        seen.add(name)
+    if seen:
+        call.write("}")
+
+
+def _name(scanner: Scanner) -> Reading[str]:
+    name = yield from scanner.word(_NAME)
+    if not name:
+        raise Malformed
+    yield from scanner.expect(">")
+    return name
+
+
+def _value(scanner: Scanner) -> Reading[str]:
+    """Reads up to the end of the parameter. One newline on each side of the value belongs to the tags."""
+    parts: list[str] = []
+    scanner.into(parts.append)
+    while True:
+        yield from scanner.run(_PLAIN)
+        if (yield from scanner.literal(_PARAMETER_END)) is not None:
+            break
+        if not (yield from scanner.peek()):
+            raise Malformed
+        scanner.advance()
+    scanner.into(scanner.drop)
+    return "".join(parts).removesuffix(_PARAMETER_END).removeprefix("\n").removesuffix("\n")
+
+
+def _properties(schema: object) -> Mapping[str, Any]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return properties if isinstance(properties, Mapping) else {}
+
+
+# --- what a grammar allows -------------------------------------------------------------------------------
+
+
+def _parameters_format(tool: Tool, value: FormatOf) -> Format:
+    """All required parameters and any of the others, in the schema's order; any at all without a schema."""
+    root = tool.parameters
+    properties = _properties(root)
+    if not properties:
+        if root is not None and root.get("additionalProperties") is False:
+            return NOTHING
+        anything = tag(f"\n{_PARAMETER}", regex(r"[a-zA-Z_][a-zA-Z0-9_]*>\n([^<]|<[^/])*"), _PARAMETER_END)
+        return {**one_or_more([anything], "", parallel=True), "at_least_one": False}
+    required = root.get("required") if root is not None else None
+    parameters = []
+    for name, schema in properties.items():
+        named = sequence(constant(f"{name}>\n"), _value_format(schema, root, value))
+        parameter = tag(f"\n{_PARAMETER}", named, _PARAMETER_END)
+        parameters.append(
+            parameter if isinstance(required, list) and name in required else either(parameter, NOTHING)
+        )
+    return sequence(*parameters)
+
+
+def _value_format(schema: object, root: Mapping[str, Any] | None, value: FormatOf) -> Format:
+    """The value and the newline behind it. Strings are not in quotes; any text may end with a newline.
+
+    Raises BadRequest for a pattern that no grammar can keep to.
+    """
+    schema = resolved(schema, root)
+    types = allowed_types(schema, root)
+    if not isinstance(schema, Mapping) or not types:
+        return ANY_TEXT
+    options = [schema["const"]] if "const" in schema else schema.get("enum")
+    newline = constant("\n")
+    if isinstance(options, list) and options:
+        texts = [option if isinstance(option, str) else json.dumps(option) for option in options]
+        return either(*(constant(f"{text}\n") for text in texts))
+    if "string" not in types:
+        definitions = {name: root[name] for name in ("$defs", "definitions") if root and name in root}
+        return sequence(value({**schema, **definitions}), newline)
+    if types == {"string"} and "pattern" in schema:
+        return sequence(checked_regex(schema["pattern"], "tools"), newline)
+    if types == {"string"} and ("minLength" in schema or "maxLength" in schema):
+        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+        if max(least, most or 0) <= _MOST_COUNTED:
+            return sequence(regex(f"[^<]{{{least},{'' if most is None else int(most)}}}"), newline)
+    return ANY_TEXT

@@ -1,0 +1,56 @@
+"""Reasoning that stands before the answer, between a begin and an end mark."""
+
+import msgspec
+
+from frontend.parsing.formats import marks_of
+from frontend.parsing.scanner import Reading, Scanner
+
+
+class ReasoningFormat(msgspec.Struct, frozen=True):
+    name: str  # in settings
+    begin: str = ""  # both empty where reasoning is a matter of the tool format: harmony
+    end: str = ""
+    needs_special_tokens: bool = False  # the marks are special tokens, which are hidden by default
+    turn_ends: tuple[str, ...] = ()  # marks that are visible then, and nobody's business
+
+    def read(self, scanner: Scanner, prompt_tail: str) -> Reading[None]:
+        """Reads the reasoning, if the answer begins with it or the prompt ended in it, and both marks."""
+        tail = prompt_tail.rstrip()
+        if tail.endswith(self.end):
+            return
+        begins = yield from scanner.opens_with(marks_of((self.begin,), ()))
+        if not begins and not tail.endswith(self.begin.rstrip()):
+            return
+        if not begins:
+            scanner.into(scanner.drop)
+            yield from scanner.newlines()
+        if (yield from scanner.until(marks_of((self.end,), ()), scanner.reasoning)) is not None:
+            scanner.release()
+            yield from scanner.newlines()
+
+
+HARMONY = ReasoningFormat("harmony", needs_special_tokens=True)
+
+_COHERE_MARKS = ("RESPONSE", "TEXT")
+REASONING_FORMATS = {
+    form.name: form
+    for form in (
+        HARMONY,
+        ReasoningFormat("think", "<think>", "</think>"),
+        ReasoningFormat("thought", "<thought>", "</thought>"),
+        ReasoningFormat("kimi", "◁think▷", "◁/think▷"),
+        ReasoningFormat("seed", "<seed:think>", "</seed:think>", True, ("<seed:eos>",)),
+        ReasoningFormat("mistral", "[THINK]", "[/THINK]", True, ("</s>",)),
+        ReasoningFormat("gemma", "<|channel>thought\n", "<channel|>", True, ("<turn|>",)),
+        ReasoningFormat(
+            "cohere",
+            "<|START_THINKING|>",
+            "<|END_THINKING|>",
+            True,
+            (
+                *(f"<|{side}_{kind}|>" for kind in _COHERE_MARKS for side in ("START", "END")),
+                "<|END_OF_TURN_TOKEN|>",
+            ),
+        ),
+    )
+}

@@ -1,0 +1,78 @@
+"""Which JSON type a bare text is meant to be, by the schema of what it stands for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from frontend.parsing.calls import decoded
+from frontend.parsing.scanner import Malformed
+
+_MAX_HOPS = 16  # through references and alternatives
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja writes them
+
+
+def as_json(text: str, schema: object, root: object) -> str:
+    """The JSON text of the value that `text` stands for.
+
+    What can only be a string is one, whatever it looks like. Else `text` is JSON, if that has one of the
+    types that the schema allows, and else a string after all.
+    """
+    types = allowed_types(schema, root)
+    if types != {"string"}:
+        word = _PYTHON_WORDS.get(text, text)
+        try:
+            kind = type_of(decoded(word))
+        except Malformed:
+            kind = None
+        if kind is not None and (not types or kind in types or (kind == "integer" and "number" in types)):
+            return word
+    return json.dumps(text, ensure_ascii=False)
+
+
+def allowed_types(schema: object, root: object) -> set[str]:
+    """The JSON types that a schema names; empty where it does not say."""
+    return set(_types(schema, root, _MAX_HOPS))
+
+
+def resolved(schema: object, root: object) -> object:
+    """What a chain of local references ends at; None for nowhere."""
+    for _ in range(_MAX_HOPS):
+        if not isinstance(schema, Mapping) or "$ref" not in schema:
+            return schema
+        schema = _pointed_at(schema["$ref"], root)
+    return None
+
+
+def type_of(value: object) -> str:
+    """The name that JSON schema has for the type of a decoded value."""
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")
+
+
+def _types(schema: object, root: object, hops: int) -> Iterator[str]:
+    schema = resolved(schema, root)
+    if not hops or not isinstance(schema, Mapping):
+        return
+    named = schema.get("type")
+    if isinstance(named, str):
+        yield named
+    elif isinstance(named, list):
+        yield from (name for name in named if isinstance(name, str))
+    elif isinstance(schema.get("enum"), list):
+        yield from map(type_of, schema["enum"])
+    elif "const" in schema:
+        yield type_of(schema["const"])
+    for several in ("anyOf", "oneOf", "allOf"):
+        alternatives = schema.get(several)
+        for alternative in alternatives if isinstance(alternatives, list) else ():
+            yield from _types(alternative, root, hops // 2)
+
+
+def _pointed_at(reference: object, root: object) -> Any:
+    """What a local JSON pointer such as #/$defs/City points at; None for nothing."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    place: Any = root
+    for step in reference[1:].split("/")[1:]:
+        place = place.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(place, Mapping) else None
+    return place

@@ -1,0 +1,141 @@
+"""From schemas with $ref, allOf, anyOf and oneOf to the shapes that a value may have."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from frontend.structured import keywords, limits
+from frontend.structured.keywords import below, fault
+from frontend.structured.shapes import Part, Shape, both, comparable, of_keywords, type_of
+
+
+class Resolver:
+    """Over one schema and what it refers to within itself."""
+
+    def __init__(self, root: Any, where: str) -> None:
+        self._root = root
+        self._where = where
+        self._merges = 0
+
+    def alternatives(self, part: Part) -> list[Shape]:
+        """A value satisfies the part if it has one of these shapes. None: nothing satisfies it. Raises BadRequest."""
+        where = part[0][1] if part else self._where
+        found = [Shape(where=where)]
+        for schema, at in part:
+            found = self._product(found, self._of_schema(schema, at, ()), at)
+        return found
+
+    def _of_schema(self, schema: Any, where: str, within: tuple[int, ...]) -> list[Shape]:
+        """`within` are the schemas that this one is, in turn, an alternative or a part of."""
+        if isinstance(schema, bool):
+            return [Shape(where=where)] if schema else []
+        if id(schema) in within:
+            fault(where, "refers to itself without anything in between")
+        within = (*within, id(schema))
+        if len(within) > limits.SCHEMA_DEPTH:
+            fault(where, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
+        found = [of_keywords(schema, where)]
+        if "$ref" in schema:
+            at = below(where, "$ref")
+            found = self._product(found, self._of_schema(*self._target(schema["$ref"], at), within), at)
+        for index, one in enumerate(schema.get("allOf", ())):
+            at = below(below(where, "allOf"), index)
+            found = self._product(found, self._of_schema(one, at, within), at)
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                found = self._any(found, schema[keyword], below(where, keyword), within, keyword == "oneOf")
+        return [self._with_unevaluated(shape, schema, where) for shape in found]
+
+    def _any(
+        self, found: list[Shape], options: list[Any], where: str, within: tuple[int, ...], exactly_one: bool
+    ) -> list[Shape]:
+        branches = [
+            self._product(found, self._of_schema(one, below(where, index), within), below(where, index))
+            for index, one in enumerate(options)
+        ]
+        if exactly_one:
+            for index, shapes in enumerate(branches):
+                for before, others in enumerate(branches[:index]):
+                    self._spend(len(shapes) * len(others), where)
+                    if not all(self._exclude(x, y) and self._exclude(y, x) for x in shapes for y in others):
+                        fault(
+                            where, f"{before} and {index} may hold for the same value; use anyOf if they may"
+                        )
+        return [shape for shapes in branches for shape in shapes]
+
+    def _product(self, left: list[Shape], right: list[Shape], where: str) -> list[Shape]:
+        self._spend(len(left) * len(right), where)
+        found = [shape for x in left for y in right if (shape := both(x, y))]
+        if len(found) > limits.ALTERNATIVES:
+            fault(where, f"a value would have more than {limits.ALTERNATIVES} alternatives")
+        return found
+
+    def _spend(self, merges: int, where: str) -> None:
+        self._merges += merges
+        if self._merges > limits.MERGES:
+            fault(where, "the schema combines too many schemas")
+
+    def _target(self, reference: str, where: str) -> tuple[Any, str]:
+        if reference != "#" and not reference.startswith("#/"):
+            fault(where, "only references within the schema are supported, as '#/$defs/name'")
+        found, at = self._root, self._where
+        for step in reference.split("/")[1:]:
+            key = unquote(step).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and key in found:
+                found, at = found[key], below(at, key)
+            elif isinstance(found, list) and key.isdecimal() and len(key) < 6 and int(key) < len(found):
+                found, at = found[int(key)], below(at, int(key))
+            else:
+                fault(where, f"nothing is at {reference!r}")
+        if not isinstance(found, dict | bool):
+            fault(where, f"what is at {reference!r} is no schema")
+        return found, at
+
+    def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], where: str) -> Shape:
+        """unevaluatedProperties is additionalProperties for all that was put together here; so for items."""
+        rest = {}
+        for keyword, field in (("unevaluatedProperties", "additional"), ("unevaluatedItems", "items")):
+            if keyword in schema and getattr(shape, field) is None:
+                rest[field] = ((schema[keyword], below(where, keyword)),)
+        return msgspec.structs.replace(shape, **rest)
+
+    def _exclude(self, written: Shape, other: Shape) -> bool:
+        """Nothing that is written for the one satisfies the other, and that can be seen easily."""
+        if written.values is not None and other.values is not None:
+            return not set(map(comparable, written.values)) & set(map(comparable, other.values))
+        shared = _roughly(written.written_types()) & _roughly(_accepted_types(other))
+        return not shared or (shared == {"object"} and self._objects_exclude(written, other))
+
+    def _objects_exclude(self, written: Shape, other: Shape) -> bool:
+        closed = not written.pattern_properties and all(
+            schema is False for schema, _ in written.additional or ()
+        )
+        if closed and (written.properties or written.required or written.additional is not None):
+            if other.required - written.properties.keys() - written.required:
+                return True
+        if other.additional and other.additional[0][0] is False and not other.pattern_properties:
+            if written.required - other.properties.keys():
+                return True
+        return any(
+            self._parts_exclude(written.properties[name], other.properties[name])
+            for name in written.required & written.properties.keys() & other.properties.keys()
+        )
+
+    def _parts_exclude(self, written: Part, other: Part) -> bool:
+        shapes, others = self.alternatives(written), self.alternatives(other)
+        if any(shape.values is None for shape in shapes + others):
+            return False
+        return all(self._exclude(x, y) for x in shapes for y in others)
+
+
+def _accepted_types(shape: Shape) -> Iterable[str]:
+    if shape.values is not None:
+        return map(type_of, shape.values)
+    return keywords.TYPES if shape.types is None else shape.types
+
+
+def _roughly(types: Iterable[str]) -> set[str]:
+    """Every integer is a number, too."""
+    return {"number" if kind == "integer" else kind for kind in types}

@@ -1,0 +1,273 @@
+"""From a JSON schema to a grammar of texts that validate against it.
+
+Everything written validates, but not everything that validates can be written: a text has one form (", " and ": "
+between, no other white space, properties in the order in which the schema names them), and where a schema leaves
+open what a model would hardly want (other properties beside those it names, integers beyond 64 bits), so does
+the grammar, narrower.
+"""
+
+import json
+from math import ceil, floor
+from typing import Any
+
+import msgspec
+
+from frontend.structured import automaton as fa
+from frontend.structured import numbers
+from frontend.structured.alternatives import Resolver
+from frontend.structured.automaton import Automaton, TooComplex
+from frontend.structured.keywords import below, fault
+from frontend.structured.sequences import Entry, Sequences
+from frontend.structured.shapes import Part, Shape, type_of
+from frontend.structured.strings import TOO_COMPLEX, Strings, parsed
+from frontend.structured.writer import Empty, Writer, quoted
+
+
+class JsonGrammar:
+    """One schema's grammar. Raises BadRequest, and TooComplex when it becomes too large."""
+
+    def __init__(self, root: Any, where: str) -> None:
+        self._root: Part = ((root, where),)
+        self._resolver = Resolver(root, where)
+        self._writer = Writer()
+        self._strings = Strings(self._writer)
+        self._sequences = Sequences(self._writer)
+        self._rules: dict[tuple[int, ...], str] = {}
+        self._places: dict[str, str] = {}  # by rule
+        self._needs: dict[
+            str, list[set[str]]
+        ] = {}  # by rule: for each option, the rules it cannot do without
+
+    def text(self) -> str:
+        root = self._rule(self._root)
+        self._check_that_texts_end()
+        return self._writer.text(root)
+
+    def _rule(self, part: Part) -> str:
+        """The rule for a value."""
+        part = tuple((schema, where) for schema, where in part if schema is not True and schema != {})
+        key = tuple(id(schema) for schema, _ in part)
+        if key not in self._rules:
+            name = self._rules[key] = self._writer.reserve("v")
+            self._needs[name] = []
+            self._places[name] = part[0][1] if part else ""
+            self._writer.define(name, " | ".join(self._options(part, self._needs[name])))
+        return self._rules[key]
+
+    def _options(self, part: Part, needs: list[set[str]]) -> list[str]:
+        options: dict[str, None] = {}
+        for shape in self._resolver.alternatives(part):
+            for written, needed in self._of_shape(shape):
+                options[written] = None
+                needs.append(needed)
+        if not options:
+            fault(part[0][1], "no value can satisfy this")
+        return list(options)
+
+    def _of_shape(self, shape: Shape) -> list[tuple[str, set[str]]]:
+        if shape.values is not None:
+            return [(quoted(_json(value)), set()) for value in self._permitted(shape)]
+        found = []
+        for kind in sorted(shape.written_types()):
+            match kind:
+                case "null":
+                    found.append(('"null"', set[str]()))
+                case "boolean":
+                    found.append(('"true" | "false"', set()))
+                case "string":
+                    found.append(('"\\"" ' + self._strings.rule(shape), set()))
+                case "array":
+                    found += self._array(shape)
+                case "object":
+                    found += self._object(shape)
+                case _:
+                    found.append((self._writer.characters(self._number(shape, kind == "integer")), set()))
+        return found
+
+    def _array(self, shape: Shape) -> list[tuple[str, set[str]]]:
+        least, most = shape.least.get("Items", 0), shape.most.get("Items")
+        items = shape.items if shape.items is not None or shape.prefix else ()
+        if items is None and least > len(shape.prefix):
+            items = ()
+        if items is not None and not self._resolver.alternatives(items):
+            items = None
+        if shape.unique and (most is None or most > 1):
+            return self._set(shape, items, least, most)
+        prefix = [self._rule(part) for part in shape.prefix[:most]]
+        item = None if items is None else self._rule(items)
+        entries = [Entry(name, True) for name in prefix]
+        rule = self._sequences.rule(entries, [item] if item else [], least, most, '"]"', distinct=False)
+        needed = {*prefix, *([item] if item and least > len(prefix) else [])}
+        return [(f'"[" {rule}', needed)] if rule else []
+
+    def _set(
+        self, shape: Shape, items: Part | None, least: int, most: int | None
+    ) -> list[tuple[str, set[str]]]:
+        """Unique items, which only a list of values can promise: each at most once, in the order of the list."""
+        found = [] if items is None else self._resolver.alternatives(items)
+        if shape.prefix or any(one.values is None for one in found):
+            fault(shape.unique or "", "is only supported where the items are an enum")
+        values = {_json(value): None for one in found for value in self._permitted(one)}
+        entries = [Entry(quoted(value), False) for value in values]
+        rule = self._sequences.rule(entries, [], least, most, '"]"', distinct=False)
+        return [(f'"[" {rule}', set())] if rule else []
+
+    def _object(self, shape: Shape) -> list[tuple[str, set[str]]]:
+        entries, needed, names = [], set(), dict.fromkeys([*shape.properties, *sorted(shape.required)])
+        keys = self._keys(shape)
+        for name in names:
+            part = shape.properties.get(name, shape.additional or ()) + self._of_patterns(shape, name)
+            required = name in shape.required
+            allowed = keys is None or fa.matches(keys, name)
+            if not allowed or not self._resolver.alternatives(part):
+                if required:
+                    return []
+                continue
+            value = self._rule(part)
+            entries.append(Entry(f"{quoted(_json(name) + ': ')} {value}", required))
+            needed |= {value} if required else set()
+        least, most = shape.least.get("Properties", 0), shape.most.get("Properties")
+        free = self._free(shape, list(names), keys)
+        rule = self._sequences.rule(entries, free, least, most, '"}"', distinct=True)
+        return [(f'"{{" {rule}', needed)] if rule else []
+
+    def _keys(self, shape: Shape) -> Automaton | None:
+        """Which names propertyNames allows; None for all."""
+        if not shape.property_names:
+            return None
+        found = self._resolver.alternatives((*shape.property_names, ({"type": "string"}, "")))
+        if len(found) != 1:
+            fault(shape.property_names[0][1], "must be one schema of strings, without alternatives")
+        try:
+            return self._strings.automaton(found[0])
+        except TooComplex:
+            fault(shape.property_names[0][1], TOO_COMPLEX)
+
+    def _of_patterns(self, shape: Shape, name: str) -> Part:
+        where = below(shape.where, "patternProperties")
+        return tuple(
+            place
+            for text, part in shape.pattern_properties.items()
+            if fa.matches(self._pattern(text, where), name)
+            for place in part
+        )
+
+    def _pattern(self, text: str, where: str) -> Automaton:
+        try:
+            return self._strings.of_tree(parsed(text, below(where, text)))
+        except TooComplex:
+            fault(below(where, text), TOO_COMPLEX)
+
+    def _free(self, shape: Shape, names: list[str], keys: Automaton | None) -> list[str]:
+        """Properties that have no name in the schema. One whose name matches several patterns is left out."""
+        where = below(shape.where, "patternProperties")
+        patterns = [self._pattern(text, where) for text in shape.pattern_properties]
+        kinds = list(zip(patterns, shape.pattern_properties.values(), strict=True))
+        if shape.additional is not None or not (names or patterns):
+            kinds.append((fa.complement(fa.of_words([])), shape.additional or ()))
+        found = []
+        for pattern, part in kinds:
+            if not self._resolver.alternatives(part):
+                continue
+            others = [fa.complement(other) for other in patterns if other is not pattern]
+            if names:
+                others.append(fa.complement(fa.of_words(names)))
+            key = self._key(
+                pattern, others + ([keys] if keys else []), below(shape.where, "additionalProperties")
+            )
+            if key:
+                found.append(f'"\\"" {key} ": " {self._rule(part)}')
+        return found
+
+    def _key(self, allowed: Automaton, limits: list[Automaton], where: str) -> str | None:
+        try:
+            for limit in limits:
+                allowed = self._strings.intersection(allowed, limit)
+            return self._writer.string(allowed) if allowed.edges else None
+        except Empty:
+            return None
+        except TooComplex:
+            fault(where, "is too complex: the names it allows beside others need too large an automaton")
+
+    def _number(self, shape: Shape, integer: bool) -> Automaton:
+        if not (shape.low or shape.high or shape.multiples):
+            return numbers.unbounded(integer)
+        low, high = shape.low, shape.high
+        where = below(shape.where, "minimum" if low else "maximum") if low or high else shape.where
+        wholes = [(multiple, at) for multiple, at in shape.multiples if multiple != 1]
+        if integer or shape.multiples:
+            tree = numbers.integer(
+                None if low is None else floor(low.at) + 1 if low.open else ceil(low.at),
+                None if high is None else ceil(high.at) - 1 if high.open else floor(high.at),
+            )
+        else:
+            tree = numbers.number(
+                low.at if low else None,
+                high.at if high else None,
+                above=bool(low and low.open),
+                below=bool(high and high.open),
+            )
+        if tree is None:
+            fault(where, "no number is within both bounds")
+        try:
+            found = self._strings.of_tree(tree)
+            for multiple, at in wholes:
+                found = self._strings.intersection(found, _multiples(multiple, at))
+        except TooComplex:
+            fault(where, "the numbers within the bounds need too large an automaton")
+        if not found.edges:
+            fault(wholes[0][1], "no number within the bounds is a multiple of this")
+        return found
+
+    def _permitted(self, shape: Shape) -> list[Any]:
+        """The values of an enum that satisfy what else the schema says of them."""
+        return [value for value in shape.values or () if self._permits(shape, value)]
+
+    def _permits(self, shape: Shape, value: Any) -> bool:
+        kind = type_of(value)
+        if (
+            shape.types is not None
+            and kind not in shape.types
+            and not (kind == "integer" and "number" in shape.types)
+        ):
+            return False
+        said = shape.says(kind)
+        if not said:
+            return True
+        if kind == "string":
+            unlimited = msgspec.structs.replace(shape, values=None)
+            try:
+                return fa.matches(self._strings.automaton(unlimited), value)
+            except TooComplex:
+                fault(shape.where, TOO_COMPLEX)
+        if kind in ("integer", "number"):
+            whole = kind == "integer"
+            bounded = msgspec.structs.replace(shape, values=None)
+            return fa.matches(self._number(bounded, whole), _json(int(value) if whole else value))
+        fault(shape.where, f"an enum with {kind}s in it cannot be combined with other limits of {kind}s")
+
+    def _check_that_texts_end(self) -> None:
+        """Every rule must have an option that needs no other rule, or only those that end in turn."""
+        ending: set[str] = set()
+        while found := {
+            name
+            for name, options in self._needs.items()
+            if name not in ending and any(needed <= ending for needed in options)
+        }:
+            ending |= found
+        for name in self._needs:
+            if name not in ending:
+                fault(
+                    self._places[name],
+                    "no finite value satisfies this: it always holds another one of itself",
+                )
+
+
+def _multiples(multiple: Any, where: str) -> Automaton:
+    if multiple != int(multiple) or multiple > numbers.LARGEST_MULTIPLE:
+        fault(where, f"only whole numbers up to {numbers.LARGEST_MULTIPLE} are supported")
+    return numbers.multiples(int(multiple))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,155 @@
+"""JSON numbers within bounds, as patterns of their decimal digits."""
+
+from decimal import Decimal
+from functools import cache
+from math import ceil, floor
+
+from frontend.structured import charset as cs
+from frontend.structured.automaton import Automaton, Budget, of_tree
+from frontend.structured.pattern import EMPTY, Either, One, Repeat, Sequence, Tree, literal
+
+# An integer without bounds would let a model write digits for ever. These fit into 64 bits.
+INTEGER_DIGITS = 18
+# A number without bounds: so many digits before and after the point, and an exponent that no float overflows at.
+WHOLE_DIGITS = 15
+FRACTION_DIGITS = 15
+# Of a number with bounds. More would be lost in a float, and an exclusive bound with it.
+SIGNIFICANT_DIGITS = 15
+BOUNDED_FRACTION_DIGITS = 6
+LARGEST_MULTIPLE = 100  # the automaton has a state for each remainder
+
+_DIGIT = One(cs.DIGITS)
+_NONZERO = One(cs.span("1", "9"))
+
+
+def integer(low: int | None, high: int | None) -> Tree | None:
+    """All integers from `low` to `high`; a missing bound is where the 64-bit ones end, or 10**18 beyond the
+    other bound if that lies outside of them. None if there are none."""
+    widest = 10**INTEGER_DIGITS - 1
+    if low is None:
+        low = -widest if high is None or high >= -widest else high - widest
+    if high is None:
+        high = widest if low <= widest else low + widest
+    if low > high:
+        return None
+    options: list[Tree] = []
+    if low < 0:
+        options.append(Sequence((literal("-"), _natural(max(1, -high), -low))))
+    if high >= 0:
+        options.append(_natural(max(0, low), high))
+    return Either(tuple(options))
+
+
+def any_number() -> Tree:
+    whole = Either((literal("0"), Sequence((_NONZERO, Repeat(_DIGIT, 0, WHOLE_DIGITS - 1)))))
+    fraction = Sequence((literal("."), Repeat(_DIGIT, 1, FRACTION_DIGITS)))
+    exponent = Sequence((One(cs.of("eE")), Repeat(One(cs.of("+-")), 0, 1), Repeat(_DIGIT, 1, 2)))
+    return Sequence((Repeat(literal("-"), 0, 1), whole, Repeat(fraction, 0, 1), Repeat(exponent, 0, 1)))
+
+
+def number(low: Decimal | None, high: Decimal | None, above: bool, below: bool) -> Tree | None:
+    """Decimals from `low` to `high`, without an exponent; `above` and `below` leave the bound itself out.
+    A missing bound is 10**15 away from zero. None if there are none (of so few digits)."""
+    if low is None and high is None:
+        return any_number()
+    furthest = Decimal(10**WHOLE_DIGITS)
+    least = -max(furthest, abs(high or furthest) * 2) if low is None else low
+    most = max(furthest, abs(low or furthest) * 2) if high is None else high
+    digits = _fraction_digits(low, high)
+    unit = 10**digits
+    first, last = ceil(least * unit), floor(most * unit)
+    first += above and first == least * unit
+    last -= below and last == most * unit
+    if first > last:
+        return None
+    options: list[Tree] = []
+    if first < 0:
+        options.append(Sequence((literal("-"), _decimal(max(1, -last), -first, digits))))
+    if last >= 0:
+        options.append(_decimal(max(0, first), last, digits))
+    return Either(tuple(options))
+
+
+def multiples(of: int) -> Automaton:
+    """Integers that `of` divides."""
+    edges = [
+        [(cs.charset([(48 + d, 48 + d)]), 2 + (rest * 10 + d) % of) for d in range(10)] for rest in range(of)
+    ]
+    signed = [*edges[0]]
+    start = [(cs.of("-"), 1), *edges[0]]
+    return Automaton([start, signed, *edges], [False, False, True] + [False] * (of - 1))
+
+
+@cache
+def unbounded(whole: bool) -> Automaton:
+    """Of integers, or of numbers, without bounds: what most schemas hold."""
+    return of_tree((whole and integer(None, None)) or any_number(), Budget())
+
+
+def _fraction_digits(low: Decimal | None, high: Decimal | None) -> int:
+    bounds = [bound for bound in (low, high) if bound is not None]
+    written = max(max(-int(bound.as_tuple().exponent), 0) for bound in bounds)
+    whole = max(len(str(abs(int(bound)))) for bound in bounds)
+    return max(0, min(max(written, BOUNDED_FRACTION_DIGITS), SIGNIFICANT_DIGITS - whole))
+
+
+def _decimal(low: int, high: int, digits: int) -> Tree:
+    """From `low` to `high`, both counted in units of the last of `digits` digits after the point."""
+    unit = 10**digits
+    (first, from_part), (last, to_part) = divmod(low, unit), divmod(high, unit)
+    start, end = str(from_part).zfill(digits), str(to_part).zfill(digits)
+    if not digits:
+        return _natural(first, last)
+    if first == last:
+        return Sequence((literal(str(first)), _fraction(start, end)))
+    options: list[Tree] = [
+        Sequence((literal(str(first)), _fraction(start, "9" * digits))),
+        Sequence((literal(str(last)), _fraction("0" * digits, end))),
+    ]
+    if first + 1 < last:
+        options.append(Sequence((_natural(first + 1, last - 1), _fraction("0" * digits, "9" * digits))))
+    return Either(tuple(options))
+
+
+def _fraction(low: str, high: str) -> Tree:
+    """A point and digits from `low` to `high`; zeros at the end may be left out, and the point with all of them."""
+    options: list[Tree] = [Sequence((literal("."), _digits(low, high)))]
+    options += [
+        Sequence((literal("."), _digits(low[:kept], high[:kept], upwards=low[kept:].strip("0") != "")))
+        for kept in range(1, len(low))
+        if not (low[kept:].strip("0") and low[:kept] == high[:kept])
+    ]
+    if not low.strip("0"):
+        options.append(EMPTY)
+    return Either(tuple(options))
+
+
+def _natural(low: int, high: int) -> Tree:
+    options: list[Tree] = []
+    for length in range(len(str(low)), len(str(high)) + 1):
+        first = max(low, 10 ** (length - 1) if length > 1 else 0)
+        last = min(high, 10**length - 1)
+        options.append(_digits(str(first), str(last)))
+    return Either(tuple(options))
+
+
+def _digits(low: str, high: str, upwards: bool = False) -> Tree:
+    """All strings of digits as long as `low` and `high` and between them; `upwards` leaves `low` itself out."""
+    if upwards:
+        above = str(int(low) + 1).zfill(len(low))
+        return _digits(above, high) if len(above) == len(low) and above <= high else Either(())
+    if low == high:
+        return literal(low)
+    rest = len(low) - 1
+    if low == "0" * len(low) and high == "9" * len(high):
+        return Repeat(_DIGIT, rest + 1, rest + 1)
+    if low[0] == high[0]:
+        return Sequence((literal(low[0]), _digits(low[1:], high[1:])))
+    options: list[Tree] = [
+        Sequence((literal(low[0]), _digits(low[1:], "9" * rest))) if rest else literal(low[0]),
+        Sequence((literal(high[0]), _digits("0" * rest, high[1:]))) if rest else literal(high[0]),
+    ]
+    if ord(high[0]) - ord(low[0]) > 1:
+        between = One(cs.charset([(ord(low[0]) + 1, ord(high[0]) - 1)]))
+        options.append(Sequence((between, Repeat(_DIGIT, rest, rest))))
+    return Either(tuple(options))

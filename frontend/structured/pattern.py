@@ -1,0 +1,243 @@
+"""Regular expressions: from their text to a tree.
+
+What ECMAScript and Python both have, with one meaning: no lookaround, back-references, word boundaries, flags or
+Unicode classes. Where the two differ in which characters a class holds, it holds those that both agree on.
+"""
+
+import re
+from typing import NoReturn, Union
+
+import msgspec
+
+from frontend.structured import charset as cs
+from frontend.structured import limits
+from frontend.structured.charset import Charset
+
+
+class Unsupported(Exception):
+    """The message says what cannot be honoured, and where in the text."""
+
+
+class One(msgspec.Struct, frozen=True):
+    """One character of a set."""
+
+    characters: Charset
+
+
+class Sequence(msgspec.Struct, frozen=True):
+    parts: tuple["Tree", ...]
+
+
+class Either(msgspec.Struct, frozen=True):
+    options: tuple["Tree", ...]
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    part: "Tree"
+    low: int
+    high: int | None
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a grammar's rule of this name matches; in no pattern."""
+
+    name: str
+
+
+Tree = Union[One, Sequence, Either, Repeat, Rule]
+
+EMPTY = Sequence(())
+ANYTHING = Repeat(One(cs.ANY), 0, None)
+
+_SHORTHANDS = {
+    "d": cs.DIGITS,
+    "D": cs.minus(cs.ASCII, cs.DIGITS),  # beyond ASCII they differ
+    "w": cs.WORD,
+    "W": cs.minus(cs.ASCII, cs.WORD),
+    "s": cs.SPACE,
+    "S": cs.complement(cs.SPACE_OF_ANY),
+}
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
+_PUNCTUATION = set("^$\\.*+?()[]{}|/-,:;=!<>@#%&~`'\"_ ")
+_COUNTS = re.compile(r"\{([0-9]{1,6})(?:(,)([0-9]{1,6})?)?\}")
+_GROUP_NAME = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>")
+
+
+def literal(text: str) -> Tree:
+    return Sequence(tuple(One(cs.of(character)) for character in text))
+
+
+def parse(text: str, *, search: bool) -> Tree:
+    """`search`: the pattern may match anywhere, as in a JSON schema, and where it is not anchored anything may
+    come before and after; else it is to match the whole. Raises Unsupported."""
+    if len(text) > limits.PATTERN_BYTES:
+        raise Unsupported(f"is longer than {limits.PATTERN_BYTES} characters")
+    return _Parser(text, search).whole()
+
+
+class _Parser:
+    def __init__(self, text: str, search: bool) -> None:
+        self.text = text
+        self.at = 0
+        self.search = search
+        self.depth = 0
+
+    def whole(self) -> Tree:
+        tree = self.choice(outermost=True)
+        if self.at < len(self.text):
+            self.fail("has a ')' without its '('")
+        return tree
+
+    def fail(self, what: str) -> NoReturn:
+        raise Unsupported(f"{what}, at character {self.at}")
+
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def take(self, expected: str) -> bool:
+        if not self.text.startswith(expected, self.at):
+            return False
+        self.at += len(expected)
+        return True
+
+    def choice(self, outermost: bool = False) -> Tree:
+        options = [self.sequence(outermost)]
+        while self.take("|"):
+            options.append(self.sequence(outermost))
+        return options[0] if len(options) == 1 else Either(tuple(options))
+
+    def sequence(self, outermost: bool) -> Tree:
+        starts = outermost and self.take("^")
+        parts: list[Tree] = []
+        ends = False
+        while self.peek() not in ("", "|", ")"):
+            if ends:
+                self.fail("goes on after '$'")
+            if outermost and self.take("$"):
+                ends = True
+            else:
+                parts.append(self.repeated())
+        if outermost and self.search:
+            parts = ([] if starts else [ANYTHING]) + parts + ([] if ends else [ANYTHING])
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+
+    def repeated(self) -> Tree:
+        part = self.atom()
+        counts = self.counts()
+        if counts is None:
+            return part
+        self.take("?")  # greedy or lazy makes no difference to what matches
+        if self.peek() in ("*", "+", "?") or _COUNTS.match(self.text, self.at):
+            self.fail("repeats a repetition")
+        return Repeat(part, *counts)
+
+    def counts(self) -> tuple[int, int | None] | None:
+        for sign, counts in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
+            if self.take(sign):
+                return counts
+        found = _COUNTS.match(self.text, self.at)
+        if not found:
+            return None
+        low = int(found[1])
+        high = low if not found[2] else int(found[3]) if found[3] else None
+        if high is not None and high < low:
+            self.fail("has a repetition whose upper bound is below its lower bound")
+        self.at = found.end()
+        return low, high
+
+    def atom(self) -> Tree:
+        character = self.peek()
+        if character == "(":
+            return self.group()
+        if character == "[":
+            return One(self.bracket())
+        if character == "\\":
+            return One(self.escape(in_bracket=False))
+        if character in "^$":
+            self.fail(f"has {character!r} where only characters can match; anchors belong at the ends")
+        if character in "*+?{}":
+            self.fail(f"has {character!r} with nothing to repeat; escape it to match it")
+        self.at += 1
+        if character == ".":
+            return One(cs.complement(cs.LINE_ENDS))
+        return One(self.character(character))
+
+    def character(self, character: str) -> Charset:
+        if not (found := cs.of(character)):
+            self.fail("has half of a surrogate pair")
+        return found
+
+    def group(self) -> Tree:
+        self.depth += 1
+        if self.depth > limits.PATTERN_DEPTH:
+            self.fail(f"nests groups deeper than {limits.PATTERN_DEPTH}")
+        if named := _GROUP_NAME.match(self.text, self.at):
+            self.at = named.end()
+        elif self.text.startswith("(?", self.at) and not self.text.startswith("(?:", self.at):
+            self.fail("has a lookaround or a flag, which are not supported")
+        else:
+            self.take("(?:") or self.take("(")
+        tree = self.choice()
+        if not self.take(")"):
+            self.fail("has a '(' without its ')'")
+        self.depth -= 1
+        return tree
+
+    def bracket(self) -> Charset:
+        self.at += 1
+        negated = self.take("^")
+        found: list[Charset] = []
+        while not self.take("]"):
+            low = self.member()
+            if self.peek() == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
+                self.at += 1
+                low = self.range(low, self.member())
+            found.append(low)
+        if not found:
+            self.fail("has an empty character class")
+        characters = cs.union(*found)
+        return cs.complement(characters) if negated else characters
+
+    def range(self, low: Charset, high: Charset) -> Charset:
+        ends = [bounds[0][0] for bounds in (low, high) if len(bounds) == 1 and bounds[0][0] == bounds[0][1]]
+        if len(ends) < 2 or ends[0] > ends[1]:
+            self.fail("has a range in a character class that is none")
+        return cs.charset([(ends[0], ends[1])])
+
+    def member(self) -> Charset:
+        character = self.peek()
+        if character == "":
+            self.fail("has a '[' without its ']'")
+        if character == "\\":
+            return self.escape(in_bracket=True)
+        self.at += 1
+        return self.character(character)
+
+    def escape(self, in_bracket: bool) -> Charset:
+        self.at += 1
+        character = self.peek()
+        if character in _SHORTHANDS and character:
+            self.at += 1
+            return _SHORTHANDS[character]
+        if character in _CONTROLS and character:
+            self.at += 1
+            return cs.of(_CONTROLS[character])
+        if found := re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})").match(self.text, self.at):
+            self.at = found.end()
+            return self.character(chr(int(found[1] or found[2], 16)))
+        if character in _PUNCTUATION and character:
+            self.at += 1
+            return cs.of(character)
+        self.fail(f"has the escape '\\{character}', which is not supported")
+
+
+def size(tree: Tree) -> int:
+    """How many states the tree takes with its repetitions unrolled, counted no further than the limit."""
+    match tree:
+        case Repeat(part, low, high):
+            total = 1 + size(part) * max(high or low + 1, 1)
+        case Sequence(parts) | Either(parts):
+            total = 1 + sum(map(size, parts))
+        case _:
+            total = 1
+    return min(total, limits.PATTERN_STATES + 1)

@@ -1,0 +1,82 @@
+"""Elements between commas, as an array or an object has them: some optional, their number bounded."""
+
+import msgspec
+
+from frontend.structured.writer import Writer
+
+FREE = 1_000  # elements of a bounded list; less may be written than is allowed
+_COMMA = '", "'
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An element that comes at most once, in its place."""
+
+    text: str  # EBNF
+    required: bool
+
+
+class Sequences:
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def rule(
+        self, entries: list[Entry], free: list[str], least: int, most: int | None, close: str, distinct: bool
+    ) -> str | None:
+        """A rule for the entries, then any number of `free` elements (each one of the texts given), and then
+        `close`; `least` to `most` in all. None if there is no such sequence. `distinct`: free elements may turn
+        out to be the same one, so that only the first counts towards `least`. Raises TooComplex."""
+        required = sum(entry.required for entry in entries)
+        counting = least > required or (most is not None and most < len(entries) + (1_000_000 if free else 0))
+        counts = range((len(entries) if counting else 1) + 1)
+        # By how many elements came before: what may follow. Without counting: by whether any came.
+        following = [
+            self._end(
+                free,
+                max(least - count, 0) if counting else 0,
+                None if most is None else most - count,
+                close,
+                count == 0,
+                distinct,
+            )
+            for count in counts
+        ]
+        for entry in reversed(entries):
+            following = [self._step(entry, following, count, most) for count in counts]
+        return following[0]
+
+    def _step(self, entry: Entry, following: list[str | None], count: int, most: int | None) -> str | None:
+        taken = following[min(count + 1, len(following) - 1)]
+        options = []
+        if taken and (most is None or count < most):
+            options.append(f"{_COMMA} {entry.text} {taken}" if count else f"{entry.text} {taken}")
+        skipped = None if entry.required else following[count]
+        if skipped and not options:
+            return skipped
+        if skipped:
+            options.append(skipped)
+        return self._writer.rule(" | ".join(options), "o") if options else None
+
+    def _end(
+        self, free: list[str], least: int, most: int | None, close: str, first: bool, distinct: bool
+    ) -> str | None:
+        if most is not None and (most < 0 or most < least):
+            return None
+        if not free or most == 0:
+            return self._writer.rule(close, "z") if not least else None
+        if distinct and least > 1:
+            return None
+        element = free[0] if len(free) == 1 else self._writer.rule(" | ".join(free), "f")
+        optional = None if most is None else min(most - least, max(FREE - least, 0))
+        name = self._more(element, close) if optional is None else self._writer.rule(close, "z")
+        links = [False] * (optional or 0) + [True] * least
+        if optional is None and first and not least:
+            return self._writer.rule(f"{close} | {element} {name}", "l")
+        for position, must in enumerate(links):
+            comma = "" if first and position == len(links) - 1 else f"{_COMMA} "
+            link = f"{comma}{element} {name}"
+            name = self._writer.rule(link if must else f"{close} | {link}", "l")
+        return name
+
+    def _more(self, element: str, close: str) -> str:
+        name = self._writer.reserve("m")
+        return self._writer.define(name, f"{close} | {_COMMA} {element} {name}")

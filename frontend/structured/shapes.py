@@ -1,0 +1,232 @@
+"""What the keywords of one schema say, without those that combine schemas; and what two of them say together."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from frontend.structured import keywords
+from frontend.structured.keywords import below, fault
+
+Place = tuple[Any, str]  # a schema, and where it stands
+Part = tuple[Place, ...]  # schemas that must all hold
+
+# What a shape says of a value it can be compared with, so that true is not 1.
+Comparable = tuple[str, Any]
+
+
+class Bound(msgspec.Struct, frozen=True):
+    at: Decimal
+    open: bool  # the bound itself is left out
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    where: str
+    types: frozenset[str] | None = None
+    values: tuple[Any, ...] | None = None
+    properties: dict[str, Part] = {}
+    required: frozenset[str] = frozenset()
+    additional: Part | None = None
+    pattern_properties: dict[str, Part] = {}
+    property_names: Part = ()
+    prefix: tuple[Part, ...] = ()
+    items: Part | None = None
+    unique: str | None = None  # where it says so
+    patterns: tuple[tuple[str, str], ...] = ()  # and where
+    formats: tuple[tuple[str, str], ...] = ()
+    least: dict[str, int] = {}  # of "Length", "Items", "Properties"
+    most: dict[str, int] = {}
+    low: Bound | None = None
+    high: Bound | None = None
+    multiples: tuple[tuple[Any, str], ...] = ()
+
+    def written_types(self) -> frozenset[str]:
+        """The types of what may be written. Without `type`, only those that a keyword says something of."""
+        if self.values is not None:
+            return frozenset(map(type_of, self.values))
+        types = self.types or frozenset(filter(self.says, keywords.TYPES)) or frozenset(keywords.TYPES)
+        return types - {"integer"} if "number" in types else types
+
+    def says(self, kind: str) -> bool:
+        """Whether something but `type` limits values of this type."""
+        match kind:
+            case "object":
+                named = self.properties or self.required or self.pattern_properties or self.property_names
+                return bool(named) or self.additional is not None or self._counts("Properties")
+            case "array":
+                return bool(self.prefix or self.unique) or self.items is not None or self._counts("Items")
+            case "string":
+                return bool(self.patterns or self.formats) or self._counts("Length")
+            case "number" | "integer":
+                return bool(self.low or self.high or self.multiples)
+        return False
+
+    def _counts(self, what: str) -> bool:
+        return what in self.least or what in self.most
+
+
+def type_of(value: Any) -> str:
+    """A value's type in JSON; a number without a fraction is an integer."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "integer" if isinstance(value, int) or value.is_integer() else "number"
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
+
+
+def comparable(value: Any) -> Comparable:
+    if isinstance(value, dict):
+        return "object", frozenset((key, comparable(child)) for key, child in value.items())
+    if isinstance(value, list):
+        return "array", tuple(comparable(child) for child in value)
+    kind = type_of(value)
+    return "number" if kind == "integer" else kind, value
+
+
+def of_keywords(schema: dict[str, Any], where: str) -> Shape:
+    """Raises BadRequest. References and combinations are left to the caller."""
+    for keyword, value in schema.items():
+        keywords.check(keyword, value, below(where, keyword))
+    types = schema.get("type")
+    values = schema.get("enum")
+    if "const" in schema:
+        const = comparable(schema["const"])
+        if values is not None and const not in map(comparable, values):
+            fault(below(where, "const"), "is not one of the enum's values")
+        values = [schema["const"]]
+    return Shape(
+        where=where,
+        types=None if types is None else frozenset([types] if isinstance(types, str) else types),
+        values=None if values is None else tuple({comparable(value): value for value in values}.values()),
+        properties=_parts(schema, "properties", where),
+        required=frozenset(schema.get("required", ())),
+        additional=_part(schema, "additionalProperties", where),
+        pattern_properties=_parts(schema, "patternProperties", where),
+        property_names=_part(schema, "propertyNames", where) or (),
+        prefix=tuple(
+            ((one, below(below(where, "prefixItems"), index)),)
+            for index, one in enumerate(schema.get("prefixItems", ()))
+        ),
+        items=_part(schema, "items", where),
+        unique=below(where, "uniqueItems") if schema.get("uniqueItems") else None,
+        patterns=_told(schema, "pattern", where),
+        formats=_told(schema, "format", where),
+        least=_counts(schema, "min"),
+        most=_counts(schema, "max"),
+        low=_bound(schema, "minimum", "exclusiveMinimum", max),
+        high=_bound(schema, "maximum", "exclusiveMaximum", min),
+        multiples=_told(schema, "multipleOf", where),
+    )
+
+
+def _part(schema: dict[str, Any], keyword: str, where: str) -> Part | None:
+    return ((schema[keyword], below(where, keyword)),) if keyword in schema else None
+
+
+def _parts(schema: dict[str, Any], keyword: str, where: str) -> dict[str, Part]:
+    inside = below(where, keyword)
+    return {name: ((one, below(inside, name)),) for name, one in schema.get(keyword, {}).items()}
+
+
+def _told(schema: dict[str, Any], keyword: str, where: str) -> tuple[tuple[Any, str], ...]:
+    return ((schema[keyword], below(where, keyword)),) if keyword in schema else ()
+
+
+def _counts(schema: dict[str, Any], side: str) -> dict[str, int]:
+    kinds = ("Length", "Items", "Properties")
+    return {kind: int(schema[side + kind]) for kind in kinds if side + kind in schema}
+
+
+def _bound(schema: dict[str, Any], closed: str, exclusive: str, tighter: Any) -> Bound | None:
+    found = [
+        Bound(Decimal(repr(schema[keyword])), keyword == exclusive)
+        for keyword in (closed, exclusive)
+        if keyword in schema
+    ]
+    return _tighter(found, tighter)
+
+
+def _tighter(bounds: list[Bound], tighter: Any) -> Bound | None:
+    if not bounds:
+        return None
+    at = tighter(bound.at for bound in bounds)
+    return Bound(at, any(bound.open for bound in bounds if bound.at == at))
+
+
+def both(left: Shape, right: Shape) -> Shape | None:
+    """What satisfies the two of them; None where that is plainly nothing."""
+    types = _types(left.types, right.types)
+    if types is not None and not types:
+        return None
+    values = left.values if right.values is None else right.values
+    if left.values is not None and right.values is not None:
+        shared = set(map(comparable, right.values))
+        values = tuple(value for value in left.values if comparable(value) in shared)
+        if not values:
+            return None
+    return Shape(
+        where=left.where,
+        types=types,
+        values=values,
+        properties=_properties(left, right),
+        required=left.required | right.required,
+        additional=_and(left.additional, right.additional),
+        pattern_properties=_pattern_properties(left, right),
+        property_names=left.property_names + right.property_names,
+        prefix=tuple(
+            _item(left, index) + _item(right, index)
+            for index in range(max(len(left.prefix), len(right.prefix)))
+        ),
+        items=_and(left.items, right.items),
+        unique=left.unique or right.unique,
+        patterns=left.patterns + right.patterns,
+        formats=left.formats + right.formats,
+        least={kind: max(counts) for kind, counts in _by_kind(left.least, right.least).items()},
+        most={kind: min(counts) for kind, counts in _by_kind(left.most, right.most).items()},
+        low=_tighter([bound for bound in (left.low, right.low) if bound], max),
+        high=_tighter([bound for bound in (left.high, right.high) if bound], min),
+        multiples=left.multiples + right.multiples,
+    )
+
+
+def _types(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    if left is None or right is None:
+        return right if left is None else left
+    widened = [types | {"integer"} if "number" in types else types for types in (left, right)]
+    return widened[0] & widened[1]
+
+
+def _and(left: Part | None, right: Part | None) -> Part | None:
+    return left + right if left is not None and right is not None else right if left is None else left
+
+
+def _by_kind(left: dict[str, int], right: dict[str, int]) -> dict[str, list[int]]:
+    return {kind: [counts[kind] for counts in (left, right) if kind in counts] for kind in left | right}
+
+
+def _item(shape: Shape, index: int) -> Part:
+    return shape.prefix[index] if index < len(shape.prefix) else shape.items or ()
+
+
+def _properties(left: Shape, right: Shape) -> dict[str, Part]:
+    """Each schema's additionalProperties holds for what only the other one names."""
+    return {
+        name: left.properties.get(name, left.additional or ())
+        + right.properties.get(name, right.additional or ())
+        for name in left.properties | right.properties
+    }
+
+
+def _pattern_properties(left: Shape, right: Shape) -> dict[str, Part]:
+    for one, other in ((left, right), (right, left)):
+        if one.pattern_properties and (other.pattern_properties or other.properties or other.additional):
+            where = below(one.where, "patternProperties")
+            fault(where, "cannot be combined with other schemas that speak of properties")
+        if one.pattern_properties and one.additional and other.required - one.properties.keys():
+            fault(
+                below(one.where, "patternProperties"),
+                "cannot be combined with properties that others require",
+            )
+    return left.pattern_properties or right.pattern_properties

@@ -1,0 +1,105 @@
+"""JSON strings within limits: as runs of characters where that is all, else as automata."""
+
+from frontend.structured import automaton as fa
+from frontend.structured import charset as cs
+from frontend.structured import formats, pattern
+from frontend.structured.automaton import Automaton, Budget, TooComplex
+from frontend.structured.charset import Charset
+from frontend.structured.keywords import below, fault
+from frontend.structured.pattern import ANYTHING, One, Repeat, Sequence, Tree
+from frontend.structured.shapes import Shape
+from frontend.structured.writer import BEYOND_ASCII, Empty, Writer
+
+TOO_COMPLEX = "is too complex: with all limits of the string, its automaton would be too large"
+
+
+class Strings:
+    """Of one grammar. A pattern that comes again is made once."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._budget = Budget()
+        self._automata: dict[tuple[object, ...], Automaton] = {}
+
+    def rule(self, shape: Shape) -> str:
+        """A rule for the inside of a string of this shape, and its closing quote. Raises BadRequest."""
+        low, high = shape.least.get("Length", 0), shape.most.get("Length")
+        where = self._blamed(shape)
+        if high is not None and high < low:
+            fault(where, f"no string is {low} or more and {high} or fewer characters long")
+        try:
+            if (run := _run(shape, low, high)) is not None:
+                return self._writer.run(*run)
+            return self._writer.string(self.automaton(shape))
+        except Empty:
+            fault(where, f"no string that can be written matches{BEYOND_ASCII}")
+        except TooComplex:
+            fault(where, TOO_COMPLEX)
+
+    def automaton(self, shape: Shape) -> Automaton:
+        """Of the strings of this shape, with neither quotes nor escapes. Raises BadRequest and TooComplex."""
+        if shape.values is not None:
+            return fa.of_words(value for value in shape.values if isinstance(value, str))
+        trees = _trees(shape)
+        low, high = shape.least.get("Length", 0), shape.most.get("Length")
+        key = (*trees, low, high)
+        if key not in self._automata:
+            found = self.of_tree(trees[0] if trees else ANYTHING)
+            for tree in trees[1:]:
+                found = self.intersection(found, self.of_tree(tree))
+            if found.edges:
+                shortest, longest = fa.lengths(found)
+                if shortest < low or (high is not None and (longest is None or longest > high)):
+                    found = self.intersection(found, self.of_tree(Repeat(One(cs.ANY), low, high)))
+            self._automata[key] = found
+        return self._automata[key]
+
+    def of_tree(self, tree: Tree) -> Automaton:
+        """Raises TooComplex."""
+        if (tree,) not in self._automata:
+            self._automata[tree,] = fa.of_tree(tree, self._budget)
+        return self._automata[tree,]
+
+    def intersection(self, left: Automaton, right: Automaton) -> Automaton:
+        return fa.intersection(left, right, self._budget)
+
+    def _blamed(self, shape: Shape) -> str:
+        for _, where in shape.patterns + shape.formats:
+            return where
+        return below(shape.where, "maxLength") if "Length" in shape.most else shape.where
+
+
+def parsed(text: str, where: str) -> Tree:
+    """A pattern of a JSON schema. Raises BadRequest."""
+    try:
+        return pattern.parse(text, search=True)
+    except pattern.Unsupported as error:
+        fault(where, f"the pattern {error}")
+
+
+def _trees(shape: Shape) -> list[Tree]:
+    trees = [parsed(text, where) for text, where in shape.patterns]
+    for name, where in shape.formats:
+        if name in formats.REFUSED:
+            fault(where, f"the format {name!r} is not supported")
+        if name in formats.PATTERNS:
+            trees.append(pattern.parse(formats.PATTERNS[name], search=False))
+    return trees
+
+
+def _run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
+    """The string's characters and how many of them, if there is no more to say of it."""
+    trees = _trees(shape)
+    if len(trees) > 1:
+        return None
+    match trees[0] if trees else ANYTHING:
+        case Repeat(One(characters), least, most):
+            pass
+        case Sequence(parts) if parts and all(part == ANYTHING for part in parts):
+            characters, least, most = cs.ANY, 0, None
+        case _:
+            return None
+    if most is None or (high is not None and high < most):
+        most = high
+    least = max(least, low)
+    return None if most is not None and most < least else (characters, least, most)

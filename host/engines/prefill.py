@@ -1,0 +1,39 @@
+"""Which prompts, or pieces of them, the next step computes: none is left half done between two steps. Pure.
+
+The pipeline could cut a long prompt into steps itself. But it files a block of its cache under all the tokens
+that will be in it as soon as the first of them is computed: when a request leaves in between, later prompts
+find a block that is partly empty. And two prompts that find the same unfinished block and go on differently
+write over each other there. Both were seen to change texts. So a long prompt is computed in pieces that are
+requests of their own, and the two prompts one after the other.
+"""
+
+from host.engines.prefix_cache import PrefixCache
+
+
+class PrefillPlan:
+    """The plan of one step, made by asking for each waiting prompt in turn."""
+
+    def __init__(self, cache: PrefixCache, block_tokens: int, room: int) -> None:
+        """`room`: tokens that the step can compute besides those of requests that generate."""
+        self._cache = cache
+        self._block_tokens = block_tokens
+        self._room = room
+        self._unfinished: list[object] = []  # blocks that this step writes into
+        self._empty = True
+
+    def take(self, ids: list[int]) -> tuple[int, int]:
+        """How many of a prompt's first ids to add now, 0 for none, and how many of them are cached."""
+        cached, unfinished = self._cache.find(ids)
+        if unfinished is not None:
+            if any(unfinished is other for other in self._unfinished):
+                return 0, cached
+            self._unfinished.append(unfinished)
+        end = min(len(ids), cached + self._room)
+        whole_blocks = end - end % self._block_tokens
+        if end < len(ids) and (whole_blocks > cached or not self._empty):
+            end = whole_blocks
+        if end <= cached:
+            return 0, cached
+        self._empty = False
+        self._room -= end - cached
+        return end, cached

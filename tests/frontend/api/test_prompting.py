@@ -1,0 +1,144 @@
+"""From what a turn is to be, to what hosts are sent: prompt, grammar, sampling."""
+
+import json
+from typing import Any
+
+import pytest
+
+from frontend.api.prompting import Plan, TurnSpec, plan_turn
+from frontend.api.schema.tools import FunctionTool, ToolUse
+from frontend.errors import BadRequest
+from frontend.parsing import detect
+from ipc.messages import ChatMessage, Sampling, ToolCall
+
+QWEN = detect("{{ tools }} <tool_call> <think> </think>")  # a template with tools and reasoning
+PLAIN = detect("{{ messages }}")
+HI = [ChatMessage("user", "hi")]
+SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+TOOL = FunctionTool(name="f", description="d", parameters=SCHEMA)
+STRICT = FunctionTool(name="f", parameters=SCHEMA, strict=True)
+FORMAT = {"type": "regex", "pattern": "a"}
+
+
+def planned(dialect=QWEN, messages=HI, **fields: Any) -> Plan:
+    return plan_turn(TurnSpec(model="m", messages=messages, samplings=[Sampling()], **fields), dialect)
+
+
+def arguments(plan: Plan) -> Any:
+    return json.loads(plan.prompt.template_arguments or "{}")
+
+
+def test_a_plain_turn_asks_for_nothing_special():
+    plan = planned()
+    assert (plan.prompt.tools, plan.prompt.template_arguments) == ("", "")
+    asked = Sampling(temperature=0.5)
+    assert plan.sampling(asked) == asked
+
+
+def test_tools_go_to_the_template_as_openai_has_them():
+    plan = planned(tool_use=ToolUse(tools=[TOOL]))
+    function = {"name": "f", "description": "d", "parameters": SCHEMA}
+    assert json.loads(plan.prompt.tools) == [{"type": "function", "function": function}]
+    assert plan.prompt.messages == HI
+    assert plan.grammar is None
+    assert not plan.calls_are_certain
+
+
+def test_tools_that_must_not_be_called_are_left_out():
+    plan = planned(tool_use=ToolUse(tools=[TOOL], choice="none"))
+    assert (plan.prompt.tools, plan.tools) == ("", None)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        ToolUse(tools=[TOOL], choice="required"),
+        ToolUse(tools=[TOOL, FunctionTool(name="g")], choice="required", named="f"),
+    ],
+)
+def test_a_forced_call_has_a_grammar_and_can_be_generated_again(use):
+    plan = planned(tool_use=use)
+    sampling = plan.sampling(Sampling())
+    assert plan.calls_are_certain
+    assert '\\"f\\"' in sampling.grammar
+    assert '\\"g\\"' not in sampling.grammar
+    assert sampling.seed is not None
+    assert plan.sampling(Sampling(seed=7)).seed == 7
+
+
+def test_only_strict_functions_and_single_calls_need_a_grammar_where_calls_are_free():
+    assert planned(tool_use=ToolUse(tools=[STRICT])).grammar is not None
+    assert planned(tool_use=ToolUse(tools=[TOOL], parallel=False)).grammar is not None
+    assert planned(tool_use=ToolUse(tools=[TOOL], parallel=True)).grammar is None
+
+
+def test_a_schema_that_cannot_be_kept_to_is_named_by_its_tool():
+    bad = FunctionTool(name="g", parameters={"type": "object", "properties": {"x": {"type": "no"}}})
+    use = ToolUse(tools=[TOOL, bad], choice="required", where="tools[{}].function.parameters")
+    with pytest.raises(BadRequest) as caught:
+        planned(tool_use=use)
+    assert caught.value.param is not None
+    assert caught.value.param.startswith("tools[1].function.parameters")
+
+
+def test_an_output_format_leaves_free_calls_possible():
+    assert planned(output_format=FORMAT).grammar == FORMAT
+    either = planned(output_format=FORMAT, tool_use=ToolUse(tools=[TOOL])).grammar
+    assert either is not None
+    assert either["type"] == "or"
+    assert FORMAT in either["elements"]
+
+
+def test_a_template_without_tools_is_told_in_words():
+    call = ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", '{"a": 1}')])
+    result = ChatMessage("tool", "42", tool_call_id="c")
+    plan = planned(PLAIN, [*HI, call, result], tool_use=ToolUse(tools=[TOOL], choice="required"))
+    system, _, called, answered = plan.prompt.messages
+    assert system.role == "system"
+    assert '"f"' in str(system.content)
+    assert called.content == '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    assert (answered.role, "42" in str(answered.content)) == ("user", True)
+    assert plan.prompt.tools == ""
+    assert plan.grammar is not None
+
+
+def test_an_existing_system_message_is_kept_before_the_tools():
+    messages = [ChatMessage("system", "Be brief."), *HI]
+    plan = planned(PLAIN, messages, tool_use=ToolUse(tools=[TOOL]))
+    assert str(plan.prompt.messages[0].content).startswith("Be brief.")
+    assert len(plan.prompt.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("effort", "thinking"), [("none", False), ("low", True), ("high", True), (None, None)]
+)
+def test_reasoning_effort_reaches_the_template_in_each_way_that_templates_know(effort, thinking):
+    given = arguments(planned(reasoning_effort=effort))
+    assert given.get("reasoning_effort") == effort
+    assert given.get("enable_thinking") is thinking
+
+
+def test_what_the_client_gives_the_template_wins():
+    plan = planned(reasoning_effort="high", template_arguments={"enable_thinking": False, "x": 1})
+    assert arguments(plan) == {"reasoning_effort": "high", "enable_thinking": False, "thinking": True, "x": 1}
+
+
+def test_what_must_keep_to_a_grammar_reasons_only_if_it_was_asked_to():
+    assert arguments(planned(output_format=FORMAT))["enable_thinking"] is False
+    plan = planned(output_format=FORMAT, reasoning_effort="high")
+    assert arguments(plan)["enable_thinking"] is True
+    assert plan.grammar is not None
+    assert plan.grammar["type"] == "or"
+    assert plan.sampling(Sampling()).reasoning_markers == ["<think>", "</think>"]
+
+
+def test_a_model_that_does_not_reason_is_told_nothing_of_it():
+    plan = planned(PLAIN, output_format=FORMAT)
+    assert arguments(plan) == {}
+    assert plan.sampling(Sampling()).reasoning_markers == []
+
+
+def test_call_ids_have_the_form_that_the_template_takes_back():
+    assert planned(detect("[TOOL_CALLS]"), tool_use=ToolUse(tools=[TOOL])).new_call_id().isalnum()
+    assert len(planned(detect("[TOOL_CALLS]")).new_call_id()) == 9
+    assert planned().new_call_id().startswith("call_")

@@ -1,0 +1,73 @@
+"""What a chat request says of tools, understood or refused by name."""
+
+import msgspec
+import pytest
+
+from frontend.api.schema.tools import ToolBody, ToolChoiceBody, ToolUse, understand
+from frontend.errors import BadRequest
+
+
+def tools(*names: str) -> list[ToolBody]:
+    return msgspec.convert([{"type": "function", "function": {"name": n}} for n in names], list[ToolBody])
+
+
+def understood(names: str, choice: object, parallel: bool | None = None) -> ToolUse | None:
+    return understand(tools(*names), msgspec.convert(choice, str | ToolChoiceBody | None), parallel)
+
+
+NAMED_B = {"type": "function", "function": {"name": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind", "named"),
+    [
+        (None, "auto", None),
+        ("auto", "auto", None),
+        ("none", "none", None),
+        ("required", "required", None),
+        (NAMED_B, "required", "b"),
+    ],
+)
+def test_the_choice_among_tools(choice, kind, named):
+    use = understood("ab", choice)
+    assert use is not None
+    assert (use.choice, use.named, [tool.name for tool in use.tools]) == (kind, named, ["a", "b"])
+
+
+def test_allowed_tools_leave_the_others_out():
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED_B]}}
+    use = understood("ab", allowed)
+    assert use is not None
+    assert (use.choice, [tool.name for tool in use.tools]) == ("required", ["b"])
+
+
+def test_without_tools_there_is_nothing_to_choose():
+    assert understood("", None) is None
+    assert understood("", "auto") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "choice", "param"),
+    [
+        ("", "required", "tool_choice"),
+        ("", NAMED_B, "tool_choice"),
+        ("ac", NAMED_B, "tool_choice"),
+        ("ab", "any", "tool_choice"),
+        ("ab", {"type": "custom", "custom": {"name": "a"}}, "tool_choice"),
+        ("aa", None, "tools"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_by_name(names, choice, param):
+    with pytest.raises(BadRequest) as caught:
+        understood(names, choice)
+    assert caught.value.param == param
+
+
+def test_a_tool_that_is_no_function_is_named():
+    for body, param in (
+        ({"type": "custom", "custom": {}}, "tools[0].type"),
+        ({"type": "function"}, "tools[0].function"),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            understand([msgspec.convert(body, ToolBody)], None, None)
+        assert caught.value.param == param

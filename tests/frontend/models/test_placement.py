@@ -1,0 +1,56 @@
+"""From settings to the launch of a replica."""
+
+from typing import Any
+
+from frontend.config import ModelSettings, Settings
+from frontend.models.placement import launch_of
+from frontend.models.resolve import PreparedModel
+from ipc.messages import Adapter, DraftModel, GenerationDefaults, Launch, PromptLookup
+
+
+def launch(prepared: dict[str, Any] | None = None, **fields: Any) -> Launch:
+    model = ModelSettings(name="m", source="m", **fields)
+    given: dict[str, Any] = {"engine": "text", "path": "/ir"} | (prepared or {})
+    return launch_of(PreparedModel(settings=model, **given), Settings(), 2**34, 1)
+
+
+def test_without_options_the_engine_is_plain():
+    plain = launch()
+    assert (plain.speculation, plain.adapter, plain.cache_eviction_tokens) == (None, None, None)
+    assert (plain.generation_defaults, plain.chat_template) == (GenerationDefaults(), "")
+    assert (plain.prefix_caching, plain.max_num_seqs) == (True, 64)
+
+
+def test_a_draft_model_runs_where_the_model_does_unless_told_otherwise():
+    draft = {"draft_path": "/draft"}
+    assert launch(draft, device="GPU.0").speculation == DraftModel(4, "/draft", "GPU.0")
+    other = launch(draft, device="GPU.0", draft_device="CPU", num_assistant_tokens=6)
+    assert other.speculation == DraftModel(6, "/draft", "CPU")
+
+
+def test_a_draft_model_goes_without_prefix_caching():
+    assert not launch({"draft_path": "/draft"}).prefix_caching
+
+
+def test_a_lookup_keeps_prefix_caching():
+    looking = launch(prompt_lookup=True, max_ngram_size=5)
+    assert looking.speculation == PromptLookup(4, 5)
+    assert looking.prefix_caching
+
+
+def test_the_stateful_engine_takes_one_request_at_a_time():
+    stateful = launch({"engine": "stateful"})
+    assert (stateful.engine, stateful.max_num_seqs, stateful.prefix_caching) == ("stateful", 1, False)
+
+
+def test_the_rest_travels_as_it_is():
+    own = launch(
+        {"adapter": Adapter("/a", 0.5), "chat_template": "{{ x }}"},
+        cache_eviction_tokens=256,
+        generation_defaults={"temperature": 0},
+        kv_cache_precision="f16",
+    )
+    assert own.adapter == Adapter("/a", 0.5)
+    assert (own.chat_template, own.cache_eviction_tokens) == ("{{ x }}", 256)
+    assert own.generation_defaults.temperature == 0
+    assert own.properties == {"KV_CACHE_PRECISION": "f16"}

@@ -1,0 +1,175 @@
+"""What holds for every parser and any text."""
+
+import json
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from frontend.parsing import TOOL_FORMAT_NAMES, parser_for
+from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning
+from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, read, text_of
+from tests.frontend.parsing.test_tool_formats import CALLS, MALFORMED, SEVERAL
+
+FORMS = [name for name in TOOL_FORMAT_NAMES if name != "none"]
+
+_FRAGMENTS = [
+    *("<tool_call>", "</tool_call>", "<function=f>", "<parameter=a>", "</parameter>", "</function>"),
+    *("<|python_tag|>", "<|python_start|>", "<|python_end|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "</s>"),
+    *("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|call|>", "<|return|>"),
+    *("assistant", "analysis", "final", "commentary", " to=functions.f", "<|eot_id|>", "<think>", "</think>"),
+    *('{"name": "f", ', '"arguments": {', '"parameters": {"a": ', "[f(", "a=1)]", "}", "]", '"', ";", "\\"),
+    *("\n", "\n\n", " ", "1", "-", "0.5e", "true", "null", ", ", "é", "𝄞", "<", "[", "'"),
+]
+_WELL_FORMED = [text for form in FORMS for text in (*CALLS[form], SEVERAL[form], *MALFORMED.get(form, ()))]
+texts = st.lists(
+    st.one_of(
+        st.sampled_from(_FRAGMENTS),
+        st.sampled_from(_FRAGMENTS).flatmap(lambda text: st.integers(0, len(text)).map(lambda n: text[:n])),
+        st.sampled_from([text for text in _WELL_FORMED if len(text) < 300]),
+        st.text(max_size=5),
+    ),
+    max_size=12,
+).map("".join)
+how = st.fixed_dictionaries(
+    {"eager": st.booleans(), "prompt_tail": st.sampled_from(["", "<think>\n", "</think>\n\n"])}
+)
+
+
+@pytest.mark.parametrize("reasoning", ["none", "think", "harmony"])
+@pytest.mark.parametrize("form", FORMS)
+@given(text=texts, how=how, data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_however_a_text_is_cut_the_same_comes_of_it(form, reasoning, text, how, data):
+    dialect = formats(form, reasoning)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    whole = read([text], dialect, **how)
+    assert read(pieces, dialect, **how) == whole
+    assert read(text, dialect, **how) == whole
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=texts, eager=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_events_come_in_order(form, text, eager):
+    """Calls count from 0, and one's arguments end before the next begins."""
+    current = -1
+    for event in read(text, formats(form, "think"), eager=eager):
+        if isinstance(event, CallBegun):
+            assert event.index == current + 1
+            current = event.index
+        elif isinstance(event, CallArguments):
+            assert event.index == current
+        assert not isinstance(event, Content | Reasoning | CallArguments) or event.text
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(text=texts)
+@settings(max_examples=60, deadline=None)
+def test_calls_are_whole_unless_a_grammar_promised_them(form, text):
+    for name, arguments in calls_of(read(text, formats(form))):
+        assert name
+        assert isinstance(arguments, dict)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "harmony"])
+@given(text=texts)
+@example(text="\n" * 20 + "<tool_call>" + "\n" * 20)
+@settings(max_examples=60, deadline=None)
+def test_without_a_call_every_character_is_content(form, text):
+    """But for the marks that end a turn, with the newlines around them."""
+    dialect = formats(form)
+    for mark in dialect.turn_ends:
+        text = text.replace(mark, "")
+    if any(mark in text for mark in dialect.turn_ends):
+        return
+    events = read([text], dialect)
+    if not any(isinstance(event, CallBegun) for event in events):
+        assert text_of(events) == text
+
+
+plain = st.text(alphabet="ab <>[]{}|/.,é\"'", min_size=1, max_size=12)
+_floats = st.floats(allow_nan=False, allow_infinity=False)
+json_objects = st.dictionaries(
+    st.text(max_size=4),
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@given(
+    before=plain,
+    turns=st.lists(st.tuples(st.sampled_from(["f", "ünï"]), json_objects, plain), min_size=1, max_size=3),
+    ascii_only=st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_only):
+    text = before
+    expected: list[Event] = [Content(before)]
+    for index, (name, arguments, after) in enumerate(turns):
+        written = json.dumps(arguments, ensure_ascii=ascii_only)
+        opening = json.dumps({"name": name}, ensure_ascii=ascii_only)[:-1]
+        text += f'\n<tool_call>\n{opening}, "arguments": {written}}}\n</tool_call>\n{after}'
+        expected += [*call(name, written, index), Content(after)]
+    for eager in (False, True):
+        assert read(text, formats("hermes"), eager=eager) == expected
+
+
+@given(thought=plain, after=plain, opened=st.booleans())
+def test_reasoning_and_content_are_all_there(thought, after, opened):
+    begin, tail = ("", "<think>\n") if opened else ("<think>\n", "")
+    text = f"{begin}{thought}\n</think>\n\n{after}"
+    events = read([text], formats("none", "think"), prompt_tail=tail, tools=None)
+    assert events == [Reasoning(thought), Content(after)]
+
+
+LONG = 200_000  # characters
+_NUMBERS = "1, " * (LONG // 3) + "1"
+_ARGUMENTS = '<tool_call>{"name": "f", "arguments": {"a": '
+_LONG_TEXTS = {
+    "text": ("hermes", "think", "some words, <b>, and\n" * (LONG // 20)),
+    "newlines": ("hermes", "think", "\n" * LONG),
+    "spaces": ("llama3_json", "none", " " * LONG),
+    "openings": ("hermes", "none", "<tool_call>" * (LONG // 11)),
+    "half openings": ("hermes", "none", "<tool_cal" * (LONG // 9)),
+    "broken calls": ("hermes", "none", f'{_ARGUMENTS}"' * (LONG // 45)),
+    "nesting": ("hermes", "none", _ARGUMENTS + "[" * LONG),
+    "arguments": ("hermes", "none", f"{_ARGUMENTS}[{_NUMBERS}]}}}}</tool_call>"),
+    "number": ("hermes", "none", _ARGUMENTS + "1" * LONG + "}}</tool_call>"),
+    "escapes": ("hermes", "none", f'{_ARGUMENTS}"' + "\\n" * (LONG // 2)),
+    "name": ("hermes", "none", '<tool_call>{"name": "' + "f" * LONG),
+    "tags": ("qwen3_coder", "none", "<function=f><parameter=a>" + "<b" * (LONG // 2)),
+    "list": ("pythonic", "none", f"[f(a=[{_NUMBERS}])]"),
+    "string": ("pythonic", "none", "[f(a='" + "x" * LONG),
+    "calls": ("mistral", "none", "[TOOL_CALLS]f[ARGS]{}" * (LONG // 21)),
+    "headers": ("harmony", "harmony", "<|start|>assistant<|channel|>" * (LONG // 29)),
+    "channels": ("harmony", "harmony", "<|channel|>final<|message|><|end|>" * (LONG // 34) + "x"),
+    "thought": ("harmony", "harmony", "<|channel|>analysis<|message|>" + "Hm <|x|> \n" * (LONG // 10)),
+    "thinking": ("none", "think", "<think>" + "</thin" * (LONG // 6)),
+}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("kind", _LONG_TEXTS)
+def test_the_work_is_linear_in_the_text(kind, eager):
+    """A quadratic step over so many pieces would take minutes."""
+    form, reasoning, text = _LONG_TEXTS[kind]
+    parser = parser_for(formats(form, reasoning), tools=FUNCTIONS, prompt_tail="", eager=eager)
+    assert parser is not None
+    events: list[Event] = []
+    began = time.process_time()
+    for start in range(0, len(text), 4):
+        events += parser.feed(text[start : start + 4])
+    events += parser.finish()
+    assert time.process_time() - began < 5
+    assert events

@@ -1,0 +1,123 @@
+"""Calls that a family's own chat template has written are read back as they were."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from frontend.parsing import detect
+from frontend.parsing.events import Event
+from frontend.parsing.schema_types import type_of
+from host.prompt import ChatTemplate
+from ipc.messages import PROMPT_TAIL, ChatMessage, ChatPrompt, ToolCall
+from tests.frontend.parsing.parsed import Function, calls_of, read, text_of
+from tests.frontend.parsing.test_any_text import json_objects
+from tests.models.templates import chat_template
+
+ONE_CALL_A_TURN = ("llama3.1", "llama3.2", "llama3.3", "gpt-oss")
+QUOTES_NOTHING = ("lfm2.5",)  # it writes strings between quotes as they are, and JSON in Python
+FAMILIES = (
+    *("qwen3", "qwen2.5", "hermes3", "qwq", "granite4"),
+    *("qwen3-coder", "qwen3.5", "nemotron3"),
+    *("mistral-nemo", "mistral-small3.2", "ministral3"),
+    *ONE_CALL_A_TURN,
+    *QUOTES_NOTHING,
+)
+_NO_PARAMETERS = {"type": "object", "properties": {}}
+_TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # the end-of-sequence tokens, which a host never shows
+TEMPLATES = {
+    family: ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
+    for family in FAMILIES
+}
+
+ARGUMENTS: dict[str, Any] = {
+    "city": "Zürich \"HB\"\n\n<b>'x'</b>\\n",
+    "digits": "007",
+    "word": "true",
+    "empty": "",
+    "days": -3,
+    "share": 1.5e-07,
+    "precise": True,
+    "nothing": None,
+    "places": [1, "two", {"three": [None, False]}],
+    "nested": {"a": {"b": "}{"}},
+}
+SIMPLE: dict[str, Any] = {
+    "city": "Zürich",
+    "days": -3,
+    "precise": True,
+    "nothing": None,
+    "places": [1, "two"],
+}
+
+
+def written(family: str, calls: list[tuple[str, dict[str, Any]]], content: str | None) -> tuple[str, str]:
+    """The end of the prompt, and the assistant's turn as the template writes it behind that."""
+    tools = json.dumps(
+        [
+            {
+                "type": "function",
+                "function": {"name": name, "description": "", "parameters": _NO_PARAMETERS},
+            }
+            for name, _ in calls
+        ]
+    )
+    tool_calls = [
+        ToolCall(f"call{index:05}", name, json.dumps(arguments))
+        for index, (name, arguments) in enumerate(calls)
+    ]
+    messages = [ChatMessage("user", "What is the weather like?")]
+    prompt = TEMPLATES[family].render(ChatPrompt(messages, tools))
+    messages.append(ChatMessage("assistant", content, tool_calls=tool_calls))
+    whole = TEMPLATES[family].render(ChatPrompt(messages, tools, add_generation_prompt=False))
+    # Where the prompt has opened the reasoning, the turn of an earlier answer shows none.
+    prompt = re.sub(r"<think>\s*(</think>)?\s*\Z", "", prompt)
+    assert whole.startswith(prompt)
+    turn = whole[len(prompt) :]
+    for mark in _TURN_ENDS:
+        turn = turn.partition(mark)[0]
+    return prompt[-PROMPT_TAIL:], turn
+
+
+def read_back(
+    family: str, calls: list[tuple[str, dict[str, Any]]], eager: bool = False, content: str | None = None
+) -> list[Event]:
+    prompt_tail, turn = written(family, calls, content)
+    tools = [
+        Function(name, {"properties": {key: {"type": type_of(value)} for key, value in arguments.items()}})
+        for name, arguments in calls
+    ]
+    dialect = detect(chat_template(family))
+    events = read(turn, dialect, tools=tools, prompt_tail=prompt_tail, eager=eager)
+    assert read([turn], dialect, tools=tools, prompt_tail=prompt_tail, eager=eager) == events
+    return events
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_calls_come_back_as_they_were(family, eager):
+    calls = [("get_weather", SIMPLE if family in QUOTES_NOTHING else ARGUMENTS), ("now", {})]
+    if family in ONE_CALL_A_TURN:
+        calls = calls[:1]
+    events = read_back(family, calls, eager)
+    assert list(calls_of(events)) == calls
+    assert not text_of(events).strip()
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in QUOTES_NOTHING])
+@given(arguments=json_objects)
+@settings(max_examples=20, deadline=None)
+def test_any_arguments_come_back_as_they_were(family, arguments):
+    # In XML a name cannot hold a bracket; and no value of any format survives half a surrogate pair.
+    arguments = {f"k{index}": value for index, value in enumerate(arguments.values())}
+    calls = [("get_weather", arguments)]
+    assert list(calls_of(read_back(family, calls))) == calls
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen2.5", "granite4", "qwen3-coder", "qwen3.5", "lfm2.5"])
+def test_what_was_said_before_a_call_comes_back(family):
+    events = read_back(family, [("now", {})], content="I'll look it up.")
+    assert text_of(events) == "I'll look it up."
+    assert list(calls_of(events)) == [("now", {})]

@@ -1,0 +1,317 @@
+"""Each format of tool calls: as models write it, and as they should not."""
+
+import pytest
+
+from frontend.parsing import parser_for
+from frontend.parsing.events import CallArguments, Content, Reasoning
+from tests.frontend.parsing.parsed import FUNCTIONS, Function, call, calls_of, formats, parse
+
+WEATHER = Function(
+    "get_weather",
+    {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer"},
+            "precise": {"type": "boolean"},
+            "share": {"type": "number"},
+            "unit": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "place": {"$ref": "#/$defs/Place"},
+        },
+        "$defs": {"Place": {"type": "object"}},
+    },
+)
+
+CALLS = {
+    "hermes": [
+        '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"{", "b": [1, {}]}}\n</tool_call>',
+        '<tool_call>{"arguments": {"a": "}\\"{", "b": [1, {}]}, "name": "f"}</tool_call>\n',
+        '<tool_call>{"name":"f","arguments":"{\\"a\\": \\"}\\\\\\"{\\", \\"b\\": [1, {}]}"}</tool_call>',
+        '<tool_call>\n{"name": "f", "id": [{"x": 1}], "arguments": {"a": "}\\"{", "b": [1, {}]}}\n</tool_',
+    ],
+    "llama3_json": [
+        '{"name": "f", "parameters": {"a": "}\\"{", "b": [1, {}]}}',
+        ' {"type": "function", "name": "f", "parameters": {"a": "}\\"{", "b": [1, {}]}}<|eot_id|>',
+        '<|python_tag|>{"name": "f", "parameters": {"a": "}\\"{", "b": [1, {}]}}<|eom_id|>',
+    ],
+    "pythonic": [
+        "[f(a='}\"{', b=[1, {}])]",
+        '<|python_start|>[f( a = "}\\"{" , b=(1,{},), )]<|python_end|><|eot|>',
+        '{"name": "f", "parameters": {"a": "}\\"{", "b": [1, {}]}}',
+    ],
+    "mistral": [
+        '[TOOL_CALLS][{"name": "f", "arguments": {"a": "}\\"{", "b": [1, {}]}}]</s>',
+        '[TOOL_CALLS] [{"name": "f", "arguments": {"a": "}\\"{", "b": [1, {}]}, "id": "123456789"} ]',
+        '[TOOL_CALLS]f[ARGS]{"a": "}\\"{", "b": [1, {}]}</s>',
+        '[TOOL_CALLS]f[CALL_ID]123456789[ARGS]{"a": "}\\"{", "b": [1, {}]}',
+    ],
+    "harmony": [
+        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+        '{"a": "}\\"{", "b": [1, {}]}<|call|>',
+        ' to=functions.f<|channel|>commentary json<|message|>{"a": "}\\"{", "b": [1, {}]}',
+        '<|start|>assistant<|channel|>commentary to=f<|message|> {"a": "}\\"{", "b": [1, {}]}\n<|call|>',
+    ],
+    "qwen3_coder": [
+        '<tool_call>\n<function=f>\n<parameter=a>\n}"{\n</parameter>\n<parameter=b>\n[1, {}]\n</parameter>\n'
+        "</function>\n</tool_call>",
+        '<function=f><parameter=a>}"{</parameter><parameter=b>[1, {}]</parameter></function></tool_call>',
+    ],
+}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(("form", "text"), [(form, text) for form in CALLS for text in CALLS[form]])
+def test_a_call_is_read_as_its_family_writes_it(form, text, eager):
+    events = parse(text, form, eager=eager)
+    assert list(calls_of(events)) == [("f", {"a": '}"{', "b": [1, {}]})]
+    assert len(events) == 2  # and nothing is left of the marks
+
+
+SEVERAL = {
+    "hermes": '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>\n'
+    '<tool_call>{"name": "new"}</tool_call>',
+    "llama3_json": '{"name": "f", "parameters": {}}; {"name": "g", "parameters": null}',
+    "pythonic": "[f(), g()]",
+    "mistral": '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "new", "arguments": {}}]',
+    "harmony": "<|channel|>commentary to=functions.f<|message|>{}<|call|><|start|>assistant"
+    "<|channel|>commentary to=functions.new<|message|>{}<|call|>",
+    "qwen3_coder": "<tool_call><function=f></function></tool_call>\n"
+    "<tool_call>\n<function=new>\n</function>\n</tool_call>",
+}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("form", SEVERAL)
+def test_several_calls_count_from_zero(form, eager):
+    second = "g" if form in ("llama3_json", "pythonic") else "new"  # a mark stands for a name nobody declared
+    assert parse(SEVERAL[form], form, eager=eager) == call("f", "{}") + call(second, "{}", 1)
+
+
+MALFORMED = {
+    "hermes": [
+        '<tool_call>{"name": 5}</tool_call>',
+        '<tool_call>{"name": ""}</tool_call>',
+        '<tool_call>{"arguments": {}}</tool_call>',
+        '<tool_call>{"name": "f", "name": "g"}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": [1]}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": "no JSON"}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": 01}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": tru}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": "\n"}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": "\\x"}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a" 1}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": 1,}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": [1}}}</tool_call>',
+        '<tool_call>{"name": "\\ud800", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {}} and more</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"a": ' + "[" * 1000,
+        '\n\n<tool_call>\n{"name": "f", "arguments": {"a',
+        "</tool_call>",
+        "a <tool_cal",
+    ],
+    "llama3_json": [
+        '{"name": "Bob", "age": 3}',
+        '{"name": "unknown", "parameters": {}}',
+        '{"name": "f"}',
+        '{"name": "f", "parameters": {}, "age": 3}',
+        '{"city": "Paris", "name": "f"}',
+        '{"name": "f", "parameters": {"a": 1}',
+        'So: {"name": "f", "parameters": {}}',
+        "<|python_tag|>print(1)",
+        " \n",
+    ],
+    "pythonic": [
+        "[1] is a source",
+        "[unknown(a=1)]",
+        "[f(1)]",
+        "[f(a=b)]",
+        "[f(a=__import__('os'))]",
+        "[f(a=1, a=2)]",
+        "[f(a=1e999)]",
+        "[f(a='\\ud800')]",
+        "[f(a='\\N{no such thing}')]",
+        "[f(a='two\nlines')]",
+        "[f(a={1: 2})]",
+        "[f(a=" + "[" * 1000,
+        "[f(a=--1)]",
+        "[f(a=" + "1" * 10_000 + ")]",
+        "f(a=1)",
+        "[f",
+    ],
+    "mistral": [
+        "[TOOL_CALLS] none",
+        "[TOOL_CALLS][]",
+        "[TOOL_CALLS]f[ARGS]no",
+        "[TOOL_CALLS]f[ARGS]{",
+        "[TOOL_CALLS][ARGS]{}",
+        "[TOOL_CALLS][1]",
+        "[TOOL_CAL",
+    ],
+    "qwen3_coder": [
+        "<tool_call>{}</tool_call>",
+        "<tool_call><function=></function></tool_call>",
+        "<tool_call><function=f></function>more</tool_call>",
+        "<function=f><parameter=a>1</parameter><parameter=a>2</parameter></function>",
+        "<function=f><parameter=a>1</function>",
+        "<function=f>",
+    ],
+}
+
+
+@pytest.mark.parametrize(("form", "text"), [(form, text) for form in MALFORMED for text in MALFORMED[form]])
+def test_what_is_no_call_is_content_as_it_came(form, text):
+    assert parse(text, form) == [Content(text)]
+
+
+def test_a_call_stands_between_texts():
+    text = 'One moment.\n\n<tool_call>{"name": "f", "arguments": {}}</tool_call>\n\n Done <b> \n'
+    assert parse(text, "hermes") == [Content("One moment."), *call("f", "{}"), Content(" Done <b> \n")]
+
+
+def test_a_good_call_follows_a_broken_one():
+    text = '<tool_call>{"name": <tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    assert parse(text, "hermes") == [Content('<tool_call>{"name": '), *call("f", "{}")]
+
+
+def test_what_breaks_a_list_does_not_break_the_calls_before():
+    text = '[TOOL_CALLS][{"name": "f", "arguments": {}}, oops'
+    assert parse(text, "mistral") == [*call("f", "{}"), Content(", oops")]
+    assert parse("[f(), oops", "pythonic") == [*call("f", "{}"), Content(", oops")]
+
+
+def test_turn_markers_that_are_visible_are_swallowed():
+    assert parse("Hello\n<|eot_id|>", "llama3_json") == [Content("Hello")]
+    assert parse("Hello</s>", "mistral") == [Content("Hello")]
+
+
+def test_text_streams_as_it_comes_but_for_what_may_become_a_mark():
+    parser = parser_for(formats("hermes"), tools=FUNCTIONS, prompt_tail="", eager=False)
+    assert parser is not None
+    assert parser.feed("Hello") == [Content("Hello")]
+    assert parser.feed(" <to") == [Content(" ")]
+    assert parser.feed("ast>") == [Content("<toast>")]
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"),
+    [
+        ("hermes", '<tool_call>\n{"name": "f"'),
+        ("llama3_json", '{"name": "f"'),
+        ("mistral", '[TOOL_CALLS][{"name": "f"'),
+    ],
+)
+def test_an_eager_call_streams_its_name_and_then_its_arguments(form, begin):
+    parser = parser_for(formats(form), tools=FUNCTIONS, prompt_tail="", eager=True)
+    assert parser is not None
+    begun, arguments = call("f", '{"a": "x')
+    assert parser.feed(begin) == [begun]
+    assert parser.feed(', "arguments": ') == []
+    assert parser.feed('{"a": "x') == [arguments]
+    assert parser.feed("y") == [CallArguments(0, "y")]
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"),
+    [
+        ("mistral", "[TOOL_CALLS]f[ARGS]{"),
+        ("harmony", "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"),
+    ],
+)
+def test_an_eager_call_whose_name_stands_before_its_arguments_streams_too(form, begin):
+    parser = parser_for(formats(form), tools=FUNCTIONS, prompt_tail="", eager=True)
+    assert parser is not None
+    assert parser.feed(begin) == call("f", "{")
+    assert parser.feed('"a": "x') == [CallArguments(0, '"a": "x')]
+
+
+def test_an_eager_call_that_ends_early_leaves_what_came():
+    text = '<tool_call>{"name": "f", "arguments": {"a": "x'
+    assert parse(text, "hermes", eager=True) == call("f", '{"a": "x')
+
+
+def test_values_without_quotes_are_typed_by_the_schema():
+    values = {
+        "city": ("12", "12"),
+        "days": ("3", 3),
+        "precise": ("True", True),
+        "share": ("1", 1),
+        "unit": ("null", None),
+        "place": ('{"x": [1]}', {"x": [1]}),
+        "other": ("[1]", [1]),
+    }
+    text = "".join(f"<parameter={key}>\n{text}\n</parameter>\n" for key, (text, _) in values.items())
+    events = parse(f"<function=get_weather>\n{text}</function>", "qwen3_coder", tools=[WEATHER])
+    assert list(calls_of(events)) == [("get_weather", {key: value for key, (_, value) in values.items()})]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("days", "three", "three"),  # for the client to refuse
+        ("days", "1.5", "1.5"),
+        ("unit", "5", "5"),
+        ("city", "\nParis\n", "\nParis\n"),
+        ("city", "a</b> <c\n\nd", "a</b> <c\n\nd"),
+        ("city", "", ""),
+        ("other", "NaN", "NaN"),
+        ("other", "[" * 2000, "[" * 2000),
+    ],
+)
+def test_a_value_of_another_type_is_a_string(key, text, value):
+    text = f"<function=get_weather>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
+    assert list(calls_of(parse(text, "qwen3_coder", tools=[WEATHER]))) == [("get_weather", {key: value})]
+
+
+def test_a_reference_that_leads_in_circles_types_nothing():
+    schema = {"properties": {"a": {"$ref": "#/properties/b"}, "b": {"$ref": "#/properties/a"}}}
+    text = "<function=f>\n<parameter=a>\n1\n</parameter>\n</function>"
+    assert list(calls_of(parse(text, "qwen3_coder", tools=[Function("f", schema)]))) == [("f", {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("-1", -1),
+        ("1.5e3", 1500.0),
+        ("None", None),
+        ("true", True),
+        (r"'a\n\x41\'\d'", "a\nA'\\d"),
+        ('{"k": [True, ()]}', {"k": [True, []]}),
+    ],
+)
+def test_python_literals_become_json(text, value):
+    assert list(calls_of(parse(f"[f(a={text})]", "pythonic"))) == [("f", {"a": value})]
+
+
+def test_harmony_channels_are_reasoning_and_content():
+    text = (
+        "<|channel|>analysis<|message|>Hm.\n<|end|><|start|>assistant<|channel|>commentary<|message|>First "
+        "<|end|>\n<|start|>assistant<|channel|>final<|message|>a <b> <|c|>\n<|return|>"
+    )
+    expected = [Reasoning("Hm."), Content("First a <b> <|c|>")]
+    assert parse(text, "harmony", "harmony") == expected
+    assert parse(text, "harmony", "harmony", tools=None) == expected
+
+
+def test_a_harmony_message_may_lack_its_end_or_its_header():
+    assert parse("<|channel|>analysis<|message|>A<|channel|>final<|message|>B", "harmony", "harmony") == [
+        Reasoning("A"),
+        Content("B"),
+    ]
+    assert parse(" to the point", "harmony", "harmony") == [Content(" to the point")]
+    assert parse("<|start|>user<|message|>Hi", "harmony", "harmony") == [
+        Content("<|start|>user<|message|>Hi")
+    ]
+    assert parse("<|channel|>ana", "harmony", "harmony") == []
+
+
+def test_a_prompt_may_end_within_a_harmony_message():
+    tail = "<|start|>assistant<|channel|>final<|message|>The answer"
+    assert parse(" is 42.<|return|>", "harmony", "harmony", prompt_tail=tail) == [Content(" is 42.")]
+    tail = "…<|end|><|start|>assistant"
+    assert parse("<|message|>Hi", "harmony", "harmony", prompt_tail=tail) == [Content("Hi")]
+
+
+def test_without_tools_a_harmony_call_is_content():
+    text = '<|channel|>commentary to=functions.f<|message|>{"a": 1}'
+    assert parse(text, "harmony", "harmony", tools=None) == [Content(text)]

@@ -1,0 +1,162 @@
+"""Questions to hosts: answered by whichever is ready, asked again after a death, never waiting for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from frontend.errors import BadRequest, EngineCrashed, ModelUnavailable, QueueFull
+from frontend.supervision.lifecycle import State
+from ipc.arena import Lease
+from ipc.errors import ErrorCode, RequestError
+from ipc.messages import (
+    Detokenize,
+    Detokenized,
+    Failed,
+    SharedPrompt,
+    TextPrompt,
+    Tokenize,
+    Tokenized,
+)
+from tests.frontend.routing.hosts import CARD, History
+
+
+def in_a_loop(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]
+
+
+def asked(history: History, host: int = 0) -> list[Any]:
+    return [m for m in history.hosts[host].sent if isinstance(m, Tokenize | Detokenize)]
+
+
+def test_a_question_is_answered_by_a_host_that_is_ready():
+    async def scenario():
+        history = History()
+        answer = history.route.ask(TextPrompt("some text"))
+        (question,) = asked(history)
+        assert question.prompt == TextPrompt("some text")
+        history.say(0, Tokenized(question.request_id, [1, 2], "some text", ["some", " text"]))
+        assert await answer == Tokenized(question.request_id, [1, 2], "some text", ["some", " text"])
+        assert len(history.route._queries) == 0
+
+    in_a_loop(scenario)
+
+
+def test_a_question_and_a_generation_never_share_an_id():
+    async def scenario():
+        history = History()
+        history.ask("a")
+        history.route.ask(Detokenize(0, [1]))
+        (question,) = asked(history)
+        assert question.request_id != history.hosts[0].held()[0].request_id
+
+    in_a_loop(scenario)
+
+
+def test_what_a_host_refuses_is_an_error_of_the_question_alone():
+    async def scenario():
+        history = History()
+        generation = history.ask("a")
+        answer = history.route.ask(Detokenize(0, [-1]))
+        refusal = RequestError(ErrorCode.INVALID_VALUE, "token id -1 is outside the vocabulary", "tokens")
+        history.say(0, Failed(asked(history)[0].request_id, refusal))
+        with pytest.raises(BadRequest):
+            await answer
+        assert generation._error is None
+
+    in_a_loop(scenario)
+
+
+def test_a_question_waits_for_a_host_and_is_asked_again_after_a_death():
+    async def scenario():
+        history = History()
+        answer = history.route.ask(TextPrompt("t"))
+        history.die()
+        assert not asked(history)
+        history.ready_again()
+        (question,) = asked(history)
+        history.say(0, Tokenized(question.request_id, [1], "t", ["t"]))
+        assert await answer == Tokenized(question.request_id, [1], "t", ["t"])
+
+    in_a_loop(scenario)
+
+
+def test_a_question_that_two_hosts_died_with_is_given_up():
+    async def scenario():
+        history = History()
+        answer = history.route.ask(TextPrompt("t"))
+        for _ in range(2):
+            history.die()
+            history.ready_again()
+        with pytest.raises(EngineCrashed, match="SIGSEGV"):
+            await answer
+        assert not asked(history)
+
+    in_a_loop(scenario)
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped():
+    async def scenario():
+        history = History()
+        history.route.ask(Detokenize(0, [1])).cancel()
+        history.say(0, Detokenized(asked(history)[0].request_id, "x"))
+        assert len(history.route._queries) == 0
+
+    in_a_loop(scenario)
+
+
+def test_a_large_prompt_goes_through_the_arena_and_waits_while_that_is_full():
+    async def scenario():
+        history = History()
+        history.route.ask(TextPrompt("x" * 100_000))
+        assert not asked(history)
+        history.hosts[0].room = Lease(0, 1, 0, 100_010)
+        history.route.pump()
+        assert isinstance(asked(history)[0].prompt, SharedPrompt)
+
+    in_a_loop(scenario)
+
+
+def test_the_questions_of_a_model_are_bounded():
+    async def scenario():
+        history = History(max_queue=2)
+        history.become(State.LOADING)
+        for _ in range(2):
+            history.route.ask(TextPrompt("t"))
+        with pytest.raises(QueueFull):
+            history.route.ask(TextPrompt("t"))
+
+    in_a_loop(scenario)
+
+
+def test_the_card_is_known_once_a_host_was_ready_and_whoever_waits_for_it_is_counted():
+    async def scenario():
+        history = History()
+        history.die()
+        waiting, gone = history.route.card(), history.route.card()
+        assert len(history.route._queries) == 2
+        gone.cancel()
+        history.ready_again()
+        assert (await waiting).vocab_size == CARD.vocab_size
+        await asyncio.sleep(0)  # the futures' callbacks
+        assert len(history.route._queries) == 0
+        history.die()
+        assert (await history.route.card()).vocab_size == CARD.vocab_size
+
+    in_a_loop(scenario)
+
+
+def test_a_model_that_never_comes_up_ends_all_questions():
+    async def scenario():
+        history = History()
+        history.die()
+        answers: list[Any] = [history.route.card(), history.route.ask(TextPrompt("t"))]
+        history.become(State.FAILED)
+        for answer in answers:
+            with pytest.raises(ModelUnavailable):
+                await answer
+        with pytest.raises(ModelUnavailable):
+            history.route.ask(TextPrompt("t"))
+
+    in_a_loop(scenario)

@@ -1,0 +1,121 @@
+"""Conversations by session id: kept whole, one turn at a time, bounded."""
+
+import asyncio
+
+import pytest
+
+from frontend.errors import BadRequest, Conflict, RequestTooLarge, StoreUnavailable
+from frontend.sessions import conversations as module
+from frontend.sessions.conversations import Conversations
+from ipc.messages import ChatMessage, ToolCall
+from tests.frontend.sessions.conftest import opened
+
+HI, HELLO = ChatMessage("user", "Hi"), ChatMessage("assistant", "Hello")
+
+
+def test_a_conversation_goes_on_where_it_stopped(url):
+    async def story():
+        async with opened(url) as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI])
+            assert turn.messages == [HI]
+            call = ChatMessage("assistant", None, tool_calls=[ToolCall("1", "f", "{}")], reasoning="hm")
+            await turn.keep(call)
+            turn.close()
+            turn = await conversations.begin("a", [HI])
+            assert turn.messages == [HI, call, HI]
+            assert (await conversations.begin("b", [HI])).messages == [HI]
+
+    asyncio.run(story())
+
+
+def test_a_turn_that_failed_leaves_nothing(url):
+    async def story():
+        async with opened(url) as store:
+            conversations = Conversations(store, 60)
+            (await conversations.begin("a", [HI])).close()
+            assert (await conversations.begin("a", [HELLO])).messages == [HELLO]
+
+    asyncio.run(story())
+
+
+def test_a_second_turn_at_the_same_time_is_a_409_before_any_work():
+    async def story():
+        async with opened("memory:") as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI])
+            with pytest.raises(Conflict) as caught:
+                await conversations.begin("a", [HI])
+            assert (caught.value.status, caught.value.param) == (409, "session_id")
+            turn.close()
+            turn.close()
+            await conversations.begin("a", [HI])
+
+    asyncio.run(story())
+
+
+def test_a_turn_that_nobody_closed_blocks_its_conversation_no_longer_than_a_turn_can_take():
+    async def story():
+        now = 0.0
+        async with opened("memory:") as store:
+            conversations = Conversations(store, 60, lambda: now)
+            lost = await conversations.begin("a", [HI])
+            now = 60.0
+            await conversations.begin("a", [HI])
+            lost.close()  # late, and no longer its turn
+            with pytest.raises(Conflict):
+                await conversations.begin("a", [HI])
+
+    asyncio.run(story())
+
+
+def test_of_two_servers_the_slower_turn_is_not_kept(url):
+    async def story():
+        async with opened(url) as store:
+            turns = [await Conversations(store, 60).begin("a", [HI]) for _ in range(2)]
+            await turns[0].keep(HELLO)
+            with pytest.raises(Conflict):
+                await turns[1].keep(ChatMessage("assistant", "Good day"))
+            assert (await Conversations(store, 60).begin("a", [])).messages == [HI, HELLO]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("name", "bound"), [("MAX_MESSAGES", 3), ("MAX_BYTES", 60)])
+def test_a_conversation_that_would_become_too_long_is_refused(name, bound, monkeypatch):
+    monkeypatch.setattr(module, name, bound)
+
+    async def story():
+        async with opened("memory:") as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI])
+            await turn.keep(HELLO)
+            turn.close()
+            for _ in range(2):  # the refusal leaves the conversation free
+                with pytest.raises(BadRequest) as caught:
+                    await conversations.begin("a", [HI, HI])
+                assert caught.value.param == "session_id"
+
+    asyncio.run(story())
+
+
+def test_a_store_that_is_down_is_a_503_and_leaves_the_conversation_free(redis_server):
+    async def story():
+        async with opened(redis_server.url) as store:
+            conversations = Conversations(store, 60)
+            redis_server.stop()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await conversations.begin("a", [HI])
+
+    asyncio.run(story())
+
+
+def test_an_answer_too_large_for_the_store_is_refused():
+    async def story():
+        async with opened("memory:") as store:
+            turn = await Conversations(store, 60).begin("a", [HI])
+            with pytest.raises(RequestTooLarge):
+                await turn.keep(ChatMessage("assistant", "x" * 300_000))
+
+    asyncio.run(story())

@@ -1,0 +1,256 @@
+"""Options of the batching engine on a real model in exact arithmetic."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.engines.adapters import check_adapter
+from host.engines.kv_cache import block_bytes, block_count, block_tokens, eviction
+from host.model_folder import KvShape, ModelFolderError
+from ipc.errors import ErrorCode
+from ipc.messages import (
+    Adapter,
+    DraftModel,
+    Fatal,
+    Gauges,
+    GenerationDefaults,
+    PromptLookup,
+    Step,
+)
+from tests.host.altered_models import altered, blur_weights, name_layers, write_adapter
+from tests.host.harness import HostUnderTest, chat, host_running, launch_of
+
+COPYING = "alpha beta gamma delta. alpha beta gamma delta. alpha beta"
+PROMPTS = ["Once upon a time", COPYING, "The capital of France is", "1 2 3 4"]
+GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 24}
+SEEDED: dict[str, Any] = {"temperature": 0.8, "seed": 7, "max_tokens": 24}
+
+
+@pytest.fixture(scope="module")
+def plain(smollm2_ir: Path) -> Iterator[HostUnderTest]:
+    with host_running(launch_of(smollm2_ir)) as running:
+        yield running
+
+
+# --- speculative decoding -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def draft_ir(smollm2_ir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return altered(smollm2_ir, tmp_path_factory.mktemp("draft") / "ir", blur_weights)
+
+
+@pytest.fixture(scope="module", params=["draft model", "prompt lookup"])
+def host(smollm2_ir: Path, draft_ir: Path, request: pytest.FixtureRequest) -> Iterator[HostUnderTest]:
+    if request.param == "draft model":
+        draft = DraftModel(4, str(draft_ir), "CPU")
+        launch = launch_of(smollm2_ir, speculation=draft, prefix_caching=False)
+    else:
+        launch = launch_of(smollm2_ir, speculation=PromptLookup(4, 3))
+    with host_running(launch) as running:
+        yield running
+
+
+def test_a_batch_that_speculates_gives_the_texts_of_one_that_does_not(
+    plain: HostUnderTest, host: HostUnderTest
+) -> None:
+    penalties: list[dict[str, Any]] = [{"presence_penalty": 1.0}, {"repetition_penalty": 1.3}]
+    variants: list[dict[str, Any]] = [{}, {"ignore_eos": True}, *penalties]
+    asked = [(prompt, GREEDY | values) for prompt in PROMPTS for values in variants]
+    expected = plain.finish(*(plain.start(prompt, **values) for prompt, values in asked))
+    outcomes = host.finish(*(host.start(prompt, **values) for prompt, values in asked))
+    assert [(o.token_ids, o.text) for o in outcomes] == [(o.token_ids, o.text) for o in expected]
+
+
+def test_one_step_yields_several_tokens(host: HostUnderTest) -> None:
+    seen = len(host.received)
+    host.run(COPYING, **GREEDY)
+    steps = [message for message in host.received[seen:] if isinstance(message, Step)]
+    assert max(len(delta.token_ids) for step in steps for delta in step.deltas) > 1
+
+
+@pytest.mark.parametrize("max_tokens", [1, 3, 7])
+def test_guesses_do_not_exceed_max_tokens(host: HostUnderTest, max_tokens: int) -> None:
+    outcome = host.run(COPYING, temperature=0.0, max_tokens=max_tokens)
+    assert (outcome.finish_reason, len(outcome.token_ids)) == ("length", max_tokens)
+
+
+def test_min_tokens_holds_although_the_engine_counts_rejected_guesses(host: HostUnderTest) -> None:
+    for least in (28, 30):  # the answer ends with its 27th token
+        outcome = host.run("The capital of France is", temperature=0.0, max_tokens=40, min_tokens=least)
+        assert len(outcome.token_ids) >= least
+
+
+@pytest.mark.parametrize("values", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+@pytest.mark.parametrize("cut", [2, 13])
+def test_a_text_goes_on_in_another_host(host: HostUnderTest, values: dict[str, Any], cut: int) -> None:
+    whole = host.run("Once upon a time", **values)
+    rest = host.run("Once upon a time", whole.token_ids[:cut], **values)
+    assert rest.error is None
+    assert rest.token_ids == whole.token_ids[cut:]
+    assert rest.text and whole.text.endswith(rest.text)
+
+
+def test_chance_differs_unless_seeded(host: HostUnderTest) -> None:
+    def sample(**values: Any) -> str:
+        return host.run("Once upon a time", temperature=1.0, max_tokens=12, **values).text
+
+    assert len({sample() for _ in range(3)}) == 3
+    assert sample(seed=0) == sample(seed=0) != sample(seed=1)
+
+
+def test_a_bad_request_leaves_its_neighbours(host: HostUnderTest) -> None:
+    expected = [host.run(prompt, **GREEDY).text for prompt in PROMPTS]
+    neighbours = [host.start(prompt, **GREEDY) for prompt in PROMPTS]
+    guilty = host.start("bad [[fault:raise@2]]", **GREEDY)
+    *outcomes, bad = host.finish(*neighbours, guilty)
+    assert [outcome.text for outcome in outcomes] == expected
+    assert bad.error.code is ErrorCode.ENGINE_FAILED
+
+
+def test_a_cancelled_request_leaves_the_engine(host: HostUnderTest) -> None:
+    request = host.start(COPYING, temperature=0.0, max_tokens=4000, ignore_eos=True)
+    host.wait(lambda: len(host.outcomes[request].token_ids) > 3)
+    host.cancel(request)
+    host.wait(lambda: host.gauges is not None and host.gauges.running + host.gauges.waiting == 0, deadline=5)
+    assert not host.outcomes[request].ended
+
+
+# --- adapters -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def named_ir(smollm2_ir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return altered(smollm2_ir, tmp_path_factory.mktemp("named") / "ir", name_layers)
+
+
+def adapted_text(ir: Path, file: Path, alpha: float) -> str:
+    with host_running(launch_of(ir, adapter=Adapter(str(file), alpha))) as host:
+        return host.run("Once upon a time", **GREEDY).text
+
+
+def test_an_adapter_changes_the_text_by_its_weight(
+    plain: HostUnderTest, named_ir: Path, tmp_path: Path
+) -> None:
+    file = write_adapter(tmp_path / "a.safetensors")
+    base = plain.run("Once upon a time", **GREEDY).text
+    assert adapted_text(named_ir, file, 0.0) == base
+    assert adapted_text(named_ir, file, 1.0) != base
+
+
+def fatal(path: Path, **changes: Any) -> str:
+    host = HostUnderTest(launch_of(path, **changes))
+    try:
+        assert host.wait_exit() == 1
+        return host.first(Fatal).reason
+    finally:
+        host.close()
+
+
+def test_an_adapter_that_the_engine_would_pass_over_fails_the_load(smollm2_ir: Path, tmp_path: Path) -> None:
+    reason = fatal(smollm2_ir, adapter=Adapter(str(write_adapter(tmp_path / "a.safetensors")), 1.0))
+    assert "adapters need a model whose graph names its layers" in reason
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x02\0\0\0\0\0\0\0[]", b"\x02\0\0\0\0\0\0\0{}", b"\xff" * 9]
+)
+def test_a_file_that_is_no_adapter_fails_the_load(smollm2_ir: Path, tmp_path: Path, content: bytes) -> None:
+    from host.engines.adapters import adapter_config
+
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ModelFolderError, match=r"the adapter .*a\.safetensors"):
+        adapter_config(Adapter(str(file), 1.0), smollm2_ir / "openvino_model.xml")
+
+
+@pytest.mark.parametrize(
+    ("layer", "fits"),
+    [
+        ("base_model.model.model.layers.1.q_proj", True),
+        ("base_model.model.model_layers_1_q_proj", True),
+        ("base_model.model.model.layers.2.q_proj", False),
+        ("model.layers.1.q_proj", False),  # the engine looks at no tensor without the prefix
+    ],
+)
+def test_layers_are_matched_as_the_engine_does(layer: str, fits: bool) -> None:
+    graph = ["__module.model.layers.1.q_proj/MatMul", "__module.model.layers.11.k_proj/MatMul"]
+    try:
+        check_adapter(Path("a"), {layer}, graph)
+    except ModelFolderError:
+        assert not fits
+    else:
+        assert fits
+
+
+# --- KV cache -------------------------------------------------------------------------------------------
+
+
+def test_a_draft_model_takes_its_share_of_the_kv_cache() -> None:
+    shape = KvShape(layers=30, kv_heads=3, head_dim=64)
+    alone = block_count(2**30, shape, "CPU", {})
+    assert block_count(2**30, shape, "CPU", {}, block_bytes(shape, "CPU", {})) == alone // 2
+
+
+@given(st.integers(0, 100_000), st.sampled_from(["CPU", "GPU.0"]))
+def test_eviction_keeps_whole_blocks_of_each_kind(tokens: int, device: str) -> None:
+    kept = eviction(tokens, device)
+    assert all(part % block_tokens(device) == 0 and part > 0 for part in kept)
+    assert kept.start + kept.recent < kept.most <= max(tokens, 4 * block_tokens(device))
+
+
+def test_eviction_bounds_the_cache_of_a_long_answer(smollm2_ir: Path) -> None:
+    launch = launch_of(
+        smollm2_ir, cache_eviction_tokens=160, kv_cache_bytes=32 * block_bytes_f32(), context_length=1024
+    )
+    with host_running(launch) as host:
+        outcome = host.run("Once upon a time", temperature=0.0, max_tokens=300, ignore_eos=True)
+        assert len(outcome.token_ids) == 300
+        usage = [message.kv_usage for message in host.received if isinstance(message, Gauges)]
+    assert 0 < max(usage) * 32 <= 160 / 32 + 2  # blocks: one that is being filled, one more at a step's end
+
+
+def block_bytes_f32() -> int:
+    return block_bytes(KvShape(layers=30, kv_heads=3, head_dim=64), "CPU", {"KV_CACHE_PRECISION": "f32"})
+
+
+# --- what the launch sets in place of the model's files ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own(smollm2_ir: Path) -> Iterator[HostUnderTest]:
+    defaults = GenerationDefaults(temperature=0.0, max_tokens=5)
+    template = "{{ messages[0].content }}, there lived"
+    with host_running(launch_of(smollm2_ir, generation_defaults=defaults, chat_template=template)) as running:
+        yield running
+
+
+def test_generation_defaults_count_where_a_request_says_nothing(
+    plain: HostUnderTest, own: HostUnderTest
+) -> None:
+    outcome = own.run("Once upon a time")
+    assert len(outcome.token_ids) == 5
+    assert outcome.text == plain.run("Once upon a time", temperature=0.0, max_tokens=5).text
+
+
+def test_a_request_wins_over_generation_defaults(own: HostUnderTest) -> None:
+    texts = {own.run("Once upon a time", temperature=1.0, max_tokens=9).text for _ in range(3)}
+    assert len(texts) == 3
+    assert len(own.run("Once upon a time", max_tokens=9).token_ids) == 9
+
+
+def test_a_default_longer_than_the_context_is_no_error(smollm2_ir: Path) -> None:
+    defaults = GenerationDefaults(temperature=0.0, max_tokens=100)
+    with host_running(launch_of(smollm2_ir, generation_defaults=defaults, context_length=24)) as host:
+        outcome = host.run("Once upon a time", ignore_eos=True)
+        assert outcome.prompt_tokens is not None
+        assert len(outcome.token_ids) == 24 - outcome.prompt_tokens
+
+
+def test_a_given_chat_template_is_used(plain: HostUnderTest, own: HostUnderTest) -> None:
+    expected = plain.run("Once upon a time, there lived", temperature=0.0, max_tokens=5).text
+    assert own.run(chat("Once upon a time"), max_tokens=5).text == expected

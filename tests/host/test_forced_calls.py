@@ -1,0 +1,166 @@
+"""A grammar forces calls out of any weights, and the parser of the same format reads them back."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import openvino_genai as genai
+import pytest
+
+from frontend.parsing import TOOL_FORMAT_NAMES, detect
+from frontend.parsing.grammar import Format
+from frontend.structured import json_object, json_schema
+from tests.frontend.parsing.parsed import Function, calls_of, formats, read
+
+TOOLS = [
+    Function(
+        "get_weather",
+        {
+            "type": "object",
+            "properties": {
+                "city": {"enum": ["Paris", "Rome"]},
+                "days": {"type": "integer", "minimum": 1, "maximum": 9},
+                "code": {"type": "string", "pattern": "^[a-c]{2}$"},
+                "note": {"type": "string", "maxLength": 4},
+            },
+            "required": ["city", "days", "code"],
+            "additionalProperties": False,
+        },
+    ),
+    Function(
+        "set_alarm",
+        {
+            "type": "object",
+            "properties": {
+                "at": {"$ref": "#/$defs/Time"},
+                "loud": {"type": "boolean"},
+                "unit": {"enum": ["€", None]},
+            },
+            "required": ["at", "loud", "unit"],
+            "additionalProperties": False,
+            "$defs": {
+                "Time": {
+                    "type": "object",
+                    "properties": {"hour": {"enum": [7, 8]}},
+                    "required": ["hour"],
+                    "additionalProperties": False,
+                }
+            },
+        },
+    ),
+    Function("stop", {"type": "object", "properties": {}, "additionalProperties": False}),
+]
+SCHEMAS = {tool.name: tool.parameters or {} for tool in TOOLS}
+
+DIALECTS = {name: formats(name) for name in TOOL_FORMAT_NAMES if name != "none"}
+DIALECTS["mistral, listed"] = detect("[TOOL_CALLS] [")
+FORMS = {name: dialect.tool_format for name, dialect in DIALECTS.items() if dialect.tool_format is not None}
+
+_PROMPT = "<|im_start|>user\nWhat is the weather in Paris?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def value(schema: Format | None) -> Format:
+    return json_object() if schema is None else json_schema(schema, "tools")
+
+
+@pytest.fixture(scope="module")
+def generate(smollm2_ir: Path) -> Iterator[Any]:
+    tokenizer = genai.Tokenizer(str(smollm2_ir))
+    scheduler = genai.SchedulerConfig()
+    scheduler.num_kv_blocks = 500
+    pipeline = genai.ContinuousBatchingPipeline(str(smollm2_ir), tokenizer, scheduler, "CPU")
+    prompt = tokenizer.encode(_PROMPT, add_special_tokens=False).input_ids
+    request_ids = iter(range(10_000))
+
+    def run(grammars: list[dict[str, Any]], max_tokens: int = 150) -> list[tuple[str, bool]]:
+        """Of each, the text and whether the grammar came to an end."""
+        handles = []
+        for grammar in grammars:
+            config = genai.GenerationConfig(max_new_tokens=max_tokens)
+            config.structured_output_config = genai.StructuredOutputConfig(
+                structural_tags_config=json.dumps({"type": "structural_tag", "format": grammar})
+            )
+            handles.append(pipeline.add_request(next(request_ids), prompt, config))
+        ids: list[list[int]] = [[] for _ in grammars]
+        ended = [False for _ in grammars]
+        while pipeline.has_non_finished_requests():
+            pipeline.step()
+            for index, handle in enumerate(handles):
+                while handle.can_read():
+                    for output in handle.read().values():
+                        ids[index] += output.generated_ids
+                        ended[index] = output.finish_reason == genai.GenerationFinishReason.STOP
+        return list(zip(map(tokenizer.decode, ids), ended, strict=True))
+
+    yield run
+
+
+def assert_valid(calls: list[tuple[str, Any]]) -> None:
+    for name, arguments in calls:
+        jsonschema.validate(arguments, SCHEMAS[name])
+
+
+def test_a_forced_call_is_one_valid_call(generate):
+    grammars = {
+        (name, tool.name): form.grammar([tool], at_least_one=True, parallel=False, value=value)
+        for name, form in FORMS.items()
+        for tool in TOOLS
+    }
+    for (name, tool), (text, ended) in zip(grammars, generate(list(grammars.values())), strict=True):
+        assert ended, text
+        for eager in (False, True):
+            events = read(text, DIALECTS[name], tools=TOOLS, eager=eager)
+            calls = list(calls_of(events))
+            assert len(events) == 2, text
+            assert [called for called, _ in calls] == [tool], text
+            assert_valid(calls)
+
+
+def test_parallel_calls_are_valid_each(generate):
+    grammars = [form.grammar(TOOLS, at_least_one=True, parallel=True, value=value) for form in FORMS.values()]
+    several = 0
+    for dialect, (text, ended) in zip(DIALECTS.values(), generate(grammars), strict=True):
+        calls = list(calls_of(read(text, dialect, tools=TOOLS)))
+        assert calls or not ended, text
+        assert_valid(calls)
+        several += len(calls) > 1
+    assert several
+
+
+def test_a_model_that_may_call_may_also_speak(generate):
+    grammars = [
+        form.grammar(TOOLS, at_least_one=False, parallel=parallel, value=value)
+        for form in FORMS.values()
+        for parallel in (False, True)
+    ]
+    for text, _ in generate(grammars, max_tokens=8):
+        assert text[0].isalpha(), text
+
+
+def test_forced_calls_stand_beside_another_format(generate):
+    """As where the client asks for JSON and offers tools."""
+    other = {"type": "json_schema", "json_schema": {"enum": ["other"]}}
+    grammars = [
+        {
+            "type": "or",
+            "elements": [form.grammar(TOOLS, at_least_one=True, parallel=parallel, value=value), other],
+        }
+        for form in FORMS.values()
+        for parallel in (False, True)
+    ]
+    assert all(text for text, _ in generate(grammars, max_tokens=4))
+
+
+def test_text_without_quotes_may_hold_any_letters(generate):
+    names = ["°C", "naïveté d", "Köder", "(a|b)*."]
+    properties = {"Öde": {"enum": names[:3]}, "x": {"const": names[3]}}
+    tool = Function("f", {"properties": properties, "required": list(properties)})
+    ((text, ended),) = generate(
+        [FORMS["qwen3_coder"].grammar([tool], at_least_one=True, parallel=False, value=value)]
+    )
+    assert ended
+    arguments = dict(calls_of(read(text, DIALECTS["qwen3_coder"], tools=[tool])))["f"]
+    assert arguments["Öde"] in names
+    assert arguments["x"] == names[3]

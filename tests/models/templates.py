@@ -1,0 +1,71 @@
+"""The chat templates of well-known model families, as their makers published them.
+
+They come with the source distribution of llama-cpp-python, which holds those that llama.cpp is tested with.
+"""
+
+from pathlib import Path
+
+from tests.models.cache import cached
+from tests.models.packages import Package, fetch_sdist
+
+_SOURCE = Package(
+    "llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+)
+_FOLDER = "vendor/llama.cpp/models/templates"
+
+# Family → file, and how it writes a tool call.
+_FILES = {
+    # <tool_call>{"name": …, "arguments": …}</tool_call>
+    "qwen3": "Qwen-Qwen3-0.6B",
+    "qwen2.5": "Qwen-Qwen2.5-7B-Instruct",
+    "hermes3": "NousResearch-Hermes-3-Llama-3.1-8B-tool_use",
+    "qwq": "Qwen-QwQ-32B",  # and <think>; the authors of llama.cpp added the switch enable_thinking
+    "granite4": "ibm-granite-granite-4.0",
+    "smollm3": "HuggingFaceTB-SmolLM3-3B",  # tools come as the variables xml_tools or python_tools
+    # <tool_call><function=…><parameter=…>…
+    "qwen3-coder": "Qwen3-Coder",
+    "qwen3.5": "Qwen3.5-4B",  # and the prompt opens <think>, unless enable_thinking is false
+    "nemotron3": "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    # {"name": …, "parameters": …}
+    "llama3.1": "meta-llama-Llama-3.1-8B-Instruct",
+    "llama3.2": "meta-llama-Llama-3.2-3B-Instruct",
+    "llama3.3": "meta-llama-Llama-3.3-70B-Instruct",
+    # <|tool_call_start|>[name(argument=value)]<|tool_call_end|>
+    "lfm2.5": "LFM2.5-8B-A1B",
+    # [TOOL_CALLS][{"name": …, "arguments": …, "id": …}]
+    "mistral-nemo": "mistralai-Mistral-Nemo-Instruct-2407",
+    # [TOOL_CALLS]name[CALL_ID]…[ARGS]{…}
+    "mistral-small3.2": "Mistral-Small-3.2-24B-Instruct-2506",
+    # [TOOL_CALLS]name[ARGS]{…}, and [THINK]
+    "ministral3": "mistralai-Ministral-3-14B-Reasoning-2512",
+    # the channels of harmony
+    "gpt-oss": "openai-gpt-oss-120b",
+    # fenced JSON between special tokens, and <think>
+    "deepseek-r1": "llama-cpp-deepseek-r1",  # not its maker's: the authors of llama.cpp taught it tools
+    "deepseek-r1-distill": "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+    # the same without the fence
+    "deepseek-v3.1": "deepseek-ai-DeepSeek-V3.1",
+    # <|tool_call|>[{"name": …, "arguments": …}]
+    "granite3.3": "ibm-granite-granite-3.3-2B-Instruct",
+    # <tool_call>name<arg_key>…</arg_key><arg_value>…</arg_value></tool_call>
+    "glm4.6": "GLM-4.6",
+    # <|tool_calls_section_begin|>…
+    "kimi-k2": "Kimi-K2-Instruct",
+    # <minimax:tool_call><invoke name=…>
+    "minimax-m2": "MiniMax-M2",
+    # no tools
+    "gemma2": "google-gemma-2-2b-it",
+    "phi3.5": "microsoft-Phi-3.5-mini-instruct",
+}
+FAMILIES = tuple(_FILES)
+
+
+def chat_template(family: str) -> str:
+    """The Jinja source of one of FAMILIES. A machine without it fetches all of them once."""
+    folder = cached(f"templates-{_SOURCE.version}-1", _fetch)
+    return (folder / f"{_FILES[family]}.jinja").read_text(encoding="utf-8")
+
+
+def _fetch(folder: Path) -> None:
+    files = {f"{_FOLDER}/{file}.jinja": f"{file}.jinja" for file in _FILES.values()}
+    fetch_sdist(_SOURCE, files, folder)
