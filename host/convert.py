@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from host.gguf import GgufError, GgufMetadata, read_gguf_metadata
+from host.hidden_tokens import show_user_defined
 from host.model_folder import ModelFolderError, read_model_folder
 from host.native_errors import summary
 
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     try:
         metadata = read_gguf_metadata(source)
         _save_ir(source, folder)
+        show_user_defined(metadata, folder)
         for name, content in describe(metadata).items():
             (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         read_model_folder(folder)

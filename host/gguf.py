@@ -23,6 +23,7 @@ _SCALARS = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
+_FLOATS = (6, 12)
 _STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
 _ARRAY_HEAD = struct.Struct("<IQ")  # element type, count
@@ -35,13 +36,14 @@ class GgufError(Exception):
 
 
 class GgufMetadata:
-    """The scalars of the header, and where its arrays of strings are."""
+    """The scalars of the header, and where its arrays of strings and whole numbers are."""
 
     def __init__(self, data: "mmap.mmap | bytes") -> None:
         """Raises GgufError."""
         self._data = data
         self.values: dict[str, Scalar] = {}
         self._strings: dict[str, tuple[int, int]] = {}  # key -> (count, offset of the first)
+        self._numbers: dict[str, tuple[struct.Struct, int, int]] = {}  # key -> (element, offset, end)
         magic, version, _, entries = self._unpack(_HEADER, 0)
         if magic != _MAGIC:
             raise GgufError("not a GGUF file")
@@ -75,6 +77,13 @@ class GgufMetadata:
             at = self._string_end(at)
         return self._string(at)
 
+    def integers(self, key: str) -> list[int]:
+        """An array of whole numbers; empty if there is none."""
+        if key not in self._numbers:
+            return []
+        element, at, end = self._numbers[key]
+        return [int(value) for (value,) in element.iter_unpack(self._data[at:end])]
+
     # --- parsing; each step returns the offset after what it read ------------------------------------
 
     def _read_entry(self, at: int) -> int:
@@ -103,6 +112,8 @@ class GgufMetadata:
         end = at + int(count) * self._scalar(kind).size
         if end > len(self._data):
             raise GgufError("an array reaches past the end of the file")
+        if kind not in _FLOATS:
+            self._numbers[key] = (self._scalar(kind), at, end)
         return end
 
     def _scalar(self, kind: int) -> struct.Struct:

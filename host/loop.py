@@ -2,7 +2,6 @@
 
 import select
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 
 from host.engines.base import Engine, RequestRefused
 from host.faults import FaultInjector
+from host.gauges import GaugeReporter
 from ipc.arena import ArenaConsumer, LeaseError
 from ipc.channel import Channel, ChannelError
 from ipc.errors import ErrorCode, RequestError
@@ -18,7 +18,6 @@ from ipc.messages import (
     Detokenize,
     Drain,
     Failed,
-    Gauges,
     Generate,
     InlinePrompt,
     Prompt,
@@ -33,7 +32,6 @@ from ipc.progress import Phase, ProgressWriter
 IDLE_POLL_SECONDS = 0.5
 IDLE_BUDGET_SECONDS = 5.0
 SEND_SECONDS = 5.0  # a frontend that reads nothing for so long is no use
-GAUGE_SECONDS = 0.25
 MESSAGES_PER_STEP = 64  # a burst of admissions must not stall what is running
 
 A = TypeVar("A")
@@ -182,25 +180,3 @@ HANDLERS: dict[type[ToHost], Callable[[Loop, Any], None]] = {
     Cancel: Loop._cancel,
     Drain: Loop._drain,
 }
-
-
-class GaugeReporter:
-    """Sends gauges when they change, a few times a second, and the change to idle at once."""
-
-    def __init__(self, read: Callable[[], Gauges], send: Callable[[ToFrontend], None]) -> None:
-        self._read = read
-        self._send = send
-        self._sent: Gauges | None = None
-        self._due = 0.0
-        self._was_busy = False
-
-    def report(self, busy: bool) -> None:
-        now = time.monotonic()
-        if now < self._due and (busy or not self._was_busy):
-            return
-        self._due = now + GAUGE_SECONDS
-        self._was_busy = busy
-        gauges = self._read()
-        if gauges != self._sent:
-            self._sent = gauges
-            self._send(gauges)

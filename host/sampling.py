@@ -74,9 +74,7 @@ def resolve(
     """
     temperature = _single(sampling.temperature, defaults.temperature)
     choices = Choices(
-        max_tokens=_max_tokens(
-            sampling.max_tokens, defaults.max_tokens, limits, prompt_tokens, prompt_param
-        ),
+        max_tokens=_max_tokens(sampling.max_tokens, defaults.max_tokens, limits, prompt_tokens, prompt_param),
         min_tokens=sampling.min_tokens,
         temperature=0.0 if 0 < temperature < _GREEDY_BELOW else temperature,
         top_p=_single(sampling.top_p, defaults.top_p),

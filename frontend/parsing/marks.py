@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 
 # So many newlines right before a mark belong to it. They have a bound, for nobody sees them while they wait.
-_NEWLINES = r"[\r\n]{0,8}"
 _MAX_NEWLINES = 8
+_NEWLINES = rf"[\r\n]{{0,{_MAX_NEWLINES}}}"
 
 
 class Marks:

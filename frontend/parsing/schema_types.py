@@ -14,19 +14,17 @@ _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja w
 def as_json(text: str, schema: object, root: object) -> str:
     """The JSON text of the value that `text` stands for.
 
-    What can only be a string is one, whatever it looks like. Else `text` is JSON, if that has one of the
-    types that the schema allows, and else a string after all.
+    A string stands without quotes. So `text` is JSON if it is one of another type, and the schema allows
+    that type; else it is a string as it stands.
     """
     types = allowed_types(schema, root)
-    if types != {"string"}:
-        word = _PYTHON_WORDS.get(text, text)
-        try:
-            kind = type_of(decoded(word))
-        except Malformed:
-            kind = None
-        if kind is not None and (not types or kind in types or (kind == "integer" and "number" in types)):
-            return word
-    return json.dumps(text, ensure_ascii=False)
+    word = _PYTHON_WORDS.get(text, text)
+    try:
+        kind = type_of(decoded(word))
+    except Malformed:
+        kind = "string"
+    fits = not types or kind in types or (kind == "integer" and "number" in types)
+    return word if kind != "string" and fits else json.dumps(text, ensure_ascii=False)
 
 
 def allowed_types(schema: object, root: object) -> set[str]:

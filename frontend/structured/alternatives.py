@@ -20,7 +20,7 @@ class Resolver:
         self._merges = 0
 
     def alternatives(self, part: Part) -> list[Shape]:
-        """A value satisfies the part if it has one of these shapes. None: nothing satisfies it. Raises BadRequest."""
+        """A value satisfies the part if it has one of these shapes; none if nothing does. Raises BadRequest."""
         where = part[0][1] if part else self._where
         found = [Shape(where=where)]
         for schema, at in part:
@@ -112,12 +112,12 @@ class Resolver:
         closed = not written.pattern_properties and all(
             schema is False for schema, _ in written.additional or ()
         )
-        if closed and (written.properties or written.required or written.additional is not None):
-            if other.required - written.properties.keys() - written.required:
-                return True
-        if other.additional and other.additional[0][0] is False and not other.pattern_properties:
-            if written.required - other.properties.keys():
-                return True
+        names = written.properties.keys() | written.required
+        if closed and (names or written.additional) and other.required - names:
+            return True
+        forbids = other.additional and other.additional[0][0] is False and not other.pattern_properties
+        if forbids and written.required - other.properties.keys():
+            return True
         return any(
             self._parts_exclude(written.properties[name], other.properties[name])
             for name in written.required & written.properties.keys() & other.properties.keys()

@@ -4,6 +4,7 @@ Whatever limits a string is one of them, so that several limits of one string ar
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -31,7 +32,7 @@ class Budget:
 
 
 class Automaton(msgspec.Struct, frozen=True):
-    """State 0 is the start. Each state lists its edges, whose sets are disjoint. Without states nothing matches."""
+    """State 0 is the start. Each state lists its edges, with disjoint sets. Without states, nothing matches."""
 
     edges: list[list[tuple[Charset, int]]]
     accepting: list[bool]
@@ -148,7 +149,7 @@ def _split(edges: Iterable[tuple[Charset, int]]) -> Iterator[tuple[Charset, froz
     grouped: dict[frozenset[int], list[tuple[int, int]]] = {}
     active: dict[int, int] = {}
     points = sorted(starts)
-    for point, following in zip(points, points[1:], strict=False):
+    for point, following in pairwise(points):
         for change, target in starts[point]:
             active[target] = active.get(target, 0) + change
         if targets := frozenset(target for target, count in active.items() if count):
@@ -191,8 +192,8 @@ def complement(automaton: Automaton) -> Automaton:
 
 
 def lengths(automaton: Automaton) -> tuple[int, int | None]:
-    """Of the shortest and of the longest match; None if there is no longest. The automaton is reduced and matches
-    something."""
+    """Of the shortest and of the longest match; None if there is no longest. The automaton is reduced and
+    matches something."""
     shortest, seen, states = 0, {0}, {0}
     while not any(automaton.accepting[state] for state in states):
         states = {to for state in states for _, to in automaton.edges[state]} - seen

@@ -1,25 +1,15 @@
 """The keywords of JSON Schema (draft 2020-12): which values they take, and which of them are refused."""
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from frontend.errors import BadRequest
 from frontend.structured import limits
 
+LARGEST_NUMBER = 10**30
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-
-_COUNTS = {
-    "minLength": limits.LENGTH,
-    "maxLength": limits.LENGTH,
-    "minItems": limits.ITEMS,
-    "maxItems": limits.ITEMS,
-    "minProperties": limits.ITEMS,
-    "maxProperties": limits.ITEMS,
-}
-_NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
-_SCHEMAS = {"items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "propertyNames"}
-_SCHEMA_MAPS = {"properties", "patternProperties", "$defs", "definitions"}
-_SCHEMA_LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
-_TEXTS = {"pattern", "format", "$ref"}
 
 # A grammar cannot keep to these together with everything else, so they are refused rather than forgotten.
 _REFUSED = {
@@ -51,35 +41,12 @@ def below(where: str, key: str | int) -> str:
 
 
 def check(keyword: str, value: Any, where: str) -> None:
-    """Raises BadRequest for a value that the keyword does not take, and for a keyword that is refused. Schemas
-    within the value are not looked into."""
+    """Raises BadRequest for a value that the keyword does not take, and for a keyword that is refused. What is
+    inside the schemas of the value is not looked at."""
     if keyword in _REFUSED:
         fault(where, f"the keyword {keyword!r} is not supported: the output could not be held to it")
-    if keyword in _COUNTS:
-        _count(value, _COUNTS[keyword], where)
-    elif keyword in _NUMBERS:
-        _number(value, keyword == "multipleOf", where)
-    elif keyword in _SCHEMAS:
-        schema(value, where)
-    elif keyword in _SCHEMA_MAPS:
-        _of(dict, value, "an object of schemas", where)
-        for name, one in value.items():
-            schema(one, below(where, name))
-    elif keyword in _SCHEMA_LISTS:
-        _filled_list(value, "schemas", where)
-        for index, one in enumerate(value):
-            schema(one, below(where, index))
-    elif keyword in _TEXTS:
-        _of(str, value, "a string", where)
-    elif keyword == "uniqueItems":
-        _of(bool, value, "true or false", where)
-    elif keyword == "type":
-        _type(value, where)
-    elif keyword == "enum":
-        _filled_list(value, "values", where)
-    elif keyword == "required":
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            fault(where, "must be a list of strings")
+    if keyword in _CHECKS:
+        _CHECKS[keyword](value, where)
 
 
 def schema(value: Any, where: str) -> None:
@@ -87,34 +54,82 @@ def schema(value: Any, where: str) -> None:
         fault(where, "a schema must be an object, true or false")
 
 
-def _of(kind: type, given: Any, what: str, where: str) -> None:
-    if not isinstance(given, kind):
-        fault(where, f"must be {what}")
+def _schemas(given: Any, where: str) -> None:
+    _filled_list(given, where)
+    for index, one in enumerate(given):
+        schema(one, below(where, index))
 
 
-def _filled_list(given: Any, of: str, where: str) -> None:
+def _named_schemas(given: Any, where: str) -> None:
+    if not isinstance(given, dict):
+        fault(where, "must be an object of schemas")
+    for name, one in given.items():
+        schema(one, below(where, name))
+
+
+def _text(given: Any, where: str) -> None:
+    if not isinstance(given, str):
+        fault(where, "must be a string")
+
+
+def _flag(given: Any, where: str) -> None:
+    if not isinstance(given, bool):
+        fault(where, "must be true or false")
+
+
+def _filled_list(given: Any, where: str) -> None:
     if not isinstance(given, list) or not given:
-        fault(where, f"must be a list of {of} that is not empty")
+        fault(where, "must be a list that is not empty")
 
 
-def _count(given: Any, limit: int, where: str) -> None:
+def _names(given: Any, where: str) -> None:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        fault(where, "must be a list of strings")
+
+
+def _count(limit: int, given: Any, where: str) -> None:
     whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
     if isinstance(given, bool) or not whole or given < 0:
         fault(where, "must be a whole number, 0 or more")
-    if given > limit and where.rpartition(".")[2].startswith("min"):
+    if given > limit:
         fault(where, f"must be at most {limit}")
 
 
-def _number(given: Any, positive: bool, where: str) -> None:
+def _number(given: Any, where: str) -> None:
     if isinstance(given, bool) or not isinstance(given, int | float):
         fault(where, "must be a number")
-    if positive and given <= 0:
+    if abs(given) > LARGEST_NUMBER:
+        fault(where, f"must be between -{LARGEST_NUMBER} and {LARGEST_NUMBER}")
+
+
+def _multiple(given: Any, where: str) -> None:
+    _number(given, where)
+    if given <= 0:
         fault(where, "must be above 0")
-    if abs(given) > 10**30:
-        fault(where, "must be between -1e30 and 1e30")
 
 
 def _type(given: Any, where: str) -> None:
     names = given if isinstance(given, list) else [given]
     if not names or not all(isinstance(name, str) and name in TYPES for name in names):
         fault(where, f"must be one of {', '.join(TYPES)}, or a list of them")
+
+
+_CHECKS: dict[str, Callable[[Any, str], None]] = {
+    **dict.fromkeys(
+        ("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "propertyNames"),
+        schema,
+    ),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _schemas),
+    **dict.fromkeys(("properties", "patternProperties", "$defs", "definitions"), _named_schemas),
+    **dict.fromkeys(("pattern", "format", "$ref"), _text),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _number),
+    **dict.fromkeys(("maxLength", "maxItems", "maxProperties"), partial(_count, sys.maxsize)),
+    "minLength": partial(_count, limits.LENGTH),
+    "minItems": partial(_count, limits.ITEMS),
+    "minProperties": partial(_count, limits.ITEMS),
+    "multipleOf": _multiple,
+    "uniqueItems": _flag,
+    "type": _type,
+    "enum": _filled_list,
+    "required": _names,
+}

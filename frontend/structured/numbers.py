@@ -10,7 +10,7 @@ from frontend.structured.pattern import EMPTY, Either, One, Repeat, Sequence, Tr
 
 # An integer without bounds would let a model write digits for ever. These fit into 64 bits.
 INTEGER_DIGITS = 18
-# A number without bounds: so many digits before and after the point, and an exponent that no float overflows at.
+# A number without bounds: so many digits before and after the point; its exponent overflows no float.
 WHOLE_DIGITS = 15
 FRACTION_DIGITS = 15
 # Of a number with bounds. More would be lost in a float, and an exclusive bound with it.
@@ -112,7 +112,7 @@ def _decimal(low: int, high: int, digits: int) -> Tree:
 
 
 def _fraction(low: str, high: str) -> Tree:
-    """A point and digits from `low` to `high`; zeros at the end may be left out, and the point with all of them."""
+    """A point and digits from `low` to `high`; zeros at the end may be left out, and the point with them."""
     options: list[Tree] = [Sequence((literal("."), _digits(low, high)))]
     options += [
         Sequence((literal("."), _digits(low[:kept], high[:kept], upwards=low[kept:].strip("0") != "")))
@@ -134,7 +134,7 @@ def _natural(low: int, high: int) -> Tree:
 
 
 def _digits(low: str, high: str, upwards: bool = False) -> Tree:
-    """All strings of digits as long as `low` and `high` and between them; `upwards` leaves `low` itself out."""
+    """Strings of digits as long as `low` and `high`, from one to the other; `upwards` leaves out `low`."""
     if upwards:
         above = str(int(low) + 1).zfill(len(low))
         return _digits(above, high) if len(above) == len(low) and above <= high else Either(())

@@ -50,7 +50,7 @@ def regex(text: object, where: str) -> Format:
 
 
 def ebnf(grammar: object, where: str) -> Format:
-    """Text of a grammar in EBNF (see frontend/structured/ebnf.py), from its rule `root`. Raises BadRequest."""
+    """Text of a grammar in EBNF (see ebnf.py), from its rule `root`. Raises BadRequest."""
     if not isinstance(grammar, str):
         fault(where, "must be a string")
     try:

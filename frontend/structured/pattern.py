@@ -1,7 +1,7 @@
 """Regular expressions: from their text to a tree.
 
-What ECMAScript and Python both have, with one meaning: no lookaround, back-references, word boundaries, flags or
-Unicode classes. Where the two differ in which characters a class holds, it holds those that both agree on.
+What ECMAScript and Python both have, with one meaning: no lookaround, back-references, word boundaries, flags
+or Unicode classes. Where the two differ in which characters a class holds, it holds those that both agree on.
 """
 
 import re
@@ -68,8 +68,8 @@ def literal(text: str) -> Tree:
 
 
 def parse(text: str, *, search: bool) -> Tree:
-    """`search`: the pattern may match anywhere, as in a JSON schema, and where it is not anchored anything may
-    come before and after; else it is to match the whole. Raises Unsupported."""
+    """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and after
+    where it is not anchored; else it must match the whole. Raises Unsupported."""
     if len(text) > limits.PATTERN_BYTES:
         raise Unsupported(f"is longer than {limits.PATTERN_BYTES} characters")
     return _Parser(text, search).whole()
@@ -152,7 +152,7 @@ class _Parser:
         if character == "[":
             return One(self.bracket())
         if character == "\\":
-            return One(self.escape(in_bracket=False))
+            return One(self.escape())
         if character in "^$":
             self.fail(f"has {character!r} where only characters can match; anchors belong at the ends")
         if character in "*+?{}":
@@ -209,11 +209,11 @@ class _Parser:
         if character == "":
             self.fail("has a '[' without its ']'")
         if character == "\\":
-            return self.escape(in_bracket=True)
+            return self.escape()
         self.at += 1
         return self.character(character)
 
-    def escape(self, in_bracket: bool) -> Charset:
+    def escape(self) -> Charset:
         self.at += 1
         character = self.peek()
         if character in _SHORTHANDS and character:

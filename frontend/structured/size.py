@@ -8,8 +8,7 @@ from frontend.structured.keywords import below, fault
 
 
 def check(schema: Any, where: str) -> None:
-    """Raises BadRequest for what is too large or too deep, or cannot be written as JSON. Takes time in proportion
-    to the size, and no longer than the limits allow."""
+    """Raises BadRequest for what is too large or too deep, or cannot be written as JSON. Stops at the limits."""
     left = limits.SCHEMA_BYTES
     nodes = limits.SCHEMA_NODES
     waiting: list[tuple[Any, str, int]] = [(schema, where, 0)]

@@ -82,8 +82,8 @@ class PromptReader:
                 ErrorCode.INVALID_VALUE, "half a surrogate pair is no text", param
             ) from error
         ids: list[int] = encoded.input_ids.data.flatten().tolist()
-        if len(ids) >= self._cuts_at and keep is not None:
-            raise _too_long(self._cuts_at - 1, len(ids), param)
+        if len(ids) >= self._cuts_at and keep is not None:  # its end is lost, and that is to be kept
+            return self._encode(text[len(text) // 4 :], add_special_tokens, keep, param)
         return ids
 
     def _refuse_hopeless(self, text: str, param: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import openvino_genai as genai
 
 from host.detokenizer import Detokenizer, choose_detokenizer
+from host.engines import failures
 from host.engines.base import EngineLost, RequestRefused, prompt_param
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
@@ -17,7 +18,7 @@ from host.engines.request import ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
 from host.grammar import structural_tag
 from host.model_folder import SamplingDefaults, fingerprint, overridden, read_model_folder
-from host.native_errors import grammar_fault, is_wedged, refused_parameter, summary
+from host.native_errors import grammar_fault, is_wedged, summary
 from host.recovery import Standing, plan_recovery
 from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep
 from host.turns import NO_TURNS, TurnMarkers, find_turn_markers
@@ -40,11 +41,6 @@ from ipc.messages import (
 )
 
 _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
-_ENGINE_FAILED = RequestError(ErrorCode.ENGINE_FAILED, "the engine failed on this request")
-_NOT_REPRODUCIBLE = RequestError(
-    ErrorCode.ENGINE_FAILED, "the engine failed on another request, and this one could not be continued"
-)
-_OUT_OF_KV_CACHE = RequestError(ErrorCode.KV_CACHE_EXCEEDED, "the KV cache has no room left for this request")
 
 
 class TextEngine:
@@ -154,7 +150,7 @@ class TextEngine:
                     break
             except RuntimeError as error:
                 del self._live[request.request_id]
-                refused.append(Failed(request.request_id, _refusal(error)))
+                refused.append(Failed(request.request_id, failures.refusal(error)))
             self._waiting.popleft()
         if not self._waiting:
             self._cautious = False
@@ -182,10 +178,10 @@ class TextEngine:
             try:
                 ids = self._pipeline.read(request)
             except ReplayMismatch:
-                failed.append(self._fail(request, _NOT_REPRODUCIBLE))
+                failed.append(self._fail(request, failures.NOT_REPRODUCIBLE))
                 continue
             if ids is None:
-                failed.append(self._fail(request, _OUT_OF_KV_CACHE))
+                failed.append(self._fail(request, failures.OUT_OF_KV_CACHE))
             elif ids or request.finish_reason is not None:
                 gained.append((request, ids))
         return [*self._deltas(gained), *failed, *self._ended(request for request, _ in gained)]
@@ -253,23 +249,10 @@ class TextEngine:
         failed: list[ToFrontend] = []
         for request_id in plan.fail:
             del self._live[request_id]
-            failed.append(Failed(request_id, _ENGINE_FAILED if fault is None else _bad_grammar(fault)))
+            failed.append(
+                Failed(request_id, failures.ENGINE_FAILED if fault is None else failures.bad_grammar(fault))
+            )
         return failed
-
-
-def _bad_grammar(fault: str) -> RequestError:
-    return RequestError(
-        ErrorCode.INVALID_VALUE, f"the engine cannot compile this grammar: {fault}", "response_format"
-    )
-
-
-def _refusal(error: RuntimeError) -> RequestError:
-    """The pipeline's own checks come after ours; what they say holds source paths."""
-    param = refused_parameter(error)
-    print(f"the pipeline refuses a request: {error}", file=sys.stderr, flush=True)
-    if param is None:
-        return _ENGINE_FAILED
-    return RequestError(ErrorCode.INVALID_VALUE, f"the engine refuses this value of {param}", param)
 
 
 def load_text_engine(launch: Launch) -> TextEngine:

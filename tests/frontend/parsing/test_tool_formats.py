@@ -104,7 +104,7 @@ MALFORMED = {
         '<tool_call>{"name": "f", "arguments": {"a": [1}}}</tool_call>',
         '<tool_call>{"name": "\\ud800", "arguments": {}}</tool_call>',
         '<tool_call>{"name": "f", "arguments": {}} and more</tool_call>',
-        '<tool_call>{"name": "f", "arguments": {"a": ' + "[" * 1000,
+        '<tool_call>{"name": "f", "arguments": {"a": ' + "[" * 128 + "]" * 128 + "}}</tool_call>",
         '\n\n<tool_call>\n{"name": "f", "arguments": {"a',
         "</tool_call>",
         "a <tool_cal",
@@ -168,6 +168,17 @@ def test_a_call_stands_between_texts():
     assert parse(text, "hermes") == [Content("One moment."), *call("f", "{}"), Content(" Done <b> \n")]
 
 
+def test_eight_newlines_before_a_mark_belong_to_it():
+    text = "\n" * 20 + '<tool_call>{"name": "f"}</tool_call>' + "\n" * 20
+    assert parse(text, "hermes") == [Content("\n" * 12), *call("f", "{}")]
+
+
+def test_arguments_may_be_nested_deeply():
+    deep = '{"a": ' + "[" * 127 + "]" * 127 + "}"
+    text = f'<tool_call>{{"name": "f", "arguments": {deep}}}</tool_call>'
+    assert parse(text, "hermes") == call("f", deep)
+
+
 def test_a_good_call_follows_a_broken_one():
     text = '<tool_call>{"name": <tool_call>{"name": "f", "arguments": {}}</tool_call>'
     assert parse(text, "hermes") == [Content('<tool_call>{"name": '), *call("f", "{}")]
@@ -180,7 +191,7 @@ def test_what_breaks_a_list_does_not_break_the_calls_before():
 
 
 def test_turn_markers_that_are_visible_are_swallowed():
-    assert parse("Hello\n<|eot_id|>", "llama3_json") == [Content("Hello")]
+    assert parse("Hello\n<|eot_id|>\n\nBye", "llama3_json") == [Content("HelloBye")]
     assert parse("Hello</s>", "mistral") == [Content("Hello")]
 
 
@@ -250,6 +261,9 @@ def test_values_without_quotes_are_typed_by_the_schema():
         ("days", "three", "three"),  # for the client to refuse
         ("days", "1.5", "1.5"),
         ("unit", "5", "5"),
+        ("unit", '"a"', '"a"'),  # strings have no quotes in this format
+        ("city", '"a"', '"a"'),
+        ("other", '"a"', '"a"'),
         ("city", "\nParis\n", "\nParis\n"),
         ("city", "a</b> <c\n\nd", "a</b> <c\n\nd"),
         ("city", "", ""),

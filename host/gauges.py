@@ -1,0 +1,30 @@
+"""How often an engine's state is told."""
+
+import time
+from collections.abc import Callable
+
+from ipc.messages import Gauges
+
+GAUGE_SECONDS = 0.25
+
+
+class GaugeReporter:
+    """Sends gauges when they change, a few times a second, and the change to idle at once."""
+
+    def __init__(self, read: Callable[[], Gauges], send: Callable[[Gauges], None]) -> None:
+        self._read = read
+        self._send = send
+        self._sent: Gauges | None = None
+        self._due = 0.0
+        self._was_busy = False
+
+    def report(self, busy: bool) -> None:
+        now = time.monotonic()
+        if now < self._due and (busy or not self._was_busy):
+            return
+        self._due = now + GAUGE_SECONDS
+        self._was_busy = busy
+        gauges = self._read()
+        if gauges != self._sent:
+            self._sent = gauges
+            self._send(gauges)
