@@ -64,7 +64,7 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 def tool_format(name: str) -> ToolFormat:
-    """Raises KeyError for a name that is none of TOOL_FORMAT_NAMES."""
+    """The format of that name. Raises KeyError if there is none."""
     return _TOOL_FORMATS[name]
 
 

@@ -20,7 +20,7 @@ class Resolver:
         self._merges = 0
 
     def alternatives(self, part: Part) -> list[Shape]:
-        """A value satisfies the part if it has one of these shapes; none if nothing does. Raises BadRequest."""
+        """A value satisfies the part if it has one of these shapes. Raises BadRequest."""
         where = part[0][1] if part else self._where
         found = [Shape(where=where)]
         for schema, at in part:

@@ -13,6 +13,8 @@ from frontend.structured import limits
 from frontend.structured.charset import Charset
 from frontend.structured.pattern import Either, One, Repeat, Sequence, Tree, size
 
+OTHER_WORDS_STATES = 32
+
 
 class TooComplex(Exception):
     """The automaton exceeds its limits."""
@@ -32,7 +34,7 @@ class Budget:
 
 
 class Automaton(msgspec.Struct, frozen=True):
-    """State 0 is the start. Each state lists its edges, with disjoint sets. Without states, nothing matches."""
+    """State 0 is the start. A state lists its edges, with disjoint sets. Without states, nothing matches."""
 
     edges: list[list[tuple[Charset, int]]]
     accepting: list[bool]
@@ -61,6 +63,27 @@ def of_words(words: Iterable[str]) -> Automaton:
             state = edges[state][character]
         accepting[state] = True
     return Automaton([[(cs.of(c), to) for c, to in found.items()] for found in edges], accepting)
+
+
+def of_other_words(words: list[str]) -> Automaton:
+    """Strings that are none of those given. Where these are many, also none that begin like one of them, so that
+    there are few states."""
+    prefixes = {word[:end] for word in words for end in range(len(word) + 1)} | {""}
+    longest = max(map(len, prefixes))
+    while longest > 1 and sum(len(prefix) <= longest for prefix in prefixes) > OTHER_WORDS_STATES:
+        longest -= 1
+    kept = sorted(prefix for prefix in prefixes if len(prefix) <= longest)
+    ends = {word for word in words if len(word) <= longest}
+    cut = {word[:longest] for word in words if len(word) > longest}
+    numbers = {prefix: number for number, prefix in enumerate(kept)}
+    edges: list[list[tuple[Charset, int]]] = [[] for _ in range(len(kept) + 1)]
+    for prefix in kept[1:]:
+        edges[numbers[prefix[:-1]]].append((cs.of(prefix[-1]), numbers[prefix]))
+    for prefix, number in numbers.items():
+        if prefix not in cut:
+            edges[number].append((cs.complement(cs.union(*(one for one, _ in edges[number]))), len(kept)))
+    edges[-1] = [(cs.ANY, len(kept))]
+    return reduced(Automaton(edges, [prefix not in ends | cut for prefix in kept] + [True]))
 
 
 class _Unrolled:

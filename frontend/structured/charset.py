@@ -1,7 +1,8 @@
 """Sets of characters as sorted, disjoint ranges of code points.
 
-Surrogates are in none of them, nor are the planes 4 to 11: Unicode has assigned nothing there, and vocabularies
-lack the bytes."""
+Surrogates are in none of them, nor are the planes 4 to 11: Unicode has assigned nothing there, and
+vocabularies lack the bytes.
+"""
 
 from collections.abc import Iterable
 

@@ -1,9 +1,9 @@
 """From a JSON schema to a grammar of texts that validate against it.
 
-Everything written validates, but not everything that validates can be written: a text has one form (", " and ": "
-between, no other white space, properties in the order in which the schema names them), and where a schema leaves
-open what a model would hardly want (other properties beside those it names, integers beyond 64 bits), so does
-the grammar, narrower.
+Everything written validates, but not everything that validates can be written. A text has one form: ", " and
+": " between, no other white space, properties in the order in which the schema names them. And where a schema
+leaves open what hardly anybody wants (properties beside those it names, integers beyond 64 bits), the grammar
+is narrower.
 """
 
 import json
@@ -21,6 +21,8 @@ from frontend.structured.sequences import Entry, Sequences
 from frontend.structured.shapes import Part, Shape, type_of
 from frontend.structured.strings import TOO_COMPLEX, Strings, parsed
 from frontend.structured.writer import Empty, Writer, quoted
+
+Options = list[tuple[str, set[str]]]  # EBNF, and the rules that it cannot do without
 
 
 class JsonGrammar:
@@ -64,7 +66,7 @@ class JsonGrammar:
             fault(part[0][1], "no value can satisfy this")
         return list(options)
 
-    def _of_shape(self, shape: Shape) -> list[tuple[str, set[str]]]:
+    def _of_shape(self, shape: Shape) -> Options:
         if shape.values is not None:
             return [(quoted(_json(value)), set()) for value in self._permitted(shape)]
         found = []
@@ -84,7 +86,7 @@ class JsonGrammar:
                     found.append((self._writer.characters(self._number(shape, kind == "integer")), set()))
         return found
 
-    def _array(self, shape: Shape) -> list[tuple[str, set[str]]]:
+    def _array(self, shape: Shape) -> Options:
         least, most = shape.least.get("Items", 0), shape.most.get("Items")
         items = shape.items if shape.items is not None or shape.prefix else ()
         if items is None and least > len(shape.prefix):
@@ -100,9 +102,7 @@ class JsonGrammar:
         needed = {*prefix, *([item] if item and least > len(prefix) else [])}
         return [(f'"[" {rule}', needed)] if rule else []
 
-    def _set(
-        self, shape: Shape, items: Part | None, least: int, most: int | None
-    ) -> list[tuple[str, set[str]]]:
+    def _set(self, shape: Shape, items: Part | None, least: int, most: int | None) -> Options:
         """Unique items, which only a list of values can promise: each at most once, in the order of the list."""
         found = [] if items is None else self._resolver.alternatives(items)
         if shape.prefix or any(one.values is None for one in found):
@@ -112,7 +112,7 @@ class JsonGrammar:
         rule = self._sequences.rule(entries, [], least, most, '"]"', distinct=False)
         return [(f'"[" {rule}', set())] if rule else []
 
-    def _object(self, shape: Shape) -> list[tuple[str, set[str]]]:
+    def _object(self, shape: Shape) -> Options:
         entries, needed, names = [], set(), dict.fromkeys([*shape.properties, *sorted(shape.required)])
         keys = self._keys(shape)
         for name in names:
@@ -138,10 +138,7 @@ class JsonGrammar:
         found = self._resolver.alternatives((*shape.property_names, ({"type": "string"}, "")))
         if len(found) != 1:
             fault(shape.property_names[0][1], "must be one schema of strings, without alternatives")
-        try:
-            return self._strings.automaton(found[0])
-        except TooComplex:
-            fault(shape.property_names[0][1], TOO_COMPLEX)
+        return self._automaton(found[0], shape.property_names[0][1])
 
     def _of_patterns(self, shape: Shape, name: str) -> Part:
         where = below(shape.where, "patternProperties")
@@ -164,14 +161,14 @@ class JsonGrammar:
         patterns = [self._pattern(text, where) for text in shape.pattern_properties]
         kinds = list(zip(patterns, shape.pattern_properties.values(), strict=True))
         if shape.additional is not None or not (names or patterns):
-            kinds.append((fa.complement(fa.of_words([])), shape.additional or ()))
+            kinds.append((fa.of_other_words([]), shape.additional or ()))
         found = []
         for pattern, part in kinds:
             if not self._resolver.alternatives(part):
                 continue
             others = [fa.complement(other) for other in patterns if other is not pattern]
             if names:
-                others.append(fa.complement(fa.of_words(names)))
+                others.append(fa.of_other_words(names))
             key = self._key(
                 pattern, others + ([keys] if keys else []), below(shape.where, "additionalProperties")
             )
@@ -225,26 +222,24 @@ class JsonGrammar:
 
     def _permits(self, shape: Shape, value: Any) -> bool:
         kind = type_of(value)
-        if (
-            shape.types is not None
-            and kind not in shape.types
-            and not (kind == "integer" and "number" in shape.types)
-        ):
+        kinds = {"integer", "number"} if kind == "integer" else {kind}
+        if shape.types is not None and not kinds & shape.types:
             return False
-        said = shape.says(kind)
-        if not said:
+        if not shape.says(kind):
             return True
+        limits = msgspec.structs.replace(shape, values=None)
         if kind == "string":
-            unlimited = msgspec.structs.replace(shape, values=None)
-            try:
-                return fa.matches(self._strings.automaton(unlimited), value)
-            except TooComplex:
-                fault(shape.where, TOO_COMPLEX)
+            return fa.matches(self._automaton(limits, shape.where), value)
         if kind in ("integer", "number"):
             whole = kind == "integer"
-            bounded = msgspec.structs.replace(shape, values=None)
-            return fa.matches(self._number(bounded, whole), _json(int(value) if whole else value))
-        fault(shape.where, f"an enum with {kind}s in it cannot be combined with other limits of {kind}s")
+            return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
+        fault(shape.where, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s")
+
+    def _automaton(self, shape: Shape, where: str) -> Automaton:
+        try:
+            return self._strings.automaton(shape)
+        except TooComplex:
+            fault(where, TOO_COMPLEX)
 
     def _check_that_texts_end(self) -> None:
         """Every rule must have an option that needs no other rule, or only those that end in turn."""

@@ -11,7 +11,7 @@ from frontend.structured import limits
 LARGEST_NUMBER = 10**30
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
-# A grammar cannot keep to these together with everything else, so they are refused rather than forgotten.
+# A grammar cannot keep to these beside all else, so they are refused rather than forgotten.
 _REFUSED = {
     "not",
     "if",

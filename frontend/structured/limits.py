@@ -1,16 +1,17 @@
 """How large a constraint may be.
 
-Within these bounds a grammar compiled in about two seconds or less where it was measured (2 cores, a vocabulary
-of 49 k tokens), and checking one takes some tens of milliseconds, rarely more."""
+Within these bounds a grammar compiled in about two seconds or less where it was measured (2 cores, a
+vocabulary of 49 k tokens), and checking one takes some tens of milliseconds, rarely more.
+"""
 
 SCHEMA_BYTES = 128 * 1024  # about the length of the schema as JSON
 SCHEMA_NODES = 10_000  # objects, lists and values in it
 SCHEMA_DEPTH = 64
 GRAMMAR_BYTES = 256 * 1024  # of the EBNF that is written
 GRAMMAR_RULES = 4_000
-MERGES = 4_000  # steps of putting $ref, allOf, anyOf and oneOf together
+MERGES = 8_000  # steps of putting $ref, allOf, anyOf and oneOf together
 ALTERNATIVES = 256  # of one value, after that
-CHOICES = 1_000  # values of one enum, or of a choice
+CHOICES = 1_000  # of a choice
 CHOICE_BYTES = 32 * 1024  # all of them together
 ITEMS = 1_000  # minItems, minProperties
 LENGTH = 1_000  # minLength

@@ -1,5 +1,7 @@
 """The output formats that a client may ask for, each as the format object of a structural tag."""
 
+import json
+from functools import lru_cache
 from typing import Any
 
 from frontend.structured import automaton as fa
@@ -28,9 +30,15 @@ def json_schema(schema: object, where: str) -> Format:
     check_schema(schema, where)
     size.check(schema, where)
     try:
-        return _grammar(JsonGrammar(schema, where).text())
+        return _grammar(_json_grammar(json.dumps(schema), where))
     except TooComplex:
         fault(where, "the schema is too complex: its grammar would be too large")
+
+
+@lru_cache(16)
+def _json_grammar(schema: str, where: str) -> str:
+    """Clients tend to ask for the same format again and again."""
+    return JsonGrammar(json.loads(schema), where).text()
 
 
 def regex(text: object, where: str) -> Format:

@@ -5,7 +5,7 @@ or Unicode classes. Where the two differ in which characters a class holds, it h
 """
 
 import re
-from typing import NoReturn, Union
+from typing import NoReturn
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Rule(msgspec.Struct, frozen=True):
     name: str
 
 
-Tree = Union[One, Sequence, Either, Repeat, Rule]
+Tree = One | Sequence | Either | Repeat | Rule
 
 EMPTY = Sequence(())
 ANYTHING = Repeat(One(cs.ANY), 0, None)
@@ -68,8 +68,8 @@ def literal(text: str) -> Tree:
 
 
 def parse(text: str, *, search: bool) -> Tree:
-    """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and after
-    where it is not anchored; else it must match the whole. Raises Unsupported."""
+    """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and
+    after where it is not anchored; else it must match the whole. Raises Unsupported."""
     if len(text) > limits.PATTERN_BYTES:
         raise Unsupported(f"is longer than {limits.PATTERN_BYTES} characters")
     return _Parser(text, search).whole()

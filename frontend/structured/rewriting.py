@@ -27,8 +27,8 @@ class _Rewriter:
         return self._writer.text(self._rule("root"))
 
     def _inlined(self) -> dict[str, Tree]:
-        """The rules that refer to none, once those that refer to such ones only have them put in place, as far as
-        they stay small."""
+        """The rules that refer to none, once those that refer to such ones only have them put in place, as far
+        as they stay small."""
         found: dict[str, Tree] = {}
         waiting = {name: references(tree) for name, tree in self._rules.items()}
         while ready := [name for name, needed in waiting.items() if needed <= found.keys()]:

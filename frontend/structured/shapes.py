@@ -1,4 +1,4 @@
-"""What the keywords of one schema say, without those that combine schemas, and what two schemas say together."""
+"""What the keywords of one schema say, without those that combine schemas, and what two say together."""
 
 from decimal import Decimal
 from typing import Any

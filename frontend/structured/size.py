@@ -1,5 +1,6 @@
 """Whether a schema is small enough to be looked into at all."""
 
+import math
 from typing import Any
 
 from frontend.structured import charset as cs
@@ -8,32 +9,41 @@ from frontend.structured.keywords import below, fault
 
 
 def check(schema: Any, where: str) -> None:
-    """Raises BadRequest for what is too large or too deep, or cannot be written as JSON. Stops at the limits."""
+    """Raises BadRequest for what is too large or too deep, or is no JSON. Stops at the limits."""
     left = limits.SCHEMA_BYTES
     nodes = limits.SCHEMA_NODES
     waiting: list[tuple[Any, str, int]] = [(schema, where, 0)]
     while waiting:
         value, at, depth = waiting.pop()
-        nodes -= 1
-        if isinstance(value, str):
-            left -= len(value)
-            _text(value, at, left)
-        elif isinstance(value, dict | list):
+        if isinstance(value, dict | list):
             nodes -= len(value)
             if depth == limits.SCHEMA_DEPTH:
                 fault(where, f"is nested deeper than {limits.SCHEMA_DEPTH} levels")
             if nodes >= 0:
-                for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-                    if isinstance(key, str):
-                        left -= len(key)
-                        _text(key, at, left)
-                    waiting.append((child, below(at, key), depth + 1))
-        elif (isinstance(value, float) and value in (float("inf"), float("-inf"))) or value != value:
-            fault(at, "must be a finite number")
+                children = value.items() if isinstance(value, dict) else enumerate(value)
+                waiting += [(child, below(at, key), depth + 1) for key, child in children]
+                left -= _keys(value, at, left) if isinstance(value, dict) else 0
+        else:
+            left -= _scalar(value, at, left)
         if left < 0 or nodes < 0:
             fault(where, f"is larger than {limits.SCHEMA_BYTES} bytes or {limits.SCHEMA_NODES} values")
 
 
-def _text(text: str, where: str, left: int) -> None:
-    if left >= 0 and not text.isascii() and not all(cs.holds(cs.ANY, ord(character)) for character in text):
-        fault(where, "has half of a surrogate pair, or a character that Unicode has not assigned")
+def _keys(value: dict[Any, Any], where: str, left: int) -> int:
+    if not all(isinstance(key, str) for key in value):
+        fault(where, "must have strings for keys")
+    return sum(_scalar(key, where, left) for key in value)
+
+
+def _scalar(value: Any, where: str, left: int) -> int:
+    """Its size, after a check that it is fit for JSON if that is no more than `left`."""
+    if isinstance(value, str):
+        known = value.isascii() or len(value) > left
+        if not known and not all(cs.holds(cs.ANY, ord(character)) for character in value):
+            fault(where, "has half of a surrogate pair, or a character that Unicode has not assigned")
+        return len(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        fault(where, "must be a finite number")
+    if not isinstance(value, int | float | None):
+        fault(where, "must be a JSON value")
+    return 1

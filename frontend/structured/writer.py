@@ -1,11 +1,13 @@
 """Writes a grammar in the engine's EBNF: literals, character classes, automata, long runs of characters.
 
-The engine computes before the first token which tokens fit each state of each rule, but for tokens that cross
-the end of a rule, which it tries one by one at each step. So automata become rules that end in one another, and
-take the closing quote of a string with them. The engine's own counted repetition made a step up to 200 ms longer.
+The engine computes before the first token which tokens fit each state of each rule, but for tokens that
+cross the end of a rule, which it tries one by one at each step. So automata become rules that end in one
+another, and take the closing quote of a string with them. The engine's own counted repetition made a step up
+to 200 ms longer.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from frontend.structured import charset as cs
 from frontend.structured import limits
@@ -56,6 +58,9 @@ class Writer:
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
         self._shared: dict[object, str] = {}
+        self._automata: dict[
+            tuple[int, str], tuple[Automaton, str]
+        ] = {}  # by identity, so they are kept alive
         self._bytes = 0
         self._wide = 0
 
@@ -85,25 +90,28 @@ class Writer:
 
     def characters(self, automaton: Automaton) -> str:
         """A rule for what the automaton matches, as it is. Raises Empty."""
-        return self._states(_restricted(automaton, cs.PLAIN), _class, '""')
+        return self._states(automaton, cs.PLAIN, _class, '""')
 
     def string(self, automaton: Automaton) -> str:
         """A rule for what the automaton matches as the inside of a JSON string, and the closing quote.
         Raises Empty."""
-        return self._states(_restricted(automaton, IN_STRING), _in_string, QUOTE)
+        return self._states(automaton, IN_STRING, _in_string, QUOTE)
 
-    def _states(self, automaton: Automaton, written: Callable[[Charset], list[str]], end: str) -> str:
-        key = (end, tuple(map(tuple, automaton.edges)), tuple(automaton.accepting))
-        if key in self._shared:
-            return self._shared[key]
-        if len(automaton.edges) > limits.AUTOMATON_STATES:
+    def _states(
+        self, automaton: Automaton, within: Charset, written: Callable[[Charset], list[str]], end: str
+    ) -> str:
+        known = self._automata.get((id(automaton), end))
+        if known:
+            return known[1]
+        kept = _restricted(automaton, within)
+        if len(kept.edges) > limits.AUTOMATON_STATES:
             raise TooComplex
-        names = [self.reserve("s") for _ in automaton.edges]
-        for name, found, accepts in zip(names, automaton.edges, automaton.accepting, strict=True):
+        names = [self.reserve("s") for _ in kept.edges]
+        for name, found, accepts in zip(names, kept.edges, kept.accepting, strict=True):
             self._count_wide(cs.union(*(characters for characters, _ in found)))
             options = [f"{one} {names[to]}" for characters, to in found for one in written(characters)]
             self.define(name, " | ".join([end, *options] if accepts else options))
-        self._shared[key] = names[0]
+        self._automata[id(automaton), end] = (automaton, names[0])
         return names[0]
 
     def _count_wide(self, characters: Charset) -> None:
@@ -209,11 +217,12 @@ def _one(characters: Charset) -> list[str]:
     return _in_string(characters) + ([_UNICODE] if characters == IN_STRING else [])
 
 
+@lru_cache(512)
 def _in_string(characters: Charset) -> list[str]:
     escapes = "".join(second for first, second in _ESCAPED.items() if cs.holds(characters, ord(first)))
     options = _class(cs.intersection(characters, _RAW))
     if escapes:
-        options += ['"\\\\" ' + option for option in _class(cs.of(escapes))]
+        options = options + ['"\\\\" ' + option for option in _class(cs.of(escapes))]
     return options
 
 

@@ -1,0 +1,116 @@
+"""A host dies in the middle of an answer that has a shape: it still comes whole, or ends in a typed error."""
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import openai
+import psutil
+import pytest
+
+from tests.e2e.serving import Serving, wait_for
+
+STORY = {
+    "type": "object",
+    "properties": {"title": {"enum": ["A", "B"]}, "story": {"type": "string", "maxLength": 160}},
+    "required": ["title", "story"],
+    "additionalProperties": False,
+}
+TOOL: Any = {"type": "function", "function": {"name": "tell", "parameters": STORY}}
+ASKED: Any = [{"role": "user", "content": "Tell a story."}]
+EVENTS_BEFORE = 12
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL], ids=lambda s: s.name)
+SAMPLINGS = pytest.mark.parametrize(
+    "sampling", [{"temperature": 0}, {"temperature": 1, "seed": 5}, {"temperature": 1}], ids=str
+)
+
+
+def kill(server: Serving, model: str, number: signal.Signals) -> None:
+    (replica,) = server.readiness(model)["replicas"]
+    psutil.Process(replica["pid"]).send_signal(number)
+
+
+def killed_after(events: Iterator[Any], server: Serving, model: str, number: signal.Signals) -> list[Any]:
+    """All events of a stream whose host is killed after the first dozen."""
+    restarts = server.metric("nacelle_host_restarts_total", model=model)
+    seen = [next(events) for _ in range(EVENTS_BEFORE)]
+    kill(server, model, number)
+    seen += events
+    wait_for(
+        lambda: server.metric("nacelle_host_restarts_total", model=model) > restarts, "the death is counted"
+    )
+    return seen
+
+
+@SIGNALS
+@SAMPLINGS
+def test_a_forced_call(tool_server: Serving, tool_client: openai.OpenAI, number, sampling):
+    stream = tool_client.chat.completions.create(
+        model="smollm2", messages=ASKED, tools=[TOOL], tool_choice="required", max_tokens=300, stream=True,
+        **sampling,
+    )  # fmt: skip
+    chunks = killed_after(iter(stream), tool_server, "smollm2", number)
+    deltas = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    assert deltas[0].function.name == "tell"
+    assert [delta.id for delta in deltas if delta.id] == [deltas[0].id]
+    arguments = "".join(delta.function.arguments or "" for delta in deltas)
+    jsonschema.validate(json.loads(arguments), STORY)
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+@SIGNALS
+@SAMPLINGS
+def test_a_stream_bound_to_a_schema(tool_server: Serving, tool_client: openai.OpenAI, number, sampling):
+    form: Any = {"type": "json_schema", "json_schema": {"name": "story", "schema": STORY, "strict": True}}
+    stream = tool_client.chat.completions.create(
+        model="smollm2", messages=ASKED, response_format=form, max_tokens=300, stream=True, **sampling
+    )
+    chunks = killed_after(iter(stream), tool_server, "smollm2", number)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    jsonschema.validate(json.loads(text), STORY)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+@SIGNALS
+def test_a_stream_of_reasoning(tool_server: Serving, tool_client: openai.OpenAI, number):
+    fields: Any = {
+        "model": "qwen3.5",
+        "input": "Think.",
+        "temperature": 0,
+        "max_output_tokens": 1500,
+        "extra_body": {"ignore_eos": True},
+    }
+    undisturbed = tool_client.responses.create(**fields)
+    stream = tool_client.responses.create(**fields, stream=True)
+    events = killed_after(iter(stream), tool_server, "qwen3.5", number)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert any(event.type == "response.reasoning_text.delta" for event in events)
+    last = events[-1]
+    assert last.type == "response.incomplete"
+    assert last.response.usage.output_tokens == 1500
+    assert [item.type for item in last.response.output] == [item.type for item in undisturbed.output]
+    reasoning, undisturbed_reasoning = last.response.output[0], undisturbed.output[0]
+    assert reasoning.content[0].text == undisturbed_reasoning.content[0].text
+    pieces = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+    assert "".join(pieces) == reasoning.content[0].text
+
+
+def test_an_answer_that_cannot_be_had_again_ends_in_a_typed_error(
+    tool_server: Serving, tool_client: openai.OpenAI
+):
+    """Penalties with chance: what was shown cannot be generated again, and must not be contradicted."""
+    stream = tool_client.responses.create(
+        model="smollm2",
+        input="Tell a story.",
+        temperature=1,
+        max_output_tokens=300,
+        stream=True,
+        extra_body={"presence_penalty": 1, "ignore_eos": True},
+    )
+    events = killed_after(iter(stream), tool_server, "smollm2", signal.SIGKILL)
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error.code
+    assert events[-1].response.status == "failed"
