@@ -14,6 +14,7 @@ from host.engines.base import RequestRefused
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")  # templates differ in what they call it
 # Where a text is to go on. The blank shows whether the template trims what it is given.
 _END_OF_TEXT = "\ue000end of text\ue000 "
 
@@ -95,7 +96,8 @@ def _as_dict(message: ChatMessage) -> dict[str, Any]:
     if message.tool_calls:
         entry["tool_calls"] = [_call(call) for call in message.tool_calls]
     if message.reasoning is not None:
-        entry["reasoning_content"] = entry["reasoning"] = message.reasoning
+        for key in _REASONING_KEYS:
+            entry[key] = message.reasoning
     return entry
 
 

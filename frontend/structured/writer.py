@@ -6,6 +6,7 @@ another, and take the closing quote of a string with them. The engine's own coun
 to 200 ms longer.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from frontend.structured import limits
 from frontend.structured.automaton import Automaton, TooComplex, reduced
 from frontend.structured.charset import Charset
 
+_MISREAD = re.compile("(?<=[\x80-\xff])(?=[0-9a-fA-F])")
 QUOTE = '"\\""'
 COUNTED = 24  # characters of a string that are counted one by one
 PIECE = 6  # characters
@@ -208,8 +210,10 @@ class Writer:
 
 
 def quoted(text: str) -> str:
-    """A literal."""
-    return '"' + "".join(map(_literal, text)) + '"'
+    """A literal. The engine misreads an accented letter and a hexadecimal digit after it: they are parted."""
+    parts = _MISREAD.split(text)
+    literals = ['"' + "".join(map(_literal, part)) + '"' for part in parts]
+    return literals[0] if len(literals) == 1 else f"({' '.join(literals)})"
 
 
 def _one(characters: Charset) -> list[str]:
