@@ -56,14 +56,7 @@ _decoder = msgspec.json.Decoder(_Chunk)
 
 
 def request_body(
-    model: str,
-    endpoint: Endpoint,
-    prompt: Prompt,
-    max_tokens: int,
-    *,
-    stream: bool,
-    ignore_eos: bool,
-    logprobs: int | None = None,
+    model: str, endpoint: Endpoint, prompt: Prompt, max_tokens: int, *, stream: bool, ignore_eos: bool
 ) -> bytes:
     """A greedy completion request, encoded. Token-id prompts need the completions endpoint."""
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
@@ -75,8 +68,6 @@ def request_body(
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if ignore_eos:
         body["ignore_eos"] = True
-    if logprobs is not None:
-        body["logprobs"] = logprobs
     return msgspec.json.encode(body)
 
 

@@ -27,6 +27,7 @@ FRONTEND = Budget("frontend, ipc and synthetic engine ÷ bare Falcon SSE loop, t
 ARENA = Budget("8 MiB tensor through an arena ÷ one memcpy", 2.5)
 MEMORY = Budget("resident memory of the frontend, idle", 80.0, "MiB")
 RESTART = Budget("kill → READY again ÷ cold load", 1.2)
+SHARED_PREFIX = Budget("time to first token again ÷ at first, 1000 prompt tokens in common", 0.3)
 CLI_START = Budget("CLI start", 0.25, "s")
 
 

@@ -17,7 +17,16 @@ from bench.figures import Figure, Verdict
 from bench.frontend_alone import frontend_alone
 from bench.noise import Noise
 from bench.options import json_option, positive_numbers
-from bench.served import MODEL_NAME, Sides, first_token, idle_memory, restart, throughput, wait_until_loaded
+from bench.served import (
+    MODEL_NAME,
+    Sides,
+    first_token,
+    idle_memory,
+    restart,
+    shared_prefix,
+    throughput,
+    wait_until_loaded,
+)
 from bench.server import Server, free_port, nacelle_command
 
 
@@ -92,6 +101,7 @@ def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
             sides = Sides(server, raw)
             sides.warm_up(max(levels))
             yield first_token(sides, pairs)
+            yield shared_prefix(sides, pairs)
             for level in levels:
                 yield throughput(sides, level, pairs)
             yield restart(sides, server, cold_load)

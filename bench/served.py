@@ -19,6 +19,7 @@ _LOAD_SECONDS = 600.0
 _KILLS = 3
 _MAX_TOKENS = 128
 _PROMPT_WORDS = 32
+_PREFIX_TOKENS = 1000
 _TTFT_REQUESTS = 20  # of each side in each pair
 
 
@@ -46,6 +47,22 @@ class Sides:
 
     def raw(self, workload: Workload) -> Summary:
         return summarize_flawless(self._raw.run(workload))
+
+    def times_to_first_token(self, prefix_tokens: int) -> tuple[float, float]:
+        """Milliseconds, of two prompts one after the other whose first tokens are new and the same."""
+        workload = Workload(
+            requests=2,
+            max_tokens=2,
+            prompt_words=0,
+            seed=next(self._seeds),
+            prompt_tokens=_PROMPT_WORDS,
+            shared_prefix_tokens=prefix_tokens,
+            ignore_eos=True,
+        )
+        records = load.run(self._target, workload).records
+        summarize_flawless(records)
+        first, again = (1000 * (record.arrivals[0] - record.started) for record in records)
+        return first, again
 
     def warm_up(self, concurrency: int) -> None:
         """Let both allocate what they need at the highest load."""
@@ -95,6 +112,21 @@ def first_token(sides: Sides, pairs: int) -> Figure:
 def _medians(pairs: list[Pair]) -> str:
     middle = median_pair(pairs)
     return f"served {middle.ours:.1f}, raw {middle.yardstick:.1f}"
+
+
+def shared_prefix(sides: Sides, pairs: int) -> Figure:
+    """Time to first token of a prompt whose first 1000 tokens were just seen, ÷ that of the prompt before.
+
+    Each ends in tokens of its own.
+    """
+    measured = []
+    for _ in range(pairs):
+        first, again = sides.times_to_first_token(_PREFIX_TOKENS)
+        measured.append(Pair(again, first))
+    ratios = [pair.ratio for pair in measured]
+    middle = median_pair(measured)
+    note = f"again {middle.ours:.1f}, at first {middle.yardstick:.1f} ms"
+    return Figure(figures.SHARED_PREFIX, median(ratios), ratios, pairs=measured, note=note)
 
 
 def restart(sides: Sides, server: Server, cold_load: float) -> Figure:

@@ -30,15 +30,18 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt_words: int
     seed: int
     prompt_tokens: int | None = None  # instead of words: prompts of exactly so many random token ids
+    shared_prefix_tokens: int = 0  # before each of those
     concurrency: int = 1
     request_rate: float | None = None
     ignore_eos: bool = False
     copies: int = 1  # each text prompt says its words so many times, which makes a model go on copying
 
     def prompts(self) -> list[Prompt]:
-        """One prompt per request, no two sharing a prefix."""
+        """One prompt per request, no two sharing a prefix but the one that was asked for."""
         if self.prompt_tokens is not None:
-            return [token_prompt(self.seed, index, self.prompt_tokens) for index in range(self.requests)]
+            prefix = token_prompt(self.seed, -1, self.shared_prefix_tokens)
+            own = [token_prompt(self.seed, index, self.prompt_tokens) for index in range(self.requests)]
+            return [[*prefix, *tokens] for tokens in own]
         texts = [text_prompt(self.seed, index, self.prompt_words) for index in range(self.requests)]
         return [" ".join([text] * self.copies) for text in texts]
 

@@ -14,7 +14,7 @@ from host.engines.base import RequestRefused
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
-_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")  # templates differ in what they call it
+_REASONING_KEYS = ("reasoning_content", "reasoning")  # templates differ in what they call it
 # Where a text is to go on. The blank shows whether the template trims what it is given.
 _END_OF_TEXT = "\ue000end of text\ue000 "
 
@@ -98,6 +98,8 @@ def _as_dict(message: ChatMessage) -> dict[str, Any]:
     if message.reasoning is not None:
         for key in _REASONING_KEYS:
             entry[key] = message.reasoning
+        if not message.content:  # gpt-oss takes one of the two
+            entry["thinking"] = message.reasoning
     return entry
 
 

@@ -68,15 +68,17 @@ def _before_system(template: ChatTemplate) -> str:
 
 
 def _inside(template: ChatTemplate) -> str:
-    """What one answer holds between its parts: text, then a call."""
+    """What one answer holds between its parts: text or reasoning or both, then a call."""
     call = ToolCall("call00001", _NAME, "{}")
-    conversation = [
-        ChatMessage("user", _USER),
-        ChatMessage("assistant", _ASSISTANT, tool_calls=[call], reasoning=_ASSISTANT),
-        ChatMessage("tool", "0", tool_call_id=call.id),
-    ]
-    text = _rendered(template, conversation)
-    return _part(text, _ASSISTANT, _NAME)
+    parts = ""
+    for content, reasoning in ((_ASSISTANT, None), (None, _ASSISTANT), (_ASSISTANT, _ASSISTANT)):
+        conversation = [
+            ChatMessage("user", _USER),
+            ChatMessage("assistant", content, tool_calls=[call], reasoning=reasoning),
+            ChatMessage("tool", "0", tool_call_id=call.id),
+        ]
+        parts += _part(_rendered(template, conversation), _ASSISTANT, _NAME)
+    return parts
 
 
 def _rendered(template: ChatTemplate, messages: list[ChatMessage]) -> str:

@@ -66,8 +66,8 @@ def of_words(words: Iterable[str]) -> Automaton:
 
 
 def of_other_words(words: list[str]) -> Automaton:
-    """Strings that are none of those given. Where these are many, also none that begin like one of them, so that
-    there are few states."""
+    """Strings that are none of those given. Where these are many, also none that begin like one of them, so
+    that there are few states."""
     prefixes = {word[:end] for word in words for end in range(len(word) + 1)} | {""}
     longest = max(map(len, prefixes))
     while longest > 1 and sum(len(prefix) <= longest for prefix in prefixes) > OTHER_WORDS_STATES:

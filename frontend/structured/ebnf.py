@@ -225,9 +225,7 @@ def _ends(tree: Tree, ending: set[str]) -> bool:
 
 
 def _check_left_recursion(rules: dict[str, Tree]) -> None:
-    empty: set[str] = set()
-    while found := {name for name, tree in rules.items() if name not in empty and _empty(tree, empty)}:
-        empty |= found
+    empty = empty_rules(rules)
     first = {name: _first(tree, empty) for name, tree in rules.items()}
     for name in rules:
         seen: set[str] = set()
@@ -242,16 +240,24 @@ def _check_left_recursion(rules: dict[str, Tree]) -> None:
             )
 
 
-def _empty(tree: Tree, empty: set[str]) -> bool:
+def empty_rules(rules: dict[str, Tree]) -> set[str]:
+    """The rules that match the empty text."""
+    empty: set[str] = set()
+    while found := {name for name, tree in rules.items() if name not in empty and may_be_empty(tree, empty)}:
+        empty |= found
+    return empty
+
+
+def may_be_empty(tree: Tree, empty: set[str]) -> bool:
     match tree:
         case Rule(name):
             return name in empty
         case Sequence(parts):
-            return all(_empty(part, empty) for part in parts)
+            return all(may_be_empty(part, empty) for part in parts)
         case Either(options):
-            return any(_empty(option, empty) for option in options)
+            return any(may_be_empty(option, empty) for option in options)
         case Repeat(part, low):
-            return low == 0 or _empty(part, empty)
+            return low == 0 or may_be_empty(part, empty)
     return False
 
 
@@ -268,7 +274,7 @@ def _first(tree: Tree, empty: set[str]) -> set[str]:
             found: set[str] = set()
             for part in parts:
                 found |= _first(part, empty)
-                if not _empty(part, empty):
+                if not may_be_empty(part, empty):
                     break
             return found
     return set()

@@ -103,7 +103,7 @@ class JsonGrammar:
         return [(f'"[" {rule}', needed)] if rule else []
 
     def _set(self, shape: Shape, items: Part | None, least: int, most: int | None) -> Options:
-        """Unique items, which only a list of values can promise: each at most once, in the order of the list."""
+        """Unique items, which only a list of values can promise: each at most once, in the list's order."""
         found = [] if items is None else self._resolver.alternatives(items)
         if shape.prefix or any(one.values is None for one in found):
             fault(shape.unique or "", "is only supported where the items are an enum")
@@ -230,10 +230,12 @@ class JsonGrammar:
         limits = msgspec.structs.replace(shape, values=None)
         if kind == "string":
             return fa.matches(self._automaton(limits, shape.where), value)
-        if kind in ("integer", "number"):
-            whole = kind == "integer"
-            return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
-        fault(shape.where, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s")
+        if kind not in ("integer", "number"):
+            fault(
+                shape.where, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s"
+            )
+        whole = kind == "integer"
+        return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
 
     def _automaton(self, shape: Shape, where: str) -> Automaton:
         try:

@@ -41,8 +41,8 @@ def below(where: str, key: str | int) -> str:
 
 
 def check(keyword: str, value: Any, where: str) -> None:
-    """Raises BadRequest for a value that the keyword does not take, and for a keyword that is refused. What is
-    inside the schemas of the value is not looked at."""
+    """Raises BadRequest for a value that the keyword does not take, and for a keyword that is refused.
+    What is inside the schemas of the value is not looked at."""
     if keyword in _REFUSED:
         fault(where, f"the keyword {keyword!r} is not supported: the output could not be held to it")
     if keyword in _CHECKS:

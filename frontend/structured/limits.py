@@ -26,5 +26,5 @@ AUTOMATON_STATES = 400  # deterministic
 WIDE_STATES = 200
 
 EBNF_BYTES = 32 * 1024
-EBNF_RULES = 500
+EBNF_RULES = 200
 EBNF_DEPTH = 32  # of parentheses

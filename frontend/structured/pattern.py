@@ -60,6 +60,7 @@ _SHORTHANDS = {
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
 _PUNCTUATION = set("^$\\.*+?()[]{}|/-,:;=!<>@#%&~`'\"_ ")
 _COUNTS = re.compile(r"\{([0-9]{1,6})(?:(,)([0-9]{1,6})?)?\}")
+_HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})")
 _GROUP_NAME = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>")
 
 
@@ -215,20 +216,16 @@ class _Parser:
 
     def escape(self) -> Charset:
         self.at += 1
-        character = self.peek()
-        if character in _SHORTHANDS and character:
-            self.at += 1
-            return _SHORTHANDS[character]
-        if character in _CONTROLS and character:
-            self.at += 1
-            return cs.of(_CONTROLS[character])
-        if found := re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})").match(self.text, self.at):
+        found = _HEX.match(self.text, self.at)
+        if found:
             self.at = found.end()
             return self.character(chr(int(found[1] or found[2], 16)))
-        if character in _PUNCTUATION and character:
-            self.at += 1
-            return cs.of(character)
-        self.fail(f"has the escape '\\{character}', which is not supported")
+        character = self.peek()
+        known = _SHORTHANDS.get(character)
+        if not known and (character not in _CONTROLS and character not in _PUNCTUATION):
+            self.fail(f"has the escape '\\{character}', which is not supported")
+        self.at += 1
+        return known or cs.of(_CONTROLS.get(character, character))
 
 
 def size(tree: Tree) -> int:

@@ -1,8 +1,8 @@
 """From a client's grammar to the one the engine gets: what is regular in it becomes automata."""
 
+from frontend.structured import ambiguity, limits
 from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
-from frontend.structured import limits
 from frontend.structured.automaton import Budget, TooComplex
 from frontend.structured.ebnf import references
 from frontend.structured.pattern import EMPTY, Either, One, Repeat, Rule, Sequence, Tree, size
@@ -10,8 +10,8 @@ from frontend.structured.writer import Empty, Writer, quoted
 
 
 def rewritten(rules: dict[str, Tree]) -> str:
-    """The grammar's text. The rules are as `ebnf.parse` returns them. Raises TooComplex, and Empty if a rule
-    matches nothing that can be written."""
+    """The grammar's text. The rules are as `ebnf.parse` returns them. Raises Invalid, TooComplex, and Empty
+    if a rule matches nothing that can be written."""
     return _Rewriter(rules).text()
 
 
@@ -21,14 +21,15 @@ class _Rewriter:
         self._budget = Budget()
         self._rules = rules
         self._regular = self._inlined()
+        ambiguity.check(rules, self._regular)
         self._names: dict[str, str] = {}
 
     def text(self) -> str:
         return self._writer.text(self._rule("root"))
 
     def _inlined(self) -> dict[str, Tree]:
-        """The rules that refer to none, once those that refer to such ones only have them put in place, as far
-        as they stay small."""
+        """The rules that refer to none, once those that refer to such ones only have them put in place,
+        as far as they stay small."""
         found: dict[str, Tree] = {}
         waiting = {name: references(tree) for name, tree in self._rules.items()}
         while ready := [name for name, needed in waiting.items() if needed <= found.keys()]:

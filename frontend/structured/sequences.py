@@ -23,8 +23,9 @@ class Sequences:
         self, entries: list[Entry], free: list[str], least: int, most: int | None, close: str, distinct: bool
     ) -> str | None:
         """A rule for the entries, then any number of `free` elements (each one of the texts given), then
-        `close`; `least` to `most` elements in all. None if there is no such sequence. `distinct`: free elements
-        may turn out to be the same one, so that only the first counts towards `least`. Raises TooComplex."""
+        `close`; `least` to `most` elements in all. None if there is no such sequence. `distinct`: free
+        elements may turn out to be the same one, so that only the first counts towards `least`.
+        Raises TooComplex."""
         required = sum(entry.required for entry in entries)
         counting = least > required or (most is not None and most < len(entries) + (1_000_000 if free else 0))
         counts = range((len(entries) if counting else 1) + 1)

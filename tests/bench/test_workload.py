@@ -58,3 +58,13 @@ def test_arrivals_come_at_the_rate_asked_for() -> None:
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
     assert mean == pytest.approx(1 / 20, rel=0.05)
     assert variance == pytest.approx(1 / 20**2, rel=0.1)  # an exponential's, not a metronome's
+
+
+def test_prompts_share_the_prefix_that_was_asked_for_and_nothing_else():
+    workload = Workload(
+        requests=2, max_tokens=1, prompt_words=0, seed=3, prompt_tokens=5, shared_prefix_tokens=20
+    )
+    first, second = workload.prompts()
+    assert first[:20] == second[:20]
+    assert len(first) == len(second) == 25
+    assert first[20:] != second[20:]

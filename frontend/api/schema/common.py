@@ -63,6 +63,16 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     allowed_token_ids: Any = None
     logits_processors: Any = None
     spaces_between_special_tokens: Any = None
+    moderation: Any = None
+    prompt_embeds: Any = None
+    thinking_token_budget: Any = None
+    return_tokens_as_token_ids: Any = None
+    detokenize: Any = None
+    include_reasoning: Any = None
+    kv_transfer_params: Any = None
+    cache_salt: Any = None
+    priority: Any = None
+    vllm_xargs: Any = None
     guided_json: Any = None
     guided_regex: Any = None
     guided_choice: Any = None
@@ -116,6 +126,16 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "allowed_token_ids": ([],),
     "logits_processors": ([],),
     "spaces_between_special_tokens": (True,),
+    "moderation": (),
+    "prompt_embeds": (),
+    "thinking_token_budget": (),
+    "return_tokens_as_token_ids": (False,),
+    "detokenize": (True,),
+    "include_reasoning": (True,),
+    "kv_transfer_params": (),
+    "cache_salt": ("",),
+    "priority": (0,),
+    "vllm_xargs": ({},),
     "guided_json": (),
     "guided_regex": (),
     "guided_choice": (),

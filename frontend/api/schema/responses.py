@@ -74,7 +74,6 @@ class ResponsesRequest(GenerationRequest, kw_only=True):
     conversation: Any = None
     prompt: Any = None
     context_management: Any = None
-    moderation: Any = None
 
 
 # Parameters we cannot honour → values that ask for nothing.
@@ -84,7 +83,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "conversation": (),
     "prompt": (),
     "context_management": ([],),
-    "moderation": (),
     "n": (1,),
     "return_token_ids": (False,),
     "structured_outputs": (),

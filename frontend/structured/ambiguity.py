@@ -1,0 +1,124 @@
+"""Finds in a grammar what would let the engine's work grow with the text, up to half a minute for one token.
+
+That is where something recursive may go on with the very characters that what comes after it begins with, so
+that each of them has two meanings. What is regular is no matter: it becomes an automaton.
+"""
+
+from collections.abc import Callable, Iterator
+
+from frontend.structured import charset as cs
+from frontend.structured.charset import Charset
+from frontend.structured.ebnf import Invalid, empty_rules, may_be_empty, references
+from frontend.structured.pattern import Either, One, Repeat, Rule, Sequence, Tree
+
+_PASSES = 50  # over all rules, until nothing is added
+
+
+def check(rules: dict[str, Tree], regular: dict[str, Tree]) -> None:
+    """`regular` are the rules that refer to no others any more. Raises Invalid."""
+    _Ambiguity(rules, set(regular)).check()
+
+
+class _Ambiguity:
+    def __init__(self, rules: dict[str, Tree], regular: set[str]) -> None:
+        self._rules = rules
+        self._regular = regular
+        self._empty = empty_rules(rules)
+        self._first: dict[str, Charset] = dict.fromkeys(rules, cs.NONE)
+        self._onward: dict[str, Charset] = dict.fromkeys(rules, cs.NONE)
+        self._settle(self._first, self._first_of)
+        self._settle(self._onward, self._onward_of)
+
+    def check(self) -> None:
+        for name, tree in self._rules.items():
+            if name not in self._regular and any(self._conflicts(tree)):
+                raise Invalid(
+                    f"the rule {name!r} is ambiguous: a part that refers to other rules may go on with the"
+                    " characters that the next part, or its own repetition, begins with"
+                )
+
+    def _settle(self, found: dict[str, Charset], of: Callable[[Tree], Charset]) -> None:
+        for _ in range(_PASSES):
+            before = dict(found)
+            for name in reversed(self._rules):
+                found[name] = of(self._rules[name])
+            if before == found:
+                return
+        raise Invalid("the grammar's rules refer to one another in too long chains")
+
+    def _first_of(self, tree: Tree) -> Charset:
+        """The characters that it may begin with."""
+        match tree:
+            case One(characters):
+                return characters
+            case Rule(name):
+                return self._first[name]
+            case Repeat(part):
+                return self._first_of(part)
+            case Either(options):
+                return cs.union(*map(self._first_of, options))
+            case Sequence(parts):
+                return self._first_after(parts)
+
+    def _first_after(self, parts: tuple[Tree, ...]) -> Charset:
+        found: list[Charset] = []
+        for part in parts:
+            found.append(self._first_of(part))
+            if not may_be_empty(part, self._empty):
+                break
+        return cs.union(*found)
+
+    def _onward_of(self, tree: Tree) -> Charset:
+        """The characters that it may go on with where it might have ended."""
+        match tree:
+            case Rule(name):
+                return self._onward[name]
+            case Repeat(part, _, high):
+                return cs.union(self._onward_of(part), cs.NONE if high == 1 else self._first_of(part))
+            case Either(options):
+                return cs.union(*map(self._onward_of, options), self._beyond_shared_beginnings(options))
+            case Sequence(parts):
+                found: list[Charset] = []
+                for index in range(len(parts) - 1, -1, -1):
+                    found.append(self._onward_of(parts[index]))
+                    if not may_be_empty(parts[index], self._empty):
+                        break
+                    found.append(self._first_of(parts[index]))
+                return cs.union(*found)
+        return cs.NONE
+
+    def _beyond_shared_beginnings(self, options: tuple[Tree, ...]) -> Charset:
+        """Where one option may be the beginning of another, what may come later in any of them."""
+        begun = cs.NONE
+        for option in options:
+            first = self._first_of(option)
+            if cs.intersection(begun, first) or may_be_empty(option, self._empty):
+                parts = [part for one in options for part in (one.parts if isinstance(one, Sequence) else ())]
+                return cs.union(*map(self._first_of, [*options, *parts]))
+            begun = cs.union(begun, first)
+        return cs.NONE
+
+    def _conflicts(self, tree: Tree) -> Iterator[bool]:
+        match tree:
+            case Repeat(part, _, high):
+                yield from self._conflicts(part)
+                yield high != 1 and self._recursive(part) and self._meet(part, (part,))
+            case Either(parts):
+                for part in parts:
+                    yield from self._conflicts(part)
+            case Sequence(parts):
+                for index, part in enumerate(parts):
+                    yield from self._conflicts(part)
+                    after = parts[index + 1 :]
+                    yield (
+                        self._recursive(part) and any(map(self._recursive, after)) and self._meet(part, after)
+                    )
+
+    def _meet(self, part: Tree, after: tuple[Tree, ...]) -> bool:
+        onward = self._onward_of(part)
+        if may_be_empty(part, self._empty):
+            onward = cs.union(onward, self._first_of(part))
+        return bool(cs.intersection(onward, self._first_after(after)))
+
+    def _recursive(self, tree: Tree) -> bool:
+        return bool(references(tree) - self._regular)
