@@ -92,7 +92,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         bool,
         Meta(
             description="Reuse the KV cache of prompts that begin alike. Always off with a draft model, "
-            "with which the engine cannot do it."
+            "prompt lookup or cache eviction."
         ),
     ] = True
     draft_model: Annotated[

@@ -172,7 +172,7 @@ class Sampling(Value):
     logprobs: bool = False  # of the chosen tokens
     truncate_prompt: int | None = None  # keep so many of the prompt's last tokens; -1: what fits the context
     grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
-    # Begin and end of the model's reasoning. If the prompt ends with the begin, the grammar holds after the end.
+    # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
 
 

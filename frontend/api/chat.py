@@ -5,7 +5,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
-from frontend.api.generating import Identity, respond_json
+from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
 from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
@@ -29,7 +29,7 @@ class ChatCompletions:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        spec = turn_spec(body)
+        spec = await off_loop(body.is_constrained, turn_spec, body)
         identity = await Identity.new("chatcmpl", self._router, body.model)
         turn: AnyTurn
         if body.session_id is None:

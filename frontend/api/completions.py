@@ -8,7 +8,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.completions_answer import TextChunks, completion
-from frontend.api.generating import Identity, respond_json, start
+from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.prompting import with_grammar
 from frontend.api.schema.common import (
     MAX_CHOICES,
@@ -36,7 +36,7 @@ class Completions:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        specs = specs_of(body)
+        specs = await off_loop(body.is_constrained, specs_of, body)
         identity = await Identity.new("cmpl", self._router, body.model)
         echoes = await self._echoes(body, specs)
         generation = await start(request, self._router, body.model, specs, bool(body.stream))

@@ -1,8 +1,10 @@
 """What the generating endpoints do alike: start a generation, say who it is, and answer."""
 
+import asyncio
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import falcon
 import falcon.asgi
@@ -13,6 +15,9 @@ from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDeta
 from frontend.errors import ClientGone
 from frontend.routing.generation import Generation, SequenceSpec, Usage
 from frontend.routing.router import Router
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -53,6 +58,11 @@ async def start(
         generation.close()
         raise
     return generation
+
+
+async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do it in another thread if it may take long: checking a hostile schema can take half a second."""
+    return await asyncio.to_thread(work, *args, **kwargs) if may_take_long else work(*args, **kwargs)
 
 
 def respond_json(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

@@ -9,7 +9,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.body import decode, read_body
-from frontend.api.generating import respond_json
+from frontend.api.generating import off_loop, respond_json
 from frontend.api.response_background import Background
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.response_items import items_of
@@ -48,7 +48,7 @@ class Responses:
         check(body)
         history = await self._history(body.previous_response_id)
         items = [*history, *items_of(body.input, history, new_id)]
-        spec = turn_of(body, items)
+        spec = await off_loop(body.is_constrained, turn_of, body, items)
         builder = ResponseBuilder(response_of(body, new_id, time.time()), new_id, time.time)
         if body.background:
             await self._background.start(spec, builder, items)

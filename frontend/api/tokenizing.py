@@ -7,7 +7,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat import turn_spec
-from frontend.api.generating import respond_json
+from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import Plan, plan_turn
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.tokenizing import (
@@ -80,5 +80,6 @@ class Tokenizing:
         return cast(Tokenized, await self._router.ask(body.model, plan.prompt))
 
     async def _plan(self, body: ChatRequest) -> Plan:
-        spec = turn_spec(body)
-        return plan_turn(spec, await dialect_of(self._router, body.model))
+        spec = await off_loop(body.is_constrained, turn_spec, body)
+        dialect = await dialect_of(self._router, body.model)
+        return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)

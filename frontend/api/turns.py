@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import falcon.asgi
 import msgspec
 
-from frontend.api.generating import start
+from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.parsing import Dialect, detect, parser_for
@@ -161,7 +161,8 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
 
     Raises ServerError.
     """
-    plan = plan_turn(spec, await dialect_of(router, spec.model))
+    dialect = await dialect_of(router, spec.model)
+    plan = await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)
     specs = [
         SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings

@@ -45,8 +45,11 @@ def launch_of(
 
 
 def _prefix_caching(prepared: PreparedModel) -> bool:
-    """With a draft model, sampled requests fail in the engine where their prompt is found in the cache."""
-    return prepared.settings.prefix_caching and prepared.engine != "stateful" and not prepared.draft_path
+    """Not where the host cannot keep the engine from spoiling its cache (see host/engines/prefill.py). With a
+    draft model, sampled requests even fail where their prompt is found in it."""
+    model = prepared.settings
+    spoiled = prepared.draft_path or model.prompt_lookup or model.cache_eviction_tokens
+    return model.prefix_caching and prepared.engine != "stateful" and not spoiled
 
 
 def _speculation(prepared: PreparedModel) -> Speculation | None:

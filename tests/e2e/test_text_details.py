@@ -195,6 +195,7 @@ def test_two_turns_of_one_session_at_once_are_a_conflict(server):
     fields: Any = {"messages": [{"role": "user", "content": "x"}], "session_id": "busy"}
     body = {"model": MODEL, "stream": True, "max_tokens": 400, "ignore_eos": True, **fields}
     with server.http.stream("POST", "/v1/chat/completions", json=body) as stream:
-        next(stream.iter_bytes())
+        pieces = stream.iter_bytes()  # to let go of it would end the stream
+        next(pieces)
         second = ask(server, "/v1/chat/completions", **fields)
     assert (second.status_code, second.json()["error"]["param"]) == (409, "session_id")

@@ -83,6 +83,11 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
+    def is_constrained(self) -> bool:
+        """Whether there is something to check that may take long."""
+        return self.response_format is not None or self.structured_outputs is not None
+
+    @property
     def output_format(self) -> dict[str, Any] | None:
         """Raises BadRequest."""
         return output_format(self.response_format, self.structured_outputs)

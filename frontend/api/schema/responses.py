@@ -75,6 +75,10 @@ class ResponsesRequest(GenerationRequest, kw_only=True):
     prompt: Any = None
     context_management: Any = None
 
+    @property
+    def is_constrained(self) -> bool:
+        return self.text is not None and self.text.format is not None
+
 
 # Parameters we cannot honour → values that ask for nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
