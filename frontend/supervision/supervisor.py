@@ -105,6 +105,7 @@ class Supervisor:
         self._stalled = False
         self._spawned_at = 0.0
         self._oom_kills = 0
+        self._replaces_dead = False
 
     @property
     def model(self) -> str:
@@ -203,6 +204,7 @@ class Supervisor:
         )
         self.incarnation = None
         self.card = None
+        self._replaces_dead = not death.expected
         counted = self._listener.replica_died(self, death)
         self._handle(Died(death.summary, random.random(), counted))  # noqa: S311  jitter
         if self.life.state is State.STOPPED:
@@ -234,7 +236,8 @@ class Supervisor:
         self._incarnations += 1
         self._fatal, self._stalled = None, False
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
-        launch = self.options.launch
+        # What waits for a host to be replaced warms it up itself, and sooner.
+        launch = msgspec.structs.replace(self.options.launch, warm_up=not self._replaces_dead)
         name = f"{id(self):x}-{self._incarnations}"
         try:
             self.incarnation = Incarnation(
