@@ -95,7 +95,6 @@ class Launch(Value):
     cache_eviction_tokens: int | None = None  # of one request, that the KV cache keeps; None: all
     generation_defaults: GenerationDefaults = msgspec.field(default_factory=GenerationDefaults)
     chat_template: str = ""  # in place of the model's own; empty for that
-    warm_up: bool = True  # let the engine compile its kernels before it is ready
 
 
 # --- frontend → host ---------------------------------------------------------------------------------

@@ -105,7 +105,6 @@ class Supervisor:
         self._stalled = False
         self._spawned_at = 0.0
         self._oom_kills = 0
-        self._replaces_dead = False
 
     @property
     def model(self) -> str:
@@ -204,7 +203,6 @@ class Supervisor:
         )
         self.incarnation = None
         self.card = None
-        self._replaces_dead = not death.expected
         counted = self._listener.replica_died(self, death)
         self._handle(Died(death.summary, random.random(), counted))  # noqa: S311  jitter
         if self.life.state is State.STOPPED:
@@ -236,8 +234,7 @@ class Supervisor:
         self._incarnations += 1
         self._fatal, self._stalled = None, False
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
-        # What waits for a host to be replaced warms it up itself, and sooner.
-        launch = msgspec.structs.replace(self.options.launch, warm_up=not self._replaces_dead)
+        launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"
         try:
             self.incarnation = Incarnation(

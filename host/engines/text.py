@@ -284,8 +284,7 @@ def load_text_engine(launch: Launch) -> TextEngine:
         fingerprint=fingerprint(folder.path, genai.get_version()),
     )
     engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
-    if launch.warm_up:
-        _warm_up(engine)
+    _warm_up(engine)
     card.load_seconds = time.monotonic() - started
     return engine
 
