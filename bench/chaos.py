@@ -44,8 +44,8 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct):
-    """One run with one number of replicas. Times in seconds; recovery is from a death to the next token of
-    each request that was in the dead host, by the server's own histogram."""
+    """One run with one number of replicas. Times in seconds, by the server's own histograms; recovery is from
+    a death to the next token of each request that was in the dead host."""
 
     replicas: int
     sent: int = 0
@@ -59,6 +59,7 @@ class Trial(msgspec.Struct):
     orphans: int = 0
     left_in_shm: int = 0
     cold_load: float = 0.0
+    ready_p50: float | None = None  # from a host's death to the readiness of the next
     recovery_p50: float | None = None
     recovery_p99: float | None = None
     kills: list[Kill] = []
@@ -68,6 +69,10 @@ class Trial(msgspec.Struct):
     @property
     def wrong(self) -> int:
         return len(self.differences)
+
+    @property
+    def ready_ratio(self) -> float | None:
+        return None if self.ready_p50 is None else self.ready_p50 / self.cold_load
 
     @property
     def recovery_ratio(self) -> float | None:
@@ -242,6 +247,7 @@ def _read_metrics(trial: Trial, observer: Observer) -> None:
     trial.restarted = total(samples, "nacelle_restarted_total")
     trial.blamed = total(samples, "nacelle_blamed_total")
     trial.regenerated_tokens = total(samples, "nacelle_regenerated_tokens_total")
+    trial.ready_p50 = quantile(samples, "nacelle_host_recovery_seconds", 0.5)
     trial.recovery_p50 = quantile(samples, "nacelle_recovery_seconds", 0.5)
     trial.recovery_p99 = quantile(samples, "nacelle_recovery_seconds", 0.99)
 
@@ -265,7 +271,8 @@ def _table(trials: list[Trial]) -> Table:
         "left in /dev/shm": [trial.left_in_shm for trial in trials],
         "cold load": [f"{trial.cold_load:.2f} s" for trial in trials],
         "recovery p50 / p99": [f"{_s(trial.recovery_p50)} / {_s(trial.recovery_p99)}" for trial in trials],
-        f"recovery p50 ÷ cold load (≤ {RESTART.limit})": [_s(trial.recovery_ratio, "") for trial in trials],
+        f"death → READY, p50 ÷ cold load (≤ {RESTART.limit})": [_s(t.ready_ratio, "") for t in trials],
+        "recovery p50 ÷ cold load": [_s(trial.recovery_ratio, "") for trial in trials],
     }
     for name, values in rows.items():
         table.add_row(name, *map(str, values))

@@ -87,6 +87,7 @@ class ModelMetrics:
         self.refused = families.refused.labels(model)
         self.regenerated_tokens = families.regenerated_tokens.labels(model)
         self.recovery_seconds = families.recovery_seconds.labels(model)
+        self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
 
 
@@ -139,6 +140,9 @@ class _ModelFamilies:
         self.regenerated_tokens = counter("regenerated_tokens", "Tokens that deaths made generate twice")
         self.recovery_seconds = histogram(
             "recovery", "From the death of a sequence's host to its next token", _RECOVERY
+        )
+        self.host_recovery_seconds = histogram(
+            "host_recovery", "From the death of a host to the readiness of the next", _RECOVERY
         )
 
 

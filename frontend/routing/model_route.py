@@ -153,7 +153,10 @@ class ModelRoute:
 
     # --- from the hosts ---
 
-    def _ready(self, _replica: Replica, message: Ready) -> None:
+    def _ready(self, replica: Replica, message: Ready) -> None:
+        if replica.died_at is not None:
+            self._metrics.host_recovery_seconds.observe(self._clock() - replica.died_at)
+            replica.died_at = None
         self._queries.ready(message.card)
         self.pump()
 
@@ -256,6 +259,7 @@ class ModelRoute:
     def died(self, replica: Replica, death: Death) -> bool:
         """Find what becomes of everything the host held. Returns whether the death counts against the
         replica: not while a suspect was tried alone, which is what a quarantine is for."""
+        replica.died_at = None if death.expected else self._clock()
         was_trial = replica is self.quarantine.room
         if was_trial:
             self.quarantine.end()

@@ -41,6 +41,7 @@ class Replica:
         self.host = host
         self.sequences: dict[int, Sequence] = {}  # by the request id that the host knows
         self.prefixes = PrefixMemory()
+        self.died_at: float | None = None  # when its last host died, until the next is ready
         self._costs: dict[int, int] = {}
         self._outstanding = 0
 

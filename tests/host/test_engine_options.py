@@ -21,8 +21,8 @@ from ipc.messages import (
     PromptLookup,
     Step,
 )
-from tests.host.altered_models import altered, blur_weights, name_layers, write_adapter
 from tests.host.harness import HostUnderTest, chat, host_running, launch_of
+from tests.models.altered import altered, blur_weights, name_layers, write_adapter
 
 COPYING = "alpha beta gamma delta. alpha beta gamma delta. alpha beta"
 PROMPTS = ["Once upon a time", COPYING, "The capital of France is", "1 2 3 4"]

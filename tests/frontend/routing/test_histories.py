@@ -456,3 +456,19 @@ def test_no_history_of_deaths_loses_a_request(events, replicas):
         if error_of(request) is None:
             tokens = request.sequences[0].journal.token_ids
             assert tokens == list(range(len(tokens)))  # none lost, none doubled
+
+
+def test_the_time_from_a_death_to_the_next_ready_host_is_measured():
+    history = History()
+    history.die()
+    history.now += 3
+    history.ready_again()
+    history.ready_again()  # not after a death
+    assert measured(history) == (1, 3.0)
+
+
+def measured(history: History) -> tuple[float, float]:
+    """How many host recoveries, and their seconds together."""
+    family = next(iter(history.route._metrics.host_recovery_seconds.collect()))
+    by_name = {sample.name.rpartition("_")[2]: sample.value for sample in family.samples}
+    return by_name["count"], by_name["sum"]
