@@ -9,22 +9,21 @@ from frontend.config import ModelSettings
 from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError, from_host
 from frontend.observability.metrics import Metrics
 from frontend.routing.aftermath import Aftermath
+from frontend.routing.arrivals import Arrivals, check_delta
 from frontend.routing.backlog import Backlog, CallLater
 from frontend.routing.choice import retry_after_seconds
 from frontend.routing.generation import Generation, Output, Sequence
-from frontend.routing.journal import Journal, Phase
+from frontend.routing.journal import Phase
 from frontend.routing.quarantine import Quarantine
 from frontend.routing.queries import Answer, Queries, Question
 from frontend.routing.refusals import Refusals
 from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
-from ipc.channel import ChannelError
 from ipc.messages import (
     Accepted,
     Cancel,
     Completed,
-    Delta,
     Detokenized,
     Failed,
     Fatal,
@@ -65,6 +64,7 @@ class ModelRoute:
         self._clock = clock
         self._metrics = metrics.of_model(settings.name)
         self._aftermath = Aftermath(self.backlog, self.quarantine, self._refusals, self._metrics, clock)
+        self._arrivals = Arrivals(self._metrics)
         self._mean_seconds = 1.0
         # By the type of what a host says. A handler raises ChannelError where a message cannot be true.
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
@@ -173,40 +173,20 @@ class ModelRoute:
             sequence.generation.sequence_accepted()
 
     def _step(self, replica: Replica, message: Step) -> None:
-        """The hot path: once per engine step, with a pass per running sequence."""
         assert replica.host.card is not None
         vocab_size = replica.host.card.vocab_size
         now = self._clock()
         produced = 0
         for delta in message.deltas:
-            token_ids = delta.token_ids
-            for token in token_ids:
-                if not 0 <= token < vocab_size:
-                    raise ChannelError(f"token id {token} is outside the vocabulary of {vocab_size}")
+            check_delta(delta, vocab_size)
             sequence = replica.sequences.get(delta.request_id)
             if sequence is None:
                 continue  # cancelled while this was on its way
-            produced += len(token_ids)
-            journal = sequence.journal
-            journal.token_ids += token_ids
-            if journal.last_token_at is not None and journal.died_at is None:
-                self._metrics.inter_token.observe(now - journal.last_token_at)
-            else:
-                self._first_since(journal, now)
-            journal.last_token_at = now
-            if delta.text or token_ids:
-                sequence.generation.push(_output(sequence.choice, delta))
+            produced += len(delta.token_ids)
+            self._arrivals.take(sequence, delta, now)
             if sequence is self.quarantine.tried:
                 self._end_trial_if_passed(replica, delta.request_id, sequence)
         self._metrics.generated_tokens.inc(produced)
-
-    def _first_since(self, journal: Journal, now: float) -> None:
-        """The first token at all, or since a death."""
-        if journal.died_at is not None:
-            self._metrics.recovery_seconds.observe(now - journal.died_at)
-            journal.died_at = None
-        else:
-            self._metrics.time_to_first_token.observe(now - journal.arrived_at)
 
     def _end_trial_if_passed(self, replica: Replica, request_id: int, sequence: Sequence) -> None:
         """An innocent goes back among the others; if nobody else is to be tried, it stays where it is."""
@@ -292,7 +272,3 @@ class ModelRoute:
         for sequence in [*self.backlog.waiting, *self.quarantine.waiting, *held]:
             sequence.generation.cancel(error)
         self._queries.fail_all(error)
-
-
-def _output(choice: int, delta: Delta) -> Output:
-    return Output(choice, delta.text, None, False, delta.token_ids, delta.logprobs, delta.token_bytes)

@@ -10,6 +10,6 @@ def load_engine(launch: Launch) -> Engine:
         from host.engines.synthetic import SyntheticEngine
 
         return SyntheticEngine(launch)
-    from host.engines.text import load_text_engine
+    from host.engines.text_loading import load_text_engine
 
     return load_text_engine(launch)

@@ -1,27 +1,23 @@
 """Text generation on OpenVINO GenAI's ContinuousBatchingPipeline."""
 
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-import openvino_genai as genai
-
-from host.detokenizer import Detokenizer, choose_detokenizer
+from host.detokenizer import Detokenizer
 from host.engines import failures
 from host.engines.base import EngineLost, RequestRefused, prompt_param
-from host.engines.pipeline import Pipeline, device_name
+from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
 from host.engines.request import ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
 from host.grammar import structural_tag
-from host.model_folder import SamplingDefaults, fingerprint, overridden, read_model_folder
+from host.model_folder import SamplingDefaults
 from host.native_errors import grammar_fault, is_wedged, summary
 from host.recovery import Standing, plan_recovery
 from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep
-from host.turns import NO_TURNS, TurnMarkers, find_turn_markers
+from host.turns import NO_TURNS, TurnMarkers
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     PROMPT_TAIL,
@@ -32,16 +28,12 @@ from ipc.messages import (
     Failed,
     Gauges,
     InlinePrompt,
-    Launch,
     ModelCard,
     Sampling,
     Step,
     ToFrontend,
     TokenPrompt,
 )
-
-_WARM_UP_TOKENS = 64
-_FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
 
 
 class TextEngine:
@@ -254,47 +246,3 @@ class TextEngine:
                 Failed(request_id, failures.ENGINE_FAILED if fault is None else failures.bad_grammar(fault))
             )
         return failed
-
-
-def load_text_engine(launch: Launch) -> TextEngine:
-    """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
-    started = time.monotonic()
-    folder = overridden(read_model_folder(Path(launch.path)), launch)
-    tokenizer = genai.Tokenizer(folder.path)
-    detokenizer = choose_detokenizer(tokenizer)
-    prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
-    pipeline = Pipeline(launch, folder, tokenizer)
-    limits = Limits(
-        context_length=prompts.measure_context(
-            launch.context_length or folder.context_length or _FALLBACK_CONTEXT
-        ),
-        vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
-        kv_cache_tokens=pipeline.kv_cache_tokens,
-    )
-    template = prompts.template
-    turns = NO_TURNS if template is None else find_turn_markers(template, detokenizer.special)
-    card = ModelCard(
-        context_length=limits.context_length,
-        vocab_size=limits.vocab_size,
-        kv_cache_tokens=limits.kv_cache_tokens,
-        max_num_seqs=launch.max_num_seqs,
-        chat_template=template.source if template is not None else "",
-        device_name=device_name(launch.device),
-        load_seconds=0.0,
-        fingerprint=fingerprint(folder.path, genai.get_version()),
-    )
-    engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
-    _warm_up(engine)
-    card.load_seconds = time.monotonic() - started
-    return engine
-
-
-def _warm_up(engine: TextEngine) -> None:
-    """Let the engine compile its kernels now: the first request would wait for that, some 0.3 s on a CPU.
-
-    Raises RequestRefused or EngineLost where the model cannot even do this.
-    """
-    prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
-    engine.admit(0, prompt, Sampling(max_tokens=2, temperature=0.0, ignore_eos=True), [])
-    while engine.busy:
-        engine.step()

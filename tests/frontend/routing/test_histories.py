@@ -472,3 +472,12 @@ def measured(history: History) -> tuple[float, float]:
     family = next(iter(history.route._metrics.host_recovery_seconds.collect()))
     by_name = {sample.name.rpartition("_")[2]: sample.value for sample in family.samples}
     return by_name["count"], by_name["sum"]
+
+
+def test_log_probabilities_that_are_not_as_many_as_tokens_break_the_protocol():
+    history = History()
+    history.ask("a")
+    history.accept()
+    (request_id,) = history.route.replicas[0].sequences
+    with pytest.raises(ChannelError, match="log probabilities"):
+        history.say(0, Step([Delta(request_id, [1, 2], "a", [-0.5], [b"a"])]))

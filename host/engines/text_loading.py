@@ -1,0 +1,62 @@
+"""From a launch to a text engine: tokenizer, pipeline, limits, and a first run."""
+
+import time
+from pathlib import Path
+
+import openvino_genai as genai
+
+from host.detokenizer import choose_detokenizer
+from host.engines.pipeline import Pipeline, device_name
+from host.engines.prompt_ids import PromptReader
+from host.engines.text import TextEngine
+from host.model_folder import fingerprint, overridden, read_model_folder
+from host.sampling import Limits
+from host.turns import NO_TURNS, find_turn_markers
+from ipc.messages import Launch, ModelCard, Sampling, TokenPrompt
+
+_WARM_UP_TOKENS = 64
+_FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
+
+
+def load_text_engine(launch: Launch) -> TextEngine:
+    """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
+    started = time.monotonic()
+    folder = overridden(read_model_folder(Path(launch.path)), launch)
+    tokenizer = genai.Tokenizer(folder.path)
+    detokenizer = choose_detokenizer(tokenizer)
+    prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
+    pipeline = Pipeline(launch, folder, tokenizer)
+    limits = Limits(
+        context_length=prompts.measure_context(
+            launch.context_length or folder.context_length or _FALLBACK_CONTEXT
+        ),
+        vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
+        kv_cache_tokens=pipeline.kv_cache_tokens,
+    )
+    template = prompts.template
+    turns = NO_TURNS if template is None else find_turn_markers(template, detokenizer.special)
+    card = ModelCard(
+        context_length=limits.context_length,
+        vocab_size=limits.vocab_size,
+        kv_cache_tokens=limits.kv_cache_tokens,
+        max_num_seqs=launch.max_num_seqs,
+        chat_template=template.source if template is not None else "",
+        device_name=device_name(launch.device),
+        load_seconds=0.0,
+        fingerprint=fingerprint(folder.path, genai.get_version()),
+    )
+    engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
+    _warm_up(engine)
+    card.load_seconds = time.monotonic() - started
+    return engine
+
+
+def _warm_up(engine: TextEngine) -> None:
+    """Let the engine compile its kernels now: the first request would wait for that, some 0.3 s on a CPU.
+
+    Raises RequestRefused or EngineLost where the model cannot even do this.
+    """
+    prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
+    engine.admit(0, prompt, Sampling(max_tokens=2, temperature=0.0, ignore_eos=True), [])
+    while engine.busy:
+        engine.step()
