@@ -46,7 +46,8 @@ def load_text_engine(launch: Launch) -> TextEngine:
         fingerprint=fingerprint(folder.path, genai.get_version()),
     )
     engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
-    _warm_up(engine)
+    if launch.engine == "text":  # one request at a time means a device that compiles as it loads
+        _warm_up(engine)
     card.load_seconds = time.monotonic() - started
     return engine
 

@@ -215,7 +215,7 @@ def test_tools_and_the_choice_among_them():
     assert [(tool.name, bool(tool.strict)) for tool in use.tools] == [("f", True), ("g", False)]
     assert (use.choice, use.named, use.parallel) == ("auto", None, False)
     use = asked(tools=[F], tool_choice={"type": "function", "name": "f"}).tool_use
-    assert (use.choice, use.named, use.parallel) == ("required", "f", True)
+    assert (use.choice, use.named, use.parallel) == ("required", "f", None)
     assert asked(tools=[F], tool_choice="none").tool_use.choice == "none"
     assert asked().tool_use is None
 

@@ -32,10 +32,11 @@ def test_a_draft_model_goes_without_prefix_caching():
     assert not launch({"draft_path": "/draft"}).prefix_caching
 
 
-def test_a_lookup_keeps_prefix_caching():
+def test_where_the_host_cannot_plan_there_is_no_prefix_caching():
     looking = launch(prompt_lookup=True, max_ngram_size=5)
     assert looking.speculation == PromptLookup(4, 5)
-    assert looking.prefix_caching
+    assert not looking.prefix_caching
+    assert not launch(cache_eviction_tokens=4096).prefix_caching
 
 
 def test_the_stateful_engine_takes_one_request_at_a_time():
