@@ -76,6 +76,7 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         messages, offered = explain_tools(spell_out_calls(messages), offered), []
     answer = None if spec.output_format is None else dialect.answer_format(spec.output_format)
     grammar = _grammar(use, form, answer)
+    binds = answer is not None or (use is not None and _is_forced(use))  # from the text's beginning on
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
     return Plan(
@@ -83,13 +84,13 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         prompt=ChatPrompt(
             messages,
             tools=json.dumps([_definition(tool) for tool in offered]) if offered else "",
-            template_arguments=_template_arguments(spec, dialect, bool(grammar)),
+            template_arguments=_template_arguments(spec, dialect, binds),
             add_generation_prompt=spec.add_generation_prompt,
             continue_final_message=spec.continue_final_message,
         ),
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
-        grammar=_with_reasoning(grammar, spec, dialect) if grammar else None,
+        grammar=_with_reasoning(grammar, spec, dialect) if grammar and binds else grammar,
     )
 
 
@@ -150,13 +151,13 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
     return bool(spec.template_arguments.get("enable_thinking"))
 
 
-def _template_arguments(spec: TurnSpec, dialect: Dialect, has_grammar: bool) -> str:
+def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
     """The client's own win. Templates differ in how they call the switch."""
     arguments: dict[str, Any] = {}
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:
-        if spec.reasoning_effort == _NO_REASONING or (has_grammar and not _wants_reasoning(spec)):
+        if spec.reasoning_effort == _NO_REASONING or (bound and not _wants_reasoning(spec)):
             arguments |= {"enable_thinking": False, "thinking": False}
         elif spec.reasoning_effort is not None:
             arguments |= {"enable_thinking": True, "thinking": True}

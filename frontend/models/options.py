@@ -6,7 +6,6 @@ from typing import Any, get_type_hints
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
-from frontend.parsing import REASONING_FORMAT_NAMES, TOOL_FORMAT_NAMES
 from ipc.messages import Adapter, EngineKind, GenerationDefaults
 
 SYNTHETIC = "synthetic"
@@ -49,6 +48,13 @@ def check_options(model: ModelSettings) -> None:
             raise _clash(model, f"adapters: {name!r} is no name (letters, digits and ._-)")
         adapter_of(text)
     generation_defaults_of(model)
+    if model.tool_format or model.reasoning_format:
+        _check_formats(model)
+
+
+def _check_formats(model: ModelSettings) -> None:
+    from frontend.parsing import REASONING_FORMAT_NAMES, TOOL_FORMAT_NAMES  # only who sets one pays for it
+
     _check_name(model, "tool_format", TOOL_FORMAT_NAMES)
     _check_name(model, "reasoning_format", REASONING_FORMAT_NAMES)
 

@@ -132,6 +132,14 @@ def test_what_must_keep_to_a_grammar_reasons_only_if_it_was_asked_to():
     assert plan.sampling(Sampling()).reasoning_markers == ["<think>", "</think>"]
 
 
+def test_calls_that_are_free_leave_the_reasoning_as_it_is():
+    for effort in (None, "high"):
+        plan = planned(tool_use=ToolUse(tools=[STRICT]), reasoning_effort=effort)
+        assert arguments(plan).get("enable_thinking") is (None if effort is None else True)
+        assert plan.grammar is not None
+        assert plan.grammar["type"] == "triggered_tags"
+
+
 def test_a_model_that_does_not_reason_is_told_nothing_of_it():
     plan = planned(PLAIN, output_format=FORMAT)
     assert arguments(plan) == {}
