@@ -18,7 +18,7 @@ from bench.errors import RunFailed
 from bench.server import Server
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.25  # what polls takes from the hosts that load
 _PATIENCE_SECONDS = 120.0  # for a host to kill, or for the death and the progress after it
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -63,23 +63,24 @@ class Observer:
 
     def working(self) -> list[ReplicaState]:
         """The READY replicas with requests in flight."""
-        samples = self.metrics()
+        ready = [replica for replica in self.replicas() if replica.state == "ready"]
+        samples = self.metrics() if ready else {}
         return [
             replica
-            for replica in self.replicas()
-            if replica.state == "ready"
-            and total(samples, "nacelle_requests_running", replica=str(replica.replica))
+            for replica in ready
+            if total(samples, "nacelle_requests_running", replica=str(replica.replica))
         ]
 
     def over(self, before: Samples) -> bool:
         """Since `before` a death was noticed and a request completed, every replica is ready again, and
         nobody waits any more to be sent or tried."""
+        if any(replica.state != "ready" for replica in self.replicas()):
+            return False
         now = self.metrics()
         for grows in ("nacelle_host_restarts_total", "nacelle_request_seconds_count"):
             if total(now, grows) == total(before, grows):
                 return False
-        ready = all(replica.state == "ready" for replica in self.replicas())
-        return ready and not total(now, "nacelle_requests_queued") and bool(self.working())
+        return not total(now, "nacelle_requests_queued") and bool(self.working())
 
     def _get(self, path: str) -> bytes:
         try:
