@@ -18,6 +18,7 @@ from frontend.sessions.store import unavailable
 T = TypeVar("T")
 
 _BUSY_SECONDS = 2.0  # waiting for another process's transaction
+_RETRY_SECONDS = 0.01
 _CALL_SECONDS = 5.0
 _MAX_PENDING = 1024  # calls
 
@@ -131,7 +132,7 @@ class _File:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # nobody else's business
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _enter_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
         except BaseException:
@@ -161,3 +162,16 @@ class _File:
         rows.close()
         if last is not None:
             connection.execute("DELETE FROM entries WHERE used <= ?", (last,))
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait by itself while another process does the same."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
