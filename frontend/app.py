@@ -13,7 +13,8 @@ import psutil
 import uvloop
 import zmq
 
-from frontend.api.application import Memory, build
+from frontend.api.application import build
+from frontend.api.memory import Memory
 from frontend.config import GIB, Settings
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel

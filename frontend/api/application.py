@@ -1,7 +1,6 @@
 """The ASGI application: which URL is answered by which resource."""
 
 import time
-from functools import partial
 from typing import Any
 
 import falcon.asgi
@@ -11,42 +10,14 @@ from frontend.api.chat import ChatCompletions
 from frontend.api.client import Application, DisconnectWatch
 from frontend.api.completions import Completions
 from frontend.api.health import Health, MetricsPage, Ready
+from frontend.api.memory import Memory
 from frontend.api.middleware import Access, RequestIdentity
 from frontend.api.models import Models
-from frontend.api.response_background import Background
-from frontend.api.response_records import Records
 from frontend.api.responses import Responses
 from frontend.api.tokenizing import Tokenizing
-from frontend.api.turns import begin_turn
 from frontend.config import Settings
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
-from frontend.sessions.conversations import Conversations
-from frontend.sessions.limits import Limits
-from frontend.sessions.store import open_store
-
-
-class Memory:
-    """What outlives a request: stored responses and conversations, and responses made in the background."""
-
-    def __init__(self, settings: Settings, router: Router) -> None:
-        """Raises ConfigError."""
-        limits = Limits(
-            ttl_seconds=settings.session_ttl_seconds,
-            max_entries=settings.session_max_entries,
-            max_bytes=settings.session_max_bytes,
-        )
-        self._store = open_store(settings.session_store, limits)
-        seconds = settings.request_timeout_seconds
-        self.begin = partial(begin_turn, router)
-        self.conversations = Conversations(self._store, seconds)
-        self.records = Records(self._store)
-        self.background = Background(self.begin, self.records, seconds)
-
-    async def close(self, seconds: float) -> None:
-        """Let what runs in the background finish within `seconds`."""
-        await self.background.close(seconds)
-        await self._store.close()
 
 
 def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) -> Application:

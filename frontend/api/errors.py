@@ -37,6 +37,14 @@ def error_body(error: ServerError) -> ErrorBody:
     return ErrorBody(ErrorObject(error.message, error.type, error.param, error.code))
 
 
+def presentable(error: Exception, where: str) -> ServerError:
+    """An error as clients may see it; a defect goes to the log."""
+    if isinstance(error, ServerError):
+        return error
+    log.error("unexpected error in %s", where, exc_info=error)
+    return InternalError("internal error; the server's log has the details")
+
+
 def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
     """Answer every exception of every responder with an error object."""
     app.add_error_handler(Exception, _on_defect)
@@ -76,8 +84,7 @@ async def _on_falcon_error(
 async def _on_defect(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: Exception, params: object
 ) -> None:
-    log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
-    answer(response, InternalError("internal error; the server's log has the details"))
+    answer(response, presentable(error, f"{request.method} {request.path}"))
 
 
 def _translated(error: falcon.HTTPError, request: falcon.asgi.Request) -> ServerError:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from frontend.api.errors import presentable
+from frontend.api.prompting import TurnSpec
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.response_records import Record, Records, is_live
-from frontend.api.response_stream import BeginTurn, collect, presentable
+from frontend.api.response_stream import BeginTurn, collect
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody
-from frontend.api.turns import TurnSpec
 from frontend.errors import QueueFull, RequestTimeout, ServerError, ShuttingDown
 
 MAX_TASKS = 256
@@ -94,7 +95,7 @@ class Background:
         except TimeoutError:
             builder.fail(RequestTimeout(f"the response took longer than {self._seconds:g} seconds"))
         except Exception as error:
-            builder.fail(presentable(error))
+            builder.fail(presentable(error, "a background response"))
         try:
             await self._keep(builder.response)
         finally:

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from frontend.api.prompting import TurnSpec
 from frontend.api.response_items import messages_of
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
+from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import (
     ELSEWHERE,
@@ -21,10 +23,8 @@ from frontend.api.schema.responses import (
     ToolBody,
     ToolChoiceBody,
 )
-from frontend.api.schema.tools import FunctionTool, ToolUse, find_tool, tool_use
-from frontend.api.turns import TurnSpec
+from frontend.api.schema.tools import FunctionTool, ToolUse, check_is_function, tool_use
 from frontend.errors import BadRequest
-from frontend.structured import json_object, json_schema
 from ipc.messages import Sampling
 
 _FITS_THE_CONTEXT = -1
@@ -83,21 +83,12 @@ def _tool_use(body: ResponsesRequest) -> ToolUse | None:
     if isinstance(choice, ToolChoiceBody):
         if choice.type != "function" or choice.name is None:
             raise BadRequest("tool_choice: only functions can be chosen, by name", "tool_choice")
-        named, choice = find_tool(functions, choice.name).name, None
-    if choice not in (None, "none", "auto", "required"):
-        raise BadRequest(
-            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
-        )
-    if not functions:
-        if choice == "required":
-            raise BadRequest("tool_choice needs tools", "tool_choice")
-        return None
+        named, choice = choice.name, None
     return tool_use(functions, choice, named, body.parallel_tool_calls, "tools[{}].parameters")
 
 
 def _function(tool: ToolBody, where: str) -> FunctionTool:
-    if tool.type != "function":
-        raise BadRequest(f"{where}.type: {tool.type!r} is not supported", f"{where}.type")
+    check_is_function(tool.type, where)
     if tool.name is None:
         raise BadRequest(f"{where}.name is missing", f"{where}.name")
     return FunctionTool(
@@ -106,20 +97,9 @@ def _function(tool: ToolBody, where: str) -> FunctionTool:
 
 
 def _output_format(form: TextFormat | None) -> dict[str, Any] | None:
-    where = "text.format"
-    match form.type if form is not None else "text":
-        case "text":
-            return None
-        case "json_object":
-            return json_object()
-        case "json_schema" if form is not None and form.schema is None:
-            raise BadRequest(f"{where}.schema is missing", f"{where}.schema")
-        case "json_schema" if form is not None:
-            return json_schema(form.schema, f"{where}.schema")
-        case other:
-            raise BadRequest(
-                f"{where}.type: must be text, json_object or json_schema, not {other!r}", f"{where}.type"
-            )
+    if form is None:
+        return None
+    return json_format(form.type, form.schema, "text.format.type", "text.format.schema")
 
 
 def response_of(body: ResponsesRequest, new_id: Callable[[str], str], now: float) -> ResponseBody:

@@ -1,18 +1,19 @@
 """Reading a turn into a response: to its end, or as server-sent events."""
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 import falcon.asgi
 import msgspec
 
+from frontend.api.errors import presentable
+from frontend.api.prompting import TurnSpec
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.responses import ResponseBody
-from frontend.api.turns import AnyTurn, TurnSpec
-from frontend.errors import ClientGone, InternalError, ServerError
+from frontend.api.turns import AnyTurn
+from frontend.errors import ClientGone, ServerError
 
 BeginTurn = Callable[[TurnSpec, falcon.asgi.Request | None], Awaitable[AnyTurn]]
 Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
@@ -20,8 +21,6 @@ Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
 _CHOICE = 0  # a response has one
 
 _encode = msgspec.json.encode
-
-log = logging.getLogger("nacelle.api")
 
 
 def frames(events: Iterable[ResponseEvent]) -> bytes:
@@ -55,17 +54,9 @@ async def stream(turn: AnyTurn, builder: ResponseBuilder, keep: Keep) -> AsyncIt
         except ClientGone:
             return
         except Exception as error:
-            builder.fail(presentable(error))
+            builder.fail(presentable(error, "a response"))
             with contextlib.suppress(ServerError):
                 await keep(builder.response)
         yield frames(builder.announce())
     finally:
         turn.close()
-
-
-def presentable(error: Exception) -> ServerError:
-    """An error as clients may see it; a defect goes to the log."""
-    if isinstance(error, ServerError):
-        return error
-    log.error("unexpected error in a response", exc_info=error)
-    return InternalError("internal error; the server's log has the details")

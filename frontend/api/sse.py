@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 import falcon.asgi
 import msgspec
 
-from frontend.api.errors import error_body
-from frontend.errors import ClientGone, ServerError
+from frontend.api.errors import error_body, presentable
+from frontend.errors import ClientGone
 
 T = TypeVar("T")
 
@@ -59,9 +59,9 @@ async def _stream(source: Stream[T]) -> AsyncIterator[bytes]:
             if data := source.encode(items):
                 yield data
         yield source.ending() + DONE
-    except ServerError as error:
-        yield event(error_body(error))
     except ClientGone:
         pass
+    except Exception as error:
+        yield event(error_body(presentable(error, "a stream")))
     finally:
         source.close()

@@ -8,7 +8,7 @@ import msgspec
 from frontend.api.body import decode, read_body
 from frontend.api.chat import turn_spec
 from frontend.api.generating import off_loop, respond_json
-from frontend.api.prompting import Plan, plan_turn
+from frontend.api.prompting import Plan
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.tokenizing import (
     ChatTokenizeRequest,
@@ -18,10 +18,10 @@ from frontend.api.schema.tokenizing import (
     TokenizeAnswer,
     TokenizeRequest,
 )
-from frontend.api.turns import dialect_of
+from frontend.api.turns import plan_of
 from frontend.errors import BadRequest
 from frontend.routing.router import Router
-from ipc.messages import Detokenize, Detokenized, TextPrompt, Tokenized
+from ipc.messages import Detokenize, Detokenized, InlinePrompt, TextPrompt, Tokenized
 
 _chat = msgspec.json.Decoder(ChatRequest)
 _chat_tokenize = msgspec.json.Decoder(ChatTokenizeRequest)
@@ -40,20 +40,21 @@ class Tokenizing:
     async def on_post_tokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         data = await read_body(request, self._max_body_bytes)
         if "messages" in decode(data, _fields):
-            model, with_texts = decode(data, _chat).model, decode(data, _chat_tokenize).return_token_strs
-            answer = await self._tokenized_chat(decode(data, _chat))
+            body: ChatTokenizeRequest | TokenizeRequest = decode(data, _chat_tokenize)
         else:
             body = decode(data, _tokenize)
-            model, with_texts = body.model, body.return_token_strs
-            prompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
-            answer = cast(Tokenized, await self._router.ask(model, prompt))
+        if isinstance(body, TokenizeRequest):
+            prompt: InlinePrompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
+        else:
+            prompt = (await self._plan(body)).prompt
+        answer = await self._tokenized(body.model, prompt)
         respond_json(
             response,
             TokenizeAnswer(
                 count=len(answer.token_ids),
-                max_model_len=(await self._router.card(model)).context_length,
+                max_model_len=(await self._router.card(body.model)).context_length,
                 tokens=answer.token_ids,
-                token_strs=answer.token_texts if with_texts else None,
+                token_strs=answer.token_texts if body.return_token_strs else None,
             ),
         )
 
@@ -68,18 +69,15 @@ class Tokenizing:
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _chat)
         plan = await self._plan(body)
-        answer = cast(Tokenized, await self._router.ask(body.model, plan.prompt))
+        answer = await self._tokenized(body.model, plan.prompt)
         grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
             RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
         )
 
-    async def _tokenized_chat(self, body: ChatRequest) -> Tokenized:
-        plan = await self._plan(body)
-        return cast(Tokenized, await self._router.ask(body.model, plan.prompt))
+    async def _tokenized(self, model: str, prompt: InlinePrompt) -> Tokenized:
+        return cast(Tokenized, await self._router.ask(model, prompt))
 
     async def _plan(self, body: ChatRequest) -> Plan:
-        spec = await off_loop(body.is_constrained, turn_spec, body)
-        dialect = await dialect_of(self._router, body.model)
-        return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)
+        return await plan_of(self._router, await off_loop(body.is_constrained, turn_spec, body))

@@ -10,13 +10,10 @@ import msgspec
 
 from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
-from frontend.api.schema.tools import FunctionTool, ToolUse
-from frontend.parsing import Dialect, detect, parser_for
+from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
 from frontend.routing.router import Router
-
-__all__ = ["FunctionTool", "ToolUse", "Turn", "TurnSpec", "begin_turn"]
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -161,8 +158,7 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
 
     Raises ServerError.
     """
-    dialect = await dialect_of(router, spec.model)
-    plan = await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)
+    plan = await plan_of(router, spec)
     specs = [
         SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings
@@ -171,8 +167,9 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
     return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
 
 
-async def dialect_of(router: Router, model: str) -> Dialect:
-    """How a model writes calls and reasoning, by its chat template and settings. Raises ServerError."""
-    card = await router.card(model)
-    settings = router.route(model).settings
-    return detect(card.chat_template, settings.tool_format, settings.reasoning_format)
+async def plan_of(router: Router, spec: TurnSpec) -> Plan:
+    """By the model's settings, and its chat template once it is loaded. Raises ServerError."""
+    card = await router.card(spec.model)
+    settings = router.route(spec.model).settings
+    dialect = detect(card.chat_template, settings.tool_format, settings.reasoning_format)
+    return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)

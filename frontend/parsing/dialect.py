@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -68,6 +69,7 @@ def tool_format(name: str) -> ToolFormat:
     return _TOOL_FORMATS[name]
 
 
+@lru_cache(maxsize=64)  # asked for every request, of a template that never changes
 def detect(
     chat_template: str, tool_format: str | None = None, reasoning_format: str | None = None
 ) -> Dialect:

@@ -1,7 +1,7 @@
 """What a format of tool calls is: a program that reads them, and a grammar that keeps a model to them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
@@ -102,6 +102,19 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def call(self) -> Call:
         return Call(self.scanner, self.eager)
+
+
+def listed(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Reading[None]:
+    """Reads a list in brackets. What comes after a call is held until the list goes on or ends."""
+    yield from scanner.expect("[")
+    while True:
+        yield from scanner.space()
+        yield from read_one()
+        scanner.hold()
+        yield from scanner.space()
+        if (yield from scanner.expect(",", "]")) == "]":
+            scanner.release()
+            return
 
 
 @lru_cache(maxsize=64)

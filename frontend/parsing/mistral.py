@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from frontend.parsing import json_text
 from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.formats import Attempt, MarkedCalls, Tool, listed
 from frontend.parsing.grammar import (
     NOTHING,
     Format,
@@ -40,11 +40,9 @@ class Mistral(MarkedCalls):
         yield from scanner.space()
         first = yield from scanner.peek()
         if first == "[":
-            yield from _list(attempt)
+            yield from listed(scanner, lambda: _json_call(attempt))
         elif first == "{":
-            call = attempt.call()
-            yield from json_call(scanner, call)
-            call.complete()
+            yield from _json_call(attempt)
         else:
             yield from _named_call(attempt)
 
@@ -56,8 +54,8 @@ class Mistral(MarkedCalls):
                 tag(f'{{"name": {json.dumps(tool.name)}, "arguments": ', value(tool.parameters), "}")
                 for tool in tools
             ]
-            listed = tag(f"{_START}[", one_or_more(calls, ", ", parallel), "]")
-            return listed if at_least_one else triggered([_START], [listed], once=True)
+            whole = tag(f"{_START}[", one_or_more(calls, ", ", parallel), "]")
+            return whole if at_least_one else triggered([_START], [whole], once=True)
         calls = [tag(f"{_START}{tool.name}{_ARGS}", value(tool.parameters), "") for tool in tools]
         if at_least_one:
             return _up_to(_MOST_FORCED if parallel else 1, either(*calls))
@@ -72,19 +70,10 @@ def _up_to(count: int, call: Format) -> Format:
     return calls
 
 
-def _list(attempt: Attempt) -> Reading[None]:
-    scanner = attempt.scanner
-    yield from scanner.expect("[")
-    while True:
-        yield from scanner.space()
-        call = attempt.call()
-        yield from json_call(scanner, call)
-        call.complete()
-        scanner.hold()
-        yield from scanner.space()
-        if (yield from scanner.expect(",", "]")) == "]":
-            scanner.release()
-            return
+def _json_call(attempt: Attempt) -> Reading[None]:
+    call = attempt.call()
+    yield from json_call(attempt.scanner, call)
+    call.complete()
 
 
 def _named_call(attempt: Attempt) -> Reading[None]:

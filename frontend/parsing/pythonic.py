@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.formats import Attempt, MarkedCalls, Tool, listed
 from frontend.parsing.grammar import Format, FormatOf, either, triggered, unless_beginning_with
 from frontend.parsing.llama3_json import json_calls, json_object_calls
 from frontend.parsing.python_literal import arguments
@@ -30,19 +30,15 @@ class Pythonic(MarkedCalls):
             raise Malformed
         if (yield from scanner.peek()) == "{":
             yield from json_calls(attempt)
-        yield from scanner.expect("[")
         beginnings = [f"{tool.name}(" for tool in attempt.tools]
-        while True:
-            yield from scanner.space()
+
+        def one() -> Reading[None]:
             call = attempt.call()
             call.named((yield from scanner.expect(*beginnings))[:-1])
             call.write((yield from arguments(scanner)))
             call.complete()
-            scanner.hold()
-            yield from scanner.space()
-            if (yield from scanner.expect(",", "]")) == "]":
-                scanner.release()
-                return
+
+        yield from listed(scanner, one)
 
     def grammar(
         self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf

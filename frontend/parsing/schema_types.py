@@ -6,6 +6,7 @@ from typing import Any
 
 from frontend.parsing.calls import decoded
 from frontend.parsing.scanner import Malformed
+from frontend.structured.shapes import type_of
 
 _MAX_HOPS = 16  # through references and alternatives
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja writes them
@@ -39,12 +40,6 @@ def resolved(schema: object, root: object) -> object:
             return schema
         schema = _pointed_at(schema["$ref"], root)
     return None
-
-
-def type_of(value: object) -> str:
-    """The name that JSON schema has for the type of a decoded value."""
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")
 
 
 def _types(schema: object, root: object, hops: int) -> Iterator[str]:

@@ -5,15 +5,13 @@ from bisect import insort
 from collections.abc import Callable
 from collections.abc import Sequence as Rows
 
-import msgspec
-
 from frontend.errors import Overloaded
 from frontend.routing.choice import choose, estimated_tokens
 from frontend.routing.generation import Sequence
 from frontend.routing.journal import Phase
 from frontend.routing.prefixes import prefix_blocks
 from frontend.routing.replica import Replica
-from ipc.messages import INLINE_LIMIT_BYTES, Generate, Prompt, SharedPrompt
+from ipc.messages import Generate
 
 ARENA_WAIT_SECONDS = 30.0
 
@@ -54,9 +52,11 @@ class Backlog:
 
     def send(self, sequence: Sequence, replica: Replica) -> bool:
         """Send one sequence, with what it already has; False while its prompt has no room in the arena."""
-        prompt = self._placed(sequence, replica)
+        prompt = replica.place(sequence.journal.prompt, sequence.prompt_bytes)
         if prompt is None:
+            self._wait_for_room(sequence)
             return False
+        sequence.waits_for_room = False
         journal = sequence.journal
         cost = estimated_tokens(sequence.prompt_bytes, journal.sampling.max_tokens)
         request_id = next(self._request_ids)
@@ -67,18 +67,10 @@ class Backlog:
         )
         return True
 
-    def _placed(self, sequence: Sequence, replica: Replica) -> Prompt | None:
-        """The prompt as it crosses: a large one in shared memory."""
-        if sequence.prompt_bytes <= INLINE_LIMIT_BYTES:
-            return sequence.journal.prompt
-        lease = replica.host.lease(msgspec.msgpack.encode(sequence.journal.prompt))
-        if lease is not None:
-            sequence.waits_for_room = False
-            return SharedPrompt(lease)
+    def _wait_for_room(self, sequence: Sequence) -> None:
         if not sequence.waits_for_room:
             sequence.waits_for_room = True
             self._call_later(ARENA_WAIT_SECONDS, lambda: _give_up_waiting(sequence))
-        return None
 
 
 def _give_up_waiting(sequence: Sequence) -> None:

@@ -57,7 +57,7 @@ class ModelRoute:
         self.name = settings.name
         self.replicas: list[Replica] = []
         self.backlog = Backlog(call_later, _request_ids)
-        self._queries = Queries(_request_ids, self.pump)
+        self._queries = Queries(_request_ids, self._count_queued)
         self.quarantine = Quarantine()
         self._refusals = Refusals(clock)
         self._max_queue = max_queue
@@ -110,10 +110,10 @@ class ModelRoute:
         self._check_questions()
         return self._queries.card()
 
-    def ask(self, question: Question) -> "asyncio.Future[Answer]":
+    def ask(self, question: Question, encoded_bytes: int) -> "asyncio.Future[Answer]":
         """Ask a host, as soon as one is ready. Raises QueueFull or ModelUnavailable."""
         self._check_questions()
-        answer = self._queries.add(question)
+        answer = self._queries.add(question, encoded_bytes)
         self.pump()
         return answer
 
@@ -144,6 +144,9 @@ class ModelRoute:
         open_ones = [replica for replica in self.replicas if replica is not closed]
         self._queries.send_to(open_ones)
         self.backlog.send_to(open_ones)
+        self._count_queued()
+
+    def _count_queued(self) -> None:
         waiting = len(self.backlog.waiting) + len(self.quarantine.waiting) + len(self._queries)
         self._metrics.queued.set(waiting)
 

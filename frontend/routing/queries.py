@@ -12,13 +12,11 @@ from frontend.errors import EngineCrashed, ServerError, from_host
 from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 from ipc.messages import (
-    INLINE_LIMIT_BYTES,
     Detokenize,
     Detokenized,
     Failed,
     InlinePrompt,
     ModelCard,
-    SharedPrompt,
     Tokenize,
     Tokenized,
 )
@@ -30,8 +28,9 @@ _DEATHS = 2  # in how many hosts' company a question may die before it is given 
 
 
 class _Query:
-    def __init__(self, question: Question, answer: "asyncio.Future[Answer]") -> None:
+    def __init__(self, question: Question, encoded_bytes: int, answer: "asyncio.Future[Answer]") -> None:
         self.question = question
+        self.encoded_bytes = encoded_bytes
         self.answer = answer
         self.deaths = 0
 
@@ -40,7 +39,7 @@ class Queries:
     """One model's questions: those that wait for a host, and those that hosts are asked."""
 
     def __init__(self, request_ids: "itertools.count[int]", changed: Callable[[], None]) -> None:
-        """`request_ids` are shared with all else that hosts are sent."""
+        """`request_ids` are shared with all else that hosts are sent. `changed`: there are more or fewer."""
         self._request_ids = request_ids
         self._changed = changed
         self._waiting: list[_Query] = []
@@ -72,9 +71,9 @@ class Queries:
             if not waiter.done():
                 waiter.set_result(card)
 
-    def add(self, question: Question) -> "asyncio.Future[Answer]":
+    def add(self, question: Question, encoded_bytes: int) -> "asyncio.Future[Answer]":
         """The answer to come. Cancel it to forget the question."""
-        query = _Query(question, asyncio.get_running_loop().create_future())
+        query = _Query(question, encoded_bytes, asyncio.get_running_loop().create_future())
         self._waiting.append(query)
         return query.answer
 
@@ -92,14 +91,10 @@ class Queries:
         if isinstance(question, Detokenize):
             replica.host.send(msgspec.structs.replace(question, request_id=request_id))
         else:
-            encoded = msgspec.msgpack.encode(question)
-            if len(encoded) > INLINE_LIMIT_BYTES:
-                lease = replica.host.lease(encoded)
-                if lease is None:
-                    return False
-                replica.host.send(Tokenize(request_id, SharedPrompt(lease)))
-            else:
-                replica.host.send(Tokenize(request_id, question))
+            prompt = replica.place(question, query.encoded_bytes)
+            if prompt is None:
+                return False
+            replica.host.send(Tokenize(request_id, prompt))
         self._asked[request_id] = (replica, query)
         return True
 

@@ -2,12 +2,14 @@
 
 from typing import Protocol
 
+import msgspec
+
 from frontend.routing.choice import Load
 from frontend.routing.generation import Sequence
 from frontend.routing.prefixes import PrefixMemory
 from frontend.supervision.lifecycle import Lifecycle
 from ipc.arena import Lease
-from ipc.messages import ModelCard, ToHost
+from ipc.messages import INLINE_LIMIT_BYTES, InlinePrompt, ModelCard, Prompt, SharedPrompt, ToHost
 
 
 class Host(Protocol):
@@ -54,6 +56,13 @@ class Replica:
 
     def load(self, blocks: list[int]) -> Load:
         return Load(self._outstanding, self.free_slots, self.prefixes.matching(blocks))
+
+    def place(self, prompt: InlinePrompt, encoded_bytes: int) -> Prompt | None:
+        """A prompt as it crosses: a large one in shared memory; None while that has no room."""
+        if encoded_bytes <= INLINE_LIMIT_BYTES:
+            return prompt
+        lease = self.host.lease(msgspec.msgpack.encode(prompt))
+        return SharedPrompt(lease) if lease is not None else None
 
     def assign(self, request_id: int, sequence: Sequence, cost: int) -> None:
         """`cost` is the sequence's share of the load, in tokens."""

@@ -97,14 +97,17 @@ class Router:
         BadRequest or EngineCrashed.
         """
         route = self._open_route(model)
-        self._check_size(len(msgspec.msgpack.encode(question)))
-        return await self._in_time(route.ask(question))
+        size = len(msgspec.msgpack.encode(question))
+        self._check_size(size)
+        return await self._in_time(route.ask(question, size))
 
     async def card(self, model: str) -> ModelCard:
         """What a model can do, once it is loaded. Raises as `ask` does."""
         return await self._in_time(self._open_route(model).card())
 
     async def _in_time(self, answer: "asyncio.Future[T]") -> T:
+        if answer.done():
+            return answer.result()
         seconds = self._options.request_timeout_seconds
         try:
             return await asyncio.wait_for(answer, seconds)

@@ -204,24 +204,29 @@ def _check_references(rules: dict[str, Tree]) -> None:
 
 
 def _check_that_texts_end(rules: dict[str, Tree]) -> None:
-    ending: set[str] = set()
-    while found := {name for name, tree in rules.items() if name not in ending and _ends(tree, ending)}:
-        ending |= found
-    for name in rules.keys() - ending:
+    for name in rules.keys() - _reachable(rules, character=True):
         raise Invalid(f"the rule {name!r} never ends: each of its alternatives leads back to it")
 
 
-def _ends(tree: Tree, ending: set[str]) -> bool:
+def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
+    """The rules that can end: with any text, or only with an empty one where no `character` may stand."""
+    known: set[str] = set()
+    while found := {name for name in rules.keys() - known if _reaches(rules[name], known, character)}:
+        known |= found
+    return known
+
+
+def _reaches(tree: Tree, known: set[str], character: bool) -> bool:
     match tree:
         case Rule(name):
-            return name in ending
+            return name in known
         case Sequence(parts):
-            return all(_ends(part, ending) for part in parts)
+            return all(_reaches(part, known, character) for part in parts)
         case Either(options):
-            return any(_ends(option, ending) for option in options)
+            return any(_reaches(option, known, character) for option in options)
         case Repeat(part, low):
-            return low == 0 or _ends(part, ending)
-    return True
+            return low == 0 or _reaches(part, known, character)
+    return character
 
 
 def _check_left_recursion(rules: dict[str, Tree]) -> None:
@@ -242,23 +247,11 @@ def _check_left_recursion(rules: dict[str, Tree]) -> None:
 
 def empty_rules(rules: dict[str, Tree]) -> set[str]:
     """The rules that match the empty text."""
-    empty: set[str] = set()
-    while found := {name for name, tree in rules.items() if name not in empty and may_be_empty(tree, empty)}:
-        empty |= found
-    return empty
+    return _reachable(rules, character=False)
 
 
 def may_be_empty(tree: Tree, empty: set[str]) -> bool:
-    match tree:
-        case Rule(name):
-            return name in empty
-        case Sequence(parts):
-            return all(may_be_empty(part, empty) for part in parts)
-        case Either(options):
-            return any(may_be_empty(option, empty) for option in options)
-        case Repeat(part, low):
-            return low == 0 or may_be_empty(part, empty)
-    return False
+    return _reaches(tree, empty, character=False)
 
 
 def _first(tree: Tree, empty: set[str]) -> set[str]:

@@ -93,7 +93,7 @@ def test_token_ids_to_resume_from_are_checked(host: HostUnderTest) -> None:
 
 
 def test_an_unseeded_sample_goes_on_with_fresh_chance(host: HostUnderTest) -> None:
-    values: dict[str, Any] = {"temperature": 1.0, "max_tokens": 30}
+    values: dict[str, Any] = {"temperature": 1.0, "max_tokens": 30, "ignore_eos": True}
     first = host.run(STORY, **values)
     rests = {tuple(host.run(STORY, first.token_ids[:10], **values).token_ids) for _ in range(3)}
     assert len(rests) == 3

@@ -44,20 +44,25 @@ def output_format(
 
 
 def _of_response_format(body: ResponseFormat) -> dict[str, Any] | None:
-    match body.type:
+    where = "response_format.json_schema"
+    if body.type == "json_schema" and body.json_schema is None:
+        raise BadRequest(f"{where} is missing", where)
+    schema = body.json_schema.schema if body.json_schema is not None else None
+    return json_format(body.type, schema, "response_format.type", f"{where}.schema")
+
+
+def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> dict[str, Any] | None:
+    """The format of a structural tag, or None for text. Raises BadRequest that names where the fault is."""
+    match kind:
         case "text":
             return None
         case "json_object":
             return json_object()
+        case "json_schema" if schema is None:
+            raise BadRequest(f"{schema_where} is missing", schema_where)
         case "json_schema":
-            where = "response_format.json_schema"
-            if body.json_schema is None:
-                raise BadRequest(f"{where} is missing", where)
-            if body.json_schema.schema is None:
-                raise BadRequest(f"{where}.schema is missing", f"{where}.schema")
-            return json_schema(body.json_schema.schema, f"{where}.schema")
-    where = "response_format.type"
-    raise BadRequest(f"{where}: must be text, json_object or json_schema, not {body.type!r}", where)
+            return json_schema(schema, schema_where)
+    raise BadRequest(f"{kind_where}: must be text, json_object or json_schema, not {kind!r}", kind_where)
 
 
 def _of_structured_outputs(body: StructuredOutputs) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, UnsetType
 
+from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.common import ModelName, TokenId
 
 
@@ -17,8 +18,8 @@ class TokenizeRequest(msgspec.Struct, kw_only=True):
     return_token_strs: bool | None = None
 
 
-class ChatTokenizeRequest(msgspec.Struct, kw_only=True):
-    """What a chat request may say besides, where it is to be tokenized."""
+class ChatTokenizeRequest(ChatRequest, kw_only=True):
+    """A chat request that is only to be tokenized."""
 
     return_token_strs: bool | None = None
 

@@ -69,18 +69,11 @@ def understand(
 ) -> ToolUse | None:
     """None where there are no tools. Raises BadRequest."""
     functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(tools or [])]
-    _check_choice(choice)
-    if not functions:
-        if isinstance(choice, ToolChoiceBody) or choice == "required":
-            raise BadRequest("tool_choice needs tools", "tool_choice")
-        return None
     if isinstance(choice, ToolChoiceBody) and choice.allowed_tools is not None:
         names = [_name(tool, "tool_choice.allowed_tools.tools") for tool in choice.allowed_tools.tools]
-        functions = [find_tool(functions, name) for name in names]
+        functions = [_find_tool(functions, name) for name in names]
         choice = choice.allowed_tools.mode
     named = _name(choice, "tool_choice") if isinstance(choice, ToolChoiceBody) else None
-    if named is not None:
-        find_tool(functions, named)
     return tool_use(functions, choice if isinstance(choice, str) else None, named, parallel)
 
 
@@ -90,40 +83,47 @@ def tool_use(
     named: str | None,
     parallel: bool | None,
     where: str = "tools[{}].function.parameters",
-) -> ToolUse:
-    """Raises BadRequest where two functions share a name."""
+) -> ToolUse | None:
+    """None where there are no functions. Raises BadRequest."""
+    if choice not in (None, "none", "auto", "required"):
+        raise BadRequest(
+            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
+        )
+    if not functions:
+        if named is not None or choice == "required":
+            raise BadRequest("tool_choice needs tools", "tool_choice")
+        return None
+    if named is not None:
+        _find_tool(functions, named)
     if len({function.name for function in functions}) < len(functions):
         raise BadRequest("tools: two functions have the same name", "tools")
     return ToolUse(
         tools=functions,
-        choice="required" if named else choice or "auto",  # type: ignore[arg-type] # checked before
+        choice="required" if named else choice or "auto",  # type: ignore[arg-type] # checked above
         named=named,
         parallel=parallel,
         where=where,
     )
 
 
-def find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
-    """Raises BadRequest."""
+def _find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
     for function in functions:
         if function.name == name:
             return function
     raise BadRequest(f"tool_choice: there is no tool {name!r}", "tool_choice")
 
 
+def check_is_function(kind: str, where: str) -> None:
+    """Raises BadRequest for any other kind of tool."""
+    if kind != "function":
+        raise BadRequest(f"{where}.type: {kind!r} is not supported", f"{where}.type")
+
+
 def _function(tool: ToolBody, where: str) -> FunctionTool:
-    if tool.type != "function":
-        raise BadRequest(f"{where}.type: {tool.type!r} is not supported", f"{where}.type")
+    check_is_function(tool.type, where)
     if tool.function is None:
         raise BadRequest(f"{where}.function is missing", f"{where}.function")
     return tool.function
-
-
-def _check_choice(choice: str | ToolChoiceBody | None) -> None:
-    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        raise BadRequest(
-            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
-        )
 
 
 def _name(choice: NamedTool, where: str) -> str:

@@ -16,7 +16,7 @@ from bench.server import nacelle_command
 from frontend.cli.root import SUBCOMMANDS, root
 from frontend.config import ConfigError, Settings
 from frontend.models.resolve import PreparedModel
-from tests.e2e.serving import wait_for
+from tests.e2e.serving import is_alive, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ def test_an_interrupted_pull_leaves_no_file_and_no_process(empty_store, monkeypa
     assert word in errors
     assert "Traceback" not in errors
     assert not list(empty_store.glob("*/*/*"))
-    assert not any(child.is_running() for child in pip)
+    wait_for(lambda: not any(is_alive(child.pid) for child in pip), "pip ends")
 
 
 def test_pull_and_list_agree_on_a_model_that_is_there(smollm2_ir: Path, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from frontend.parsing import detect
 from frontend.parsing.events import Event
-from frontend.parsing.schema_types import type_of
+from frontend.structured.shapes import type_of
 from host.prompt import ChatTemplate
 from ipc.messages import PROMPT_TAIL, ChatMessage, ChatPrompt, ToolCall
 from tests.frontend.parsing.parsed import Function, calls_of, read, text_of

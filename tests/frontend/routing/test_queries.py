@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from frontend.errors import BadRequest, EngineCrashed, ModelUnavailable, QueueFull
+from frontend.routing.queries import Answer, Question
 from frontend.supervision.lifecycle import State
 from ipc.arena import Lease
 from ipc.errors import ErrorCode, RequestError
@@ -26,6 +28,10 @@ def in_a_loop(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scenario())  # type: ignore[arg-type]
 
 
+def ask(history: History, question: Question) -> "asyncio.Future[Answer]":
+    return history.route.ask(question, len(msgspec.msgpack.encode(question)))
+
+
 def asked(history: History, host: int = 0) -> list[Any]:
     return [m for m in history.hosts[host].sent if isinstance(m, Tokenize | Detokenize)]
 
@@ -33,7 +39,7 @@ def asked(history: History, host: int = 0) -> list[Any]:
 def test_a_question_is_answered_by_a_host_that_is_ready():
     async def scenario():
         history = History()
-        answer = history.route.ask(TextPrompt("some text"))
+        answer = ask(history, TextPrompt("some text"))
         (question,) = asked(history)
         assert question.prompt == TextPrompt("some text")
         history.say(0, Tokenized(question.request_id, [1, 2], "some text", ["some", " text"]))
@@ -47,7 +53,7 @@ def test_a_question_and_a_generation_never_share_an_id():
     async def scenario():
         history = History()
         history.ask("a")
-        history.route.ask(Detokenize(0, [1]))
+        ask(history, Detokenize(0, [1]))
         (question,) = asked(history)
         assert question.request_id != history.hosts[0].held()[0].request_id
 
@@ -58,7 +64,7 @@ def test_what_a_host_refuses_is_an_error_of_the_question_alone():
     async def scenario():
         history = History()
         generation = history.ask("a")
-        answer = history.route.ask(Detokenize(0, [-1]))
+        answer = ask(history, Detokenize(0, [-1]))
         refusal = RequestError(ErrorCode.INVALID_VALUE, "token id -1 is outside the vocabulary", "tokens")
         history.say(0, Failed(asked(history)[0].request_id, refusal))
         with pytest.raises(BadRequest):
@@ -71,7 +77,7 @@ def test_what_a_host_refuses_is_an_error_of_the_question_alone():
 def test_a_question_waits_for_a_host_and_is_asked_again_after_a_death():
     async def scenario():
         history = History()
-        answer = history.route.ask(TextPrompt("t"))
+        answer = ask(history, TextPrompt("t"))
         history.die()
         assert not asked(history)
         history.ready_again()
@@ -85,7 +91,7 @@ def test_a_question_waits_for_a_host_and_is_asked_again_after_a_death():
 def test_a_question_that_two_hosts_died_with_is_given_up():
     async def scenario():
         history = History()
-        answer = history.route.ask(TextPrompt("t"))
+        answer = ask(history, TextPrompt("t"))
         for _ in range(2):
             history.die()
             history.ready_again()
@@ -99,7 +105,7 @@ def test_a_question_that_two_hosts_died_with_is_given_up():
 def test_an_answer_that_nobody_waits_for_is_dropped():
     async def scenario():
         history = History()
-        history.route.ask(Detokenize(0, [1])).cancel()
+        ask(history, Detokenize(0, [1])).cancel()
         history.say(0, Detokenized(asked(history)[0].request_id, "x"))
         assert len(history.route._queries) == 0
 
@@ -109,7 +115,7 @@ def test_an_answer_that_nobody_waits_for_is_dropped():
 def test_a_large_prompt_goes_through_the_arena_and_waits_while_that_is_full():
     async def scenario():
         history = History()
-        history.route.ask(TextPrompt("x" * 100_000))
+        ask(history, TextPrompt("x" * 100_000))
         assert not asked(history)
         history.hosts[0].room = Lease(0, 1, 0, 100_010)
         history.route.pump()
@@ -123,9 +129,9 @@ def test_the_questions_of_a_model_are_bounded():
         history = History(max_queue=2)
         history.become(State.LOADING)
         for _ in range(2):
-            history.route.ask(TextPrompt("t"))
+            ask(history, TextPrompt("t"))
         with pytest.raises(QueueFull):
-            history.route.ask(TextPrompt("t"))
+            ask(history, TextPrompt("t"))
 
     in_a_loop(scenario)
 
@@ -151,12 +157,12 @@ def test_a_model_that_never_comes_up_ends_all_questions():
     async def scenario():
         history = History()
         history.die()
-        answers: list[Any] = [history.route.card(), history.route.ask(TextPrompt("t"))]
+        answers: list[Any] = [history.route.card(), ask(history, TextPrompt("t"))]
         history.become(State.FAILED)
         for answer in answers:
             with pytest.raises(ModelUnavailable):
                 await answer
         with pytest.raises(ModelUnavailable):
-            history.route.ask(TextPrompt("t"))
+            ask(history, TextPrompt("t"))
 
     in_a_loop(scenario)
