@@ -76,6 +76,7 @@ class ModelMetrics:
 
     def __init__(self, families: "_ModelFamilies", replicas: "_ReplicaFamilies", model: str) -> None:
         self.queued = families.queued.labels(model)
+        self.on_trial = families.on_trial.labels(model)
         self.request_seconds = families.request_seconds.labels(model)
         self.time_to_first_token = families.time_to_first_token.labels(model)
         self.inter_token = families.inter_token.of(model)
@@ -120,9 +121,11 @@ class _ModelFamilies:
         def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"nacelle_{name}_seconds", what, ("model",), registry=registry, buckets=buckets)
 
-        self.queued = Gauge(
-            "nacelle_requests_queued", "Sequences that wait in the frontend", ("model",), registry=registry
-        )
+        def gauge(name: str, what: str) -> Gauge:
+            return Gauge(f"nacelle_{name}", what, ("model",), registry=registry)
+
+        self.queued = gauge("requests_queued", "Sequences that wait in the frontend")
+        self.on_trial = gauge("requests_on_trial", "Sequences that are tried alone, since their host died")
         self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
         self.time_to_first_token = histogram(
             "time_to_first_token", "From a sequence's arrival to its first token", _FIRST_TOKEN

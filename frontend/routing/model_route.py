@@ -57,7 +57,7 @@ class ModelRoute:
         self.name = settings.name
         self.replicas: list[Replica] = []
         self.backlog = Backlog(call_later, _request_ids)
-        self._queries = Queries(_request_ids, self._count_queued)
+        self._queries = Queries(_request_ids, self._measure)
         self.quarantine = Quarantine()
         self._refusals = Refusals(clock)
         self._max_queue = max_queue
@@ -144,11 +144,12 @@ class ModelRoute:
         open_ones = [replica for replica in self.replicas if replica is not closed]
         self._queries.send_to(open_ones)
         self.backlog.send_to(open_ones)
-        self._count_queued()
+        self._measure()
 
-    def _count_queued(self) -> None:
+    def _measure(self) -> None:
         waiting = len(self.backlog.waiting) + len(self.quarantine.waiting) + len(self._queries)
         self._metrics.queued.set(waiting)
+        self._metrics.on_trial.set(self.quarantine.tried is not None)
 
     def _withdraw(self, replica: Replica, request_id: int) -> None:
         replica.unassign(request_id)

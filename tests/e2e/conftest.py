@@ -13,11 +13,14 @@ Start = Callable[..., Serving]
 
 
 @pytest.fixture
-def start(smollm2_ir: Path) -> Iterator[Start]:
-    """Starts servers of SmolLM2 that end with the test: `start(*arguments, **environment)`."""
+def start(qwen3_ir: Path) -> Iterator[Start]:
+    """Starts servers of a model of random weights, which loads fast and is named "smollm2" all the same.
+
+    They end with the test: `start(*arguments, **environment)`.
+    """
     with contextlib.ExitStack() as stack:
         yield lambda *arguments, port=None, **environment: stack.enter_context(
-            Serving([str(smollm2_ir), "--name", "smollm2"], arguments, environment, port)
+            Serving([str(qwen3_ir), "--name", "smollm2"], arguments, environment, port)
         ).wait_until_ready()
 
 

@@ -39,8 +39,8 @@ def wait_for_tokens(server: Serving, count: int = 3) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(smollm2_ir):
-    with Serving([str(smollm2_ir), "--name", MODEL], (), QUICK_STALL) as serving:
+def server(qwen3_ir):
+    with Serving([str(qwen3_ir), "--name", MODEL], (), QUICK_STALL) as serving:
         yield serving.wait_until_ready()
 
 
@@ -54,7 +54,7 @@ def test_an_idle_host_that_dies_is_replaced_and_the_next_request_answered(server
 
 @pytest.mark.parametrize("number", DEADLY, ids=lambda n: n.name)
 def test_requests_in_flight_complete_as_if_nothing_had_happened(server: Serving, number):
-    fields = {"max_tokens": 200, "ignore_eos": True, "temperature": 0}
+    fields = {"max_tokens": 600, "ignore_eos": True, "temperature": 0}
     thread, whole = in_background(lambda: server.chat("Tell a story.", **fields))
     stream_thread, streams = in_background(lambda: streamed(server, **fields))
     wait_for(lambda: server.running() == 2, "both are running")
@@ -64,7 +64,7 @@ def test_requests_in_flight_complete_as_if_nothing_had_happened(server: Serving,
     stream_thread.join(60)
     (answer,), (events,) = whole, streams
     assert answer.status_code == 200
-    assert answer.json()["usage"]["completion_tokens"] == 200
+    assert answer.json()["usage"]["completion_tokens"] == 600
     assert events[-1] == "[DONE]"
     assert server.host_pid() != pid
 
@@ -86,14 +86,14 @@ def test_restarts_are_counted_by_reason(server: Serving):
 def test_an_exception_inside_a_step_fails_one_request_and_kills_nothing(start):
     server = start(NACELLE_FAULTS="1")
     pid = server.host_pid()
-    thread, neighbours = in_background(lambda: server.chat("Tell a story.", max_tokens=60, ignore_eos=True))
+    thread, neighbours = in_background(lambda: server.chat("Tell a story.", max_tokens=600, ignore_eos=True))
     wait_for(lambda: server.running() == 1, "a neighbour runs")
     answer = server.chat("[[fault:raise]]")
     thread.join(60)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "engine_failed"
     assert neighbours[0].status_code == 200
-    assert neighbours[0].json()["usage"]["completion_tokens"] == 60
+    assert neighbours[0].json()["usage"]["completion_tokens"] == 600
     assert server.host_pid() == pid
 
 
@@ -111,10 +111,10 @@ def test_one_replicas_death_leaves_the_other_serving(start):
     assert server.chat().status_code == 200
 
 
-def test_a_model_that_cannot_load_any_more_is_unavailable_and_says_why(smollm2_ir, tmp_path):
+def test_a_model_that_cannot_load_any_more_is_unavailable_and_says_why(qwen3_ir, tmp_path):
     folder = tmp_path / "ir"
     folder.mkdir()
-    for file in smollm2_ir.iterdir():
+    for file in qwen3_ir.iterdir():
         (folder / file.name).symlink_to(file)
     with Serving([str(folder), "--name", MODEL], (), {}) as server:
         server.wait_until_ready()

@@ -22,9 +22,15 @@ TOOL: Any = {"type": "function", "function": {"name": "tell", "parameters": STOR
 ASKED: Any = [{"role": "user", "content": "Tell a story."}]
 EVENTS_BEFORE = 12
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL], ids=lambda s: s.name)
-SAMPLINGS = pytest.mark.parametrize(
-    "sampling", [{"temperature": 0}, {"temperature": 1, "seed": 5}, {"temperature": 1}], ids=str
+DEATHS = pytest.mark.parametrize(
+    ("number", "sampling"),
+    [
+        (signal.SIGSEGV, {"temperature": 0}),
+        (signal.SIGKILL, {"temperature": 1, "seed": 5}),
+        (signal.SIGSEGV, {"temperature": 1}),
+        (signal.SIGKILL, {"temperature": 1}),
+    ],
+    ids=["greedy", "seeded", "by chance", "by chance, killed from outside"],
 )
 
 
@@ -45,8 +51,7 @@ def killed_after(events: Iterator[Any], server: Serving, model: str, number: sig
     return seen
 
 
-@SIGNALS
-@SAMPLINGS
+@DEATHS
 def test_a_forced_call(tool_server: Serving, tool_client: openai.OpenAI, number, sampling):
     stream = tool_client.chat.completions.create(
         model="smollm2", messages=ASKED, tools=[TOOL], tool_choice="required", max_tokens=300, stream=True,
@@ -61,8 +66,7 @@ def test_a_forced_call(tool_server: Serving, tool_client: openai.OpenAI, number,
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
-@SIGNALS
-@SAMPLINGS
+@DEATHS
 def test_a_stream_bound_to_a_schema(tool_server: Serving, tool_client: openai.OpenAI, number, sampling):
     form: Any = {"type": "json_schema", "json_schema": {"name": "story", "schema": STORY, "strict": True}}
     stream = tool_client.chat.completions.create(
@@ -74,23 +78,22 @@ def test_a_stream_bound_to_a_schema(tool_server: Serving, tool_client: openai.Op
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-@SIGNALS
-def test_a_stream_of_reasoning(tool_server: Serving, tool_client: openai.OpenAI, number):
+def test_a_stream_of_reasoning(tool_server: Serving, tool_client: openai.OpenAI):
     fields: Any = {
         "model": "qwen3.5",
         "input": "Think.",
         "temperature": 0,
-        "max_output_tokens": 1500,
+        "max_output_tokens": 600,
         "extra_body": {"ignore_eos": True},
     }
     undisturbed = tool_client.responses.create(**fields)
     stream = tool_client.responses.create(**fields, stream=True)
-    events = killed_after(iter(stream), tool_server, "qwen3.5", number)
+    events = killed_after(iter(stream), tool_server, "qwen3.5", signal.SIGSEGV)
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert any(event.type == "response.reasoning_text.delta" for event in events)
     last = events[-1]
     assert last.type == "response.incomplete"
-    assert last.response.usage.output_tokens == 1500
+    assert last.response.usage.output_tokens == 600
     assert [item.type for item in last.response.output] == [item.type for item in undisturbed.output]
     reasoning, undisturbed_reasoning = last.response.output[0], undisturbed.output[0]
     assert reasoning.content[0].text == undisturbed_reasoning.content[0].text

@@ -9,7 +9,7 @@ import threading
 from bench.server import free_port, nacelle_command
 from tests.e2e.serving import MODEL, Serving, is_alive, maps_of, wait_for
 
-LONG = {"max_tokens": 300, "ignore_eos": True}
+LONG = {"max_tokens": 600, "ignore_eos": True}
 
 
 def shared_memory_files() -> set[pathlib.Path]:
@@ -34,7 +34,7 @@ def test_sigterm_finishes_what_runs_and_exits_with_zero(start):
     os.kill(server.pid, signal.SIGTERM)
     asking.join(60)
     assert answers[0].status_code == 200
-    assert answers[0].json()["usage"]["completion_tokens"] == 300
+    assert answers[0].json()["usage"]["completion_tokens"] == LONG["max_tokens"]
     assert server.wait_for_exit() == 0
     assert not is_alive(host)
 

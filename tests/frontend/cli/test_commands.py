@@ -208,6 +208,8 @@ def test_an_interrupted_pull_leaves_no_file_and_no_process(empty_store, monkeypa
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
         command = [*nacelle_command(), "pull", "smollm2"]
+        # Where a shell runs the tests in the background, SIGINT is ignored, and that would be inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as nacelle:
             process = psutil.Process(nacelle.pid)
             pip = wait_for(process.children, "pip runs")
