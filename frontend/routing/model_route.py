@@ -3,16 +3,15 @@
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 from frontend.config import ModelSettings
-from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError, from_host
+from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError
 from frontend.observability.metrics import Metrics
 from frontend.routing.aftermath import Aftermath
-from frontend.routing.arrivals import Arrivals, check_delta
+from frontend.routing.arrivals import Arrivals
 from frontend.routing.backlog import Backlog, CallLater
 from frontend.routing.choice import retry_after_seconds
-from frontend.routing.generation import Generation, Output, Sequence
+from frontend.routing.generation import Generation
 from frontend.routing.journal import Phase
 from frontend.routing.quarantine import Quarantine
 from frontend.routing.queries import Answer, Queries, Question
@@ -20,26 +19,10 @@ from frontend.routing.refusals import Refusals
 from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
-from ipc.messages import (
-    Accepted,
-    Cancel,
-    Completed,
-    Detokenized,
-    Failed,
-    Fatal,
-    Gauges,
-    ModelCard,
-    Ready,
-    Release,
-    Step,
-    ToFrontend,
-    Tokenized,
-)
+from ipc.messages import Gauges, ModelCard
 
 _HOPELESS = (State.FAILED, State.STOPPED)
 _request_ids = itertools.count(1)  # unique over all hosts
-
-_MEAN_WEIGHT = 0.1  # of the newest request in the running mean of request times
 
 
 class ModelRoute:
@@ -64,21 +47,9 @@ class ModelRoute:
         self._clock = clock
         self._metrics = metrics.of_model(settings.name)
         self._aftermath = Aftermath(self.backlog, self.quarantine, self._refusals, self._metrics, clock)
-        self._arrivals = Arrivals(self._metrics)
-        self._mean_seconds = 1.0
-        # By the type of what a host says. A handler raises ChannelError where a message cannot be true.
-        self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
-            Ready: self._ready,
-            Accepted: self._accepted,
-            Tokenized: self._answered,
-            Detokenized: self._answered,
-            Step: self._step,
-            Completed: self._completed,
-            Failed: self._failed,
-            Release: lambda _replica, _message: self.pump(),
-            Gauges: self._gauges,
-            Fatal: lambda _replica, _message: None,  # the death that follows tells it
-        }
+        self.arrivals = Arrivals(
+            self.backlog, self.quarantine, self._queries, self._metrics, clock, self.pump
+        )
 
     def add(self, host: Host) -> Replica:
         self.replicas.append(Replica(host))
@@ -99,7 +70,7 @@ class ModelRoute:
         waiting = len(self.backlog.waiting)
         if waiting + len(generation.sequences) > self._max_queue + free:
             slots = sum(r.host.card.max_num_seqs for r in self.replicas if r.host.card)
-            wait = retry_after_seconds(waiting, slots, self._mean_seconds)
+            wait = retry_after_seconds(waiting, slots, self.arrivals.mean_seconds)
             raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
         for sequence in generation.sequences:
             self.backlog.add(sequence)
@@ -132,7 +103,7 @@ class ModelRoute:
             sequence.journal.phase = Phase.ENDED
         for replica in self.replicas:
             for request_id in replica.request_ids(generation):
-                self._withdraw(replica, request_id)
+                replica.withdraw(request_id)
         self.pump()
 
     def pump(self) -> None:
@@ -151,93 +122,6 @@ class ModelRoute:
         self._metrics.queued.set(waiting)
         self._metrics.on_trial.set(self.quarantine.tried is not None)
 
-    def _withdraw(self, replica: Replica, request_id: int) -> None:
-        replica.unassign(request_id)
-        replica.host.send(Cancel(request_id))
-
-    # --- from the hosts ---
-
-    def _ready(self, replica: Replica, message: Ready) -> None:
-        if replica.died_at is not None:
-            self._metrics.host_recovery_seconds.observe(self._clock() - replica.died_at)
-            replica.died_at = None
-        self._queries.ready(message.card)
-        self.pump()
-
-    def _accepted(self, replica: Replica, message: Accepted) -> None:
-        sequence = replica.sequences.get(message.request_id)
-        if sequence is None or sequence.journal.phase is not Phase.SENT:
-            return
-        sequence.journal.phase = Phase.GENERATING
-        if sequence.journal.prompt_tokens is None:  # not sent again after a death
-            sequence.journal.prompt_tokens = message.prompt_tokens
-            sequence.journal.prompt_tail = message.prompt_tail
-            sequence.journal.prompt_token_ids = message.prompt_token_ids
-            self._metrics.prompt_tokens.inc(message.prompt_tokens)
-            sequence.generation.sequence_accepted()
-
-    def _step(self, replica: Replica, message: Step) -> None:
-        assert replica.host.card is not None
-        vocab_size = replica.host.card.vocab_size
-        now = self._clock()
-        produced = 0
-        for delta in message.deltas:
-            check_delta(delta, vocab_size)
-            sequence = replica.sequences.get(delta.request_id)
-            if sequence is None:
-                continue  # cancelled while this was on its way
-            produced += len(delta.token_ids)
-            self._arrivals.take(sequence, delta, now)
-            if sequence is self.quarantine.tried:
-                self._end_trial_if_passed(replica, delta.request_id, sequence)
-        self._metrics.generated_tokens.inc(produced)
-
-    def _end_trial_if_passed(self, replica: Replica, request_id: int, sequence: Sequence) -> None:
-        """An innocent goes back among the others; if nobody else is to be tried, it stays where it is."""
-        if not self.quarantine.passes(sequence):
-            return
-        self.quarantine.end()
-        if self.quarantine.waiting:
-            self._withdraw(replica, request_id)
-            self.backlog.add(sequence)
-        self.pump()
-
-    def _completed(self, replica: Replica, message: Completed) -> None:
-        sequence = self._end(replica, message.request_id)
-        if sequence is not None:
-            if not sequence.journal.deaths:  # else the cache of another host
-                sequence.journal.cached_tokens = message.cached_tokens
-            sequence.generation.push(Output(sequence.choice, "", message.finish_reason, stop=message.stop))
-        self.pump()
-
-    def _answered(self, _replica: Replica, message: Answer) -> None:
-        self._queries.answered(message)
-
-    def _failed(self, replica: Replica, message: Failed) -> None:
-        if self._queries.answered(message):
-            return
-        sequence = self._end(replica, message.request_id)
-        if sequence is not None:
-            sequence.generation.cancel(from_host(message.error))
-        self.pump()
-
-    def _end(self, replica: Replica, request_id: int) -> Sequence | None:
-        sequence = replica.unassign(request_id)
-        if sequence is not None:
-            if sequence is self.quarantine.tried:
-                self.quarantine.end()
-            sequence.journal.phase = Phase.ENDED
-            seconds = self._clock() - sequence.journal.arrived_at
-            self._metrics.request_seconds.observe(seconds)
-            self._mean_seconds += _MEAN_WEIGHT * (seconds - self._mean_seconds)
-        return sequence
-
-    def _gauges(self, replica: Replica, message: Gauges) -> None:
-        gauges = self._metrics.of_replica(replica.host.number)
-        gauges.running.set(message.running)
-        gauges.waiting.set(message.waiting)
-        gauges.kv_usage.set(message.kv_usage)
-
     # --- deaths ---
 
     def died(self, replica: Replica, death: Death) -> bool:
@@ -247,7 +131,7 @@ class ModelRoute:
         was_trial = replica is self.quarantine.room
         if was_trial:
             self.quarantine.end()
-        self._gauges(replica, Gauges(0, 0, 0.0))
+        self.arrivals.take(replica, Gauges(0, 0, 0.0))
         self._queries.died(replica, death)
         self._aftermath.settle(replica.empty(), death)
         return not was_trial

@@ -9,7 +9,7 @@ from frontend.routing.generation import Sequence
 from frontend.routing.prefixes import PrefixMemory
 from frontend.supervision.lifecycle import Lifecycle
 from ipc.arena import Lease
-from ipc.messages import INLINE_LIMIT_BYTES, InlinePrompt, ModelCard, Prompt, SharedPrompt, ToHost
+from ipc.messages import INLINE_LIMIT_BYTES, Cancel, InlinePrompt, ModelCard, Prompt, SharedPrompt, ToHost
 
 
 class Host(Protocol):
@@ -74,6 +74,11 @@ class Replica:
         """Forget a sequence; None if it is not here any more."""
         self._outstanding -= self._costs.pop(request_id, 0)
         return self.sequences.pop(request_id, None)
+
+    def withdraw(self, request_id: int) -> None:
+        """Take a sequence back from the host."""
+        self.unassign(request_id)
+        self.host.send(Cancel(request_id))
 
     def request_ids(self, generation: object) -> list[int]:
         """The ids under which the host knows a generation's sequences."""

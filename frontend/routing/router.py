@@ -147,7 +147,7 @@ class Router:
 
     def replica_said(self, replica: Supervisor, message: ToFrontend) -> None:
         route, home = self._homes[replica]
-        route.handlers[type(message)](home, message)
+        route.arrivals.take(home, message)
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
         if not death.expected:

@@ -44,9 +44,9 @@ def all_ready(server: Serving) -> bool:
     return all(replica["state"] == "ready" for replica in server.readiness()["replicas"])
 
 
-def text_of(answer: httpx.Response) -> str:
+def text_of(answer: httpx.Response, tokens: int = TOKENS) -> str:
     assert answer.status_code == 200, answer.text
-    assert answer.json()["usage"]["completion_tokens"] == TOKENS
+    assert answer.json()["usage"]["completion_tokens"] == tokens
     text: str = answer.json()["choices"][0]["message"]["content"]
     return text
 
@@ -129,13 +129,14 @@ def test_a_kill_during_drain_loses_nothing(qwen3_ir: Path) -> None:
     with Serving([str(qwen3_ir), "--name", MODEL], EXACT, ENVIRONMENT) as server:
         server.wait_until_ready()
         answers: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: answers.append(server.chat(PROMPTS[0], **FIELDS)))
+        long = FIELDS | {"max_tokens": 1000}
+        asking = threading.Thread(target=lambda: answers.append(server.chat(PROMPTS[0], **long)))
         asking.start()
         wait_for(lambda: server.running() == 1, "it runs")
         os.kill(server.pid, signal.SIGTERM)
         kill(server, signal.SIGKILL)
         asking.join(60)
-        text_of(answers[0])
+        text_of(answers[0], 1000)
         assert server.wait_for_exit() == 0
 
 

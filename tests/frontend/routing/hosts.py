@@ -88,7 +88,7 @@ class History:
         return generation
 
     def say(self, host: int, message: ToFrontend) -> None:
-        self.route.handlers[type(message)](self.route.replicas[host], message)
+        self.route.arrivals.take(self.route.replicas[host], message)
 
     def accept(self, host: int = 0) -> None:
         """The host accepts everything that it holds."""

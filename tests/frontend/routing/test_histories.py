@@ -28,7 +28,7 @@ from tests.frontend.routing.hosts import History, error_of, text_of
 
 
 def test_every_message_of_a_host_has_a_handler():
-    assert set(History().route.handlers) == set(get_args(messages.ToFrontend))
+    assert set(History().route.arrivals.handlers) == set(get_args(messages.ToFrontend))
 
 
 def test_a_stream_goes_on_after_a_kill_from_outside_as_if_nothing_had_happened():
