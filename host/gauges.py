@@ -9,7 +9,7 @@ GAUGE_SECONDS = 0.25
 
 
 class GaugeReporter:
-    """Sends gauges when they change, a few times a second, and the change to idle at once."""
+    """Sends gauges when they change: a few times a second, but at once that it is busy or idle now."""
 
     def __init__(self, read: Callable[[], Gauges], send: Callable[[Gauges], None]) -> None:
         self._read = read
@@ -20,7 +20,7 @@ class GaugeReporter:
 
     def report(self, busy: bool) -> None:
         now = time.monotonic()
-        if now < self._due and (busy or not self._was_busy):
+        if now < self._due and busy == self._was_busy:
             return
         self._due = now + GAUGE_SECONDS
         self._was_busy = busy

@@ -1,7 +1,8 @@
 """Chat templates: messages in, prompt text out, as Hugging Face's `apply_chat_template` would write it."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from host.engines.base import RequestRefused
+from host.plain_messages import plainer, with_one_beginning
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
@@ -44,34 +46,44 @@ class ChatTemplate:
 
     def render(self, prompt: ChatPrompt) -> str:
         """The prompt up to where the assistant speaks. Raises RequestRefused naming `messages`."""
-        messages = [_as_dict(message) for message in prompt.messages]
-        if prompt.continue_final_message:
-            messages[-1]["content"] = (messages[-1]["content"] or "") + _END_OF_TEXT
         variables = {
+            "documents": None,
             **(json.loads(prompt.template_arguments) if prompt.template_arguments else {}),
             "tools": (json.loads(prompt.tools) if prompt.tools else None) or None,
             "add_generation_prompt": prompt.add_generation_prompt and not prompt.continue_final_message,
             **self._special_tokens,
         }
-        text = self._render(messages, variables)
-        return _cut(text) if prompt.continue_final_message else text
-
-    def _render(self, messages: list[dict[str, Any]], variables: dict[str, Any]) -> str:
+        messages = with_one_beginning(prompt.messages)
+        goes_on = prompt.continue_final_message
         try:
-            try:
-                return self._template.render({"documents": None, **variables, "messages": messages})
-            except _RaisedByTemplate:
-                raise
-            except Exception:
-                # Many templates add to the content, and fail where a message has none but tool calls.
-                if all(message["content"] is not None for message in messages):
-                    raise
-                filled = [message | {"content": message["content"] or ""} for message in messages]
-                return self._template.render({"documents": None, **variables, "messages": filled})
-        except _RaisedByTemplate as error:
-            raise _rejected(f"the model's chat template says: {error}") from error
+            text = self._render(messages, variables, goes_on)
         except Exception as error:  # a template is a program: it may raise anything
-            raise _rejected("the model's chat template cannot render these messages") from error
+            rendered = self._render_plainer(messages, variables, goes_on)
+            if rendered is None:
+                raise _refusal(error) from error
+            text = rendered
+        return _cut(text) if goes_on else text
+
+    def _render(self, messages: Sequence[ChatMessage], variables: dict[str, Any], goes_on: bool) -> str:
+        entries = [_as_dict(message) for message in messages]
+        if goes_on:
+            entries[-1]["content"] = (entries[-1]["content"] or "") + _END_OF_TEXT
+        return self._template.render({**variables, "messages": entries})
+
+    def _render_plainer(
+        self, messages: Sequence[ChatMessage], variables: dict[str, Any], goes_on: bool
+    ) -> str | None:
+        """None if the template takes none of the plainer forms either."""
+        for form in plainer(messages):
+            with contextlib.suppress(Exception):
+                return self._render(form, variables, goes_on)
+        return None
+
+
+def _refusal(error: Exception) -> RequestRefused:
+    if isinstance(error, _RaisedByTemplate):
+        return _rejected(f"the model's chat template says: {error}")
+    return _rejected("the model's chat template cannot render these messages")
 
 
 def _rejected(message: str) -> RequestRefused:

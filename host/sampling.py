@@ -138,8 +138,9 @@ def _max_tokens(
     if total > limits.context_length:
         raise RequestRefused(
             ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            f"the model's context length is {limits.context_length} tokens, but {total} were requested: "
-            f"{prompt_tokens} in the prompt and {asked or 1} to generate",
+            # OpenAI's words, by which clients know the error.
+            f"This model's maximum context length is {limits.context_length} tokens. However, you requested "
+            f"{total} tokens ({prompt_tokens} in the prompt, {asked or 1} to generate).",
             prompt_param if prompt_tokens >= limits.context_length else "max_tokens",
         )
     if total > limits.kv_cache_tokens:

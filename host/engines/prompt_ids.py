@@ -95,7 +95,7 @@ class PromptReader:
 def _too_long(limit: int, least: int, param: str) -> RequestRefused:
     return RequestRefused(
         ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-        f"the model's context length is {limit} tokens, but the prompt holds at least {least}",
+        f"This model's maximum context length is {limit} tokens. However, your prompt has at least {least}.",
         param,
     )
 

@@ -54,6 +54,7 @@ def test_a_disconnect_in_decode(server: Serving, stream):
     asking = Asking(server, PROMPTS["decode"], stream)
     generated = server.metric("nacelle_generated_tokens_total")
     wait_for(lambda: server.metric("nacelle_generated_tokens_total") > generated + 3, "tokens come")
+    wait_for(lambda: server.running() == 1, "the engine has it")
     asking.leave()
     assert_idle_soon(server)
 
@@ -81,6 +82,7 @@ def test_a_disconnect_in_the_queue(start, stream):
     )
     before = first.chunks
     wait_for(lambda: first.chunks > before, "the first one goes on")
+    wait_for(lambda: server.running() == 1, "the engine has it")
     first.leave()
     assert_idle_soon(server)
 

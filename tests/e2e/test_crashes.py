@@ -4,7 +4,6 @@ import json
 import signal
 import threading
 
-import httpx
 import psutil
 import pytest
 
@@ -71,6 +70,7 @@ def test_requests_in_flight_complete_as_if_nothing_had_happened(server: Serving,
 
 def test_a_request_that_comes_while_no_host_is_ready_waits_and_is_answered(server: Serving):
     pid = server.kill_host(signal.SIGKILL)
+    wait_for(lambda: not server.readiness()["ready"], "the death is noticed")
     assert server.chat().status_code == 200
     assert server.host_pid() != pid
 
@@ -107,8 +107,10 @@ def test_one_replicas_death_leaves_the_other_serving(start):
     server = start("--replicas", "2")
     wait_for(lambda: all(r["state"] == "ready" for r in server.readiness()["replicas"]), "both", 60)
     server.kill_host(signal.SIGKILL)
+    wait_for(lambda: server.readiness()["replicas"][0]["state"] != "ready", "the death is noticed")
     assert server.readiness()["ready"]
     assert server.chat().status_code == 200
+    assert server.readiness()["replicas"][0]["state"] != "ready"  # so the other one answered
 
 
 def test_a_model_that_cannot_load_any_more_is_unavailable_and_says_why(qwen3_ir, tmp_path):
@@ -127,8 +129,3 @@ def test_a_model_that_cannot_load_any_more_is_unavailable_and_says_why(qwen3_ir,
         assert answer.json()["error"]["code"] == "model_unavailable"
         assert server.http.get("/health").status_code == 200
         assert server.http.get("/ready").status_code == 503
-
-
-def test_nothing_of_the_crashes_is_left_in_the_connection_pool(server: Serving):
-    with httpx.Client(base_url=server.base_url) as fresh:
-        assert fresh.get("/health").json() == {"status": "ok"}

@@ -14,7 +14,10 @@ from tests.e2e.serving import Serving, wait_for
 
 STORY = {
     "type": "object",
-    "properties": {"title": {"enum": ["A", "B"]}, "story": {"type": "string", "maxLength": 160}},
+    "properties": {
+        "title": {"enum": ["A", "B"]},
+        "story": {"type": "string", "minLength": 60, "maxLength": 160},
+    },
     "required": ["title", "story"],
     "additionalProperties": False,
 }
@@ -39,15 +42,19 @@ def kill(server: Serving, model: str, number: signal.Signals) -> None:
     psutil.Process(replica["pid"]).send_signal(number)
 
 
-def killed_after(events: Iterator[Any], server: Serving, model: str, number: signal.Signals) -> list[Any]:
+def killed_after(
+    events: Iterator[Any], server: Serving, model: str, number: signal.Signals, goes_on: bool = True
+) -> list[Any]:
     """All events of a stream whose host is killed after the first dozen."""
     restarts = server.metric("nacelle_host_restarts_total", model=model)
+    resumed = server.metric("nacelle_resumed_total", model=model)
     seen = [next(events) for _ in range(EVENTS_BEFORE)]
     kill(server, model, number)
     seen += events
     wait_for(
         lambda: server.metric("nacelle_host_restarts_total", model=model) > restarts, "the death is counted"
     )
+    assert (server.metric("nacelle_resumed_total", model=model) > resumed) is goes_on
     return seen
 
 
@@ -113,7 +120,7 @@ def test_an_answer_that_cannot_be_had_again_ends_in_a_typed_error(
         stream=True,
         extra_body={"presence_penalty": 1, "ignore_eos": True},
     )
-    events = killed_after(iter(stream), tool_server, "smollm2", signal.SIGKILL)
+    events = killed_after(iter(stream), tool_server, "smollm2", signal.SIGKILL, goes_on=False)
     assert events[-1].type == "response.failed"
     assert events[-1].response.error.code
     assert events[-1].response.status == "failed"

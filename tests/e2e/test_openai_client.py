@@ -86,7 +86,7 @@ def test_a_stop_string_ends_the_answer_and_is_left_out(client, stream):
 def test_choices_of_one_request_differ_and_a_seed_repeats_them(client):
     fields = {"model": MODEL, "prompt": "Once upon a time", "temperature": 1.0, "max_tokens": 20, "n": 3}
     texts = [choice.text for choice in client.completions.create(**fields).choices]
-    assert len(set(texts)) == 3
+    assert len(set(texts)) > 1
     for seed in (0, 7):
         once, again = (
             [choice.text for choice in client.completions.create(**fields, seed=seed).choices]

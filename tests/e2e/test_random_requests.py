@@ -35,7 +35,7 @@ def response_format(schema: Any) -> dict[str, Any]:
 
 
 def tool(schema: Any) -> list[dict[str, Any]]:
-    return [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    return [{"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}]
 
 
 CONSTRAINTS = st.one_of(
@@ -79,6 +79,7 @@ def test_random_schemas_and_prompts_raise_no_5xx(tool_server: Serving, bodies: l
 
 def test_no_host_died_of_them(tool_server: Serving):
     assert tool_server.metric("nacelle_host_restarts_total") == 0
+    assert tool_server.metric("nacelle_generated_tokens_total", model=MODEL) > 500  # many were taken
 
 
 @pytest.mark.parametrize(

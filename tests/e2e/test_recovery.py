@@ -81,6 +81,7 @@ def test_an_exception_in_a_step_costs_nobody_else_anything(server: Serving, expe
 
 
 def test_both_hosts_killed_at_once_and_again_while_they_load(server: Serving, expected: list[str]) -> None:
+    before = sent_again(server)
     with ThreadPoolExecutor(NEIGHBOURS) as pool:
         neighbours = [pool.submit(server.chat, prompt, **FIELDS) for prompt in PROMPTS]
         wait_for(lambda: server.running() > 0, "they run")
@@ -88,26 +89,32 @@ def test_both_hosts_killed_at_once_and_again_while_they_load(server: Serving, ex
             kill(server, signal.SIGKILL)
             wait_for(lambda: any(r["state"] == "loading" for r in server.readiness()["replicas"]), "loading")
         assert [text_of(neighbour.result()) for neighbour in neighbours] == expected
+    assert sent_again(server) > before
 
 
+def sent_again(server: Serving) -> float:
+    return server.metric("nacelle_resumed_total") + server.metric("nacelle_restarted_total")
+
+
+@pytest.mark.timeout(600)
 def test_kills_from_outside_during_quarantine_condemn_no_innocent(
     server: Serving, expected: list[str]
 ) -> None:
-    long_ones = [
-        f"{'Once more: ' * 1_000} {prompt}" for prompt in PROMPTS[:2]
-    ]  # so that a trial takes a while
-    undisturbed = [text_of(server.chat(prompt, **FIELDS)) for prompt in long_ones]
+    # So long that a trial takes a while.
+    long_ones = [f"{'Once more: ' * 1_000} {prompt}" for prompt in PROMPTS[:2]]
+    fields = FIELDS | {"max_tokens": 300}
+    undisturbed = [text_of(server.chat(prompt, **fields), 300) for prompt in long_ones]
     blamed = server.metric("nacelle_blamed_total")
     for _ in range(10):  # with one replica, and again with two
         with ThreadPoolExecutor(2) as pool:
-            pair = [pool.submit(server.chat, prompt, **FIELDS) for prompt in long_ones]
+            pair = [pool.submit(server.chat, prompt, **fields) for prompt in long_ones]
             wait_for(lambda: server.running() == 2, "they run")
             kill(server, signal.SIGSEGV)
             wait_for(partial(on_trial, server), "a suspect is tried")
             kill(server, signal.SIGKILL)
             wait_for(lambda: not on_trial(server), "the trial is interrupted")
             wait_for(partial(on_trial, server), "it is still a suspect")
-            assert [text_of(answer.result()) for answer in pair] == undisturbed
+            assert [text_of(answer.result(), 300) for answer in pair] == undisturbed
         wait_for(lambda: all_ready(server), "all replicas", 60)
         # A replica that dies five times without having done anything would be given up for a while.
         with ThreadPoolExecutor(NEIGHBOURS) as pool:

@@ -119,11 +119,13 @@ def test_stop_tokens_and_stop_strings_say_which_it_was(server):
 
 
 def test_special_tokens_can_be_seen(server):
-    fields = {"max_tokens": 12, "stop_at_turns": False, "ignore_eos": True}
-    seen = chat(server, ("user", "Say yes."), **fields, skip_special_tokens=False)
-    unseen = chat(server, ("user", "Say yes."), **fields)
+    fields = {"max_tokens": 16, "stop_at_turns": False, "ignore_eos": True}
+    france = ("user", "What is the capital of France?")
+    seen = chat(server, france, **fields, skip_special_tokens=False)
+    unseen = chat(server, france, **fields)
+    assert "<|im_end|>" in seen["choices"][0]["message"]["content"]
     assert "<|" not in unseen["choices"][0]["message"]["content"]
-    assert seen["usage"]["completion_tokens"] == unseen["usage"]["completion_tokens"] == 12
+    assert seen["usage"]["completion_tokens"] == unseen["usage"]["completion_tokens"] == 16
 
 
 def test_the_last_tokens_of_a_prompt_can_be_kept(server):
@@ -131,8 +133,8 @@ def test_the_last_tokens_of_a_prompt_can_be_kept(server):
     answer = complete(server, max_tokens=1, truncate_prompt_tokens=4, return_token_ids=True)
     assert answer["choices"][0]["prompt_token_ids"] == tokens[-4:]
     assert answer["usage"]["prompt_tokens"] == 4
-    fits = complete(server, "word " * 9000, max_tokens=4, truncate_prompt_tokens=-1)
-    assert 4000 < fits["usage"]["prompt_tokens"] <= 8192 - 4
+    fits = complete(server, "word " * 9000, max_tokens=8000, truncate_prompt_tokens=-1, stop=[*"aeo "])
+    assert fits["usage"]["prompt_tokens"] == 8192 - 8000
 
 
 def test_a_last_message_can_be_continued(server):

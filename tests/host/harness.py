@@ -173,6 +173,7 @@ class HostUnderTest:
 
     def start(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> int:
         """Send a Generate and return its id. Plain text is a text prompt."""
+        self.pump(0)  # the gauges of what ran before are not this request's
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
         asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt

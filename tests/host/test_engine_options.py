@@ -99,7 +99,7 @@ def test_chance_differs_unless_seeded(host: HostUnderTest) -> None:
     def sample(**values: Any) -> str:
         return host.run("Once upon a time", temperature=1.0, max_tokens=12, **values).text
 
-    assert len({sample() for _ in range(3)}) == 3
+    assert len({sample() for _ in range(3)}) > 1
     assert sample(seed=0) == sample(seed=0) != sample(seed=1)
 
 
@@ -115,6 +115,7 @@ def test_a_bad_request_leaves_its_neighbours(host: HostUnderTest) -> None:
 def test_a_cancelled_request_leaves_the_engine(host: HostUnderTest) -> None:
     request = host.start(COPYING, temperature=0.0, max_tokens=4000, ignore_eos=True)
     host.wait(lambda: len(host.outcomes[request].token_ids) > 3)
+    host.wait(lambda: host.gauges is not None and host.gauges.running == 1)
     host.cancel(request)
     host.wait(lambda: host.gauges is not None and host.gauges.running + host.gauges.waiting == 0, deadline=5)
     assert not host.outcomes[request].ended
@@ -239,7 +240,7 @@ def test_generation_defaults_count_where_a_request_says_nothing(
 
 def test_a_request_wins_over_generation_defaults(own: HostUnderTest) -> None:
     texts = {own.run("Once upon a time", temperature=1.0, max_tokens=9).text for _ in range(3)}
-    assert len(texts) == 3
+    assert len(texts) > 1
     assert len(own.run("Once upon a time", max_tokens=9).token_ids) == 9
 
 

@@ -93,7 +93,8 @@ def test_drain_finishes_what_runs_and_exits_with_0() -> None:
 
 def test_sigterm_stops_at_once_with_0() -> None:
     with host_running(launch_of("nowhere", engine="synthetic", **SLOW)) as host:
-        host.start("one two", max_tokens=10_000)
+        request = host.start("one two", max_tokens=10_000)
+        host.wait(lambda: host.outcomes[request].token_ids)
         host.process.terminate()
         assert host.wait_exit(deadline=5) == 0
 
@@ -108,7 +109,8 @@ def test_ctrl_c_in_the_terminal_is_not_for_hosts() -> None:
 def test_it_ends_when_the_control_pipe_closes(busy: bool) -> None:
     with host_running(launch_of("nowhere", engine="synthetic", **SLOW)) as host:
         if busy:
-            host.start("one two", max_tokens=10_000)
+            request = host.start("one two", max_tokens=10_000)
+            host.wait(lambda: host.outcomes[request].token_ids)
         os.close(host.control)
         host.control = -1
         assert host.wait_exit(deadline=5) == 3

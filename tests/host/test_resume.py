@@ -1,6 +1,6 @@
 """Going on where another host was lost, on a real model in exact arithmetic: nothing doubled or lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,18 @@ def host(smollm2_ir: Path) -> Iterator[HostUnderTest]:
         yield running
 
 
-def assert_goes_on(host: HostUnderTest, whole: Outcome, prompt: Any, cut: int, **values: Any) -> None:
-    rest = host.run(prompt, whole.token_ids[:cut], **values)
-    assert rest.error is None
-    assert rest.token_ids == whole.token_ids[cut:]
-    assert rest.text == whole.text[whole.shown[cut - 1] :]
-    assert (rest.finish_reason, rest.stop) == (whole.finish_reason, whole.stop)
+def assert_goes_on(
+    host: HostUnderTest, whole: Outcome, prompt: Any, cuts: Sequence[int], **values: Any
+) -> None:
+    """All cuts in one batch: in exact arithmetic its texts are those of requests alone."""
+    rests = host.finish(*(host.start(prompt, whole.token_ids[:cut], **values) for cut in cuts))
+    for cut, rest in zip(cuts, rests, strict=True):
+        assert rest.error is None
+        assert rest.token_ids == whole.token_ids[cut:]
+        assert rest.text == whole.text[whole.shown[cut - 1] :]
+        assert (rest.finish_reason, rest.stop) == (whole.finish_reason, whole.stop)
 
 
-@pytest.mark.parametrize("cut", [1, 2, 17, 39, 40])
 @pytest.mark.parametrize(
     "values",
     [
@@ -42,16 +45,15 @@ def assert_goes_on(host: HostUnderTest, whole: Outcome, prompt: Any, cut: int, *
     ],
     ids=["greedy", "seeded", "penalties", "repetition", "min_tokens", "ignore_eos", "tokens"],
 )
-def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[str, Any], cut: int) -> None:
+def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[str, Any]) -> None:
     whole = host.run(STORY, **values)
     assert len(whole.token_ids) == 40
-    assert_goes_on(host, whole, STORY, cut, **values)
+    assert_goes_on(host, whole, STORY, [1, 2, 17, 39, 40], **values)
 
 
 def test_characters_of_several_tokens_are_not_cut_wherever_the_host_is_lost(host: HostUnderTest) -> None:
     whole = host.run(PARTY, **GREEDY)
-    for cut in range(1, len(whole.token_ids) + 1, 3):
-        assert_goes_on(host, whole, PARTY, cut, **GREEDY)
+    assert_goes_on(host, whole, PARTY, range(1, len(whole.token_ids) + 1, 3), **GREEDY)
 
 
 @pytest.mark.parametrize(("include", "end"), [(False, "6, "), (True, "6, 7, 8")])
@@ -60,8 +62,7 @@ def test_a_stop_string_that_spans_the_death_is_found(host: HostUnderTest, includ
     whole = host.run("1, 2, 3, 4,", **values)
     assert (whole.finish_reason, whole.stop) == ("stop", "7, 8")
     assert whole.text.endswith(end)
-    for cut in range(1, len(whole.token_ids) + 1):
-        assert_goes_on(host, whole, "1, 2, 3, 4,", cut, **values)
+    assert_goes_on(host, whole, "1, 2, 3, 4,", range(1, len(whole.token_ids) + 1), **values)
 
 
 @pytest.mark.parametrize("include", [False, True])
@@ -71,8 +72,7 @@ def test_a_stop_token_that_was_sent_ends_the_request_in_the_next_host(
     plain = host.run("1, 2, 3, 4,", **GREEDY)
     values = GREEDY | {"stop_token_ids": [plain.token_ids[8]], "include_stop": include}
     whole = host.run("1, 2, 3, 4,", **values)
-    for cut in range(1, len(whole.token_ids) + 1):
-        assert_goes_on(host, whole, "1, 2, 3, 4,", cut, **values)
+    assert_goes_on(host, whole, "1, 2, 3, 4,", range(1, len(whole.token_ids) + 1), **values)
 
 
 def test_a_request_that_lacked_only_its_end_ends_at_once(host: HostUnderTest) -> None:
@@ -96,5 +96,5 @@ def test_an_unseeded_sample_goes_on_with_fresh_chance(host: HostUnderTest) -> No
     values: dict[str, Any] = {"temperature": 1.0, "max_tokens": 30, "ignore_eos": True}
     first = host.run(STORY, **values)
     rests = {tuple(host.run(STORY, first.token_ids[:10], **values).token_ids) for _ in range(3)}
-    assert len(rests) == 3
+    assert len(rests) > 1
     assert all(len(rest) == 20 for rest in rests)

@@ -91,7 +91,7 @@ def test_unseeded_requests_differ_and_seeded_ones_repeat(host: HostUnderTest) ->
     def sample(**values: Any) -> str:
         return host.run("Once upon a time", temperature=1.0, max_tokens=12, **values).text
 
-    assert len({sample() for _ in range(3)}) == 3
+    assert len({sample() for _ in range(3)}) > 1
     assert sample(seed=0) == sample(seed=0) != sample(seed=1)
 
 

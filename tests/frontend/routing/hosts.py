@@ -3,6 +3,7 @@
 It says nothing about engines or processes; the end-to-end tests do that.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from frontend.config import ModelSettings
@@ -36,6 +37,7 @@ class RecordingHost:
         self.life = Lifecycle(State.READY)
         self.card: ModelCard | None = card
         self.sent: list[ToHost] = []
+        self.made: Counter[int] = Counter()  # tokens of each request that it has produced
         self.room: Lease | None = None  # in an arena that is full
 
     @property
@@ -96,14 +98,19 @@ class History:
             self.say(host, Accepted(request_id, 10))
 
     def step(self, host: int = 0, *only: str) -> None:
-        """One token for each sequence that the host holds, or for those with a prompt of `only`."""
-        replica = self.route.replicas[host]
+        """One token for each sequence that the host holds, or for those with a prompt of `only`.
+
+        A token's id is its place in the text, as far as the host knows what was there before.
+        """
+        replica, stand_in = self.route.replicas[host], self.hosts[host]
+        told = {m.request_id: len(m.resume_token_ids) for m in stand_in.sent if isinstance(m, Generate)}
         deltas = []
         for request_id, sequence in replica.sequences.items():
             prompt = sequence.spec.prompt
             assert isinstance(prompt, TextPrompt)
             if not only or prompt.text in only:
-                index = len(sequence.journal.token_ids)
+                index = told[request_id] + stand_in.made[request_id]
+                stand_in.made[request_id] += 1
                 deltas.append(Delta(request_id, [index], f"{prompt.text}{index} "))
         self.say(host, Step(deltas))
 

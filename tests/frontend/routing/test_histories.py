@@ -456,6 +456,8 @@ def test_no_history_of_deaths_loses_a_request(events, replicas):
         if error_of(request) is None:
             tokens = request.sequences[0].journal.token_ids
             assert tokens == list(range(len(tokens)))  # none lost, none doubled
+            prompt = request.sequences[0].spec.prompt
+            assert text_of(request) == "".join(f"{prompt.text}{token} " for token in tokens)
 
 
 def test_the_time_from_a_death_to_the_next_ready_host_is_measured():
