@@ -71,17 +71,20 @@ class Access:
             if not origin_allowed(origin, host, self._origins):
                 raise Forbidden(f"pages of {origin} may not call this server; see --allowed-origin")
             response.set_header("Access-Control-Allow-Origin", origin)
+            response.set_header("Access-Control-Expose-Headers", "X-Request-ID, Retry-After")
             response.append_header("Vary", "Origin")
             if request.method == "OPTIONS":
-                _answer_preflight(response)
+                _answer_preflight(request, response)
                 return
         if self._api_key is not None:
             check_key(request.get_header("Authorization"), self._api_key, request.path)
 
 
-def _answer_preflight(response: falcon.asgi.Response) -> None:
+def _answer_preflight(request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
     response.status = falcon.HTTP_204
     response.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-    response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-ID")
+    # OpenAI's client sends a dozen headers of its own; the origin has been checked.
+    wanted = request.get_header("Access-Control-Request-Headers") or "Authorization, Content-Type"
+    response.set_header("Access-Control-Allow-Headers", wanted)
     response.set_header("Access-Control-Max-Age", "600")
     response.complete = True

@@ -1,6 +1,6 @@
 """The input of a response: from what a client sent to items, and from items to chat messages. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from frontend.api.response_outputs import NewId
@@ -24,19 +24,30 @@ from ipc.messages import ChatMessage, ToolCall
 Value = TypeVar("Value")
 
 
-def items_of(given: str | list[ItemBody], history: Sequence[Item], new_id: NewId) -> list[Item]:
-    """The items that a request adds to `history`, each with an id. Raises BadRequest."""
+def references_of(given: str | list[ItemBody]) -> list[str]:
+    """The ids of stored items that stand for themselves in the input."""
+    bodies = [] if isinstance(given, str) else given
+    return [body.id for body in bodies if body.type == "item_reference" and body.id is not None]
+
+
+def items_of(
+    given: str | list[ItemBody], history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
+) -> list[Item]:
+    """The items that a request adds to `history`, each with an id. Raises BadRequest.
+
+    `stored` holds the items that it may refer to, by their ids.
+    """
     if isinstance(given, str):
         return [MessageItem(id=new_id("msg"), role="user", content=[InputText(given)])]
     items: list[Item] = []
     known = {item.id for item in history}
     for index, body in enumerate(given):
         where = f"input[{index}]"
-        if body.type == "item_reference":
-            _check_reference(body, where, known)
-        else:
-            items.append(_item(body, where, new_id))
-            known.add(items[-1].id)
+        refers = body.type == "item_reference"
+        item = _referred(body, where, stored) if refers else _item(body, where, new_id)
+        if not (refers and item.id in known):
+            items.append(item)
+            known.add(item.id)
     calls = {item.call_id for item in (*history, *items) if isinstance(item, FunctionCallItem)}
     for item in items:
         if isinstance(item, FunctionOutputItem) and item.call_id not in calls:
@@ -44,14 +55,14 @@ def items_of(given: str | list[ItemBody], history: Sequence[Item], new_id: NewId
     return items
 
 
-def _check_reference(body: ItemBody, where: str, known: set[str]) -> None:
-    """Items are kept with their response only, so what can be referred to is in the conversation anyhow."""
-    if _required(body.id, f"{where}.id") not in known:
+def _referred(body: ItemBody, where: str, stored: Mapping[str, Item]) -> Item:
+    item = stored.get(_required(body.id, f"{where}.id"))
+    if item is None:
         raise BadRequest(
-            f"{where}.id: there is no item {body.id!r} in the conversation; send the item itself, or name "
-            "its response in previous_response_id",
+            f"{where}.id: there is no item {body.id!r}, or it has expired; send the item itself",
             f"{where}.id",
         )
+    return item
 
 
 def _item(body: ItemBody, where: str, new_id: NewId) -> Item:

@@ -1,10 +1,13 @@
 """Stored responses: what is kept of each, and how it changes."""
 
+import itertools
 import logging
+import re
 from collections.abc import Callable
 
 import msgspec
 
+from frontend.api.response_outputs import NewId
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, StoreUnavailable
@@ -69,6 +72,19 @@ class Records:
         """Raises NotFound."""
         if not await self._store.delete(_key(response_id)):
             raise not_found(response_id)
+
+
+def item_ids(response_id: str) -> NewId:
+    """Makes ids for the items of a response's output. They tell which response that is."""
+    number = itertools.count()
+    own = response_id.rpartition("_")[2]
+    return lambda prefix: f"{prefix}_{own}-{next(number)}"
+
+
+def response_id_of(item_id: str) -> str | None:
+    """The response in whose output an item came; None for an id that is none of ours."""
+    found = re.fullmatch(r"[a-z]+_([0-9a-f]{32})-[0-9]+", item_id)
+    return f"resp_{found[1]}" if found else None
 
 
 def not_found(response_id: str) -> NotFound:

@@ -23,7 +23,7 @@ from frontend.api.schema.responses import (
     ToolBody,
     ToolChoiceBody,
 )
-from frontend.api.schema.tools import FunctionTool, ToolUse, check_is_function, tool_use
+from frontend.api.schema.tools import FunctionTool, ToolUse, only, tool_use
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
@@ -40,13 +40,6 @@ def check(body: ResponsesRequest) -> None:
     for index, what in enumerate(body.include or []):
         if what not in INCLUDABLE:
             raise BadRequest(f"include[{index}]: {what!r} is not supported", f"include[{index}]")
-    if body.text is not None and body.text.verbosity not in (None, "medium"):
-        raise BadRequest("text.verbosity: only 'medium' is supported", "text.verbosity")
-    if body.reasoning is not None and body.reasoning.summary not in (None, "auto"):
-        raise BadRequest(
-            "reasoning.summary: there are no summaries; the reasoning itself is in its item's content",
-            "reasoning.summary",
-        )
     if body.background and body.store is False:
         raise BadRequest("background: a background response must be stored", "background")
     if body.background and body.stream:
@@ -77,18 +70,29 @@ def _sampling(body: ResponsesRequest) -> Sampling:
 
 
 def _tool_use(body: ResponsesRequest) -> ToolUse | None:
-    functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(body.tools or [])]
+    """Tools that OpenAI's own servers would run are left out: agents offer them always, and do without."""
+    functions = [
+        _function(tool, f"tools[{index}]")
+        for index, tool in enumerate(body.tools or [])
+        if tool.type == "function"
+    ]
     choice = body.tool_choice
     named: str | None = None
-    if isinstance(choice, ToolChoiceBody):
-        if choice.type != "function" or choice.name is None:
-            raise BadRequest("tool_choice: only functions can be chosen, by name", "tool_choice")
-        named, choice = choice.name, None
+    if isinstance(choice, ToolChoiceBody) and choice.type == "allowed_tools":
+        names = [_chosen(tool) for tool in choice.tools or [] if tool.type == "function"]
+        functions, choice = only(functions, names), choice.mode
+    elif isinstance(choice, ToolChoiceBody):
+        named, choice = _chosen(choice), None
     return tool_use(functions, choice, named, body.parallel_tool_calls, "tools[{}].parameters")
 
 
+def _chosen(choice: ToolChoiceBody) -> str:
+    if choice.type != "function" or choice.name is None:
+        raise BadRequest("tool_choice: only functions can be chosen, by name", "tool_choice")
+    return choice.name
+
+
 def _function(tool: ToolBody, where: str) -> FunctionTool:
-    check_is_function(tool.type, where)
     if tool.name is None:
         raise BadRequest(f"{where}.name is missing", f"{where}.name")
     return FunctionTool(

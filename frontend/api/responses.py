@@ -10,19 +10,25 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.prompting import TurnSpec
 from frontend.api.response_background import Background
 from frontend.api.response_builder import ResponseBuilder
-from frontend.api.response_items import items_of
-from frontend.api.response_records import Record, Records, as_of, is_live
+from frontend.api.response_items import items_of, references_of
+from frontend.api.response_records import Record, Records, as_of, is_live, item_ids, response_id_of
 from frontend.api.response_request import check, response_of, turn_of
 from frontend.api.response_stream import BeginTurn, Keep, collect, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
+from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 
 _MOST_LISTED = 100
 _LISTED = 20
+_MOST_LOOKUPS = 50  # of stored responses for one request; one is usual
+
+# What hosts call the parameters → what they are called here.
+_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
 
 _decoder = msgspec.json.Decoder(ResponsesRequest)
 
@@ -47,15 +53,17 @@ class Responses:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         check(body)
         history = await self._history(body.previous_response_id)
-        items = [*history, *items_of(body.input, history, new_id)]
+        stored = await self._referred(references_of(body.input), history)
+        items = [*history, *items_of(body.input, history, stored, new_id)]
         spec = await off_loop(body.is_constrained, turn_of, body, items)
-        builder = ResponseBuilder(response_of(body, new_id, time.time()), new_id, time.time)
+        begun = response_of(body, new_id, time.time())
+        builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
         if body.background:
             await self._background.start(spec, builder, items)
             respond_json(response, builder.response)
             return
         keep = await self._keeper(builder.response, items)
-        turn = await self._begin(spec, request)
+        turn = await self._begin_named(spec, request)
         if body.stream:
             respond_events(response, stream(turn, builder, keep))
             return
@@ -117,6 +125,30 @@ class Responses:
         if status not in ("completed", "incomplete"):
             raise BadRequest(f"{where}: the response {previous_id!r} is {status}", where)
         return record.conversation
+
+    async def _referred(self, references: list[str], history: list[Item]) -> dict[str, Item]:
+        """Stored items by their ids. The latest come first: with them those of their conversations."""
+        stored = {item.id: item for item in history}
+        lookups = 0
+        for item_id in reversed(references):
+            response_id = response_id_of(item_id)
+            if item_id in stored or response_id is None or lookups == _MOST_LOOKUPS:
+                continue
+            lookups += 1
+            record = await self._records.load(response_id)
+            if record is not None:
+                stored |= {item.id: item for item in record.conversation}
+        return stored
+
+    async def _begin_named(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
+        """Begin a turn; what hosts refuse is called as it is called here."""
+        try:
+            return await self._begin(spec, request)
+        except BadRequest as error:
+            if called := _PARAMS.get(error.param or ""):
+                error.message = error.message.replace(error.param or "", called, 1)
+                error.param = called
+            raise
 
     async def _keeper(self, response: ResponseBody, items: list[Item]) -> Keep:
         """What stores the response when it is done. Raises StoreUnavailable at once, not after the work."""

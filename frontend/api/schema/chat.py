@@ -49,7 +49,6 @@ class ChatRequest(GenerationRequest, kw_only=True):
     function_call: Any = None
     modalities: Any = None
     audio: Any = None
-    verbosity: Any = None
     web_search_options: Any = None
     echo: Any = None
     add_special_tokens: Any = None
@@ -64,7 +63,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
-    "verbosity": ("medium",),
     "web_search_options": (),
     "echo": (False,),
     "add_special_tokens": (False,),

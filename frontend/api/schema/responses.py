@@ -25,9 +25,11 @@ class ToolBody(msgspec.Struct, kw_only=True):
     strict: bool | None = None
 
 
-class ToolChoiceBody(msgspec.Struct, kw_only=True):
+class ToolChoiceBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     type: str
     name: str | None = None
+    mode: Literal["auto", "required"] | None = None  # with `tools`: which may be called
+    tools: "list[ToolChoiceBody] | None" = None
 
 
 class TextFormat(msgspec.Struct, kw_only=True):
@@ -40,12 +42,12 @@ class TextFormat(msgspec.Struct, kw_only=True):
 
 class TextBody(msgspec.Struct, kw_only=True):
     format: TextFormat | None = None
-    verbosity: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None  # no model here knows it
 
 
 class ReasoningBody(msgspec.Struct, kw_only=True):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    summary: str | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None  # never made: the reasoning itself is there
 
 
 class ResponsesRequest(GenerationRequest, kw_only=True):

@@ -71,7 +71,7 @@ def understand(
     functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(tools or [])]
     if isinstance(choice, ToolChoiceBody) and choice.allowed_tools is not None:
         names = [_name(tool, "tool_choice.allowed_tools.tools") for tool in choice.allowed_tools.tools]
-        functions = [_find_tool(functions, name) for name in names]
+        functions = only(functions, names)
         choice = choice.allowed_tools.mode
     named = _name(choice, "tool_choice") if isinstance(choice, ToolChoiceBody) else None
     return tool_use(functions, choice if isinstance(choice, str) else None, named, parallel)
@@ -106,6 +106,11 @@ def tool_use(
     )
 
 
+def only(functions: list[FunctionTool], names: list[str]) -> list[FunctionTool]:
+    """Raises BadRequest where there is none of some name."""
+    return [_find_tool(functions, name) for name in names]
+
+
 def _find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
     for function in functions:
         if function.name == name:
@@ -113,14 +118,9 @@ def _find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
     raise BadRequest(f"tool_choice: there is no tool {name!r}", "tool_choice")
 
 
-def check_is_function(kind: str, where: str) -> None:
-    """Raises BadRequest for any other kind of tool."""
-    if kind != "function":
-        raise BadRequest(f"{where}.type: {kind!r} is not supported", f"{where}.type")
-
-
 def _function(tool: ToolBody, where: str) -> FunctionTool:
-    check_is_function(tool.type, where)
+    if tool.type != "function":
+        raise BadRequest(f"{where}.type: {tool.type!r} is not supported", f"{where}.type")
     if tool.function is None:
         raise BadRequest(f"{where}.function is missing", f"{where}.function")
     return tool.function

@@ -1,8 +1,13 @@
 """Who may ask."""
 
+import falcon.asgi
+import falcon.testing
 import pytest
 
 from frontend.api.access import check_host, check_key, origin_allowed
+from frontend.api.errors import install
+from frontend.api.middleware import Access
+from frontend.config import Settings
 from frontend.errors import Forbidden, Unauthorized
 
 
@@ -60,3 +65,24 @@ def test_an_allowed_name_is_served():
 )
 def test_pages_of_other_sites_may_not_call(origin, expected):
     assert origin_allowed(origin, "server.example:8000", ["https://chat.example"]) is expected
+
+
+def preflight(origin: str) -> falcon.testing.Result:
+    app = falcon.asgi.App(middleware=[Access(Settings(allowed_origins=["https://chat.example"]))])
+    install(app)
+    wanted = {"Access-Control-Request-Headers": "authorization, x-stainless-lang"}
+    client = falcon.testing.TestClient(app)
+    return client.simulate_options("/v1/models", host="127.0.0.1", headers={"Origin": origin} | wanted)
+
+
+def test_a_page_of_an_allowed_origin_may_send_the_headers_that_clients_send():
+    answer = preflight("https://chat.example")
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    assert answer.headers["access-control-allow-headers"] == "authorization, x-stainless-lang"
+
+
+def test_a_page_of_another_origin_may_send_nothing():
+    answer = preflight("https://evil.example")
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers

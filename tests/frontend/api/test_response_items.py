@@ -8,19 +8,23 @@ import pytest
 from frontend.api.body import decode
 from frontend.api.response_items import items_of
 from frontend.api.response_request import check, turn_of
+from frontend.api.schema.response_items import MessageItem, OutputText
 from frontend.api.schema.responses import UNSUPPORTED, ResponsesRequest
 from frontend.errors import BadRequest
 from ipc.messages import ChatMessage, ToolCall
 
 DECODER = msgspec.json.Decoder(ResponsesRequest)
 F = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+USER = {"role": "user", "content": "hi"}
+ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
 
 
-def asked(given="hi", history=(), **fields):
+def asked(given="hi", history=(), others=(), **fields):
     body = decode(msgspec.json.encode({"model": "m", "input": given, **fields}), DECODER)
     check(body)
     ids = itertools.count()
-    items = [*history, *items_of(body.input, history, lambda prefix: f"{prefix}_{next(ids)}")]
+    stored = {item.id: item for item in (*history, *others)}
+    items = [*history, *items_of(body.input, history, stored, lambda prefix: f"{prefix}_{next(ids)}")]
     return turn_of(body, items)
 
 
@@ -108,7 +112,7 @@ def test_history_comes_first_and_its_calls_can_be_answered():
     call = DECODER.decode(
         b'{"model":"m","input":[{"type":"function_call","id":"fc_1","call_id":"1","name":"f","arguments":""}]}'
     )
-    history = items_of(call.input, [], new_id)
+    history = items_of(call.input, [], {}, new_id)
     answer = [
         {"type": "item_reference", "id": "fc_1"},
         {"type": "function_call_output", "call_id": "1", "output": ""},
@@ -116,14 +120,22 @@ def test_history_comes_first_and_its_calls_can_be_answered():
     assert [message.role for message in messages(answer, history=history)] == ["assistant", "tool"]
 
 
+def test_a_stored_item_stands_where_it_is_referred_to_and_only_once():
+    said = MessageItem(id="msg_1", role="assistant", content=[OutputText("Hello")])
+    reference = {"type": "item_reference", "id": "msg_1"}
+    given = [USER, reference, USER | {"content": "and?"}]
+    assert [m.content for m in messages(given, others=[said])] == ["hi", "Hello", "and?"]
+    assert [m.content for m in messages([*given, reference], history=[said])] == ["Hello", "hi", "and?"]
+
+
 def test_items_without_an_id_get_one():
     body = DECODER.decode(
         b'{"model":"m","input":[{"role":"user","content":"a"},{"role":"user","id":"x","content":""}]}'
     )
-    assert [item.id for item in items_of(body.input, [], lambda prefix: f"{prefix}_new")] == ["msg_new", "x"]
-
-
-USER = {"role": "user", "content": "hi"}
+    assert [item.id for item in items_of(body.input, [], {}, lambda prefix: f"{prefix}_new")] == [
+        "msg_new",
+        "x",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +169,6 @@ def test_a_wrong_item_is_named(given, param):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [F, {"type": "function"}]}, "tools[1].name"),
         ({"tools": [F, F]}, "tools"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
@@ -165,10 +176,15 @@ def test_a_wrong_item_is_named(given, param):
         ({"tool_choice": "always", "tools": [F]}, "tool_choice"),
         ({"tool_choice": {"type": "function", "name": "g"}, "tools": [F]}, "tool_choice"),
         ({"tool_choice": {"type": "web_search"}, "tools": [F]}, "tool_choice"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"tool_choice": "required", "tools": [{"type": "web_search"}]}, "tool_choice"),
+        (
+            {"tool_choice": ALLOWED | {"tools": [{"type": "function", "name": "g"}]}, "tools": [F]},
+            "tool_choice",
+        ),
+        ({"text": {"verbosity": "loud"}}, "text.verbosity"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
-        ({"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
+        ({"reasoning": {"summary": "long"}}, "reasoning.summary"),
         ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
         ({"truncation": "left"}, "truncation"),
         ({"include": ["message.output_text.logprobs"]}, "include[0]"),
@@ -199,8 +215,8 @@ def test_what_asks_for_nothing_is_accepted():
     harmless = {name: values[0] for name, values in UNSUPPORTED.items() if values}
     asked(
         include=["reasoning.encrypted_content"],
-        text={"format": {"type": "text"}, "verbosity": "medium"},
-        reasoning={"summary": "auto"},
+        text={"format": {"type": "text"}, "verbosity": "low"},
+        reasoning={"summary": "detailed"},
         service_tier="auto",
         tools=[],
         tool_choice="none",
@@ -218,6 +234,20 @@ def test_tools_and_the_choice_among_them():
     assert (use.choice, use.named, use.parallel) == ("required", "f", None)
     assert asked(tools=[F], tool_choice="none").tool_use.choice == "none"
     assert asked().tool_use is None
+
+
+def test_tools_that_are_no_functions_are_left_out():
+    hosted = [{"type": "web_search", "external_web_access": False}, {"type": "namespace", "tools": [F]}]
+    use = asked(tools=[hosted[0], F, hosted[1]]).tool_use
+    assert [tool.name for tool in use.tools] == ["f"]
+    assert asked(tools=hosted).tool_use is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_only_allowed_tools_may_be_called(mode):
+    choice = ALLOWED | {"mode": mode, "tools": [*ALLOWED["tools"], {"type": "web_search"}]}
+    use = asked(tools=[F | {"name": "g"}, F], tool_choice=choice).tool_use
+    assert ([tool.name for tool in use.tools], use.choice, use.named) == (["f"], mode, None)
 
 
 def test_the_output_format_comes_from_text_format():

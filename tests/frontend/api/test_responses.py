@@ -11,15 +11,16 @@ import pytest
 
 from frontend.api import errors
 from frontend.api.response_background import Background
-from frontend.api.response_records import Record, Records, as_of
+from frontend.api.response_records import Record, Records, as_of, item_ids, response_id_of
 from frontend.api.response_request import response_of
 from frontend.api.responses import Responses, new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
-from frontend.errors import BadRequest, ClientGone, EngineCrashed, StoreUnavailable
+from frontend.errors import BadRequest, ClientGone, EngineCrashed, HostRefused, StoreUnavailable
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 from frontend.sessions.limits import Limits
 from frontend.sessions.store import open_store
+from ipc.errors import ErrorCode, RequestError
 from tests.frontend.api.openai_types import accumulated, checked_event, checked_response
 
 STOP = Finished("stop")
@@ -457,3 +458,44 @@ def test_a_record_of_another_version_is_as_if_it_were_not_there():
         assert (await server.get("resp_old")).status_code == 404
 
     run(story)
+
+
+def test_an_item_tells_its_response():
+    response_id = new_id("resp")
+    make = item_ids(response_id)
+    ids = [make(prefix) for prefix in ("msg", "fc", "fc")]
+    assert len(set(ids)) == 3
+    assert {response_id_of(item_id) for item_id in ids} == {response_id}
+    assert response_id_of(new_id("msg")) is None
+    assert response_id_of("anything else") is None
+
+
+def test_items_of_stored_responses_can_be_referred_to():
+    async def story():
+        async with serving() as server:
+            user = {"role": "user", "content": "hi"}
+            given = [user]
+            for answer in ("one", "two", "three"):
+                server.scripts.append([Content(answer), STOP])
+                (item,) = (await server.post(given)).json["output"]
+                given = [*given, {"type": "item_reference", "id": item["id"]}, user]
+            assert [m.content for m in server.specs[-1].messages] == ["hi", "one", "hi", "two", "hi"]
+            unknown = {"type": "item_reference", "id": item_ids(new_id("resp"))("msg")}
+            refused = await server.post([*given, unknown])
+            assert (refused.status_code, refused.json["error"]["param"]) == (400, f"input[{len(given)}].id")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("param", "called"), [("messages", "input"), ("max_tokens", "max_output_tokens"), ("top_p", "top_p")]
+)
+def test_what_a_host_refuses_is_called_as_it_is_called_here(param, called):
+    async def story():
+        async with serving() as server:
+            error = RequestError(ErrorCode.INVALID_VALUE, "it is too long", param)
+            server.scripts.append(HostRefused(error))
+            body = (await server.post()).json["error"]
+            assert (body["param"], body["message"]) == (called, f"{called}: it is too long")
+
+    asyncio.run(story())
