@@ -45,7 +45,7 @@ class Llama3Json(MarkedCalls):
 
 
 def json_calls(attempt: Attempt) -> Reading[None]:
-    """Reads calls that only their names mark, with a semicolon or space between them. Raises Malformed."""
+    """Reads calls that only their names mark, with `;`, `,` or space between them. Raises Malformed."""
     scanner, declared = attempt.scanner, {tool.name for tool in attempt.tools}
     while True:
         call = attempt.call()
@@ -54,7 +54,7 @@ def json_calls(attempt: Attempt) -> Reading[None]:
         yield from scanner.newlines()
         scanner.hold()
         yield from scanner.space()
-        yield from scanner.literal(";")
+        yield from scanner.literal(";", ",")
         yield from scanner.space()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from frontend.parsing.calls import Call
@@ -27,9 +27,10 @@ from frontend.structured import regex as checked_regex
 _START, _END = "<tool_call>", "</tool_call>"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
+_NEXT, _LAST = f"\n{_PARAMETER}", f"\n{_FUNCTION_END}"  # at the beginning of a line
 _MOST_COUNTED = 32  # characters of a string; the engine takes seconds to count more
 _NAME = re.compile(r"[^<>\r\n]*")
-_PLAIN = re.compile(r"[^<]*")
+_PLAIN = re.compile(r"[^<\n]*")
 
 
 class Qwen3Coder(MarkedCalls):
@@ -45,13 +46,12 @@ class Qwen3Coder(MarkedCalls):
         name = yield from _name(scanner)
         call.named(name)
         schema = next((tool.parameters for tool in attempt.tools if tool.name == name), None)
-        yield from _parameters(scanner, call, schema)
-        if attempt.mark == _START:
+        closed = yield from _parameters(attempt, call, schema)
+        if attempt.mark == _START and not closed:
             yield from scanner.space()
             yield from scanner.close(_END)
-            call.complete()
-        else:
-            call.complete()
+        call.complete()
+        if attempt.mark != _START and not closed:
             yield from scanner.newlines()
             yield from scanner.literal(_END)
 
@@ -67,25 +67,35 @@ class Qwen3Coder(MarkedCalls):
         return tagged if at_least_one else triggered([_START], [tagged], once=not parallel)
 
 
-def _parameters(scanner: Scanner, call: Call, root: dict[str, Any] | None) -> Reading[None]:
-    """Reads up to the end of the function, and writes a JSON object."""
-    schemas = _properties(root)
+def _parameters(attempt: Attempt, call: Call, root: dict[str, Any] | None) -> Reading[bool]:
+    """Reads up to the end of the function, and writes a JSON object. True if the call's end was read, too."""
+    scanner, schemas = attempt.scanner, _properties(root)
     seen: set[str] = set()
-    while True:
-        yield from scanner.space()
-        if (yield from scanner.expect(_PARAMETER, _FUNCTION_END)) == _FUNCTION_END:
-            break
-        name = yield from _name(scanner)
+
+    def may_follow(name: str) -> bool:
+        return bool(name) and name not in seen and (not schemas or name in schemas)
+
+    following: str | None = None
+    while name := following if following is not None else (yield from _opening(scanner)):
         if name in seen:
             raise Malformed
-        text = yield from _value(scanner)
         before = ", " if seen else "{"
+        seen.add(name)
+        # A grammar always ends a parameter, so whatever else looks like an end is part of the value there.
+        text, following = yield from _value(scanner, None if attempt.eager else may_follow)
         call.write(
             f"{before}{json.dumps(name, ensure_ascii=False)}: {as_json(text, schemas.get(name), root)}"
         )
-        seen.add(name)
     if seen:
         call.write("}")
+    return following is not None
+
+
+def _opening(scanner: Scanner) -> Reading[str]:
+    """Reads the name of the next parameter; empty at the end of the function."""
+    yield from scanner.space()
+    last = (yield from scanner.expect(_PARAMETER, _FUNCTION_END)) == _FUNCTION_END
+    return "" if last else (yield from _name(scanner))
 
 
 def _name(scanner: Scanner) -> Reading[str]:
@@ -96,19 +106,66 @@ def _name(scanner: Scanner) -> Reading[str]:
     return name
 
 
-def _value(scanner: Scanner) -> Reading[str]:
-    """Reads up to the end of the parameter. One newline on each side of the value belongs to the tags."""
+def _value(scanner: Scanner, may_follow: Callable[[str], bool] | None) -> Reading[tuple[str, str | None]]:
+    """Reads up to the end of the parameter. One newline on each side of the value belongs to the tags.
+
+    With `may_follow` the end may be missing: then the second of the results is what follows, as `_missed`
+    says. A function that begins in the value shows that it is about calls: what ends that one ends no value.
+    """
+    ends = (_PARAMETER_END,) if may_follow is None else (_PARAMETER_END, _NEXT, _LAST, _FUNCTION)
+    functions = 0  # begun in the value, and not ended
+    following: str | None = None
     parts: list[str] = []
     scanner.into(parts.append)
     while True:
         yield from scanner.run(_PLAIN)
-        if (yield from scanner.literal(_PARAMETER_END)) is not None:
+        found = yield from scanner.literal(*ends)
+        if found == _PARAMETER_END:
             break
-        if not (yield from scanner.peek()):
-            raise Malformed
-        scanner.advance()
+        if found is None:
+            if not (yield from scanner.peek()):
+                raise Malformed
+            scanner.advance()
+        elif found == _FUNCTION:
+            functions += 1
+        elif functions:
+            functions -= found == _LAST
+        elif may_follow is not None:
+            following = yield from _missed(scanner, found, parts, may_follow)
+            if following is not None:
+                break
     scanner.into(scanner.drop)
-    return "".join(parts).removesuffix(_PARAMETER_END).removeprefix("\n").removesuffix("\n")
+    text = "".join(parts).removesuffix(found.strip())
+    return text.removeprefix("\n").removesuffix("\n"), following
+
+
+def _missed(
+    scanner: Scanner, found: str, parts: list[str], may_follow: Callable[[str], bool]
+) -> Reading[str | None]:
+    """What follows a value without an end: a parameter's name, or nothing as the call has ended, too.
+
+    None if `found` is part of the value; then so is what was read to find that out.
+    """
+    tried: list[str] = []
+    scanner.into(tried.append)
+    if found == _NEXT:
+        yield from scanner.run(_NAME)
+        named = (yield from scanner.literal(">")) is not None
+        scanner.into(scanner.drop)
+        name = "".join(tried).removesuffix(">")
+        if named and may_follow(name):
+            return name
+    else:
+        yield from scanner.space()
+        try:
+            yield from scanner.close(_END)
+        except Malformed:
+            pass
+        else:
+            return ""
+    scanner.into(parts.append)
+    parts.extend(tried)
+    return None
 
 
 def _properties(schema: object) -> Mapping[str, Any]:

@@ -102,8 +102,8 @@ def test_kills_from_outside_during_quarantine_condemn_no_innocent(
 ) -> None:
     # So long that a trial takes a while.
     long_ones = [f"{'Once more: ' * 1_000} {prompt}" for prompt in PROMPTS[:2]]
-    fields = FIELDS | {"max_tokens": 300}
-    undisturbed = [text_of(server.chat(prompt, **fields), 300) for prompt in long_ones]
+    fields = FIELDS | {"max_tokens": 200}
+    undisturbed = [text_of(server.chat(prompt, **fields), 200) for prompt in long_ones]
     blamed = server.metric("nacelle_blamed_total")
     for _ in range(10):  # with one replica, and again with two
         with ThreadPoolExecutor(2) as pool:
@@ -114,7 +114,7 @@ def test_kills_from_outside_during_quarantine_condemn_no_innocent(
             kill(server, signal.SIGKILL)
             wait_for(lambda: not on_trial(server), "the trial is interrupted")
             wait_for(partial(on_trial, server), "it is still a suspect")
-            assert [text_of(answer.result(), 300) for answer in pair] == undisturbed
+            assert [text_of(answer.result(), 200) for answer in pair] == undisturbed
         wait_for(lambda: all_ready(server), "all replicas", 60)
         # A replica that dies five times without having done anything would be given up for a while.
         with ThreadPoolExecutor(NEIGHBOURS) as pool:

@@ -123,7 +123,7 @@ def test_special_tokens_can_be_seen(server):
     france = ("user", "What is the capital of France?")
     seen = chat(server, france, **fields, skip_special_tokens=False)
     unseen = chat(server, france, **fields)
-    assert "<|im_end|>" in seen["choices"][0]["message"]["content"]
+    assert "<|im_" in seen["choices"][0]["message"]["content"]
     assert "<|" not in unseen["choices"][0]["message"]["content"]
     assert seen["usage"]["completion_tokens"] == unseen["usage"]["completion_tokens"] == 16
 

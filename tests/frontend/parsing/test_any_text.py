@@ -16,6 +16,7 @@ FORMS = [name for name in TOOL_FORMAT_NAMES if name != "none"]
 
 _FRAGMENTS = [
     *("<tool_call>", "</tool_call>", "<function=f>", "<parameter=a>", "</parameter>", "</function>"),
+    *("\n<parameter=b>\n", "\n</function>\n", "['x', True]"),
     *("<|python_tag|>", "<|python_start|>", "<|python_end|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "</s>"),
     *("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|call|>", "<|return|>"),
     *("assistant", "analysis", "final", "commentary", " to=functions.f", "<|eot_id|>", "<think>", "</think>"),
@@ -125,6 +126,22 @@ def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_o
         assert read(text, formats("hermes"), eager=eager) == expected
 
 
+@given(
+    values=st.lists(st.text(alphabet="ab\n <>/é'", max_size=8), min_size=1, max_size=4),
+    ends=st.lists(st.booleans(), min_size=4, max_size=4),
+    after=plain,
+)
+@settings(max_examples=100, deadline=None)
+def test_an_argument_without_quotes_is_the_same_without_its_end(values, ends, after):
+    text = "<tool_call>\n<function=f>\n"
+    for index, value in enumerate(values):
+        end = "</parameter>\n" if ends[index] else ""
+        text += f"<parameter=k{index}>\n{value}\n{end}"
+    events = read([f"{text}</function>\n</tool_call>\n{after}"], formats("qwen3_coder"))
+    arguments = {f"k{index}": value for index, value in enumerate(values)}
+    assert events == [*call("f", json.dumps(arguments, ensure_ascii=False)), Content(after)]
+
+
 @given(thought=plain, after=plain, opened=st.booleans())
 def test_reasoning_and_content_are_all_there(thought, after, opened):
     begin, tail = ("", "<think>\n") if opened else ("<think>\n", "")
@@ -149,6 +166,17 @@ _LONG_TEXTS = {
     "escapes": ("hermes", "none", f'{_ARGUMENTS}"' + "\\n" * (LONG // 2)),
     "name": ("hermes", "none", '<tool_call>{"name": "' + "f" * LONG),
     "tags": ("qwen3_coder", "none", "<function=f><parameter=a>" + "<b" * (LONG // 2)),
+    "ends of no value": (
+        "qwen3_coder",
+        "none",
+        "<function=f><parameter=a>" + "\n</function> \n" * (LONG // 14),
+    ),
+    "next ones of no value": (
+        "qwen3_coder",
+        "none",
+        "<function=f><parameter=a>" + "\n<parameter=a>" * (LONG // 14),
+    ),
+    "endless next one": ("qwen3_coder", "none", "<function=f><parameter=a>\n<parameter=" + "b" * LONG),
     "list": ("pythonic", "none", f"[f(a=[{_NUMBERS}])]"),
     "string": ("pythonic", "none", "[f(a='" + "x" * LONG),
     "calls": ("mistral", "none", "[TOOL_CALLS]f[ARGS]{}" * (LONG // 21)),

@@ -87,6 +87,19 @@ def test_several_calls_count_from_zero(form, eager):
     assert parse(SEVERAL[form], form, eager=eager) == call("f", "{}") + call(second, "{}", 1)
 
 
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("between", ["; ", ";", ", ", ",", " ", "\n", " ,\n"])
+def test_calls_of_llama_3_have_a_semicolon_or_a_comma_or_space_between_them(between, eager):
+    text = between.join('{"name": "f", "parameters": {"a": 1}}' for _ in range(3))
+    expected = [event for index in range(3) for event in call("f", '{"a": 1}', index)]
+    assert parse(text, "llama3_json", eager=eager) == expected
+
+
+def test_a_comma_with_no_call_behind_it_is_content():
+    text = '{"name": "f", "parameters": {}}, {"name": "Bob"}'
+    assert parse(text, "llama3_json") == [*call("f", "{}"), Content(', {"name": "Bob"}')]
+
+
 MALFORMED = {
     "hermes": [
         '<tool_call>{"name": 5}</tool_call>',
@@ -153,6 +166,9 @@ MALFORMED = {
         "<tool_call><function=f></function>more</tool_call>",
         "<function=f><parameter=a>1</parameter><parameter=a>2</parameter></function>",
         "<function=f><parameter=a>1</function>",
+        "<function=f>\n<parameter=a>\n1\n</function>\nmore",
+        "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_cal more",
+        "<function=f>\n<parameter=a>\n1\n<parameter=b>\n2\n",
         "<function=f>",
     ],
 }
@@ -274,6 +290,160 @@ def test_values_without_quotes_are_typed_by_the_schema():
 def test_a_value_of_another_type_is_a_string(key, text, value):
     text = f"<function=get_weather>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
     assert list(calls_of(parse(text, "qwen3_coder", tools=[WEATHER]))) == [("get_weather", {key: value})]
+
+
+LOOSE = Function(
+    "f",
+    {
+        "type": "object",
+        "properties": {
+            "array": {"type": "array"},
+            "object": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+            "boolean": {"type": "boolean"},
+            "integer": {"type": "integer"},
+            "number": {"type": "number"},
+            "either": {"type": ["array", "string"]},
+            "string": {"type": "string"},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("array", "['x', 'y']", ["x", "y"]),
+        ("array", "('x', True, None)", ["x", True, None]),
+        ("array", "[\n  {'it\\'s': 1.5},\n]", [{"it's": 1.5}]),
+        ("array", '["a", true, False,]', ["a", True, False]),
+        ("array", r"['\d']", ["\\d"]),
+        ("object", "{'k': True}", {"k": True}),
+        ("object", "None", None),
+        ("boolean", "FALSE", False),
+        ("boolean", "tRUE", True),
+        ("boolean", " False ", False),
+        ("integer", "+7", 7),
+        ("number", "1.", 1.0),
+    ],
+)
+def test_a_value_that_can_be_no_string_may_be_written_as_in_python(key, text, value, eager):
+    text = f"<function=f>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
+    assert list(calls_of(parse(text, "qwen3_coder", tools=[LOOSE], eager=eager))) == [("f", {key: value})]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("string", "['x']"),
+        ("string", "FALSE"),
+        ("either", "['x']"),  # it may be meant as it stands
+        ("undeclared", "['x']"),
+        ("object", "['x']"),
+        ("array", "'x'"),
+        ("array", "['x'], ['y']"),
+        ("array", "['x']) and more"),
+        ("array", "['x'],"),
+        ("array", "[__import__('os')]"),
+        ("array", "['x' 'y']"),
+        ("array", "[1e999]"),
+        ("array", "[" * 1000 + "]" * 1000),
+        ("array", f"['{'x' * 100_000}']"),
+        ("object", "{1: 2}"),
+        ("object", "{'a': 1, 'a': 2}"),
+        ("integer", "1, a=2"),
+        ("integer", "1,"),
+        ("integer", "'1'"),
+        ("integer", "1" * 10_000 + "."),
+        ("integer", "TRUE"),
+        ("boolean", "yes"),
+    ],
+)
+def test_python_of_another_type_or_that_cannot_be_read_stays_a_string(key, text):
+    written = f"<function=f>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
+    assert list(calls_of(parse(written, "qwen3_coder", tools=[LOOSE]))) == [("f", {key: text})]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"), [("<tool_call>\n", "\n</tool_call>"), ("", ""), ("", "</tool_call>")]
+)
+@pytest.mark.parametrize(
+    ("parameters", "arguments"),
+    [
+        ("<parameter=city>\nOslo\n<parameter=days>\n5\n</parameter>", {"city": "Oslo", "days": 5}),
+        ("<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n5", {"city": "Oslo", "days": 5}),
+        ("<parameter=city>\nOslo\n<parameter=days>\n5", {"city": "Oslo", "days": 5}),
+        ("<parameter=city>Oslo\n\n<parameter=days>5", {"city": "Oslo\n", "days": 5}),
+        ("<parameter=city>\n<parameter=days>\n5", {"city": "", "days": 5}),
+        (
+            "<parameter=city>\n<function=f>\n</function>\nis one\n<parameter=days>\n5",
+            {"city": "<function=f>\n</function>\nis one", "days": 5},
+        ),
+    ],
+)
+def test_a_parameter_without_its_end_ends_where_the_next_or_the_function_does(
+    parameters, arguments, begin, end
+):
+    text = f"{begin}<function=get_weather>\n{parameters}\n</function>{end}"
+    events = parse(text, "qwen3_coder", tools=[WEATHER])
+    assert list(calls_of(events)) == [("get_weather", arguments)]
+    assert len(events) == 2
+
+
+def test_more_follows_a_call_without_the_end_of_its_parameter():
+    one = "<tool_call>\n<function=f>\n<parameter=a>\nx\n</function>\n</tool_call>\n"
+    first, second = call("f", '{"a": "x"}'), call("f", '{"a": "x"}', 1)
+    assert parse(f"{one}{one}Done.", "qwen3_coder") == [*first, *second, Content("Done.")]
+
+
+ABOUT_CALLS = [
+    "a <parameter=days> in a line",
+    "a </function> in a line",
+    "\n<parameter=unknown>\n5",
+    "\n<parameter=city>\n5",  # it has been given
+    "\n<parameter=days\n",
+    "a\n<parameter=>\n5",
+    "a\n</function>\nb",
+    "a\n</function>\n</tool_cal b",
+    "<tool_call>\n<function=f>\n<parameter=days>\n5\n</function>\n</tool_call>\nis one",
+    "a\n<function=f>\n</function>\n</tool_call>\n<tool_call>\n<function=f>\n</function>\n</tool_call>",
+]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("value", ABOUT_CALLS)
+def test_a_value_about_calls_goes_on_to_its_own_end(value, eager):
+    text = (
+        f"<tool_call>\n<function=get_weather>\n<parameter=city>\n{value}\n</parameter>\n"
+        "<parameter=days>\n5\n</parameter>\n</function>\n</tool_call>"
+    )
+    events = parse(text, "qwen3_coder", tools=[WEATHER], eager=eager)
+    assert list(calls_of(events)) == [("get_weather", {"city": value, "days": 5})]
+
+
+def test_where_a_grammar_ends_each_parameter_nothing_else_does():
+    value = "Oslo\n<parameter=days>\n5\n</function>\n</tool_call>"
+    text = (
+        f"<tool_call>\n<function=get_weather>\n<parameter=city>\n{value}\n</parameter>\n"
+        "</function>\n</tool_call>"
+    )
+    events = parse(text, "qwen3_coder", tools=[WEATHER], eager=True)
+    assert list(calls_of(events)) == [("get_weather", {"city": value})]
+
+
+def test_no_parameter_is_without_a_name():
+    text = "<function=f>\n<parameter=a>\nx\n<parameter=>\n1\n</parameter>\n</function>"
+    tools = [Function("f", {"properties": {"a": {}, "": {}}})]
+    assert list(calls_of(parse(text, "qwen3_coder", tools=tools))) == [("f", {"a": "x\n<parameter=>\n1"})]
+
+
+def test_an_eager_call_without_quotes_streams_each_argument_at_its_end():
+    parser = parser_for(formats("qwen3_coder"), tools=[WEATHER], prompt_tail="", eager=True)
+    assert parser is not None
+    begun, city = call("get_weather", '{"city": "Oslo"')
+    assert parser.feed("<tool_call>\n<function=get_weather>\n<parameter=city>\n") == [begun]
+    assert parser.feed("Oslo\n</parameter>") == [city]
+    assert parser.feed("\n<parameter=days>\n5\n</parameter>") == [CallArguments(0, ', "days": 5')]
 
 
 def test_a_reference_that_leads_in_circles_types_nothing():
