@@ -22,7 +22,8 @@ def test_the_start_of_a_command_is_timed_and_its_failure_is_not_taken_for_speed(
         command_start("no-such-command")
 
 
-def test_the_frontend_is_compared_with_a_bare_loop_in_pairs() -> None:
+def test_the_frontend_is_compared_with_a_bare_loop_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.frontend_alone._TOKENS", 64)
     figure = frontend_alone(pairs=1)
     [pair] = figure.pairs
     assert pair.ours > 0

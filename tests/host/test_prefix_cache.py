@@ -85,10 +85,10 @@ class Requests:
 
 
 @pytest.mark.parametrize("blocks", [60, 16], ids=["with room", "with evictions"])
-def test_the_account_says_what_the_engine_finds(smollm2_ir: Path, blocks: int) -> None:
+def test_the_account_says_what_the_engine_finds(qwen3_ir: Path, blocks: int) -> None:
     """With few tokens a step, the number of steps to the first token tells what was computed."""
     chance = random.Random(blocks)
-    requests = Requests(smollm2_ir, blocks, step_tokens=4)
+    requests = Requests(qwen3_ir, blocks, step_tokens=4)
 
     def prompt() -> list[int]:
         text = chance.choice(TEXTS + requests.ended[-12:])
