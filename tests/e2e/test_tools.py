@@ -179,7 +179,7 @@ def test_what_cannot_be_called_is_a_400_that_names_it(tool_client, fields, param
 
 def test_a_schema_that_no_answer_can_keep_to_is_a_400_and_the_server_lives_on(tool_client):
     schema = {"type": "object", "properties": {"x": {"$ref": "#/$defs/nowhere"}}}
-    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}]
     with pytest.raises(openai.BadRequestError) as caught:
         tool_client.chat.completions.create(**ask("qwen3", tools=tools, tool_choice="required"))
     assert "tools[0].function.parameters" in (caught.value.param or "")
@@ -205,6 +205,28 @@ def test_calls_and_their_results_reach_the_prompt(tool_client, model):
 
     question = tool_client.chat.completions.create(**ask(model, max_tokens=1)).usage.prompt_tokens
     assert prompt_tokens("sunny " * 50) - 40 > prompt_tokens("sunny") > question + 20
+
+
+@AND_ONE_THAT_REASONS
+def test_a_conversation_as_coding_agents_begin_and_continue_it(tool_client, model):
+    """Instructions and a developer, two users in a row, tools of OpenAI's own, items by reference."""
+    texts = [("developer", "You may read."), ("user", "I am in /src."), ("user", "Go on.")]
+    given: list[Any] = [{"role": role, "content": text} for role, text in texts]
+    functions = [{"type": "function", "strict": False, **function} for function in (WEATHER, SWITCH)]
+    fields: Body = {
+        "model": model,
+        "instructions": "You are an agent.",
+        "tools": [*functions, {"type": "web_search"}],
+        "temperature": 0,
+        "max_output_tokens": 40,
+    }
+    first = tool_client.responses.create(**fields, input=given, tool_choice="required")
+    call = first.output[-1]
+    assert call.type == "function_call"
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "done"}
+    given += [{"type": "item_reference", "id": item.id} for item in first.output] + [result]
+    second = tool_client.responses.create(**fields, input=given)
+    assert second.usage.input_tokens > first.usage.input_tokens
 
 
 def test_a_result_without_its_call_id_is_a_400(tool_client):
