@@ -1,5 +1,6 @@
 """From what a turn is to be, to the prompt and the sampling that hosts are sent. Pure."""
 
+import contextlib
 import json
 import secrets
 import uuid
@@ -9,6 +10,7 @@ import msgspec
 
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.api.toolless import explain_tools, spell_out_calls
+from frontend.errors import BadRequest
 from frontend.parsing import Dialect, ToolFormat, tool_format
 from frontend.structured import json_object, json_schema
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
@@ -67,7 +69,7 @@ def with_grammar(asked: Sampling, grammar: dict[str, Any], reasoning_markers: li
 
 
 def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
-    """Raises BadRequest for a schema that cannot be kept to."""
+    """Raises BadRequest for a schema that must be kept to and cannot be."""
     use = spec.tool_use if spec.tool_use is not None and spec.tool_use.choice != "none" else None
     form = dialect.tool_format
     messages, offered = spec.messages, use.tools if use is not None else []
@@ -115,24 +117,46 @@ def _is_forced(use: ToolUse) -> bool:
 
 
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
-    """Calls whose arguments keep to the functions' schemas; any object for those that need not be strict."""
+    """Calls whose arguments keep to the schemas of strict functions, and to those of others where calls are
+    forced and that is possible; else they are any object."""
     formats: dict[int, dict[str, Any]] = {}
-    tools = []
-    for index, tool in enumerate(use.tools):
-        if use.named not in (None, tool.name):
-            continue
-        if not (tool.strict or _is_forced(use)):
-            tool = msgspec.structs.replace(tool, parameters=None)
-        elif tool.parameters is not None:
-            formats[id(tool.parameters)] = json_schema(tool.parameters, use.where.format(index))
-        tools.append(tool)
 
     def value(schema: dict[str, Any] | None) -> dict[str, Any]:
         if schema is None:
             return json_object()
         return formats.get(id(schema)) or json_schema(schema, "tools")  # else that of one property
 
+    def bound(tool: FunctionTool, where: str) -> FunctionTool:
+        if not tool.parameters:
+            return msgspec.structs.replace(tool, parameters=None)
+        schema = _of_objects(tool.parameters, where)
+        formats[id(schema)] = json_schema(schema, where)
+        return msgspec.structs.replace(tool, parameters=schema)
+
+    def bound_if_possible(tool: FunctionTool, where: str) -> FunctionTool:
+        if tool.strict:
+            return bound(tool, where)
+        if _is_forced(use):
+            with contextlib.suppress(BadRequest):
+                found = bound(tool, where)
+                form.grammar([found], at_least_one=True, parallel=False, value=value)  # may ask for more
+                return found
+        return msgspec.structs.replace(tool, parameters=None)
+
+    tools = [
+        bound_if_possible(tool, use.where.format(index))
+        for index, tool in enumerate(use.tools)
+        if use.named in (None, tool.name)
+    ]
     return form.grammar(tools, at_least_one=at_least_one, parallel=several, value=value)
+
+
+def _of_objects(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    """The schema, of nothing but objects: arguments are never anything else. Raises BadRequest."""
+    kinds = schema.get("type", "object")
+    if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
+        raise BadRequest(f"{where}.type: must be object, as arguments are one", f"{where}.type")
+    return {**schema, "type": "object"}
 
 
 def _with_reasoning(grammar: dict[str, Any], spec: TurnSpec, dialect: Dialect) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Resolver:
             for index, shapes in enumerate(branches):
                 for before, others in enumerate(branches[:index]):
                     self._spend(len(shapes) * len(others), where)
-                    if not all(self._exclude(x, y) and self._exclude(y, x) for x in shapes for y in others):
+                    if not self._tell_apart(shapes, others):
                         fault(
                             where, f"{before} and {index} may hold for the same value; use anyOf if they may"
                         )
@@ -101,26 +101,51 @@ class Resolver:
                 rest[field] = ((schema[keyword], below(where, keyword)),)
         return msgspec.structs.replace(shape, **rest)
 
+    def _tell_apart(self, shapes: list[Shape], others: list[Shape]) -> bool:
+        """Makes sure that nothing written for one of the shapes satisfies one of the others, and vice versa:
+        where a property tells them apart but may be missing, it is to be written always."""
+        for i, x in enumerate(shapes):
+            for j, y in enumerate(others):
+                if self._exclude(x, y) and self._exclude(y, x):
+                    continue
+                known = x.always | y.always
+                likely_first = sorted(x.properties, key=lambda name: name not in known)
+                tag = next((name for name in likely_first if self._excluded_by(name, x, y)), None)
+                if tag is None:
+                    return False
+                shapes[i] = x = msgspec.structs.replace(x, always=x.always | {tag})
+                others[j] = msgspec.structs.replace(y, always=y.always | {tag})
+        return True
+
+    def _excluded_by(self, name: str, x: Shape, y: Shape) -> bool:
+        """Whether no object with this property satisfies both, nor anything but an object."""
+        if name not in y.properties or _shared_types(x, y) | _shared_types(y, x) != {"object"}:
+            return False
+        return self._parts_exclude(x.properties[name], y.properties[name]) and self._parts_exclude(
+            y.properties[name], x.properties[name]
+        )
+
     def _exclude(self, written: Shape, other: Shape) -> bool:
         """Nothing that is written for the one satisfies the other, and that can be seen easily."""
         if written.values is not None and other.values is not None:
             return not set(map(comparable, written.values)) & set(map(comparable, other.values))
-        shared = _roughly(written.written_types()) & _roughly(_accepted_types(other))
+        shared = _shared_types(written, other)
         return not shared or (shared == {"object"} and self._objects_exclude(written, other))
 
     def _objects_exclude(self, written: Shape, other: Shape) -> bool:
         closed = not written.pattern_properties and all(
             schema is False for schema, _ in written.additional or ()
         )
-        names = written.properties.keys() | written.required
+        certain = written.required | written.always
+        names = written.properties.keys() | certain
         if closed and (names or written.additional) and other.required - names:
             return True
         forbids = other.additional and other.additional[0][0] is False and not other.pattern_properties
-        if forbids and written.required - other.properties.keys():
+        if forbids and certain - other.properties.keys():
             return True
         return any(
             self._parts_exclude(written.properties[name], other.properties[name])
-            for name in written.required & written.properties.keys() & other.properties.keys()
+            for name in certain & written.properties.keys() & other.properties.keys()
         )
 
     def _parts_exclude(self, written: Part, other: Part) -> bool:
@@ -128,6 +153,11 @@ class Resolver:
         if any(shape.values is None for shape in shapes + others):
             return False
         return all(self._exclude(x, y) for x in shapes for y in others)
+
+
+def _shared_types(written: Shape, other: Shape) -> set[str]:
+    """Of values that are written for the one and might satisfy the other."""
+    return _roughly(written.written_types()) & _roughly(_accepted_types(other))
 
 
 def _accepted_types(shape: Shape) -> Iterable[str]:

@@ -11,7 +11,7 @@ import msgspec
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
-from frontend.structured.pattern import Either, One, Repeat, Sequence, Tree, size
+from frontend.structured.pattern import Either, Guarded, One, Pattern, Repeat, Sequence, Tree, size
 
 OTHER_WORDS_STATES = 32
 
@@ -40,8 +40,15 @@ class Automaton(msgspec.Struct, frozen=True):
     accepting: list[bool]
 
 
-def of_tree(tree: Tree, budget: Budget) -> Automaton:
+def of_tree(tree: Pattern, budget: Budget) -> Automaton:
     """Raises TooComplex."""
+    if isinstance(tree, Guarded):
+        found = of_tree(tree.tree, budget)
+        for guard in tree.alike:
+            found = intersection(found, of_tree(guard, budget), budget)
+        for guard in tree.unlike:
+            found = intersection(found, complement(of_tree(guard, budget)), budget)
+        return found
     states = size(tree)
     if states > limits.PATTERN_STATES:
         raise TooComplex

@@ -7,6 +7,7 @@ is narrower.
 """
 
 import json
+from decimal import Decimal
 from math import ceil, floor
 from typing import Any
 
@@ -104,9 +105,9 @@ class JsonGrammar:
 
     def _set(self, shape: Shape, items: Part | None, least: int, most: int | None) -> Options:
         """Unique items, which only a list of values can promise: each at most once, in the list's order."""
-        found = [] if items is None else self._resolver.alternatives(items)
+        found = [] if items is None else [_listed(one) for one in self._resolver.alternatives(items)]
         if shape.prefix or any(one.values is None for one in found):
-            fault(shape.unique or "", "is only supported where the items are an enum")
+            fault(shape.unique or "", "is only supported where the items are an enum or booleans")
         values = {_json(value): None for one in found for value in self._permitted(one)}
         entries = [Entry(quoted(value), False) for value in values]
         rule = self._sequences.rule(entries, [], least, most, '"]"', distinct=False)
@@ -117,7 +118,7 @@ class JsonGrammar:
         keys = self._keys(shape)
         for name in names:
             part = shape.properties.get(name, shape.additional or ()) + self._of_patterns(shape, name)
-            required = name in shape.required
+            required = name in shape.required | shape.always
             allowed = keys is None or fa.matches(keys, name)
             if not allowed or not self._resolver.alternatives(part):
                 if required:
@@ -191,8 +192,8 @@ class JsonGrammar:
             return numbers.unbounded(integer)
         low, high = shape.low, shape.high
         where = below(shape.where, "minimum" if low else "maximum") if low or high else shape.where
-        wholes = [(multiple, at) for multiple, at in shape.multiples if multiple != 1]
-        if integer or shape.multiples:
+        steps = [(_step(multiple, at), at) for multiple, at in shape.multiples]
+        if integer or any(digits == 0 for (_, digits), _ in steps):
             tree = numbers.integer(
                 None if low is None else floor(low.at) + 1 if low.open else ceil(low.at),
                 None if high is None else ceil(high.at) - 1 if high.open else floor(high.at),
@@ -208,12 +209,12 @@ class JsonGrammar:
             fault(where, "no number is within both bounds")
         try:
             found = self._strings.of_tree(tree)
-            for multiple, at in wholes:
-                found = self._strings.intersection(found, _multiples(multiple, at))
+            for (step, digits), _ in steps:
+                found = self._strings.intersection(found, numbers.multiples(step, digits))
         except TooComplex:
             fault(where, "the numbers within the bounds need too large an automaton")
         if not found.edges:
-            fault(wholes[0][1], "no number within the bounds is a multiple of this")
+            fault(steps[0][1], "no number within the bounds is a multiple of this")
         return found
 
     def _permitted(self, shape: Shape) -> list[Any]:
@@ -260,10 +261,26 @@ class JsonGrammar:
                 )
 
 
-def _multiples(multiple: Any, where: str) -> Automaton:
-    if multiple != int(multiple) or multiple > numbers.LARGEST_MULTIPLE:
-        fault(where, f"only whole numbers up to {numbers.LARGEST_MULTIPLE} are supported")
-    return numbers.multiples(int(multiple))
+def _step(multiple: Any, where: str) -> tuple[int, int]:
+    """As a number of units of the last of so many digits after the point."""
+    exact = Decimal(repr(multiple))
+    digits = max(0, -int(exact.normalize().as_tuple().exponent))
+    if exact != Decimal(multiple):
+        # 0.29 / 0.01 is not 29 to a float: validators would refuse what is written.
+        fault(where, "a fraction is only supported if it is exact in binary, as 0.5 and 0.25 are")
+    if exact.scaleb(digits) > numbers.LARGEST_MULTIPLE:
+        fault(where, f"has more than two digits, or is larger than {numbers.LARGEST_MULTIPLE}")
+    return int(exact.scaleb(digits)), digits
+
+
+def _listed(shape: Shape) -> Shape:
+    """With all its values, if they are few."""
+    if shape.values is not None or not shape.written_types() <= {"boolean", "null"}:
+        return shape
+    values = {"boolean": (False, True), "null": (None,)}
+    return msgspec.structs.replace(
+        shape, values=tuple(value for kind in sorted(shape.written_types()) for value in values[kind])
+    )
 
 
 def _json(value: Any) -> str:

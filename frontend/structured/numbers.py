@@ -5,7 +5,8 @@ from functools import cache
 from math import ceil, floor
 
 from frontend.structured import charset as cs
-from frontend.structured.automaton import Automaton, Budget, of_tree
+from frontend.structured.automaton import Automaton, Budget, of_tree, reduced
+from frontend.structured.charset import Charset
 from frontend.structured.pattern import EMPTY, Either, One, Repeat, Sequence, Tree, literal
 
 # An integer without bounds would let a model write digits for ever. These fit into 64 bits.
@@ -70,14 +71,22 @@ def number(low: Decimal | None, high: Decimal | None, above: bool, below: bool) 
     return Either(tuple(options))
 
 
-def multiples(of: int) -> Automaton:
-    """Integers that `of` divides."""
-    edges = [
-        [(cs.charset([(48 + d, 48 + d)]), 2 + (rest * 10 + d) % of) for d in range(10)] for rest in range(of)
-    ]
-    signed = [*edges[0]]
-    start = [(cs.of("-"), 1), *edges[0]]
-    return Automaton([start, signed, *edges], [False, False, True] + [False] * (of - 1))
+def multiples(of: int, digits: int = 0) -> Automaton:
+    """Decimals that `of` units of the last of so many digits after the point divide, without more digits."""
+    edges: list[list[tuple[Charset, int]]] = []
+    accepting: list[bool] = []
+    for place in range(digits + 2 if digits else 1):  # before the point, behind it, behind each digit
+        following = 2 + of * (place and place + 1)
+        for rest in range(of):
+            found = [(cs.of(str(digit)), following + (rest * 10 + digit) % of) for digit in range(10)]
+            edges.append(found if place <= digits else [])
+            accepting.append(place != 1 and rest * 10 ** (digits - max(place - 1, 0)) % of == 0)
+    signed = edges[0]
+    start = [(cs.of("-"), 1), *signed]
+    if digits:
+        for rest in range(of):
+            edges[rest] = [*edges[rest], (cs.of("."), 2 + of + rest)]
+    return reduced(Automaton([start, signed, *edges], [False, False, *accepting]))
 
 
 @cache

@@ -1,10 +1,12 @@
 """Regular expressions: from their text to a tree.
 
-What ECMAScript and Python both have, with one meaning: no lookaround, back-references, word boundaries, flags
-or Unicode classes. Where the two differ in which characters a class holds, it holds those that both agree on.
+What ECMAScript and Python both have, with one meaning: no lookaround (but ahead from where a text begins), no
+back-references, word boundaries, flags or Unicode classes. Where the two differ in which characters a class
+holds, it holds those that both agree on.
 """
 
 import re
+from math import inf
 from typing import NoReturn
 
 import msgspec
@@ -46,6 +48,17 @@ class Rule(msgspec.Struct, frozen=True):
 
 Tree = One | Sequence | Either | Repeat | Rule
 
+
+class Guarded(msgspec.Struct, frozen=True):
+    """What `tree` matches, and each of `alike`, and none of `unlike`."""
+
+    tree: Tree
+    alike: tuple[Tree, ...]
+    unlike: tuple[Tree, ...]
+
+
+Pattern = Tree | Guarded
+
 EMPTY = Sequence(())
 ANYTHING = Repeat(One(cs.ANY), 0, None)
 
@@ -68,7 +81,7 @@ def literal(text: str) -> Tree:
     return Sequence(tuple(One(cs.of(character)) for character in text))
 
 
-def parse(text: str, *, search: bool) -> Tree:
+def parse(text: str, *, search: bool) -> Pattern:
     """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and
     after where it is not anchored; else it must match the whole. Raises Unsupported."""
     if len(text) > limits.PATTERN_BYTES:
@@ -82,12 +95,17 @@ class _Parser:
         self.at = 0
         self.search = search
         self.depth = 0
+        self.alike: list[Tree] = []
+        self.unlike: list[Tree] = []
+        self.wide = False  # classes hold all that either language takes, as the result is taken away
 
-    def whole(self) -> Tree:
+    def whole(self) -> Pattern:
         tree = self.choice(outermost=True)
         if self.at < len(self.text):
             self.fail("has a ')' without its '('")
-        return tree
+        if not self.alike and not self.unlike:
+            return tree
+        return Guarded(tree, tuple(self.alike), tuple(self.unlike))
 
     def fail(self, what: str) -> NoReturn:
         raise Unsupported(f"{what}, at character {self.at}")
@@ -101,26 +119,40 @@ class _Parser:
         self.at += len(expected)
         return True
 
-    def choice(self, outermost: bool = False) -> Tree:
-        options = [self.sequence(outermost)]
+    def choice(self, outermost: bool = False, ahead: bool = False) -> Tree:
+        options = [self.sequence(outermost, ahead)]
         while self.take("|"):
-            options.append(self.sequence(outermost))
+            options.append(self.sequence(outermost, ahead))
+        if outermost and len(options) > 1 and (self.alike or self.unlike):
+            self.fail("has a lookahead in one of several alternatives, which is not supported")
         return options[0] if len(options) == 1 else Either(tuple(options))
 
-    def sequence(self, outermost: bool) -> Tree:
-        starts = outermost and self.take("^")
+    def sequence(self, outermost: bool, ahead: bool) -> Tree:
+        starts = ((outermost or ahead) and self.take("^")) or ahead
+        if outermost and (starts or not self.search):
+            self.look_ahead()
         parts: list[Tree] = []
         ends = False
         while self.peek() not in ("", "|", ")"):
             if ends:
                 self.fail("goes on after '$'")
-            if outermost and self.take("$"):
+            if (outermost or ahead) and self.take("$"):
                 ends = True
             else:
                 parts.append(self.repeated())
-        if outermost and self.search:
+        if ahead or (outermost and self.search):
             parts = ([] if starts else [ANYTHING]) + parts + ([] if ends else [ANYTHING])
+        if ends and self.wide:
+            parts.append(Repeat(literal("\n"), 0, 1))  # to Python a text ends before that, too
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+
+    def look_ahead(self) -> None:
+        while (unlike := self.take("(?!")) or self.take("(?="):
+            self.wide = unlike
+            (self.unlike if unlike else self.alike).append(self.choice(ahead=True))
+            self.wide = False
+            if not self.take(")"):
+                self.fail("has a '(' without its ')'")
 
     def repeated(self) -> Tree:
         part = self.atom()
@@ -160,7 +192,7 @@ class _Parser:
             self.fail(f"has {character!r} with nothing to repeat; escape it to match it")
         self.at += 1
         if character == ".":
-            return One(cs.complement(cs.LINE_ENDS))
+            return One(cs.complement(cs.of("\n") if self.wide else cs.LINE_ENDS))
         return One(self.character(character))
 
     def character(self, character: str) -> Charset:
@@ -188,12 +220,14 @@ class _Parser:
         self.at += 1
         negated = self.take("^")
         found: list[Charset] = []
+        self.wide ^= negated
         while not self.take("]"):
             low = self.member()
             if self.peek() == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
                 self.at += 1
                 low = self.range(low, self.member())
             found.append(low)
+        self.wide ^= negated
         if not found:
             self.fail("has an empty character class")
         characters = cs.union(*found)
@@ -225,12 +259,49 @@ class _Parser:
         if not known and (character not in _CONTROLS and character not in _PUNCTUATION):
             self.fail(f"has the escape '\\{character}', which is not supported")
         self.at += 1
+        if known and self.wide:
+            return cs.complement(_SHORTHANDS[character.swapcase()])
         return known or cs.of(_CONTROLS.get(character, character))
 
 
-def size(tree: Tree) -> int:
-    """How many states the tree takes with its repetitions unrolled, counted no further than the limit."""
+def shortened(pattern: Pattern, most: int) -> Pattern:
+    """The pattern with no more repetitions than `most`, or than it must have."""
+    if isinstance(pattern, Guarded):
+        return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, most))
+    return _shortened(pattern, most)
+
+
+def _shortened(tree: Tree, most: int) -> Tree:
     match tree:
+        case Repeat(part, low, high):
+            return Repeat(_shortened(part, most), low, max(low, min(most if high is None else high, most)))
+        case Sequence(parts):
+            return Sequence(tuple(_shortened(part, most) for part in parts))
+        case Either(options):
+            return Either(tuple(_shortened(option, most) for option in options))
+    return tree
+
+
+def longest(pattern: Pattern) -> float:
+    """How many characters it may match, or more."""
+    match pattern:
+        case Guarded(tree):
+            return longest(tree)
+        case Repeat(part, _, high):
+            most = longest(part)
+            return most * (inf if high is None else high) if most else 0
+        case Sequence(parts):
+            return sum(map(longest, parts))
+        case Either(options):
+            return max(map(longest, options), default=0)
+    return 1
+
+
+def size(pattern: Pattern) -> int:
+    """How many states it takes with its repetitions unrolled, counted no further than the limit."""
+    match pattern:
+        case Guarded(tree):
+            total = size(tree)
         case Repeat(part, low, high):
             total = 1 + size(part) * max(high or low + 1, 1)
         case Sequence(parts) | Either(parts):

@@ -26,6 +26,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[Any, ...] | None = None
     properties: dict[str, Part] = {}
     required: frozenset[str] = frozenset()
+    always: frozenset[str] = frozenset()  # written, though the schema does not require them
     additional: Part | None = None
     pattern_properties: dict[str, Part] = {}
     property_names: Part = ()
@@ -172,6 +173,7 @@ def both(left: Shape, right: Shape) -> Shape | None:
         values=values,
         properties=_properties(left, right),
         required=left.required | right.required,
+        always=left.always | right.always,
         additional=_and(left.additional, right.additional),
         pattern_properties=_pattern_properties(left, right),
         property_names=left.property_names + right.property_names,

@@ -6,11 +6,15 @@ from frontend.structured import formats, pattern
 from frontend.structured.automaton import Automaton, Budget, TooComplex
 from frontend.structured.charset import Charset
 from frontend.structured.keywords import below, fault
-from frontend.structured.pattern import ANYTHING, One, Repeat, Sequence, Tree
+from frontend.structured.pattern import ANYTHING, One, Pattern, Repeat, Sequence
 from frontend.structured.shapes import Shape
 from frontend.structured.writer import BEYOND_ASCII, Empty, Writer
 
 TOO_COMPLEX = "is too complex: with all limits of the string, its automaton would be too large"
+
+_COUNTED = 128  # states, of the pattern and the characters that are counted beside it
+_REPETITIONS = (64, 32, 24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)  # how many are tried where that is too much
+_SHORT = 160  # size of a pattern with so few
 
 
 class Strings:
@@ -40,21 +44,34 @@ class Strings:
         """Of the strings of this shape, with neither quotes nor escapes. Raises BadRequest and TooComplex."""
         if shape.values is not None:
             return fa.of_words(value for value in shape.values if isinstance(value, str))
-        trees = _trees(shape)
+        trees = _trees(shape) or [ANYTHING]
         low, high = shape.least.get("Length", 0), shape.most.get("Length")
         key = (*trees, low, high)
         if key not in self._automata:
-            found = self.of_tree(trees[0] if trees else ANYTHING)
-            for tree in trees[1:]:
-                found = self.intersection(found, self.of_tree(tree))
-            if found.edges:
-                shortest, longest = fa.lengths(found)
-                if shortest < low or (high is not None and (longest is None or longest > high)):
-                    found = self.intersection(found, self.of_tree(Repeat(One(cs.ANY), low, high)))
-            self._automata[key] = found
+            found = self._all_of(trees)
+            if high is not None and len(found.edges) * high > _COUNTED:
+                short = self._all_of(_shortened(trees, low, high))
+                found = short if short.edges else found
+            self._automata[key] = self._within(found, low, high)
         return self._automata[key]
 
-    def of_tree(self, tree: Tree) -> Automaton:
+    def _within(self, found: Automaton, low: int, high: int | None) -> Automaton:
+        if not found.edges:
+            return found
+        shortest, longest = fa.lengths(found)
+        if high is not None and longest is not None and longest <= high:
+            high = None
+        if high is None and shortest >= low:
+            return found
+        return self.intersection(found, self.of_tree(Repeat(One(cs.ANY), low, high)))
+
+    def _all_of(self, trees: list[Pattern]) -> Automaton:
+        found = self.of_tree(trees[0])
+        for tree in trees[1:]:
+            found = self.intersection(found, self.of_tree(tree))
+        return found
+
+    def of_tree(self, tree: Pattern) -> Automaton:
         """Raises TooComplex."""
         if (tree,) not in self._automata:
             self._automata[tree,] = fa.of_tree(tree, self._budget)
@@ -69,7 +86,7 @@ class Strings:
         return below(shape.where, "maxLength") if "Length" in shape.most else shape.where
 
 
-def parsed(text: str, where: str) -> Tree:
+def parsed(text: str, where: str) -> Pattern:
     """A pattern of a JSON schema. Raises BadRequest."""
     try:
         return pattern.parse(text, search=True)
@@ -77,13 +94,26 @@ def parsed(text: str, where: str) -> Tree:
         fault(where, f"the pattern {error}")
 
 
-def _trees(shape: Shape) -> list[Tree]:
+def _trees(shape: Shape) -> list[Pattern]:
     trees = [parsed(text, where) for text, where in shape.patterns]
     for name, where in shape.formats:
         if name in formats.REFUSED:
             fault(where, f"the format {name!r} is not supported")
         if name in formats.PATTERNS:
             trees.append(pattern.parse(formats.PATTERNS[name], search=False))
+    return trees
+
+
+def _shortened(trees: list[Pattern], low: int, high: int) -> list[Pattern]:
+    """With fewer repetitions in one of them, so that nothing it matches is too long: to count characters
+    beside that would take too many states."""
+    if min(map(pattern.longest, trees)) <= high:
+        return trees
+    for most in _REPETITIONS:
+        for index, tree in enumerate(trees):
+            short = pattern.shortened(tree, most)
+            if low <= pattern.longest(short) <= high and pattern.size(short) <= _SHORT:
+                return [*trees[:index], short, *trees[index + 1 :]]
     return trees
 
 

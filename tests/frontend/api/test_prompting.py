@@ -17,6 +17,7 @@ HI = [ChatMessage("user", "hi")]
 SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
 TOOL = FunctionTool(name="f", description="d", parameters=SCHEMA)
 STRICT = FunctionTool(name="f", parameters=SCHEMA, strict=True)
+IMPOSSIBLE = {"type": "object", "properties": {"x": {"not": {"type": "null"}}}}  # to keep to
 FORMAT = {"type": "regex", "pattern": "a"}
 
 
@@ -73,12 +74,54 @@ def test_only_strict_functions_and_single_calls_need_a_grammar_where_calls_are_f
 
 
 def test_a_schema_that_cannot_be_kept_to_is_named_by_its_tool():
-    bad = FunctionTool(name="g", parameters={"type": "object", "properties": {"x": {"type": "no"}}})
+    bad = FunctionTool(name="g", parameters=IMPOSSIBLE, strict=True)
     use = ToolUse(tools=[TOOL, bad], choice="required", where="tools[{}].function.parameters")
     with pytest.raises(BadRequest) as caught:
         planned(tool_use=use)
     assert caught.value.param is not None
     assert caught.value.param.startswith("tools[1].function.parameters")
+
+
+FORMS = [
+    detect(template)
+    for template in (
+        "<tool_call>",
+        "<tool_call><function=<parameter=",
+        "<|python_start|>",
+        "<|python_tag|>",
+        "[TOOL_CALLS]",
+        "<|channel|>",
+    )
+]
+
+
+@pytest.mark.parametrize("dialect", FORMS)
+def test_a_forced_call_that_need_not_be_strict_has_any_object_where_its_schema_cannot_be_kept_to(dialect):
+    def forced(**fields: Any) -> Any:
+        use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
+        return planned(dialect, tool_use=use).grammar
+
+    assert forced(parameters=IMPOSSIBLE) == forced(parameters=None)
+    assert forced(parameters={"type": "string"}) == forced(parameters=None)
+    with pytest.raises(BadRequest) as caught:
+        forced(parameters=IMPOSSIBLE, strict=True)
+    assert caught.value.param == "tools[0].parameters.properties.x.not"
+
+
+def test_arguments_are_objects_whether_their_schema_says_so_or_not():
+    def forced(parameters: Any) -> Any:
+        tool = FunctionTool(name="f", parameters=parameters, strict=True)
+        return planned(tool_use=ToolUse(tools=[tool], choice="required")).grammar
+
+    untyped = {key: value for key, value in SCHEMA.items() if key != "type"}
+    assert forced({}) == forced(None)
+    assert forced({"description": "none"}) == forced({"properties": {}}) == forced({"type": "object"})
+    assert forced(untyped) == forced({**untyped, "type": ["null", "object"]}) == forced(SCHEMA)
+    referring = {"$defs": {"a": {"anyOf": [SCHEMA, {"type": "null"}]}}, "$ref": "#/$defs/a"}
+    assert forced(referring) == forced(SCHEMA)
+    with pytest.raises(BadRequest) as caught:
+        forced({"type": "array"})
+    assert caught.value.param == "tools[0].parameters.type"
 
 
 def test_an_output_format_leaves_free_calls_possible():

@@ -1,4 +1,4 @@
-"""Fifty JSON schemas of the kinds that people send, small enough for any model to come to an end."""
+"""JSON schemas of the kinds that people send, small enough for any model to come to an end."""
 
 from typing import Any
 
@@ -20,6 +20,16 @@ FLAG = {"type": "boolean"}
 COLOUR = {"enum": ["red", "green", "blue"]}
 MONEY = {"type": "number", "minimum": 0, "exclusiveMaximum": 1000}
 NULL = {"type": "null"}
+
+# As Zod writes it.
+MAIL = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+
+
+def tagged(kind: str, **properties: Any) -> dict[str, Any]:
+    """As Pydantic writes a class whose tag has a default."""
+    tag = {"const": kind, "default": kind, "title": "Kind", "type": "string"}
+    return {"type": "object", "properties": {**properties, "kind": tag}, "required": list(properties)}
+
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "one string": obj(name=TITLE),
@@ -107,12 +117,48 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "tuple": {"type": "array", "prefixItems": [WORD, SMALL, FLAG], "items": False},
     "tuple with more": {"type": "array", "prefixItems": [WORD], "items": SMALL, "maxItems": 3},
     "unique enum items": {"type": "array", "items": COLOUR, "uniqueItems": True, "minItems": 1},
+    "unique booleans": {"type": "array", "items": FLAG, "uniqueItems": True, "minItems": 1},
+    "unique items that are one": {"type": "array", "items": WORD, "uniqueItems": True, "maxItems": 1},
+    "address with a length": obj(url={"type": "string", "format": "uri", "minLength": 1, "maxLength": 2083}),
+    "formats with short lengths": obj(
+        url={"type": "string", "format": "uri", "minLength": 15, "maxLength": 40},
+        mail={"type": "string", "format": "email", "maxLength": 20},
+        host={"type": "string", "format": "hostname", "maxLength": 12},
+    ),
+    "slug": obj(slug={"type": "string", "pattern": "^[a-z0-9]+(?:-[a-z0-9]+)*$", "maxLength": 50}),
+    "mail with lookaheads": obj(mail={"type": "string", "format": "email", "pattern": MAIL}),
+    "decimal": obj(price={"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$", "maxLength": 12}),
+    "password": obj(key={"type": "string", "pattern": "^(?=.*[A-Z])(?=.*\\d)[a-zA-Z\\d]{6,12}$"}),
+    "tagged union with defaults": {
+        "$defs": {"cat": tagged("cat", lives=SMALL), "dog": tagged("dog"), "fox": tagged("fox")},
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in ("cat", "dog", "fox")],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: f"#/$defs/{kind}" for kind in ("cat", "dog", "fox")},
+        },
+    },
+    "tags within tags": {
+        "oneOf": [
+            {"oneOf": [tagged("cat"), tagged("dog")]},
+            {"type": "object", "properties": {"n": SMALL, "kind": {"enum": ["a", "b"]}}},
+        ]
+    },
+    "fractions of two": obj(
+        stars={"type": "number", "multipleOf": 0.5, "minimum": 0, "maximum": 5},
+        quarters={"type": "number", "multipleOf": 0.25},
+    ),
     "map": {
         "type": "object",
         "propertyNames": {"pattern": "^[a-z]{1,6}$"},
         "additionalProperties": SMALL,
         "minProperties": 1,
         "maxProperties": 3,
+    },
+    "map with long names": {
+        "type": "object",
+        "propertyNames": {"maxLength": 200},
+        "additionalProperties": FLAG,
+        "maxProperties": 1,
     },
     "map with named ones": {
         "type": "object",

@@ -66,6 +66,32 @@ def test_intersections_and_complements_are_what_they_say(one: str, other: str, s
     assert fa.matches(both, sample) == (fa.matches(left, sample) and not fa.matches(right, sample))
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    TREES,
+    st.lists(
+        st.tuples(st.sampled_from(["(?!", "(?=", "(?!^"]), TREES, st.sampled_from(["", "$"])), max_size=2
+    ),
+    st.lists(TEXTS, min_size=5, max_size=5),
+)
+def test_looking_ahead_from_the_beginning_is_as_python_does_it(
+    tree: str, guards: list[tuple[str, str, str]], samples: list[str]
+) -> None:
+    text = f"^{''.join(f'{sign}{guard}{end})' for sign, guard, end in guards)}(?:{tree})"
+    found = automaton(text, search=True)
+    for sample in samples:
+        # A text that ends in a line end ends before it, too, if Python is asked.
+        readings = [
+            bool(re.search(text.replace("$", end), sample, flags))
+            for end in ("$", "\\Z")
+            for flags in (0, re.ASCII)
+        ]
+        if fa.matches(found, sample):
+            assert all(readings)
+        elif sample.isascii() and "\n" not in sample:
+            assert not all(readings)
+
+
 @given(st.lists(TEXTS, max_size=40), TEXTS)
 def test_other_words_are_never_one_of_the_words(words: list[str], sample: str) -> None:
     others = fa.of_other_words(words)
@@ -77,7 +103,13 @@ def test_other_words_are_never_one_of_the_words(words: list[str], sample: str) -
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("(?=a)b", "lookaround"),
+        ("(?=a)b", "lookaround"),  # where a search may begin anywhere
+        ("^a(?=b)", "lookaround"),
+        ("^(?!a(?!b))", "lookaround"),
+        ("^(?<=a)b", "lookaround"),
+        ("^(?!a)b|c", "several alternatives"),
+        ("^(?!a)*", "nothing to repeat"),
+        ("^(?!a", "without its ')'"),
         ("(?i)a", "flag"),
         ("(a)\\1", "escape"),
         ("\\bword", "escape"),
@@ -149,6 +181,16 @@ def test_numbers_are_those_within_their_bounds(
         text = str(sample) if sample else "0.00"
         inside = (low < sample if above else low <= sample) and (sample < high if below else sample <= high)
         assert fa.matches(found, text) == inside
+
+
+@pytest.mark.parametrize(("of", "digits"), [(5, 1), (15, 1), (25, 2), (75, 2), (100, 2)])
+def test_multiples_of_a_fraction_are_what_it_divides(of: int, digits: int) -> None:
+    found = numbers.multiples(of, digits)
+    for hundredths in range(-1000, 1000):
+        for text in {f"{hundredths / 100:.2f}", f"{hundredths / 100:g}"}:
+            fits = len(text.partition(".")[2]) <= digits
+            assert fa.matches(found, text) == (fits and Decimal(text) % Decimal(of).scaleb(-digits) == 0)
+    assert not any(fa.matches(found, text) for text in ("", "-", ".5", "5.", "5..5"))
 
 
 @pytest.mark.parametrize("divisor", [2, 7, 100])

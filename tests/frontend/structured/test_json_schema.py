@@ -2,15 +2,18 @@
 
 import contextlib
 import copy
+import json
 import time
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from frontend.errors import BadRequest
 from frontend.structured import json_object, json_schema, limits
-from tests.frontend.structured.schemas import SCHEMAS, obj
+from tests.frontend.structured.sampler import texts
+from tests.frontend.structured.schemas import SCHEMAS, obj, tagged
 from tests.frontend.structured.strategies import JSON, SCHEMA, broken
 
 W = "response_format.json_schema.schema"
@@ -38,6 +41,34 @@ def test_real_schemas_become_grammars_and_stay_as_they_are(name: str) -> None:
     assert before == SCHEMAS[name]
 
 
+@pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - {"long text"}))  # that has lookahead
+def test_whatever_a_grammar_lets_be_written_validates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EBNF_BYTES", limits.GRAMMAR_BYTES)
+    monkeypatch.setattr(limits, "EBNF_RULES", limits.GRAMMAR_RULES)
+    validator = jsonschema.Draft202012Validator
+    validates = validator(SCHEMAS[name], format_checker=validator.FORMAT_CHECKER).validate
+    for text in texts(grammar(SCHEMAS[name]), 100):
+        validates(json.loads(text))
+
+
+def test_a_tag_that_may_be_missing_is_always_written() -> None:
+    found = texts(grammar(SCHEMAS["tagged union with defaults"]), 100)
+    assert {json.loads(text)["kind"] for text in found} == {"cat", "dog", "fox"}
+
+
+def test_unions_of_many_large_classes_are_taken_though_their_tags_may_be_missing() -> None:
+    fields = {f"f{i}": {"anyOf": [A, {"type": "null"}], "default": None} for i in range(20)}
+    kinds = [tagged(f"k{i}") for i in range(15)]
+    union = {"oneOf": [{**kind, "properties": {**fields, **kind["properties"]}} for kind in kinds]}
+    assert grammar(union).startswith("root ::= ")
+
+
+def test_a_pattern_is_as_long_as_its_limits_allow_where_that_can_be_counted() -> None:
+    pattern = "^[a-z]+-[a-z]+$"
+    found = texts(grammar({"type": "string", "pattern": pattern, "minLength": 9, "maxLength": 10}), 500)
+    assert {len(json.loads(text)) for text in found} == {9, 10}
+
+
 def test_any_json_object_has_a_grammar() -> None:
     assert json_object()["grammar"].startswith("root ::= ")
 
@@ -51,7 +82,7 @@ A = {"type": "string"}
         (5, ""),
         (None, ""),
         (False, ""),
-        (obj(x={"type": "string", "pattern": "(?!a)"}), ".properties.x.pattern"),
+        (obj(x={"type": "string", "pattern": "b(?!a)"}), ".properties.x.pattern"),
         (obj(x={"type": "string", "pattern": 5}), ".properties.x.pattern"),
         (obj(x={"type": "strnig"}), ".properties.x.type"),
         (obj(x={"$ref": "#/$defs/none"}), ".properties.x.$ref"),
@@ -67,7 +98,9 @@ A = {"type": "string"}
         ({"type": "integer", "minimum": 5, "maximum": 3}, ".minimum"),
         ({"type": "integer", "minimum": "5"}, ".minimum"),
         ({"type": "integer", "minimum": True}, ".minimum"),
-        ({"type": "number", "multipleOf": 0.01}, ".multipleOf"),
+        ({"type": "number", "multipleOf": 0.01}, ".multipleOf"),  # 0.29 / 0.01 is 28.999999999999996
+        ({"type": "number", "multipleOf": 0.125}, ".multipleOf"),
+        ({"type": "integer", "multipleOf": 101}, ".multipleOf"),
         ({"type": "integer", "multipleOf": 0}, ".multipleOf"),
         ({"type": "string", "format": "regex"}, ".format"),
         ({"type": "array", "items": A, "minItems": 3, "maxItems": 2}, ""),
@@ -77,6 +110,9 @@ A = {"type": "string"}
         ({"type": "string", "pattern": "^((a|b|c){1,200}){1,200}$"}, ".pattern"),
         ({"oneOf": [A, {"type": "string", "maxLength": 3}]}, ".oneOf"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, ".oneOf"),
+        # Each tag is written always, but none is required, so that the second holds for other values, too.
+        ({"oneOf": [obj(n=A), {"oneOf": [tagged("cat"), tagged("dog")]}]}, ".oneOf"),
+        ({"oneOf": [tagged("cat"), tagged("cat", lives=A)]}, ".oneOf"),
         ({"$ref": "#"}, ""),
         ({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, ""),
         (obj(me={"$ref": "#"}), ""),
