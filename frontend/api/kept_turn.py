@@ -14,9 +14,11 @@ from ipc.messages import ChatMessage, ToolCall
 class KeptTurn:
     """Passes a turn's events through, and keeps what they amount to."""
 
-    def __init__(self, turn: Turn, session: SessionTurn) -> None:
+    def __init__(self, turn: Turn, session: SessionTurn, goes_on: bool) -> None:
+        """`goes_on`: the answer continues the last message."""
         self._turn = turn
         self._session = session
+        self._goes_on = goes_on
         self._answer = Collected(turn, 0)
         self.prompt_token_ids = turn.prompt_token_ids
         self.choices = turn.choices
@@ -31,7 +33,7 @@ class KeptTurn:
         for _, happened in events:
             self._answer.add(happened)
         if not events:
-            await self._session.keep(_message(self._answer))
+            await self._session.keep(_message(self._answer), self._goes_on)
         return events
 
     def close(self) -> None:
@@ -50,7 +52,7 @@ async def begin_kept_turn(
     session = await conversations.begin(session_id, spec.messages)
     try:
         whole = msgspec.structs.replace(spec, messages=session.messages)
-        return KeptTurn(await begin_turn(router, whole, request), session)
+        return KeptTurn(await begin_turn(router, whole, request), session, spec.continue_final_message)
     except BaseException:
         session.close()
         raise

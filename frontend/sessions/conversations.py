@@ -74,11 +74,14 @@ class SessionTurn:
                 _PARAM,
             )
 
-    async def keep(self, answer: ChatMessage) -> None:
-        """Add the question and its answer to what is stored.
+    async def keep(self, answer: ChatMessage, goes_on: bool = False) -> None:
+        """Add the question and its answer to what is stored. `goes_on`: it continues the last message.
 
         Raises Conflict where another server was faster, StoreUnavailable or RequestTooLarge.
         """
-        new = msgspec.msgpack.encode([*self.messages, answer])
+        kept = list(self.messages)
+        if goes_on:
+            answer = msgspec.structs.replace(answer, content=f"{kept.pop().content}{answer.content or ''}")
+        new = msgspec.msgpack.encode([*kept, answer])
         if not await self._store.replace(self._key, self._stored, new):
             raise Conflict(f"{_PARAM}: the conversation went on elsewhere in the meantime", _PARAM)

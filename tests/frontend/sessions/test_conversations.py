@@ -29,6 +29,21 @@ def test_a_conversation_goes_on_where_it_stopped(url):
     asyncio.run(story())
 
 
+def test_an_answer_that_goes_on_in_the_last_message_is_part_of_it(url):
+    async def story():
+        async with opened(url) as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI, HELLO])
+            await turn.keep(ChatMessage("assistant", ", Ada"), goes_on=True)
+            turn.close()
+            assert (await conversations.begin("a", [])).messages == [
+                HI,
+                ChatMessage("assistant", "Hello, Ada"),
+            ]
+
+    asyncio.run(story())
+
+
 def test_a_turn_that_failed_leaves_nothing(url):
     async def story():
         async with opened(url) as store:
