@@ -8,6 +8,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain, takewhile
 
 import msgspec
 
@@ -19,10 +20,8 @@ _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 def with_one_beginning(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """System messages that come first as one: several templates show one, and say nothing of the others."""
-    rest = list(messages)
-    while len(rest) > 1 and rest[0].role == rest[1].role == "system":
-        rest[:2] = [_joined(*rest[:2])]
-    return rest
+    first = list(takewhile(lambda message: message.role == "system", messages))
+    return [*([_joined(first)] if len(first) > 1 else first), *messages[len(first) :]]
 
 
 def plainer(messages: Sequence[ChatMessage]) -> Iterator[list[ChatMessage]]:
@@ -57,22 +56,23 @@ def _object(call: ToolCall) -> str:
 def _in_turns(messages: list[ChatMessage]) -> list[ChatMessage]:
     """One system message, which comes first; users and assistants in turns; ids as Mistral wants them."""
     system = [message for message in messages if message.role == "system"]
-    turns: list[ChatMessage] = []
+    turns: list[list[ChatMessage]] = []
     for message in [*system, *(message for message in messages if message.role != "system")]:
-        if turns and _is_one_turn(turns[-1], message):
-            turns[-1] = _joined(turns[-1], message)
+        if turns and _is_one_turn(turns[-1][-1], message):
+            turns[-1].append(message)
         else:
-            turns.append(message)
-    return [_with_short_ids(message) for message in turns]
+            turns.append([message])
+    return [_with_short_ids(_joined(turn)) for turn in turns]
 
 
 def _is_one_turn(first: ChatMessage, second: ChatMessage) -> bool:
     return first.role == second.role != "tool" and not first.tool_calls
 
 
-def _joined(first: ChatMessage, second: ChatMessage) -> ChatMessage:
-    texts = [message.content for message in (first, second) if message.content]
-    return msgspec.structs.replace(second, content=_BETWEEN.join(texts))
+def _joined(messages: Sequence[ChatMessage]) -> ChatMessage:
+    """All at once: one by one, each would copy the text of those before."""
+    texts = [message.content for message in messages if message.content]
+    return msgspec.structs.replace(messages[-1], content=_BETWEEN.join(texts))
 
 
 def _with_short_ids(message: ChatMessage) -> ChatMessage:
@@ -98,15 +98,15 @@ def _one_call_at_a_time(messages: list[ChatMessage]) -> list[ChatMessage]:
         if len(message.tool_calls) < 2:
             split.append(message)
             continue
-        results: list[ChatMessage] = []
+        results: dict[str | None, list[ChatMessage]] = {}
         while rest and rest[0].role == "tool":
-            results.append(rest.popleft())
+            result = rest.popleft()
+            results.setdefault(result.tool_call_id, []).append(result)
         for index, call in enumerate(message.tool_calls):
             content = "" if index else message.content
             split.append(msgspec.structs.replace(message, content=content, tool_calls=[call]))
-            split += [result for result in results if result.tool_call_id == call.id]
-        known = {call.id for call in message.tool_calls}
-        split += [result for result in results if result.tool_call_id not in known]
+            split += results.pop(call.id, [])
+        split += chain.from_iterable(results.values())  # of no call here
     return split
 
 
@@ -117,5 +117,5 @@ def _without_system(messages: list[ChatMessage]) -> list[ChatMessage]:
     system, *others = messages
     first = msgspec.structs.replace(system, role="user")
     if others and others[0].role == "user":
-        return [_joined(first, others[0]), *others[1:]]
+        return [_joined([first, others[0]]), *others[1:]]
     return [first, *others]

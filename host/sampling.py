@@ -5,7 +5,7 @@ import struct
 
 import msgspec
 
-from host.engines.base import RequestRefused
+from host.engines.base import RequestRefused, context_length_exceeded
 from host.model_folder import SamplingDefaults
 from ipc.continuation import Continuation, continuation
 from ipc.errors import ErrorCode
@@ -136,11 +136,9 @@ def _max_tokens(
         raise _invalid("max_tokens", f"max_tokens must be at least 1, not {asked}")
     total = prompt_tokens + (asked or 1)
     if total > limits.context_length:
-        raise RequestRefused(
-            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            # OpenAI's words, by which clients know the error.
-            f"This model's maximum context length is {limits.context_length} tokens. However, you requested "
-            f"{total} tokens ({prompt_tokens} in the prompt, {asked or 1} to generate).",
+        raise context_length_exceeded(
+            limits.context_length,
+            f"you requested {total} tokens ({prompt_tokens} in the prompt, {asked or 1} to generate)",
             prompt_param if prompt_tokens >= limits.context_length else "max_tokens",
         )
     if total > limits.kv_cache_tokens:

@@ -119,18 +119,21 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
     """Calls whose arguments keep to the schemas of strict functions, and to those of others where calls are
     forced and that is possible; else they are any object."""
-    formats: dict[int, dict[str, Any]] = {}
+    # By the identity of a schema, which stays one for as long as the schema is kept beside.
+    formats: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def value(schema: dict[str, Any] | None) -> dict[str, Any]:
         if schema is None:
             return json_object()
-        return formats.get(id(schema)) or json_schema(schema, "tools")  # else that of one property
+        if id(schema) in formats:
+            return formats[id(schema)][1]
+        return json_schema(schema, "tools")  # of one property
 
     def bound(tool: FunctionTool, where: str) -> FunctionTool:
         if not tool.parameters:
             return msgspec.structs.replace(tool, parameters=None)
         schema = _of_objects(tool.parameters, where)
-        formats[id(schema)] = json_schema(schema, where)
+        formats[id(schema)] = schema, json_schema(schema, where)
         return msgspec.structs.replace(tool, parameters=schema)
 
     def bound_if_possible(tool: FunctionTool, where: str) -> FunctionTool:

@@ -24,6 +24,12 @@ class RequestRefused(Exception):
         self.error = RequestError(code, message, param)
 
 
+def context_length_exceeded(limit: int, asked: str, param: str) -> RequestRefused:
+    """In OpenAI's words, by which clients know the error. `limit` is in tokens; `asked` ends the sentence."""
+    message = f"This model's maximum context length is {limit} tokens. However, {asked}."
+    return RequestRefused(ErrorCode.CONTEXT_LENGTH_EXCEEDED, message, param)
+
+
 class EngineLost(Exception):
     """The engine cannot go on and its process must end. The text is for the operator."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateError
 
-from host.engines.base import RequestRefused, prompt_param
+from host.engines.base import RequestRefused, context_length_exceeded, prompt_param
 from host.model_folder import ModelFolder
 from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
@@ -89,15 +89,8 @@ class PromptReader:
     def _refuse_hopeless(self, text: str, param: str) -> None:
         """Megabytes of text would hold the loop for seconds, only to be refused for their length."""
         if self._longest_token is not None and len(text) // self._longest_token >= self._context_length:
-            raise _too_long(self._context_length, len(text) // self._longest_token, param)
-
-
-def _too_long(limit: int, least: int, param: str) -> RequestRefused:
-    return RequestRefused(
-        ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-        f"This model's maximum context length is {limit} tokens. However, your prompt has at least {least}.",
-        param,
-    )
+            least = len(text) // self._longest_token
+            raise context_length_exceeded(self._context_length, f"your prompt has at least {least}", param)
 
 
 def _chat_template(tokenizer: Any, folder: ModelFolder) -> ChatTemplate | None:
