@@ -9,6 +9,9 @@ import uvicorn
 from frontend.api.client import Application
 
 _BACKLOG = 2048
+# Longer than clients and proxies keep an idle connection to use again (httpx 5 s, nginx 60 s, Go 90 s):
+# whoever closes first must be the one that sends, or a request meets a closing socket.
+_KEEP_ALIVE_SECONDS = 120
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,6 +43,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(graceful_seconds)),
             )
         )
