@@ -5,6 +5,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
+from frontend.api.errors import called
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
@@ -17,6 +18,9 @@ from frontend.errors import BadRequest
 from frontend.routing.router import Router
 from frontend.sessions.conversations import Conversations
 from ipc.messages import ChatMessage, ToolCall
+
+# What hosts call the parameters → what OpenAI calls them now.
+_PARAMS = {"max_tokens": "max_completion_tokens"}
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 
@@ -31,11 +35,8 @@ class ChatCompletions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         spec = await off_loop(body.is_constrained, turn_spec, body)
         identity = await Identity.new("chatcmpl", self._router, body.model)
-        turn: AnyTurn
-        if body.session_id is None:
-            turn = await begin_turn(self._router, spec, request)
-        else:
-            turn = await begin_kept_turn(self._router, spec, request, self._conversations, body.session_id)
+        with called({} if body.max_completion_tokens is None else _PARAMS):
+            turn = await self._begin(spec, request, body.session_id)
         if body.stream:
             chunks = ChatChunks(identity, turn, body)
             respond_streaming(
@@ -43,6 +44,11 @@ class ChatCompletions:
             )
         else:
             respond_json(response, await completion(identity, turn, body))
+
+    async def _begin(self, spec: TurnSpec, request: falcon.asgi.Request, session_id: str | None) -> AnyTurn:
+        if session_id is None:
+            return await begin_turn(self._router, spec, request)
+        return await begin_kept_turn(self._router, spec, request, self._conversations, session_id)
 
 
 def turn_spec(body: ChatRequest) -> TurnSpec:

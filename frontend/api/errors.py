@@ -1,6 +1,8 @@
 """Errors as OpenAI clients expect them: in responses, and inside streams that have begun."""
 
+import contextlib
 import logging
+from collections.abc import Iterator, Mapping
 
 import falcon
 import falcon.asgi
@@ -43,6 +45,18 @@ def presentable(error: Exception, where: str) -> ServerError:
         return error
     log.error("unexpected error in %s", where, exc_info=error)
     return InternalError("internal error; the server's log has the details")
+
+
+@contextlib.contextmanager
+def called(names: Mapping[str, str]) -> Iterator[None]:
+    """What hosts refuse is told by the names that the endpoint gave its parameters."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.param is not None and (name := names.get(error.param)):
+            error.message = error.message.replace(error.param, name, 1)
+            error.param = name
+        raise
 
 
 def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]

@@ -9,8 +9,8 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.body import decode, read_body
+from frontend.api.errors import called
 from frontend.api.generating import off_loop, respond_json
-from frontend.api.prompting import TurnSpec
 from frontend.api.response_background import Background
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.response_items import items_of, references_of
@@ -20,7 +20,6 @@ from frontend.api.response_stream import BeginTurn, Keep, collect, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
-from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 
 _MOST_LISTED = 100
@@ -63,7 +62,8 @@ class Responses:
             respond_json(response, builder.response)
             return
         keep = await self._keeper(builder.response, items)
-        turn = await self._begin_named(spec, request)
+        with called(_PARAMS):
+            turn = await self._begin(spec, request)
         if body.stream:
             respond_events(response, stream(turn, builder, keep))
             return
@@ -139,16 +139,6 @@ class Responses:
             if record is not None:
                 stored |= {item.id: item for item in record.conversation}
         return stored
-
-    async def _begin_named(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
-        """Begin a turn; what hosts refuse is called as it is called here."""
-        try:
-            return await self._begin(spec, request)
-        except BadRequest as error:
-            if called := _PARAMS.get(error.param or ""):
-                error.message = error.message.replace(error.param or "", called, 1)
-                error.param = called
-            raise
 
     async def _keeper(self, response: ResponseBody, items: list[Item]) -> Keep:
         """What stores the response when it is done. Raises StoreUnavailable at once, not after the work."""

@@ -44,6 +44,7 @@ CASES: dict[str, tuple[tuple[str, bytes], int, str | None]] = {
     "a negative max_tokens": (chat(max_tokens=-1), 400, "max_tokens"),
     "a huge max_tokens": (chat(max_tokens=10**40), 400, "max_tokens"),
     "max_tokens beyond the context": (chat(max_tokens=100_000), 400, "max_tokens"),
+    "the same by its newer name": (chat(max_completion_tokens=100_000), 400, "max_completion_tokens"),
     "a seed beyond 64 bits": (chat(seed=2**64), 400, "seed"),
     "an empty stop": (chat(stop=""), 400, "stop"),
     "too many choices": (chat(n=10_000), 400, "n"),
