@@ -27,6 +27,7 @@ from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
+_BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
 _SAME_SIGNAL_SECONDS = 1.0  # wrappers forward what the terminal also sent to us
 
 log = logging.getLogger("nacelle")
@@ -40,7 +41,7 @@ def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
     except OSError as error:
         log.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
         return 1
-    runtime_dir = RuntimeDir(base_folder(dict(os.environ)))
+    runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         return uvloop.run(_Server(settings, prepared, listener, runtime_dir, context).run())
@@ -126,7 +127,7 @@ class _Server:
                     term_seconds=self._settings.term_seconds,
                     soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
                 ),
-                self._runtime_dir.path,
+                self._runtime_dir.socket_path,
                 self._context,
                 self._router,
             )
@@ -138,11 +139,20 @@ class _Server:
         log.info("shutting down")
         self._router.draining = True
         self._http.should_exit = True
-        drained = asyncio.gather(http, self._memory.close(self._settings.drain_seconds))
+        drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))
         done, _ = await asyncio.wait([drained], timeout=self._settings.drain_seconds)
         if not done:
             self._router.fail_all()
             await drained
+        await self._memory.close()
         for supervisor in self._router.supervisors:
             supervisor.stop()
-        await asyncio.gather(*(supervisor.stopped.wait() for supervisor in self._router.supervisors))
+        await self._hosts_gone()
+
+    async def _hosts_gone(self) -> None:
+        """Not for ever: a driver can hold a process that was killed. Whatever is left dies with us."""
+        budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
+        gone = [asyncio.create_task(supervisor.stopped.wait()) for supervisor in self._router.supervisors]
+        _, left = await asyncio.wait(gone, timeout=budget)
+        if left:
+            log.warning("%d hosts are still there after SIGKILL; leaving without them", len(left))

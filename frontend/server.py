@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from frontend.api.client import Application
+from frontend.http_protocol import HttpProtocol
 
 _BACKLOG = 2048
 # Longer than clients and proxies keep an idle connection to use again (httpx 5 s, nginx 60 s, Go 90 s):
@@ -37,7 +38,7 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=HttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

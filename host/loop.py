@@ -11,7 +11,7 @@ from host.engines.base import Engine, RequestRefused
 from host.faults import FaultInjector
 from host.gauges import GaugeReporter
 from ipc.arena import ArenaConsumer, LeaseError
-from ipc.channel import Channel, ChannelError
+from ipc.channel import Channel, ChannelError, MessageTooLarge
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Cancel,
@@ -74,11 +74,12 @@ class Loop:
         self._draining = False
 
     def run(self, stop_requested: Callable[[], bool]) -> None:
-        """Returns when drained or when `stop_requested`.
+        """Returns when drained, at once if `stop_requested`. Before Drain it goes on whatever is requested:
+        service managers send SIGTERM to all processes, and the frontend has answers to finish.
 
         Raises FrontendGone, ProtocolViolation, ipc.channel.ChannelError, EngineLost.
         """
-        while not stop_requested():
+        while not (self._draining and stop_requested()):
             if self._control.poll(0):
                 raise FrontendGone
             self._progress.enter(Phase.STEP, self._stall_seconds)
@@ -130,15 +131,19 @@ class Loop:
 
     def _tokenize(self, question: Tokenize) -> None:
         prompt = self._inline(question.prompt)
-        answer = self._try(question.request_id, self._engine.tokenize, prompt)
-        if answer is not None:
-            self._send(answer)
+        self._answer(question.request_id, self._try(question.request_id, self._engine.tokenize, prompt))
 
     def _detokenize(self, question: Detokenize) -> None:
         ids, skip = question.token_ids, question.skip_special_tokens
-        answer = self._try(question.request_id, self._engine.detokenize, ids, skip)
-        if answer is not None:
+        self._answer(question.request_id, self._try(question.request_id, self._engine.detokenize, ids, skip))
+
+    def _answer(self, request_id: int, answer: ToFrontend | None) -> None:
+        if answer is None:
+            return
+        try:
             self._send(answer)
+        except MessageTooLarge as error:
+            self._send(Failed(request_id, RequestError(ErrorCode.INVALID_VALUE, f"the answer is {error}")))
 
     def _try(
         self, request_id: int, answer: Callable[Concatenate[int, P], A], *args: P.args, **named: P.kwargs

@@ -31,6 +31,10 @@ class ChannelError(Exception):
     """The other side does not read, or sent what is not a message."""
 
 
+class MessageTooLarge(ChannelError):
+    """A message of more than MAX_MESSAGE_BYTES, which the other side would never see. Nothing was sent."""
+
+
 class Channel(Generic[Sent, Received]):
     """One end. Never blocks unless told for how long."""
 
@@ -46,8 +50,10 @@ class Channel(Generic[Sent, Received]):
         return int(self._socket.getsockopt(zmq.FD))
 
     def send(self, message: Sent, timeout: float = 0.0) -> None:
-        """Raises ChannelError if the other side's buffer stays full for `timeout` seconds."""
+        """Raises MessageTooLarge, ChannelError if the other's buffer stays full for `timeout` seconds."""
         frame = _encoder.encode(message)
+        if len(frame) > MAX_MESSAGE_BYTES:
+            raise MessageTooLarge(f"a message of {len(frame)} bytes, at most {MAX_MESSAGE_BYTES}")
         try:
             self._socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
@@ -87,11 +93,18 @@ def _socket(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
 
 
 def bind(context: "zmq.Context[zmq.Socket[bytes]]", path: str) -> Channel[ToHost, ToFrontend]:
-    """The frontend's end, listening on a socket file at `path`."""
+    """The frontend's end, listening on a socket file at `path`. Raises ChannelError."""
     if len(path.encode()) > _IPC_PATH_LIMIT:
         raise ChannelError(f"socket path of {len(path.encode())} bytes, at most {_IPC_PATH_LIMIT}: {path}")
-    socket = _socket(context)
-    socket.bind(f"ipc://{path}")
+    try:
+        socket = _socket(context)
+        try:
+            socket.bind(f"ipc://{path}")
+        except zmq.ZMQError:
+            socket.close()
+            raise
+    except zmq.ZMQError as error:
+        raise ChannelError(f"cannot listen at {path}: {error}") from error
     return Channel(socket, _to_frontend)
 
 

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from frontend.cli.terminal import TerminalReporter
 from frontend.models.resolve import preparer_for
 from tests.models.qwen3 import tiny_qwen3
+
+# A busy machine must not fail a property; what takes too long meets pytest's limit.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

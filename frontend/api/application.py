@@ -10,6 +10,7 @@ from frontend.api.chat import ChatCompletions
 from frontend.api.client import Application, DisconnectWatch
 from frontend.api.completions import Completions
 from frontend.api.health import Health, MetricsPage, Ready
+from frontend.api.keep_alive import StreamKeepAlive
 from frontend.api.memory import Memory
 from frontend.api.middleware import Access, RequestIdentity
 from frontend.api.models import Models
@@ -44,4 +45,4 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     app.add_route("/ready", ready)
     app.add_route("/ready/{model:path}", ready, suffix="one")
     app.add_route("/metrics", MetricsPage(router, metrics))
-    return DisconnectWatch(app)
+    return StreamKeepAlive(DisconnectWatch(app))

@@ -1,5 +1,6 @@
 """Reading a JSON request body into its Struct, with errors that name the field."""
 
+import codecs
 import json
 import math
 import re
@@ -34,7 +35,7 @@ async def read_body(request: falcon.asgi.Request, limit: int) -> bytes:
 def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
     """Raises BadRequest."""
     try:
-        return decoder.decode(data)
+        return decoder.decode(data.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as error:
         raise _bad_value(str(error)) from None
     except RecursionError:

@@ -13,7 +13,7 @@ from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
 from frontend.api.schema.tools import understand
 from frontend.api.sse import Stream, respond_streaming
-from frontend.api.turns import AnyTurn, begin_turn
+from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
 from frontend.routing.router import Router
 from frontend.sessions.conversations import Conversations
@@ -34,21 +34,28 @@ class ChatCompletions:
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         spec = await off_loop(body.is_constrained, turn_spec, body)
-        identity = await Identity.new("chatcmpl", self._router, body.model)
-        with called({} if body.max_completion_tokens is None else _PARAMS):
-            turn = await self._begin(spec, request, body.session_id)
         if body.stream:
-            chunks = ChatChunks(identity, turn, body)
-            respond_streaming(
-                response, Stream(turn.events, chunks.encode, chunks.ending, turn.close, chunks.opening)
-            )
+            await respond_streaming(response, self._stream(body, spec, request))
         else:
+            identity, turn = await self._begin(body, spec, request)
             respond_json(response, await completion(identity, turn, body))
 
-    async def _begin(self, spec: TurnSpec, request: falcon.asgi.Request, session_id: str | None) -> AnyTurn:
-        if session_id is None:
-            return await begin_turn(self._router, spec, request)
-        return await begin_kept_turn(self._router, spec, request, self._conversations, session_id)
+    async def _stream(
+        self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
+    ) -> Stream[tuple[int, TurnEvent]]:
+        identity, turn = await self._begin(body, spec, request)
+        chunks = ChatChunks(identity, turn, body)
+        return Stream(turn.events, chunks.encode, chunks.ending, turn.close, chunks.opening)
+
+    async def _begin(
+        self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
+    ) -> tuple[Identity, AnyTurn]:
+        identity = await Identity.new("chatcmpl", self._router, body.model, request)
+        with called({} if body.max_completion_tokens is None else _PARAMS):
+            if body.session_id is None:
+                return identity, await begin_turn(self._router, spec, request)
+            kept = begin_kept_turn(self._router, spec, request, self._conversations, body.session_id)
+            return identity, await kept
 
 
 def turn_spec(body: ChatRequest) -> TurnSpec:

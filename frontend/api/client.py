@@ -5,6 +5,7 @@ wrapper around the whole application listens in its place once the request's bod
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -19,9 +20,17 @@ _SCOPE_KEY = "nacelle.client"
 class Client:
     """One request's client, present until it leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds."""
+        self._clock = clock
+        self._arrived_at = clock()
         self._left = asyncio.Event()
         self._on_leave: list[Callable[[], None]] = []
+
+    @property
+    def age_seconds(self) -> float:
+        """Of its request."""
+        return self._clock() - self._arrived_at
 
     def on_leave(self, callback: Callable[[], None]) -> None:
         """Call back when the client leaves; at once if it already has."""
@@ -56,7 +65,7 @@ class DisconnectWatch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = scope[_SCOPE_KEY] = Client()
+        client = scope[_SCOPE_KEY] = Client(time.monotonic)
         watcher: asyncio.Task[None] | None = None
 
         async def watch() -> None:

@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.body import decode, read_body
+from frontend.api.client import client_of
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.prompting import with_grammar
@@ -20,7 +21,7 @@ from frontend.api.schema.common import (
 from frontend.api.schema.completions import CompletionRequest
 from frontend.api.sse import Stream, respond_streaming
 from frontend.errors import BadRequest
-from frontend.routing.generation import SequenceSpec
+from frontend.routing.generation import Generation, Output, SequenceSpec
 from frontend.routing.router import Router
 from ipc.messages import Detokenize, Detokenized, Sampling, TextPrompt, TokenPrompt
 
@@ -37,32 +38,44 @@ class Completions:
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         specs = await off_loop(body.is_constrained, specs_of, body)
-        identity = await Identity.new("cmpl", self._router, body.model)
-        echoes = await self._echoes(body, specs)
-        generation = await start(request, self._router, body.model, specs, bool(body.stream))
         if body.stream:
-            chunks = TextChunks(identity, generation, body, echoes)
-            respond_streaming(
-                response,
-                Stream(generation.outputs, chunks.encode, chunks.ending, generation.close, chunks.opening),
-            )
+            await respond_streaming(response, self._stream(body, specs, request))
         else:
+            identity, generation, echoes = await self._begin(body, specs, request)
             respond_json(response, await completion(identity, generation, body, echoes))
 
-    async def _echoes(self, body: CompletionRequest, specs: list[SequenceSpec]) -> list[str]:
+    async def _stream(
+        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
+    ) -> Stream[Output]:
+        identity, generation, echoes = await self._begin(body, specs, request)
+        chunks = TextChunks(identity, generation, body, echoes)
+        return Stream(generation.outputs, chunks.encode, chunks.ending, generation.close, chunks.opening)
+
+    async def _begin(
+        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
+    ) -> tuple[Identity, Generation, list[str]]:
+        identity = await Identity.new("cmpl", self._router, body.model, request)
+        echoes = await self._echoes(body, specs, request)
+        generation = await start(request, self._router, body.model, specs, bool(body.stream))
+        return identity, generation, echoes
+
+    async def _echoes(
+        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
+    ) -> list[str]:
         """By choice, the text to begin with."""
         if not body.echo:
             return [""] * len(specs)
         texts: dict[int, str] = {}
         for spec in specs:
             if spec.prompt_index not in texts:
-                texts[spec.prompt_index] = await self._text(body.model, spec)
+                texts[spec.prompt_index] = await self._text(body.model, spec, request)
         return [texts[spec.prompt_index] for spec in specs]
 
-    async def _text(self, model: str, spec: SequenceSpec) -> str:
+    async def _text(self, model: str, spec: SequenceSpec, request: falcon.asgi.Request) -> str:
         if isinstance(spec.prompt, TextPrompt):
             return spec.prompt.text
-        answer = await self._router.ask(model, Detokenize(0, cast(TokenPrompt, spec.prompt).token_ids))
+        question = Detokenize(0, cast(TokenPrompt, spec.prompt).token_ids)
+        answer = await self._router.ask(model, question, client_of(request.scope).on_leave)
         return cast(Detokenized, answer).text
 
 

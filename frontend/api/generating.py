@@ -29,8 +29,9 @@ class Identity(msgspec.Struct, frozen=True):
     system_fingerprint: str  # changes with the model's files and the engine
 
     @classmethod
-    async def new(cls, prefix: str, router: Router, model: str) -> "Identity":
-        fingerprint = (await router.card(model)).fingerprint
+    async def new(cls, prefix: str, router: Router, model: str, request: falcon.asgi.Request) -> "Identity":
+        """As soon as the model is loaded. Raises as `Router.card` does."""
+        fingerprint = (await router.card(model, client_of(request.scope).on_leave)).fingerprint
         return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, fingerprint)
 
     @property
@@ -49,10 +50,11 @@ async def start(
 
     Waiting for the engines' acceptance lets a refusal be an HTTP error, also where a stream was asked for.
     """
-    generation = router.generate(model, specs, streaming)
+    client = None if request is None else client_of(request.scope)
+    generation = router.generate(model, specs, streaming, client.age_seconds if client else 0.0)
     try:
-        if request is not None:
-            client_of(request.scope).on_leave(lambda: generation.cancel(ClientGone()))
+        if client is not None:
+            client.on_leave(lambda: generation.cancel(ClientGone()))
         await generation.accepted()
     except BaseException:
         generation.close()

@@ -35,6 +35,8 @@ class Health:
         response.content_type = falcon.MEDIA_JSON
         response.data = b'{"status":"ok"}'
 
+    on_head = on_get  # what `wget --spider` sends
+
 
 class Ready:
     """200 once requests are accepted for at least one model, or for the model asked for; else 503."""
@@ -52,6 +54,8 @@ class Ready:
     ) -> None:
         health = model_health(self._router, model)
         _answer(response, health.ready and not self._router.draining, health)
+
+    on_head, on_head_one = on_get, on_get_one
 
 
 class MetricsPage:

@@ -27,7 +27,6 @@ class Memory:
         self.records = Records(self._store)
         self.background = Background(self.begin, self.records, seconds)
 
-    async def close(self, seconds: float) -> None:
-        """Let what runs in the background finish within `seconds`."""
-        await self.background.close(seconds)
+    async def close(self) -> None:
+        """Nothing is kept from now on."""
         await self._store.close()

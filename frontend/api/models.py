@@ -38,6 +38,8 @@ class Models:
     ) -> None:
         _answer(response, self._body(self._router.route(model)))
 
+    on_head, on_head_one = on_get, on_get_one
+
     def _body(self, route: ModelRoute) -> ModelBody:
         cards = [replica.host.card for replica in route.replicas]
         lengths = [card.context_length for card in cards if card is not None]

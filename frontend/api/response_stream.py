@@ -40,6 +40,13 @@ async def collect(turn: AnyTurn, builder: ResponseBuilder) -> None:
     builder.end(turn.usage)
 
 
+def refused(builder: ResponseBuilder, error: ServerError) -> bytes:
+    """The body of a streamed response that never came to a turn."""
+    begun = builder.begin()
+    builder.fail(error)
+    return frames([*begun, *builder.announce()])
+
+
 async def stream(turn: AnyTurn, builder: ResponseBuilder, keep: Keep) -> AsyncIterator[bytes]:
     """The body of a streamed response. Kept before its end is announced; if the client leaves, never."""
     call_id = partial(turn.call_id, _CHOICE)

@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import falcon
 import falcon.asgi
@@ -11,15 +12,17 @@ import msgspec
 from frontend.api.body import decode, read_body
 from frontend.api.errors import called
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.prompting import TurnSpec
 from frontend.api.response_background import Background
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.response_items import items_of, references_of
 from frontend.api.response_records import Record, Records, as_of, is_live, item_ids, response_id_of
 from frontend.api.response_request import check, response_of, turn_of
-from frontend.api.response_stream import BeginTurn, Keep, collect, stream
+from frontend.api.response_stream import BeginTurn, Keep, collect, refused, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
+from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 
 _MOST_LISTED = 100
@@ -62,17 +65,26 @@ class Responses:
             respond_json(response, builder.response)
             return
         keep = await self._keeper(builder.response, items)
-        with called(_PARAMS):
-            turn = await self._begin(spec, request)
         if body.stream:
-            respond_events(response, stream(turn, builder, keep))
+            begin = self._stream(spec, request, builder, keep)
+            await respond_events(response, begin, partial(refused, builder))
             return
+        turn = await self._begin_turn(spec, request)
         try:
             await collect(turn, builder)
         finally:
             turn.close()
         await keep(builder.response)
         respond_json(response, builder.response)
+
+    async def _begin_turn(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
+        with called(_PARAMS):
+            return await self._begin(spec, request)
+
+    async def _stream(
+        self, spec: TurnSpec, request: falcon.asgi.Request, builder: ResponseBuilder, keep: Keep
+    ) -> AsyncIterator[bytes]:
+        return stream(await self._begin_turn(spec, request), builder, keep)
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str

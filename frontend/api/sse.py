@@ -1,16 +1,18 @@
 """Streaming an answer as server-sent events: what has come since the last write goes out in one write."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 import falcon.asgi
 import msgspec
 
 from frontend.api.errors import error_body, presentable
-from frontend.errors import ClientGone
+from frontend.errors import ClientGone, ServerError
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 15.0  # until a stream begins that waits in the queue
 DONE = b"data: [DONE]\n\n"
 _CONTENT_TYPE = "text/event-stream"
 _MARK = "\0text\0"
@@ -38,16 +40,49 @@ class Stream(msgspec.Struct, Generic[T]):
     opening: bytes = b""
 
 
-def respond_streaming(response: falcon.asgi.Response, source: Stream[T]) -> None:
-    respond_events(response, _stream(source))
+async def respond_streaming(response: falcon.asgi.Response, begin: Coroutine[Any, Any, Stream[T]]) -> None:
+    """As `respond_events`."""
+
+    async def begun() -> AsyncIterator[bytes]:
+        return _stream(await begin)
+
+    await respond_events(response, begun(), lambda error: event(error_body(error)))
 
 
-def respond_events(response: falcon.asgi.Response, events: AsyncIterator[bytes]) -> None:
-    """Answer with events that are already as they go over the wire."""
+async def respond_events(
+    response: falcon.asgi.Response,
+    begin: Coroutine[Any, Any, AsyncIterator[bytes]],
+    told: Callable[[ServerError], bytes],
+) -> None:
+    """Answer with events that are already as they go over the wire.
+
+    What `begin` refuses is an HTTP error; after a while the answer begins without it, so that whoever is
+    between us and the client sees something, and an error can only be an event, as `told`.
+    """
+    begun = asyncio.create_task(begin)
+    try:
+        await asyncio.wait([begun], timeout=PATIENCE_SECONDS)
+    except asyncio.CancelledError:
+        begun.cancel()
+        raise
+    response.stream = begun.result() if begun.done() else _late(begun, told)
     response.content_type = _CONTENT_TYPE
     response.set_header("Cache-Control", "no-cache")
     response.set_header("X-Accel-Buffering", "no")  # tells nginx not to hold events back
-    response.stream = events
+
+
+async def _late(
+    begun: "asyncio.Task[AsyncIterator[bytes]]", told: Callable[[ServerError], bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        events = await begun
+    except ClientGone:
+        return
+    except Exception as error:
+        yield told(presentable(error, "a stream that waited"))
+        return
+    async for data in events:
+        yield data
 
 
 async def _stream(source: Stream[T]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat import turn_spec
+from frontend.api.client import client_of
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import Plan
 from frontend.api.schema.chat import ChatRequest
@@ -46,8 +47,8 @@ class Tokenizing:
         if isinstance(body, TokenizeRequest):
             prompt: InlinePrompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
         else:
-            prompt = (await self._plan(body)).prompt
-        answer = await self._tokenized(body.model, prompt)
+            prompt = (await self._plan(body, request)).prompt
+        answer = await self._tokenized(body.model, prompt, request)
         respond_json(
             response,
             TokenizeAnswer(
@@ -63,21 +64,21 @@ class Tokenizing:
         if not body.tokens:
             raise BadRequest("tokens must not be empty", "tokens")
         question = Detokenize(0, body.tokens, bool(body.skip_special_tokens))
-        answer = cast(Detokenized, await self._router.ask(body.model, question))
-        respond_json(response, DetokenizeAnswer(answer.text))
+        answer = await self._router.ask(body.model, question, client_of(request.scope).on_leave)
+        respond_json(response, DetokenizeAnswer(cast(Detokenized, answer).text))
 
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _chat)
-        plan = await self._plan(body)
-        answer = await self._tokenized(body.model, plan.prompt)
+        plan = await self._plan(body, request)
+        answer = await self._tokenized(body.model, plan.prompt, request)
         grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
             RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
         )
 
-    async def _tokenized(self, model: str, prompt: InlinePrompt) -> Tokenized:
-        return cast(Tokenized, await self._router.ask(model, prompt))
+    async def _tokenized(self, model: str, prompt: InlinePrompt, request: falcon.asgi.Request) -> Tokenized:
+        return cast(Tokenized, await self._router.ask(model, prompt, client_of(request.scope).on_leave))
 
-    async def _plan(self, body: ChatRequest) -> Plan:
-        return await plan_of(self._router, await off_loop(body.is_constrained, turn_spec, body))
+    async def _plan(self, body: ChatRequest, request: falcon.asgi.Request) -> Plan:
+        return await plan_of(self._router, await off_loop(body.is_constrained, turn_spec, body), request)

@@ -8,12 +8,13 @@ from typing import Literal, Protocol
 import falcon.asgi
 import msgspec
 
+from frontend.api.client import client_of
 from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
-from frontend.routing.router import Router
+from frontend.routing.router import Router, nobody_leaves
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -158,7 +159,7 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
 
     Raises ServerError.
     """
-    plan = await plan_of(router, spec)
+    plan = await plan_of(router, spec, request)
     specs = [
         SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings
@@ -167,9 +168,13 @@ async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Reques
     return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
 
 
-async def plan_of(router: Router, spec: TurnSpec) -> Plan:
-    """By the model's settings, and its chat template once it is loaded. Raises ServerError."""
-    card = await router.card(spec.model)
+async def plan_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Plan:
+    """By the model's settings, and its chat template once it is loaded.
+
+    Raises ServerError, or ClientGone when the client of `request` leaves.
+    """
+    on_leave = nobody_leaves if request is None else client_of(request.scope).on_leave
+    card = await router.card(spec.model, on_leave)
     settings = router.route(spec.model).settings
     dialect = detect(card.chat_template, settings.tool_format, settings.reasoning_format)
     return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)

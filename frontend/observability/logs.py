@@ -16,6 +16,10 @@ def extras(record: logging.LogRecord) -> Mapping[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
+# A path or a host's output must not begin a line of its own, or command the terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
 class TextFormatter(logging.Formatter):
     """`12:00:00 INFO  nacelle.access POST /v1/… 200 request_id=…`."""
 
@@ -23,6 +27,7 @@ class TextFormatter(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         fields = "".join(f" {key}={value}" for key, value in extras(record).items())
         line = f"{clock} {record.levelname:<7} {record.name} {record.getMessage()}{fields}"
+        line = line.translate(_CONTROLS)
         return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 

@@ -49,6 +49,8 @@ class Aftermath:
         crash = Crash(implicates=death.implicates, alone=len(held) == 1)
         outcomes: Counter[str] = Counter()
         for sequence in held:
+            if sequence.journal.phase is Phase.ENDED:
+                continue  # with a choice of the same generation, just now
             verdict = after_death(sequence.journal, sequence.generation.streaming, sequence.suspicion, crash)
             outcomes[type(verdict).__name__] += 1
             self._carry_out(verdict, sequence, death)

@@ -78,18 +78,20 @@ class ModelRoute:
 
     def card(self) -> "asyncio.Future[ModelCard]":
         """What the model can do, as soon as a replica has been ready. Raises QueueFull, ModelUnavailable."""
-        self._check_questions()
+        self._check_available()
+        if not self._queries.knows_card:
+            self._check_questions()
         return self._queries.card()
 
     def ask(self, question: Question, encoded_bytes: int) -> "asyncio.Future[Answer]":
         """Ask a host, as soon as one is ready. Raises QueueFull or ModelUnavailable."""
+        self._check_available()
         self._check_questions()
         answer = self._queries.add(question, encoded_bytes)
         self.pump()
         return answer
 
     def _check_questions(self) -> None:
-        self._check_available()
         if len(self._queries) >= self._max_queue:
             raise QueueFull(f"{self.name} has {len(self._queries)} questions waiting", retry_after=1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from frontend.errors import EngineCrashed, ServerError, from_host
+from frontend.errors import ClientGone, EngineCrashed, ServerError, from_host
 from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 from ipc.messages import (
@@ -50,6 +50,10 @@ class Queries:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._asked) + len(self._card_waiters)
 
+    @property
+    def knows_card(self) -> bool:
+        return self._card is not None
+
     def card(self) -> "asyncio.Future[ModelCard]":
         """The model's card, once it is known."""
         answer: asyncio.Future[ModelCard] = asyncio.get_running_loop().create_future()
@@ -72,10 +76,17 @@ class Queries:
                 waiter.set_result(card)
 
     def add(self, question: Question, encoded_bytes: int) -> "asyncio.Future[Answer]":
-        """The answer to come. Cancel it to forget the question."""
+        """The answer to come. Cancel it, or make it fail, to forget the question."""
         query = _Query(question, encoded_bytes, asyncio.get_running_loop().create_future())
+        query.answer.add_done_callback(lambda _: self._drop(query))
         self._waiting.append(query)
         return query.answer
+
+    def _drop(self, query: _Query) -> None:
+        """Done while it waited. A host that was asked is still at work on it: that one goes on counting."""
+        if query in self._waiting:
+            self._waiting.remove(query)
+        self._changed()
 
     def send_to(self, replicas: Rows[Replica]) -> None:
         """Send what waits, oldest first, to a replica that is ready."""
@@ -108,6 +119,7 @@ class Queries:
                 query.answer.set_exception(from_host(message.error))
             else:
                 query.answer.set_result(message)
+        self._changed()
         return True
 
     def died(self, replica: Replica, death: Death) -> None:
@@ -119,18 +131,19 @@ class Queries:
                 if query.deaths < _DEATHS:
                     self._waiting.insert(0, query)
                 else:
-                    _fail(query.answer, EngineCrashed(death.message))
+                    fail(query.answer, EngineCrashed(death.message))
 
     def fail_all(self, error: ServerError) -> None:
         asked = [query for _, query in self._asked.values()]
         for query in [*self._waiting, *asked]:
-            _fail(query.answer, error)
+            fail(query.answer, error)
         for waiter in list(self._card_waiters):
-            _fail(waiter, error)
+            fail(waiter, error)
         self._waiting.clear()
         self._asked.clear()
 
 
-def _fail(answer: "asyncio.Future[Any]", error: ServerError) -> None:
+def fail(answer: "asyncio.Future[Any]", error: ServerError | ClientGone) -> None:
+    """Unless it is there already."""
     if not answer.done():
         answer.set_exception(error)

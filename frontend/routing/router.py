@@ -3,23 +3,30 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from frontend.config import ModelSettings
-from frontend.errors import ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
+from frontend.errors import ClientGone, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
 from frontend.observability.metrics import Metrics
 from frontend.routing.generation import Generation, SequenceSpec
 from frontend.routing.model_route import ModelRoute
-from frontend.routing.queries import Answer, Question
+from frontend.routing.queries import Answer, Question, fail
 from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Supervisor
-from ipc.messages import ModelCard, ToFrontend
+from ipc.channel import MAX_MESSAGE_BYTES
+from ipc.messages import Detokenize, ModelCard, ToFrontend
 
 T = TypeVar("T")
+OnLeave = Callable[[Callable[[], None]], None]  # takes what is to be called when the client leaves
+
+
+def nobody_leaves(_callback: Callable[[], None]) -> None:
+    """For requests that no client waits for."""
 
 
 class RouterOptions(msgspec.Struct, frozen=True):
@@ -71,48 +78,54 @@ class Router:
             raise ModelNotFound(f"the model {model!r} does not exist; see GET /v1/models", "model")
         return self.models[model]
 
-    def generate(self, model: str, specs: list[SequenceSpec], streaming: bool) -> Generation:
-        """Start a generation of one sequence per spec. The caller closes it.
+    def generate(
+        self, model: str, specs: list[SequenceSpec], streaming: bool, age_seconds: float = 0.0
+    ) -> Generation:
+        """Start a generation of one sequence per spec, for a request of that age. The caller closes it.
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
         """
         route = self._open_route(model)
         generation = Generation(specs, time.monotonic(), route.abandon, streaming)
-        self._check_size(max(sequence.prompt_bytes for sequence in generation.sequences))
+        largest = max(sequence.prompt_bytes for sequence in generation.sequences)
+        self._check_size("prompt", largest, self._options.arena_bytes)
         route.submit(generation)
-        seconds = self._options.request_timeout_seconds
+        seconds = max(0.0, self._options.request_timeout_seconds - age_seconds)
         generation.expires(
-            asyncio.get_running_loop().call_later(
-                seconds,
-                generation.cancel,
-                RequestTimeout(f"the request took longer than {seconds:g} seconds"),
-            )
+            asyncio.get_running_loop().call_later(seconds, generation.cancel, self._too_late())
         )
         return generation
 
-    async def ask(self, model: str, question: Question) -> Answer:
+    async def ask(self, model: str, question: Question, on_leave: OnLeave = nobody_leaves) -> Answer:
         """What a host of the model answers.
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTooLarge, RequestTimeout,
-        BadRequest or EngineCrashed.
+        BadRequest, EngineCrashed or ClientGone.
         """
         route = self._open_route(model)
         size = len(msgspec.msgpack.encode(question))
-        self._check_size(size)
-        return await self._in_time(route.ask(question, size))
+        if isinstance(question, Detokenize):
+            self._check_size("tokens", size, MAX_MESSAGE_BYTES)
+        else:
+            self._check_size("prompt", size, self._options.arena_bytes)
+        return await self._in_time(route.ask(question, size), on_leave)
 
-    async def card(self, model: str) -> ModelCard:
+    async def card(self, model: str, on_leave: OnLeave = nobody_leaves) -> ModelCard:
         """What a model can do, once it is loaded. Raises as `ask` does."""
-        return await self._in_time(self._open_route(model).card())
+        return await self._in_time(self._open_route(model).card(), on_leave)
 
-    async def _in_time(self, answer: "asyncio.Future[T]") -> T:
+    async def _in_time(self, answer: "asyncio.Future[T]", on_leave: OnLeave) -> T:
         if answer.done():
             return answer.result()
-        seconds = self._options.request_timeout_seconds
+        on_leave(partial(fail, answer, ClientGone()))
         try:
-            return await asyncio.wait_for(answer, seconds)
+            return await asyncio.wait_for(answer, self._options.request_timeout_seconds)
         except TimeoutError:
-            raise RequestTimeout(f"the request took longer than {seconds:g} seconds") from None
+            raise self._too_late() from None
+
+    def _too_late(self) -> RequestTimeout:
+        seconds = self._options.request_timeout_seconds
+        return RequestTimeout(f"the request took longer than {seconds:g} seconds")
 
     def _open_route(self, model: str) -> ModelRoute:
         route = self.route(model)
@@ -120,9 +133,9 @@ class Router:
             raise ShuttingDown("the server is shutting down", retry_after=1)
         return route
 
-    def _check_size(self, prompt_bytes: int) -> None:
-        if prompt_bytes > self._options.arena_bytes:
-            raise RequestTooLarge(f"the prompt exceeds {self._options.arena_bytes} bytes", "prompt")
+    def _check_size(self, what: str, size: int, limit: int) -> None:
+        if size > limit:
+            raise RequestTooLarge(f"{what} exceeds {limit} bytes", what)
 
     def fail_all(self) -> None:
         """The drain budget is over: answer whoever still waits."""

@@ -20,14 +20,18 @@ class Death(msgspec.Struct, frozen=True):
     exit_code: int | None = None  # of a normal exit
     signal: int | None = None  # that ended it
     stalled: bool = False  # killed by our watchdog
+    condemned: str | None = None  # why we killed it, other than that
     out_of_memory: bool = False  # the kernel's OOM killer struck at that time
     fatal: str | None = None  # the host's own last word
     stderr_tail: tuple[str, ...] = ()
 
     @property
     def implicates(self) -> bool:
-        """Whether what the host computed may be the reason: not where somebody outside sent a SIGKILL."""
-        return self.stalled or self.out_of_memory or self.signal != signal.SIGKILL
+        """Whether what the host computed may be the reason: not where somebody outside sent a SIGKILL, or it
+        left as it was told."""
+        if self.stalled or self.condemned is not None or self.out_of_memory:
+            return True
+        return self.signal != signal.SIGKILL and self.exit_code != 0
 
     @property
     def fields(self) -> dict[str, object]:
@@ -49,6 +53,8 @@ class Death(msgspec.Struct, frozen=True):
         """A label of few values, for metrics."""
         if self.stalled:
             return "stalled"
+        if self.condemned is not None:
+            return "condemned"
         if self.fatal is not None:
             return "fatal"
         if self.out_of_memory:
@@ -60,6 +66,8 @@ class Death(msgspec.Struct, frozen=True):
         """One sentence without stderr."""
         if self.stalled:
             how = "made no progress within its budget and was killed (SIGKILL)"
+        elif self.condemned is not None:
+            how = f"was killed (SIGKILL): {self.condemned}"
         elif self.fatal is not None:
             how = f"gave up: {self.fatal}"
         elif self.out_of_memory:

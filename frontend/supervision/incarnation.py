@@ -30,6 +30,7 @@ class Ending(msgspec.Struct, frozen=True):
 
     status: int
     phase: Phase
+    condemned: str | None  # why we killed it ourselves, where we did
     stderr_tail: tuple[str, ...]
 
 
@@ -51,6 +52,8 @@ class Incarnation:
         self._on_end = on_end
         self._turn_scheduled = False
         self._open = True
+        self.doomed = False  # it is dead or was sent SIGKILL, and will be buried in a moment
+        self._condemned: str | None = None
         with ExitStack() as undo:
             page = create_sealed("nacelle-progress", PAGE_BYTES)
             undo.callback(os.close, page)  # in any case: reader and host hold mappings of their own
@@ -83,10 +86,13 @@ class Incarnation:
 
     def condemn(self, why: str) -> None:
         """Kill a host that cannot be trusted with anything else."""
-        log.error("host %d is killed: %s", self.pid, why)
-        self._process.signal(signal.SIGKILL)
+        if self._condemned is None:
+            log.error("host %d is killed: %s", self.pid, why)
+            self._condemned = why
+        self.signal(signal.SIGKILL)
 
     def signal(self, number: int) -> None:
+        self.doomed = self.doomed or number == signal.SIGKILL
         self._process.signal(number)
 
     def progress(self) -> Progress | None:
@@ -125,6 +131,7 @@ class Incarnation:
 
     def _process_ended(self) -> None:
         self._loop.remove_reader(self._process.pidfd)
+        self.doomed = True
         self._receive()
         self._loop.call_later(_LAST_WORDS_SECONDS, self._bury)
 
@@ -136,6 +143,7 @@ class Incarnation:
         ending = Ending(
             self._process.reap(),
             progress.phase if progress else Phase.STEP,
+            self._condemned,
             tuple(self._stderr.lines),
         )
         self._close()

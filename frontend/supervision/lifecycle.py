@@ -101,7 +101,7 @@ class SendDrain(msgspec.Struct, frozen=True):
 
 
 class Terminate(msgspec.Struct, frozen=True):
-    """SIGTERM."""
+    """SIGTERM: a host that drains leaves at once."""
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ def _stop(life: Lifecycle, event: Stop) -> tuple[Lifecycle, list[Action]]:
         case State.STARTING | State.LOADING:
             # Nothing to finish: a host that loads has no requests.
             draining = msgspec.structs.replace(life, state=State.DRAINING, term_seconds=event.term_seconds)
-            return draining, [Terminate(), StartTimer(Timer.TERM, event.term_seconds)]
+            return draining, [SendDrain(), Terminate(), StartTimer(Timer.TERM, event.term_seconds)]
         case State.BACKOFF | State.FAILED:
             return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
     return life, []

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -29,9 +30,21 @@ def base_folder(environment: dict[str, str]) -> Path:
 class RuntimeDir:
     """A 0700 folder that is ours while we hold the lock in it."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, find_base: Callable[[], Path]) -> None:
+        self._find_base = find_base
+        base = find_base()
         sweep(base)
         self.path, self._lock = _make(base)
+
+    def socket_path(self, name: str) -> Path:
+        """Where a socket can be bound. Raises OSError.
+
+        The folder may be gone: logind removes XDG_RUNTIME_DIR at the last logout, cleaners what is old.
+        """
+        if not self.path.is_dir():
+            self._lock.close()
+            self.path, self._lock = _make(self._find_base())
+        return self.path / name
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

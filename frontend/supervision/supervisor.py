@@ -78,17 +78,18 @@ class Supervisor:
     def __init__(
         self,
         options: SupervisorOptions,
-        runtime_dir: Path,
+        socket_path: Callable[[str], Path],
         context: "zmq.Context[zmq.Socket[bytes]]",
         listener: Listener,
     ) -> None:
+        """`socket_path`: where to bind the socket of a given name, at that moment. Raises OSError."""
         self.options = options
         self.life = Lifecycle()
         self.card: ModelCard | None = None
         self.incarnation: Incarnation | None = None
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._runtime_dir = runtime_dir
+        self._socket_path = socket_path
         self._context = context
         self._listener = listener
         self._incarnations = 0
@@ -132,8 +133,13 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be sent: from Ready on, until the process is gone."""
-        return self.life.state is State.READY and self.card is not None
+        """Whether requests can be sent: from Ready on, until the process is about to be gone."""
+        return (
+            self.life.state is State.READY
+            and self.card is not None
+            and self.incarnation is not None
+            and not self.incarnation.doomed
+        )
 
     def start(self) -> None:
         self._handle(Start())
@@ -197,6 +203,7 @@ class Supervisor:
             exit_code=ending.status if ending.status >= 0 else None,
             signal=-ending.status if ending.status < 0 else None,
             stalled=self._stalled,
+            condemned=ending.condemned,
             out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
             fatal=self._fatal,
             stderr_tail=ending.stderr_tail,
@@ -239,7 +246,7 @@ class Supervisor:
         try:
             self.incarnation = Incarnation(
                 launch,
-                self._runtime_dir / name,
+                self._socket_path(name),
                 self.options.arena_bytes,
                 self._context,
                 self._message,

@@ -198,7 +198,7 @@ def test_a_server_that_never_answers_meets_the_deadline_and_loses_the_connection
     async def main() -> None:
         async with _serving(script) as client:
             with pytest.raises(DeadlineExceeded):
-                await client.post("/completions", b"{}", 0.05)
+                await client.post("/completions", b"{}", 0.5)
             await asyncio.wait_for(closed.wait(), _DEADLINE)
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ from tests.e2e.serving import MODEL, Serving, wait_for
 LONG = {"max_tokens": 4000, "ignore_eos": True, "temperature": 0}
 PROMPTS = {"decode": "Tell a long story.", "prefill": "word " * 3500}
 SECONDS_TO_CANCEL = 1.0
+SECONDS_OF_A_STEP = 4.0  # of prefill, on a busy machine; it cannot be interrupted
 
 
 class Asking:
@@ -46,7 +47,7 @@ class Asking:
 def assert_idle_soon(server: Serving) -> None:
     began = time.monotonic()
     wait_for(lambda: server.running() == 0, "the engine is idle", seconds=10)
-    assert time.monotonic() - began < SECONDS_TO_CANCEL
+    assert time.monotonic() - began < SECONDS_TO_CANCEL + SECONDS_OF_A_STEP
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,14 +1,22 @@
 """The server as a process: start, stop, what it leaves behind, and what it has loaded."""
 
+import http.client
+import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from bench.server import free_port, nacelle_command
 from tests.e2e.serving import MODEL, Serving, is_alive, maps_of, wait_for
 
+CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+TOKENIZE = {"model": MODEL, "prompt": "hi"}
 LONG = {"max_tokens": 600, "ignore_eos": True}
 
 
@@ -52,6 +60,51 @@ def test_a_drain_budget_that_is_over_ends_the_rest_with_an_error(start):
     assert answers[0].status_code == 503
     assert answers[0].json()["error"]["code"] == "shutting_down"
     assert server.wait_for_exit() == 0
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:{}/sessions.db"])
+def test_what_is_to_be_kept_is_kept_also_while_the_server_drains(start, tmp_path, store):
+    server = start("--session-store", store.format(tmp_path))
+    assert server.chat("I am Ada.", session_id="ada").status_code == 200
+    questions = [
+        lambda: server.chat("Tell a story.", session_id="ada", **LONG),
+        lambda: server.http.post(
+            "/v1/responses", json={"model": MODEL, "input": "Tell.", "max_output_tokens": 600}
+        ),
+    ]
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(question) for question in questions]
+        wait_for(lambda: server.running() == len(questions), "they run")
+        os.kill(server.pid, signal.SIGTERM)
+        assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert server.wait_for_exit() == 0
+
+
+def test_a_server_whose_runtime_folder_was_removed_still_replaces_its_hosts(start, tmp_path):
+    server = start(XDG_RUNTIME_DIR=str(tmp_path))
+    assert list(tmp_path.glob("nacelle-*"))
+    shutil.rmtree(tmp_path)  # as logind does at the last logout
+    server.wait_for_replacement(server.kill_host(signal.SIGKILL))
+    assert server.chat().status_code == 200
+    os.kill(server.pid, signal.SIGTERM)
+    assert server.wait_for_exit() == 0
+
+
+def test_a_client_that_leaves_while_the_model_loads_gives_its_place_back(smollm2_ir):
+    # A host that cannot go on loading: stopped, as if the disk were slow.
+    with Serving([str(smollm2_ir), "--name", MODEL], ["--max-queue", "2"], {}) as server:
+        wait_for(lambda: server.status("/health") == 200, "it listens")
+        wait_for(server.hosts, "its host runs")[0].suspend()
+        for endpoint, body in [("/v1/chat/completions", CHAT), ("/tokenize", TOKENIZE)]:
+            clients = [http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(2)]
+            for asking in clients:
+                asking.request("POST", endpoint, json.dumps(body))
+            wait_for(lambda: server.metric("nacelle_requests_queued") == 2, "they wait")
+            for leaving in clients:
+                leaving.close()
+            wait_for(lambda: server.metric("nacelle_requests_queued") == 0, "they are forgotten")
+        server.hosts()[0].resume()
+        assert server.wait_until_ready().chat().status_code == 200
 
 
 def test_sigterm_while_loading_exits_with_zero(smollm2_ir):

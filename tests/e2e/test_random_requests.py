@@ -63,7 +63,6 @@ def post(server: Serving, body: dict[str, Any]) -> httpx.Response:
 
 @settings(
     max_examples=50,  # of AT_ONCE requests each
-    deadline=None,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),

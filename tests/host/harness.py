@@ -18,6 +18,7 @@ import zmq
 
 from ipc.arena import ArenaProducer
 from ipc.channel import bind, send_launch
+from ipc.errors import RequestError
 from ipc.memfd import create_sealed
 from ipc.messages import (
     Accepted,
@@ -54,7 +55,7 @@ EXACT = {
 }
 
 M = TypeVar("M", bound=ToFrontend)
-A = TypeVar("A", Tokenized, Detokenized)
+A = TypeVar("A", Tokenized, Detokenized, Failed)
 
 
 def launch_of(path: Path | str, **changes: Any) -> Launch:
@@ -156,6 +157,13 @@ class HostUnderTest:
         asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
         self.channel.send(Tokenize(self._next_id, asked))
         return self._answer(Tokenized, self._next_id)
+
+    def refusal(self, prompt: Prompt) -> RequestError:
+        """The refusal of a Tokenize."""
+        self._next_id += 1
+        self.outcomes[self._next_id] = Outcome()
+        self.channel.send(Tokenize(self._next_id, prompt))
+        return self._answer(Failed, self._next_id).error
 
     def text_of(self, token_ids: list[int], skip_special_tokens: bool = False) -> str:
         self._next_id += 1

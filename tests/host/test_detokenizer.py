@@ -108,7 +108,7 @@ def test_streams_of_one_batch_do_not_mix(tokenizer: Any, detokenizer: Detokenize
     assert texts == TEXTS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.integers(1, 4))
 def test_both_ways_agree_on_any_text(tokenizer: Any, text: str, at_once: int) -> None:
     ids = encode(tokenizer, text) or [EOS]

@@ -91,12 +91,31 @@ def test_drain_finishes_what_runs_and_exits_with_0() -> None:
         assert len(host.outcomes[request].token_ids) == 20
 
 
-def test_sigterm_stops_at_once_with_0() -> None:
+def test_sigterm_stops_a_draining_host_at_once_with_0() -> None:
     with host_running(launch_of("nowhere", engine="synthetic", **SLOW)) as host:
         request = host.start("one two", max_tokens=10_000)
         host.wait(lambda: host.outcomes[request].token_ids)
+        host.drain()
         host.process.terminate()
         assert host.wait_exit(deadline=5) == 0
+
+
+def test_a_service_managers_sigterm_to_all_processes_leaves_the_drain_to_the_frontend() -> None:
+    with host_running(launch_of("nowhere", engine="synthetic", **SLOW)) as host:
+        request = host.start("one two", max_tokens=20)
+        host.wait(lambda: host.outcomes[request].token_ids)
+        host.process.terminate()
+        assert len(host.finish(request)[0].token_ids) == 20
+        host.drain()
+        assert host.wait_exit(deadline=5) == 0
+
+
+def test_an_answer_that_no_message_can_hold_is_refused() -> None:
+    with host_running(launch_of("nowhere", engine="synthetic")) as host:
+        error = host.refusal(host.share(TextPrompt("a " * 4_000_000)))
+        assert error.code is ErrorCode.INVALID_VALUE
+        assert "the answer is" in error.message
+        assert host.run("still there?", max_tokens=1).finish_reason == "length"
 
 
 def test_ctrl_c_in_the_terminal_is_not_for_hosts() -> None:

@@ -114,7 +114,7 @@ def test_the_account_says_what_the_engine_finds(qwen3_ir: Path, blocks: int) -> 
 lengths = st.integers(1, 150)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 2), lengths, st.integers(0, 3)), max_size=25), st.integers(6, 40))
 def test_no_block_is_lost_or_doubled(history: list[tuple[int, int, int]], blocks: int) -> None:
     cache = PrefixCache(blocks, BLOCK, 64)

@@ -59,7 +59,8 @@ def test_tokens_come_as_they_are_made(host: HostUnderTest) -> None:
 
 
 def test_requests_wait_for_each_other_in_order(host: HostUnderTest) -> None:
-    requests = [host.start(prompt, **GREEDY) for prompt in PROMPTS]
+    long = GREEDY | {"max_tokens": 150, "ignore_eos": True}
+    requests = [host.start(PROMPTS[0], **long), *(host.start(p, **GREEDY) for p in PROMPTS[1:])]
     host.wait(lambda: host.gauges is not None and host.gauges.waiting == 2)
     host.wait(lambda: bool(host.outcomes[requests[2]].token_ids))
     assert host.outcomes[requests[0]].ended and host.outcomes[requests[1]].ended

@@ -89,7 +89,6 @@ def test_schemas_of_all_kinds_are_kept_to(engine: Engine, temperature: float) ->
 
 @settings(
     max_examples=10,
-    deadline=None,
     database=None,
     derandomize=True,
     phases=[Phase.generate],

@@ -110,6 +110,19 @@ def test_messages_reach_the_frontend_unchanged(ends, message):
     assert received(frontend) == message
 
 
+def test_a_message_that_would_not_arrive_is_not_sent(ends):
+    _, host = ends
+    with pytest.raises(channel.MessageTooLarge, match="at most"):
+        host.send(Detokenized(1, "x" * channel.MAX_MESSAGE_BYTES))
+
+
+def test_a_socket_that_cannot_be_bound_is_an_error_of_the_channel(tmp_path):
+    context = zmq.Context()
+    with pytest.raises(channel.ChannelError, match="cannot listen"):
+        channel.bind(context, str(tmp_path / "none" / "s"))
+    context.term()
+
+
 def test_the_samples_above_cover_every_message():
     assert {type(m) for m in TO_HOST} == set(typing.get_args(messages.ToHost))
     assert {type(m) for m in TO_FRONTEND} == set(typing.get_args(messages.ToFrontend))

@@ -1,5 +1,7 @@
 """Decoding bodies: every mistake is a 400 that names the field."""
 
+import codecs
+
 import msgspec
 import pytest
 
@@ -23,6 +25,10 @@ def refused(body: bytes, decoder: msgspec.json.Decoder = CHAT) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
         decode(body, decoder)
     return caught.value
+
+
+def test_a_byte_order_mark_is_passed_over():
+    assert decode(codecs.BOM_UTF8 + f'{{"model":"m",{HI}}}'.encode(), CHAT).model == "m"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ how = st.fixed_dictionaries(
 @pytest.mark.parametrize("reasoning", ["none", "think", "harmony"])
 @pytest.mark.parametrize("form", FORMS)
 @given(text=texts, how=how, data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_however_a_text_is_cut_the_same_comes_of_it(form, reasoning, text, how, data):
     dialect = formats(form, reasoning)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
@@ -53,7 +53,7 @@ def test_however_a_text_is_cut_the_same_comes_of_it(form, reasoning, text, how, 
 
 @pytest.mark.parametrize("form", FORMS)
 @given(text=texts, eager=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_events_come_in_order(form, text, eager):
     """Calls count from 0, and one's arguments end before the next begins."""
     current = -1
@@ -68,7 +68,7 @@ def test_events_come_in_order(form, text, eager):
 
 @pytest.mark.parametrize("form", FORMS)
 @given(text=texts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_calls_are_whole_unless_a_grammar_promised_them(form, text):
     for name, arguments in calls_of(read(text, formats(form))):
         assert name
@@ -78,7 +78,7 @@ def test_calls_are_whole_unless_a_grammar_promised_them(form, text):
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "harmony"])
 @given(text=texts)
 @example(text="\n" * 20 + "<tool_call>" + "\n" * 20)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_without_a_call_every_character_is_content(form, text):
     """But for the marks that end a turn, with the newlines around them."""
     dialect = formats(form)
@@ -113,7 +113,7 @@ json_objects = st.dictionaries(
     turns=st.lists(st.tuples(st.sampled_from(["f", "ünï"]), json_objects, plain), min_size=1, max_size=3),
     ascii_only=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_only):
     text = before
     expected: list[Event] = [Content(before)]
@@ -131,7 +131,7 @@ def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_o
     ends=st.lists(st.booleans(), min_size=4, max_size=4),
     after=plain,
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_argument_without_quotes_is_the_same_without_its_end(values, ends, after):
     text = "<tool_call>\n<function=f>\n"
     for index, value in enumerate(values):

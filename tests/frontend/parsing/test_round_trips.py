@@ -27,6 +27,7 @@ FAMILIES = (
 )
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # the end-of-sequence tokens, which a host never shows
+ENDS = (*_TURN_ENDS, "</parameter>")  # what some family's calls cannot hold
 TEMPLATES = {
     family: ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
     for family in FAMILIES
@@ -107,8 +108,8 @@ def test_calls_come_back_as_they_were(family, eager):
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in QUOTES_NOTHING])
-@given(arguments=json_objects)
-@settings(max_examples=20, deadline=None)
+@given(arguments=json_objects.filter(lambda drawn: not any(mark in json.dumps(drawn) for mark in ENDS)))
+@settings(max_examples=20)
 def test_any_arguments_come_back_as_they_were(family, arguments):
     # In XML a name cannot hold a bracket; and no value of any format survives half a surrogate pair.
     arguments = {f"k{index}": value for index, value in enumerate(arguments.values())}

@@ -341,6 +341,19 @@ def test_each_choice_recovers_on_its_own():
     assert request.usage.completion_tokens == 2
 
 
+def test_a_choice_does_not_outlive_one_that_is_given_up():
+    history = History()
+    request = history.ask("a", choices=2, temperature=1.0, presence_penalty=1.0)
+    history.accept()
+    first = next(iter(history.route.replicas[0].sequences))
+    history.say(0, Step([Delta(first, [5], "seen")]))
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    assert isinstance(error_of(request), EngineCrashed)
+    assert history.holds() == []
+    assert not history.route.backlog.waiting
+
+
 def test_an_answer_by_chance_with_penalties_is_started_over_where_nobody_has_seen_it():
     history = History()
     request = history.ask("a", streaming=False, temperature=1.0, presence_penalty=1.0)

@@ -32,6 +32,11 @@ def ask(history: History, question: Question) -> "asyncio.Future[Answer]":
     return history.route.ask(question, len(msgspec.msgpack.encode(question)))
 
 
+def queued(history: History) -> float:
+    value: float = history.route._metrics.queued._value.get()
+    return value
+
+
 def asked(history: History, host: int = 0) -> list[Any]:
     return [m for m in history.hosts[host].sent if isinstance(m, Tokenize | Detokenize)]
 
@@ -112,6 +117,32 @@ def test_an_answer_that_nobody_waits_for_is_dropped():
     in_a_loop(scenario)
 
 
+def test_the_gauge_tells_of_questions_that_wait_and_of_none_that_are_answered_or_forgotten():
+    async def scenario():
+        history = History()
+        answer, refused, forgotten = (ask(history, Detokenize(0, [1])) for _ in range(3))
+        assert queued(history) == 3
+        first, second, third = (question.request_id for question in asked(history))
+        history.say(0, Detokenized(first, "x"))
+        await answer
+        history.say(0, Failed(second, RequestError(ErrorCode.INVALID_VALUE, "no", "tokens")))
+        with pytest.raises(BadRequest):
+            await refused
+        forgotten.cancel()
+        await asyncio.sleep(0)  # the futures' callbacks
+        assert queued(history) == 1  # the host is still at work on it
+        history.say(0, Detokenized(third, "x"))
+        assert queued(history) == 0
+        history.become(State.LOADING)
+        waiting = ask(history, Detokenize(0, [1]))
+        assert queued(history) == 1
+        waiting.cancel()
+        await asyncio.sleep(0)
+        assert queued(history) == 0
+
+    in_a_loop(scenario)
+
+
 def test_a_large_prompt_goes_through_the_arena_and_waits_while_that_is_full():
     async def scenario():
         history = History()
@@ -127,11 +158,13 @@ def test_a_large_prompt_goes_through_the_arena_and_waits_while_that_is_full():
 def test_the_questions_of_a_model_are_bounded():
     async def scenario():
         history = History(max_queue=2)
+        history.ready_again()
         history.become(State.LOADING)
         for _ in range(2):
             ask(history, TextPrompt("t"))
         with pytest.raises(QueueFull):
             ask(history, TextPrompt("t"))
+        assert (await history.route.card()).vocab_size == CARD.vocab_size  # known: nobody has to wait
 
     in_a_loop(scenario)
 

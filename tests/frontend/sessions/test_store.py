@@ -175,7 +175,7 @@ def test_a_redis_that_is_down_is_a_503_and_is_found_again(redis_server: RedisSer
 
 
 def test_a_redis_that_hangs_is_a_503_soon(redis_server: RedisServer, monkeypatch):
-    monkeypatch.setattr("frontend.sessions.redis._SOCKET_SECONDS", 0.1)
+    monkeypatch.setattr("frontend.sessions.redis._SOCKET_SECONDS", 0.3)
 
     async def story():
         async with opened(redis_server.url) as store:

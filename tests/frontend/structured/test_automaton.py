@@ -49,7 +49,7 @@ def automaton(text: str, *, search: bool = False) -> Automaton:
     return fa.of_tree(pattern.parse(text, search=search), Budget())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TREES, st.lists(TEXTS, min_size=5, max_size=5))
 def test_an_automaton_matches_what_python_matches(text: str, samples: list[str]) -> None:
     whole, anywhere = automaton(text), automaton(text, search=True)
@@ -58,7 +58,7 @@ def test_an_automaton_matches_what_python_matches(text: str, samples: list[str])
         assert fa.matches(anywhere, sample) == bool(re.search(text, sample, re.ASCII))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES, TREES, TEXTS)
 def test_intersections_and_complements_are_what_they_say(one: str, other: str, sample: str) -> None:
     left, right = automaton(one), automaton(other)
@@ -66,7 +66,7 @@ def test_intersections_and_complements_are_what_they_say(one: str, other: str, s
     assert fa.matches(both, sample) == (fa.matches(left, sample) and not fa.matches(right, sample))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     TREES,
     st.lists(
@@ -152,7 +152,6 @@ def test_any_text_is_a_pattern_or_is_refused(text: str) -> None:
         re.compile(text)  # what is taken, Python takes, too
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**6), 10**6), st.integers(0, 10**6), st.integers(-5, 5))
 def test_integers_are_those_within_their_bounds(low: int, width: int, off: int) -> None:
     tree = numbers.integer(low, low + width)
@@ -166,7 +165,6 @@ def test_integers_are_those_within_their_bounds(low: int, width: int, off: int) 
 FINITE = st.decimals(-1000, 1000, places=2)
 
 
-@settings(deadline=None)
 @given(FINITE, FINITE, st.booleans(), st.booleans(), st.lists(FINITE, min_size=3, max_size=3))
 def test_numbers_are_those_within_their_bounds(
     one: Decimal, other: Decimal, above: bool, below: bool, samples: list[Decimal]

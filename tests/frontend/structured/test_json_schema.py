@@ -214,7 +214,7 @@ def test_hostile_schemas_are_answered_soon_and_with_small_grammars(what: str) ->
     assert time.perf_counter() - start < SECONDS
 
 
-ANYTHING = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+ANYTHING = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 
 
 @ANYTHING

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.errors import BadRequest
@@ -131,7 +131,6 @@ EBNF_LIKE = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(JSON | EBNF_LIKE | EBNF_LIKE.map(lambda text: f'root ::= "s" {text}\nx ::= "y"'))
 def test_whatever_comes_is_a_format_or_a_bad_request(given_: Any) -> None:
     for check in (ebnf, regex, choice):

@@ -3,6 +3,8 @@
 import signal
 from typing import Any
 
+import pytest
+
 from frontend.supervision.death import Death
 
 
@@ -22,6 +24,30 @@ def test_an_exit_is_told_apart_even_with_status_zero():
     death = died(exit_code=0)
     assert "exited with status 0" in death.message
     assert death.cause == "exit"
+
+
+def test_a_host_that_was_killed_for_what_it_did_says_why():
+    death = died(signal=signal.SIGKILL, condemned="it broke the protocol: token id 9")
+    assert "it broke the protocol: token id 9" in death.message
+    assert death.cause == "condemned"
+
+
+@pytest.mark.parametrize(
+    ("how", "implicates"),
+    [
+        ({"signal": signal.SIGSEGV}, True),
+        ({"exit_code": 1}, True),
+        ({"signal": signal.SIGKILL, "stalled": True}, True),
+        ({"signal": signal.SIGKILL, "out_of_memory": True}, True),
+        ({"signal": signal.SIGKILL, "condemned": "it does not read"}, True),
+        ({"signal": signal.SIGKILL}, False),  # from outside
+        ({"exit_code": 0}, False),  # it was told to
+        ({"exit_code": 0, "expected": True}, False),
+        ({"signal": signal.SIGSEGV, "expected": True}, True),
+    ],
+)
+def test_what_a_host_computed_is_suspected_unless_somebody_ended_it(how, implicates):
+    assert died(**how).implicates is implicates
 
 
 def test_the_watchdogs_kill_is_not_blamed_on_an_unknown():

@@ -114,8 +114,8 @@ def test_a_stop_has_three_nested_budgets():
     )
 
 
-def test_a_loading_host_has_nothing_to_drain():
-    assert live(Start(), LoadBegan(), STOP)[1] == [Terminate(), StartTimer(Timer.TERM, 5)]
+def test_a_loading_host_has_nothing_to_finish():
+    assert live(Start(), LoadBegan(), STOP)[1] == [SendDrain(), Terminate(), StartTimer(Timer.TERM, 5)]
 
 
 @pytest.mark.parametrize("history", [[*UP, DEAD, DEAD], [*UP, *[DEAD, TimerFired(Timer.BACKOFF)] * 5]])

@@ -1,0 +1,134 @@
+"""uvicorn's HTTP protocol, with limits on what a client may leave undone, and with upgrades declined."""
+
+import asyncio
+from typing import Any
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from frontend.api.errors import error_body
+from frontend.errors import BadRequest
+
+MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+READ_SECONDS = 60.0  # without a byte of a request that is not complete
+LAST_READ_SECONDS = 2.0  # the same once the server shuts down
+WRITE_SECONDS = 120.0  # in which a client takes in nothing of what waits for it
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._head_bytes: int | None = 0  # of the head that is arriving; None: it has arrived
+        self._incomplete = True  # a request is expected or arriving
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+
+    # --- the connection ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_more(self.timeout_keep_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._reading, self._writing):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._declines_upgrade:
+                self._read_as_if_not_offered(data[upgrade.args[0] :])
+            else:  # CONNECT
+                self._refuse("400 Bad Request", "this is not a proxy")
+            return
+        except httptools.HttpParserError as error:
+            self._refuse("400 Bad Request", f"not an HTTP request: {error}")
+            return
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse("431 Request Header Fields Too Large", f"headers exceed {MAX_HEAD_BYTES} bytes")
+                return
+        self._await_more(READ_SECONDS)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._await_more(LAST_READ_SECONDS)
+
+    # --- a request that is not complete ---
+
+    def on_message_begin(self) -> None:
+        self._head_bytes, self._incomplete = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        if not self._declines_upgrade:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._declines_upgrade:
+            self._incomplete = False
+            super().on_message_complete()
+
+    def _await_more(self, seconds: float) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        if self._incomplete:
+            self._reading = self.loop.call_later(seconds, self._read_nothing)
+        elif self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            # The rest of a body that was refused before it had arrived.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _read_nothing(self) -> None:
+        began, cycle = self.scope is not None, self.cycle
+        if cycle is not None and not cycle.more_body and not cycle.response_complete:
+            self._await_more(READ_SECONDS)  # it is the next request that is not complete
+        elif began and (cycle is None or not cycle.response_started):
+            self._refuse("408 Request Timeout", "the rest of the request did not come")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: str, why: str) -> None:
+        """Answer in place of the application, and close."""
+        body = msgspec.json.encode(error_body(BadRequest(why)))
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    # --- upgrades ---
+
+    @property
+    def _declines_upgrade(self) -> bool:
+        """A server may answer as if none had been offered; Java's client offers one with every request."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _read_as_if_not_offered(self, rest: bytes) -> None:
+        """The parser stops after such a head: give it the head again without the offer, and the rest."""
+        offer = (b"upgrade", b"connection", b"http2-settings")
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] not in offer]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, b"".join(lines))
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
+
+    # --- a client that does not read ---
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writing = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None

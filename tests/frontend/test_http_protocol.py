@@ -1,0 +1,237 @@
+"""Connections on a real socket: kept, refused and given up. Where time has to pass, the loop's clock is put
+forward."""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from frontend.api.client import Receive, Send
+from frontend.http_protocol import LAST_READ_SECONDS, MAX_HEAD_BYTES, READ_SECONDS, WRITE_SECONDS
+from frontend.server import HttpServer, listen
+
+# Go's client keeps an idle connection that long, longer than the other clients and most proxies.
+LONGEST_IDLE_SECONDS = 90
+GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+HALF_A_HEAD = b"POST / HTTP/1.1\r\nhost: loc"
+HALF_A_BODY = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf "
+OFFER = (
+    b"POST / HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+    b"upgrade: h2c\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n"
+)
+
+
+async def echo(scope: Any, receive: Receive, send: Send) -> None:
+    """Answers with the body of the request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Connected:
+    """A client's end of a connection, the server, and the clock."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: HttpServer
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.server = server
+
+    async def say(self, data: bytes) -> None:
+        """Both ends are of one event loop: a few turns of it, and the server has read what was written."""
+        self.writer.write(data)
+        await self.writer.drain()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def heard(self) -> tuple[int, bytes]:
+        """The next answer's status and body."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        assert length
+        return int(head.split()[1]), await self.reader.readexactly(int(length[1]))
+
+    async def later(self, seconds: float) -> None:
+        """Timers that are due within `seconds` fire now."""
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        loop.time = lambda: clock() + seconds  # type: ignore[method-assign]
+        await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def connected(app: Any) -> AsyncIterator[Connected]:
+    listener = listen("127.0.0.1", 0)
+    server = HttpServer(app, graceful_seconds=30)
+    serving = asyncio.create_task(server.serve([listener]))
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    try:
+        yield Connected(reader, writer, server)
+    finally:
+        writer.close()
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+def with_connection(scenario: Callable[[Connected], Awaitable[None]], app: Any = echo) -> None:
+    async def run() -> None:
+        async with connected(app) as connection:
+            await scenario(connection)
+
+    asyncio.run(run())
+
+
+def test_a_client_never_finds_its_idle_connection_closed_by_the_server() -> None:
+    async def scenario(connection: Connected) -> None:
+        for _ in range(2):
+            await connection.say(GET)
+            assert await connection.heard() == (200, b"")
+            await connection.later(LONGEST_IDLE_SECONDS)
+
+    with_connection(scenario)
+
+
+@pytest.mark.parametrize("part", [HALF_A_HEAD, HALF_A_BODY])
+def test_a_request_that_does_not_come_to_its_end_is_given_up(part: bytes) -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(GET + part)
+        assert (await connection.heard())[0] == 200
+        await connection.later(READ_SECONDS + 1)
+        if part is HALF_A_BODY:
+            status, body = await connection.heard()
+            assert (status, json.loads(body)["error"]["type"]) == (408, "invalid_request_error")
+        assert await connection.reader.read() == b""
+
+    with_connection(scenario)
+
+
+def test_a_request_that_comes_slowly_is_waited_for() -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(HALF_A_BODY)
+        for _ in range(4):
+            await connection.later(READ_SECONDS - 10)
+            await connection.say(b"x")
+        await connection.say(b"x")
+        assert await connection.heard() == (200, b"half xxxxx")
+
+    with_connection(scenario)
+
+
+def test_the_next_request_may_take_its_time_while_one_is_answered() -> None:
+    may_answer = asyncio.Event()
+
+    async def patient(scope: Any, receive: Receive, send: Send) -> None:
+        await may_answer.wait()
+        await echo(scope, receive, send)
+
+    async def scenario(connection: Connected) -> None:
+        await connection.say(GET + HALF_A_HEAD)
+        await connection.later(READ_SECONDS + 1)
+        may_answer.set()
+        assert await connection.heard() == (200, b"")
+
+    with_connection(scenario, patient)
+
+
+def test_a_connection_on_which_nothing_comes_is_closed() -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(GET)
+        await connection.heard()
+        await connection.later(1000)
+        assert await connection.reader.read() == b""
+
+    with_connection(scenario)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [(b"GET /", b"x" * 1000), (GET.removesuffix(b"\r\n"), b"x: " + b"y" * 1000 + b"\r\n")],
+    ids=["address", "headers"],
+)
+def test_a_head_without_an_end_is_refused(begin: bytes, more: bytes) -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(begin)
+        answer = asyncio.create_task(connection.heard())
+        for _ in range(2 * MAX_HEAD_BYTES // len(more)):
+            if not answer.done():
+                await connection.say(more)
+        assert answer.done()
+        assert answer.result()[0] == 431
+
+    with_connection(scenario)
+
+
+@pytest.mark.parametrize(
+    "parts", [[OFFER + b"hello"], [OFFER, b"hel", b"lo"], [OFFER[:100], OFFER[100:] + b"hello"]]
+)
+def test_an_upgrade_is_declined_by_an_answer_without_it(parts: list[bytes]) -> None:
+    async def scenario(connection: Connected) -> None:
+        for _ in range(2):  # the connection can be used again
+            for part in parts:
+                await connection.say(part)
+            assert await connection.heard() == (200, b"hello")
+
+    with_connection(scenario)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\r\n\r\n"]
+)
+def test_what_this_server_does_not_speak_is_refused(request_: bytes) -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(request_)
+        status, body = await connection.heard()
+        assert (status, json.loads(body)["error"]["type"]) == (400, "invalid_request_error")
+
+    with_connection(scenario)
+
+
+def test_a_client_that_takes_nothing_in_is_given_up() -> None:
+    ended = asyncio.Event()
+
+    async def endless(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        watching = asyncio.create_task(gone(receive))
+        while not watching.done():
+            await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+            await asyncio.sleep(0)
+        ended.set()
+
+    async def gone(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def scenario(connection: Connected) -> None:
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await connection.say(GET)
+        while not ended.is_set():
+            await connection.later(WRITE_SECONDS / 10)
+            await asyncio.sleep(0.01)
+
+    with_connection(scenario, endless)
+
+
+def test_a_request_that_is_not_complete_does_not_hold_up_the_end() -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(HALF_A_BODY)
+        connection.server.should_exit = True
+        ending = asyncio.create_task(connection.reader.read())
+        while not ending.done():
+            await connection.later(LAST_READ_SECONDS / 10)
+            await asyncio.sleep(0.01)
+        assert ending.result().startswith(b"HTTP/1.1 408")
+
+    with_connection(scenario)
