@@ -16,6 +16,7 @@ from bench.server import free_port, nacelle_command
 from tests.e2e.serving import MODEL, Serving, is_alive, maps_of, wait_for
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+RESPONSE = {"model": MODEL, "input": "Tell.", "max_output_tokens": 600, "ignore_eos": True}
 TOKENIZE = {"model": MODEL, "prompt": "hi"}
 LONG = {"max_tokens": 600, "ignore_eos": True}
 
@@ -69,7 +70,8 @@ def test_what_is_to_be_kept_is_kept_also_while_the_server_drains(start, tmp_path
     questions = [
         lambda: server.chat("Tell a story.", session_id="ada", **LONG),
         lambda: server.http.post(
-            "/v1/responses", json={"model": MODEL, "input": "Tell.", "max_output_tokens": 600}
+            "/v1/responses",
+            json={"model": MODEL, "input": "Tell.", "max_output_tokens": 600, "ignore_eos": True},
         ),
     ]
     with ThreadPoolExecutor() as pool:
