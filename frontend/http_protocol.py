@@ -5,7 +5,8 @@ from typing import Any
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from frontend.api.errors import error_body
 from frontend.errors import BadRequest
@@ -25,6 +26,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._incomplete = True  # a request is expected or arriving
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
 
     # --- the connection ---
 
@@ -36,6 +38,9 @@ class HttpProtocol(HttpToolsProtocol):
         for timer in (self._reading, self._writing):
             if timer is not None:
                 timer.cancel()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,6 +66,16 @@ class HttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         super().shutdown()
         self._await_more(LAST_READ_SECONDS)
+        if self.transport.is_closing():
+            self._await_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """After what waits has been written, if the client takes it in."""
+        self.transport.close()
+        self._await_reader()
 
     # --- a request that is not complete ---
 
@@ -72,6 +87,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = None
         if not self._declines_upgrade:
             super().on_headers_complete()
+            if len(self.pipeline) == 1:  # go on reading, or nobody notices that the client leaves
+                self.flow.resume_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle  # `cycle` of the base is the latest, which may have to wait for this one
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if not self._declines_upgrade:
@@ -91,20 +112,21 @@ class HttpProtocol(HttpToolsProtocol):
             )
 
     def _read_nothing(self) -> None:
-        began, cycle = self.scope is not None, self.cycle
-        if cycle is not None and not cycle.more_body and not cycle.response_complete:
+        arriving = self.cycle if self._head_bytes is None else None
+        answering = self._answering
+        if answering is not None and not answering.response_complete and answering is not arriving:
             self._await_more(READ_SECONDS)  # it is the next request that is not complete
-        elif began and (cycle is None or not cycle.response_started):
+        elif self.scope is not None and not (arriving and arriving.response_started):
             self._refuse("408 Request Timeout", "the rest of the request did not come")
         else:
-            self.transport.close()
+            self._close()
 
     def _refuse(self, status: str, why: str) -> None:
         """Answer in place of the application, and close."""
         body = msgspec.json.encode(error_body(BadRequest(why)))
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        self._close()
 
     # --- upgrades ---
 
@@ -125,10 +147,22 @@ class HttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._writing is not None:
+        if self._writing is not None and not self.transport.is_closing():
             self._writing.cancel()
             self._writing = None
+
+    def _await_reader(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+        unread = self.transport.get_write_buffer_size()
+        self._writing = self.loop.call_later(WRITE_SECONDS, self._read_by_client, unread)
+
+    def _read_by_client(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() < unread:
+            self._await_reader()
+        else:
+            self.transport.abort()

@@ -1,6 +1,7 @@
 """Responses that are generated while nobody waits, to be polled."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,13 +11,14 @@ import msgspec
 from frontend.api.errors import presentable
 from frontend.api.prompting import TurnSpec
 from frontend.api.response_builder import ResponseBuilder
-from frontend.api.response_records import Record, Records, is_live
+from frontend.api.response_records import Record, Records, failed, is_live
 from frontend.api.response_stream import BeginTurn, collect
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody
-from frontend.errors import QueueFull, RequestTimeout, ServerError, ShuttingDown
+from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
 
 MAX_TASKS = 256
+_AGAIN_SECONDS = 0.2  # until the store is asked again
 _LAST_WORDS_SECONDS = 10.0  # to store how a response ended
 
 log = logging.getLogger("nacelle.api")
@@ -97,7 +99,7 @@ class Background:
         except Exception as error:
             builder.fail(presentable(error, "a background response"))
         try:
-            await self._keep(builder.response)
+            await self._keep_end(builder.response)
         finally:
             del self._jobs[builder.response.id]
 
@@ -110,13 +112,27 @@ class Background:
         finally:
             turn.close()
 
-    async def _keep(self, response: ResponseBody) -> None:
-        """Store how far it has come, unless it was ended or deleted elsewhere."""
+    async def _keep_end(self, response: ResponseBody) -> None:
+        """Store how it ended, though the store may be away for a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                for _ in range(round(_LAST_WORDS_SECONDS / _AGAIN_SECONDS)):
+                    if await self._keep(response):
+                        return
+                    await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _keep(self, response: ResponseBody) -> bool:
+        """Store how far it has come, unless it was ended or deleted elsewhere. False: try again."""
 
         def changed(record: Record) -> Record | None:
             return msgspec.structs.replace(record, response=response) if is_live(record.response) else None
 
         try:
             await self._records.update(response.id, changed)
+        except RequestTooLarge as error:
+            log.warning("the background response %s is too large to be stored", response.id)
+            return await self._keep(failed(msgspec.structs.replace(response, output=[]), error.message))
         except ServerError as error:
             log.warning("could not store the background response %s: %s", response.id, error)
+            return False
+        return True

@@ -103,8 +103,11 @@ def as_of(record: Record, now: float) -> ResponseBody:
     response = record.response
     if not is_live(response) or now <= record.deadline:
         return response
-    error = ResponseError("server_error", "the server stopped while it was generating this response")
-    return msgspec.structs.replace(response, status="failed", error=error)
+    return failed(response, "the server stopped while it was generating this response")
+
+
+def failed(response: ResponseBody, why: str) -> ResponseBody:
+    return msgspec.structs.replace(response, status="failed", error=ResponseError("server_error", why))
 
 
 def _key(response_id: str) -> str:

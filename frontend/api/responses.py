@@ -133,20 +133,22 @@ class Responses:
             error = BadRequest(f"{where}: there is no response {previous_id!r}; it may have expired", where)
             error.code = "previous_response_not_found"
             raise error
-        status = self._current(record).status
-        if status not in ("completed", "incomplete"):
-            raise BadRequest(f"{where}: the response {previous_id!r} is {status}", where)
-        return record.conversation
+        current = self._current(record)  # of which the last is perhaps not stored yet
+        if current.status not in ("completed", "incomplete"):
+            raise BadRequest(f"{where}: the response {previous_id!r} is {current.status}", where)
+        return [*record.input, *current.output]
 
     async def _referred(self, references: list[str], history: list[Item]) -> dict[str, Item]:
         """Stored items by their ids. The latest come first: with them those of their conversations."""
         stored = {item.id: item for item in history}
-        lookups = 0
+        sought: set[str] = set()
         for item_id in reversed(references):
             response_id = response_id_of(item_id)
-            if item_id in stored or response_id is None or lookups == _MOST_LOOKUPS:
+            if item_id in stored or response_id is None or response_id in sought:
                 continue
-            lookups += 1
+            if len(sought) == _MOST_LOOKUPS:
+                break
+            sought.add(response_id)
             record = await self._records.load(response_id)
             if record is not None:
                 stored |= {item.id: item for item in record.conversation}

@@ -83,5 +83,12 @@ class SessionTurn:
         if goes_on:
             answer = msgspec.structs.replace(answer, content=f"{kept.pop().content}{answer.content or ''}")
         new = msgspec.msgpack.encode([*kept, answer])
-        if not await self._store.replace(self._key, self._stored, new):
+        if not await self._replace(new):
             raise Conflict(f"{_PARAM}: the conversation went on elsewhere in the meantime", _PARAM)
+
+    async def _replace(self, new: bytes) -> bool:
+        """What was stored may have expired during the turn."""
+        for old in dict.fromkeys((self._stored, None)):
+            if await self._store.replace(self._key, old, new):
+                return True
+        return False

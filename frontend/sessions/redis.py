@@ -23,6 +23,7 @@ _MAX_CONNECTIONS = 32
 # KEYS: key. ARGV: whether there must be an old value, that value, the new one, its TTL in milliseconds.
 _REPLACE = """
 local value = redis.call('GET', KEYS[1])
+if value == ARGV[3] then return 1 end -- done before; the answer was lost
 if ARGV[1] == '1' and value ~= ARGV[2] or ARGV[1] == '0' and value then return 0 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1

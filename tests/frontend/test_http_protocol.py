@@ -110,9 +110,8 @@ def test_a_request_that_does_not_come_to_its_end_is_given_up(part: bytes) -> Non
         await connection.say(GET + part)
         assert (await connection.heard())[0] == 200
         await connection.later(READ_SECONDS + 1)
-        if part is HALF_A_BODY:
-            status, body = await connection.heard()
-            assert (status, json.loads(body)["error"]["type"]) == (408, "invalid_request_error")
+        status, body = await connection.heard()
+        assert (status, json.loads(body)["error"]["type"]) == (408, "invalid_request_error")
         assert await connection.reader.read() == b""
 
     with_connection(scenario)
@@ -130,7 +129,8 @@ def test_a_request_that_comes_slowly_is_waited_for() -> None:
     with_connection(scenario)
 
 
-def test_the_next_request_may_take_its_time_while_one_is_answered() -> None:
+@pytest.mark.parametrize("part", [HALF_A_HEAD, HALF_A_BODY])
+def test_the_next_request_may_take_its_time_while_one_is_answered(part: bytes) -> None:
     may_answer = asyncio.Event()
 
     async def patient(scope: Any, receive: Receive, send: Send) -> None:
@@ -138,12 +138,29 @@ def test_the_next_request_may_take_its_time_while_one_is_answered() -> None:
         await echo(scope, receive, send)
 
     async def scenario(connection: Connected) -> None:
-        await connection.say(GET + HALF_A_HEAD)
+        await connection.say(GET + part)
         await connection.later(READ_SECONDS + 1)
         may_answer.set()
         assert await connection.heard() == (200, b"")
 
     with_connection(scenario, patient)
+
+
+@pytest.mark.parametrize("after", [b"", GET, HALF_A_HEAD, HALF_A_BODY])
+def test_a_client_that_leaves_is_noticed_whatever_it_has_sent_besides(after: bytes) -> None:
+    noticed = asyncio.Event()
+
+    async def listening(scope: Any, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        noticed.set()
+
+    async def scenario(connection: Connected) -> None:
+        await connection.say(GET + after)
+        connection.writer.close()
+        await noticed.wait()
+
+    with_connection(scenario, listening)
 
 
 def test_a_connection_on_which_nothing_comes_is_closed() -> None:
@@ -199,27 +216,61 @@ def test_what_this_server_does_not_speak_is_refused(request_: bytes) -> None:
     with_connection(scenario)
 
 
-def test_a_client_that_takes_nothing_in_is_given_up() -> None:
-    ended = asyncio.Event()
+async def endless(scope: Any, receive: Receive, send: Send) -> None:
+    """Until the client has gone."""
 
-    async def endless(scope: Any, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        watching = asyncio.create_task(gone(receive))
-        while not watching.done():
-            await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
-            await asyncio.sleep(0)
-        ended.set()
-
-    async def gone(receive: Receive) -> None:
+    async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    watching = asyncio.create_task(gone())
+    while not watching.done():
+        await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+        await asyncio.sleep(0)
+
+
+async def until_it_is_gone(connection: Connected) -> None:
+    """Lets time pass until the server has no connection left."""
+    while connection.server.server_state.connections:
+        await connection.later(WRITE_SECONDS / 10)
+
+
+def test_a_client_that_takes_nothing_in_is_given_up() -> None:
     async def scenario(connection: Connected) -> None:
         connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await connection.say(GET)
-        while not ended.is_set():
+        await until_it_is_gone(connection)
+
+    with_connection(scenario, endless)
+
+
+def test_also_where_little_is_left_to_be_written() -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(b"")
+        (protocol,) = connection.server.server_state.connections
+        transport: Any = protocol.transport
+        transport.set_write_buffer_limits(high=2**30)
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await connection.say(GET)
+        while not transport.get_write_buffer_size():
+            await asyncio.sleep(0)
+        await until_it_is_gone(connection)
+
+    async def large(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 10_000_000})
+
+    with_connection(scenario, large)
+
+
+def test_a_client_that_reads_slowly_but_steadily_is_not() -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(GET)
+        for _ in range(60):  # six times the limit
+            await connection.reader.read(2**20)
             await connection.later(WRITE_SECONDS / 10)
-            await asyncio.sleep(0.01)
+        assert connection.server.server_state.connections
 
     with_connection(scenario, endless)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from frontend.api.schema.common import MOST_MESSAGES, GenerationRequest, TokenCount, UsageBody
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_EVERYWHERE
-from frontend.api.schema.common import GenerationRequest, TokenCount, UsageBody
 from frontend.api.schema.tools import MAX_TOOLS, ToolBody, ToolCallBody, ToolChoiceBody
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -32,7 +32,7 @@ class MessageBody(msgspec.Struct):
 
 
 class ChatRequest(GenerationRequest, kw_only=True):
-    messages: Annotated[list[MessageBody], Meta(min_length=1)]
+    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MOST_MESSAGES)]
     max_completion_tokens: TokenCount | None = None
     tools: Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | ToolChoiceBody | None = None

@@ -11,6 +11,7 @@ from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
 MAX_CHOICES = 128
+MOST_MESSAGES = 10_000  # of one conversation
 _INT64 = 2**63 - 1
 _STOP_STRINGS = 32
 

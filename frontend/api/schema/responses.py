@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from frontend.api.schema.common import MOST_MESSAGES, GenerationRequest, TokenCount
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_GENERATION
-from frontend.api.schema.common import GenerationRequest, TokenCount
 from frontend.api.schema.response_items import ItemBody, OutputItem
 from frontend.api.schema.tools import MAX_TOOLS, ToolName
 
@@ -53,7 +53,7 @@ class ReasoningBody(msgspec.Struct, kw_only=True):
 class ResponsesRequest(GenerationRequest, kw_only=True):
     """What chat completions know beyond OpenAI's fields, such as top_k and seed, is understood here, too."""
 
-    input: str | list[ItemBody]
+    input: str | Annotated[list[ItemBody], Meta(max_length=MOST_MESSAGES)]
     instructions: str | None = None
     max_output_tokens: TokenCount | None = None
     previous_response_id: ResponseId | None = None

@@ -9,7 +9,7 @@ import falcon.testing
 import msgspec
 import pytest
 
-from frontend.api import errors
+from frontend.api import errors, response_background
 from frontend.api.response_background import Background
 from frontend.api.response_records import Record, Records, as_of, item_ids, response_id_of
 from frontend.api.response_request import response_of
@@ -19,6 +19,7 @@ from frontend.api.turns import Finished, StartedOver, TurnUsage
 from frontend.errors import BadRequest, ClientGone, EngineCrashed, HostRefused, StoreUnavailable
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 from frontend.sessions.limits import Limits
+from frontend.sessions.memory import MemoryStore
 from frontend.sessions.store import open_store
 from ipc.errors import ErrorCode, RequestError
 from tests.frontend.api.openai_types import accumulated, checked_event, checked_response
@@ -439,6 +440,87 @@ def test_another_server_can_cancel_a_background_response_for_good(tmp_path):
         assert (await server.get(body["id"])).json["status"] == "cancelled"
 
     run(story, open_store(f"sqlite:{tmp_path / 's'}", LIMITS))
+
+
+class Stumbling(MemoryStore):
+    """Away for as many changes as `away` says."""
+
+    away = 0
+    changes = 0
+
+    async def replace(self, key, old, new):
+        self.changes += 1
+        if self.changes > 1 and self.away:  # the first says that it is in progress
+            self.away -= 1
+            raise StoreUnavailable("away")
+        return await super().replace(key, old, new)
+
+
+def test_a_background_response_is_kept_though_the_store_is_away_for_a_moment(monkeypatch):
+    monkeypatch.setattr(response_background, "_AGAIN_SECONDS", 0.001)
+    store = Stumbling(LIMITS)
+    store.away = 3
+
+    async def story(server):
+        body = (await server.post(background=True)).json
+        await server.background.close(10)
+        assert (await server.get(body["id"])).json["status"] == "completed"
+        assert store.away == 0
+
+    run(story, store)
+
+
+def test_a_background_response_that_is_too_large_for_the_store_says_so():
+    async def story(server):
+        server.scripts = [[Content("x" * LIMITS.max_value_bytes), STOP]]
+        body = (await server.post(background=True)).json
+        await server.background.close(10)
+        ended = (await server.get(body["id"])).json
+        assert (ended["status"], ended["output"]) == ("failed", [])
+        assert str(LIMITS.max_value_bytes) in ended["error"]["message"]
+
+    run(story)
+
+
+def test_a_response_that_is_not_stored_yet_is_gone_on_with_whole():
+    async def story(server):
+        store, may_keep = server.store, asyncio.Event()
+
+        async def slow(key, old, new):
+            await may_keep.wait()
+            return await MemoryStore.replace(store, key, old, new)
+
+        gate = asyncio.Event()
+        server.scripts = [[gate, Content("Hello"), STOP]]
+        body = (await server.post(background=True)).json
+        await server.until(body["id"], "in_progress")
+        store.replace = slow
+        gate.set()
+        await server.until(body["id"], "completed")
+        await server.post("and now?", previous_response_id=body["id"])
+        assert [m.content for m in server.specs[-1].messages] == ["hi", "Hello", "and now?"]
+        may_keep.set()
+
+    run(story)
+
+
+def test_many_references_to_one_response_cost_one_look(monkeypatch):
+    async def story(server):
+        (item,) = (await server.post()).json["output"]
+        number = item["id"].rpartition("-")[0]
+        looks = []
+        load = server.records.load
+
+        async def counted(response_id):
+            looks.append(response_id)
+            return await load(response_id)
+
+        server.records.load = counted
+        unknown = [{"type": "item_reference", "id": f"{number}-{n}"} for n in range(100, 140)]
+        assert (await server.post(unknown, store=False)).status_code == 400
+        assert len(looks) == 1
+
+    run(story)
 
 
 def test_a_background_response_whose_server_is_gone_is_failed_after_its_deadline():

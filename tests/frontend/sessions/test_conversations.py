@@ -44,6 +44,22 @@ def test_an_answer_that_goes_on_in_the_last_message_is_part_of_it(url):
     asyncio.run(story())
 
 
+def test_a_conversation_that_expires_during_its_turn_is_kept_all_the_same(url):
+    async def story():
+        async with opened(url) as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI])
+            await turn.keep(HELLO)
+            turn.close()
+            turn = await conversations.begin("a", [HI])
+            assert await store.delete("conversation:a")
+            await turn.keep(HELLO)
+            turn.close()
+            assert (await conversations.begin("a", [])).messages == [HI, HELLO, HI, HELLO]
+
+    asyncio.run(story())
+
+
 def test_a_turn_that_failed_leaves_nothing(url):
     async def story():
         async with opened(url) as store:
