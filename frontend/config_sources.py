@@ -5,7 +5,8 @@ every value is converted on its own, so that an error can say which setting it i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
@@ -110,17 +111,27 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: write the server's settings as a table, [server]")
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
         raise ConfigError(f"{path}: write each model as an entry [[models]]")
+    anchored = partial(_anchored, path.parent)
+    _anchor_server(server, anchored)
     for entry in models:
-        _anchor(entry, path.parent)
+        _anchor_model(entry, anchored)
     return content
 
 
-def _anchor(entry: dict[str, Any], folder: Path) -> None:
+def _anchored(folder: Path, path: Any) -> Any:
     """Paths of a file are relative to it. What is of the wrong type is refused later."""
+    return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
 
-    def anchored(path: Any) -> Any:
-        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
 
+def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
+    if "store" in server:
+        server["store"] = anchored(server["store"])
+    scheme, _, path = str(server.get("session_store", "")).partition(":")
+    if scheme == "sqlite" and path and not path.startswith("//"):
+        server["session_store"] = f"sqlite:{anchored(path)}"
+
+
+def _anchor_model(entry: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
     for name in ("source", "draft_model"):  # without a slash they are names of the catalogue
         if "/" in str(entry.get(name, "")):
             entry[name] = anchored(entry[name])

@@ -83,6 +83,14 @@ def test_relative_paths_of_a_file_start_at_the_file(config, tmp_path):
     assert sources == [str(tmp_path / "models" / "a"), "smollm2"]
 
 
+def test_all_paths_of_the_server_start_at_the_file(config, tmp_path):
+    settings = load_settings(config=config('[server]\nstore = "models"\nsession_store = "sqlite:s.db"'))
+    assert settings.store == str(tmp_path / "models")
+    assert settings.session_store == f"sqlite:{tmp_path}/s.db"
+    for url in ("memory:", "redis://localhost/1", "sqlite:/var/s.db"):
+        assert load_settings(config=config(f'[server]\nsession_store = "{url}"')).session_store == url
+
+
 def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config, tmp_path):
     file = config(
         """
