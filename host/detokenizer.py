@@ -14,6 +14,9 @@ S = TypeVar("S")
 Batch = Sequence[tuple[S, list[int]]]
 
 
+_RUN = 64  # ids that are decoded together to see that their texts add up
+
+
 class Tokenizer(Protocol):
     """The part of openvino_genai.Tokenizer that is needed here."""
 
@@ -132,14 +135,15 @@ class BatchedDetokenizer:
         ]
 
     def _texts(self, batch: Batch[_Window]) -> list[str]:
-        """One call for the streams that skip special tokens, and one for those that do not, if any."""
+        """One call for the streams that skip special tokens, and one per length for those that do not: the
+        tokenizer fills shorter rows up with a special token, which would show."""
+        calls: dict[int, dict[int, list[int]]] = {}  # ids by place, by length; 0 is for all that skip
+        for at, (window, ids) in enumerate(batch):
+            calls.setdefault(0 if window.skip_special_tokens else len(ids), {})[at] = ids
         texts: dict[int, str] = {}
-        for skip in (True, False):
-            ids = {at: ids for at, (window, ids) in enumerate(batch) if window.skip_special_tokens is skip}
-            if ids:
-                texts |= zip(
-                    ids, self._tokenizer.decode(list(ids.values()), skip_special_tokens=skip), strict=True
-                )
+        for length, rows in calls.items():
+            shown = self._tokenizer.decode(list(rows.values()), skip_special_tokens=not length)
+            texts |= zip(rows, shown, strict=True)
         return [texts[at] for at in range(len(batch))]
 
     def _cut(self, windows: list[_Window]) -> None:
@@ -164,7 +168,10 @@ def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
     each = [[number] for number in ids]
     shown = tokenizer.decode(each, skip_special_tokens=False)
     pieces = [by_id.get(number, text.encode()) for number, text in zip(ids, shown, strict=True)]
-    runs = [list(ids[start : start + 64]) for start in range(0, len(ids), 64)]
+    # All of one length: shorter rows are filled up, which shows.
+    runs = [list(ids[start : start + _RUN]) for start in range(0, len(ids) - _RUN, _RUN)] + [
+        list(ids[-_RUN:])
+    ]
     run_texts = tokenizer.decode(runs, skip_special_tokens=False)
     visible = tokenizer.decode(each)
     special = {

@@ -2,6 +2,7 @@
 
 import select
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -33,6 +34,7 @@ IDLE_POLL_SECONDS = 0.5
 IDLE_BUDGET_SECONDS = 5.0
 SEND_SECONDS = 5.0  # a frontend that reads nothing for so long is no use
 MESSAGES_PER_STEP = 64  # a burst of admissions must not stall what is running
+RECEIVE_SECONDS = 0.5  # the same for long prompts
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -60,7 +62,9 @@ class Loop:
         control_fd: int,
         stall_seconds: float,
         faults: FaultInjector | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._channel = channel
         self._arena = arena
         self._progress = progress
@@ -82,7 +86,6 @@ class Loop:
         while not (self._draining and stop_requested()):
             if self._control.poll(0):
                 raise FrontendGone
-            self._progress.enter(Phase.STEP, self._stall_seconds)
             self._receive()
             if self._engine.busy:
                 self._step()
@@ -94,6 +97,7 @@ class Loop:
             self._gauges.report(self._engine.busy)
 
     def _receive(self) -> None:
+        began = self._clock()
         for _ in range(MESSAGES_PER_STEP):
             try:
                 message = self._channel.receive()
@@ -101,9 +105,14 @@ class Loop:
                 raise ProtocolViolation(str(error)) from error
             if message is None:
                 return
+            # Rendering and tokenizing megabytes takes seconds: each admission has a budget of its own.
+            self._progress.enter(Phase.STEP, self._stall_seconds)
             HANDLERS[type(message)](self, message)
+            if self._clock() - began > RECEIVE_SECONDS:
+                break
 
     def _step(self) -> None:
+        self._progress.enter(Phase.STEP, self._stall_seconds)
         if self._faults is not None:
             self._faults.before_step()
         messages = self._engine.step()

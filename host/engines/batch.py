@@ -26,12 +26,18 @@ class Batch:
         self._plan: PrefillPlan | None = None
         self._pieces: list[tuple[Any, CachedSequence]] = []  # of prompts that wait for their rest
         self._stopped: list[CachedSequence] = []  # until the next step
-        self._starved = False  # a piece found no room in the KV cache: the pipeline is to judge the whole
+        self.starved = False  # a piece found no room in the KV cache: the pipeline is to judge the whole
 
     def plan(self, generating: int) -> None:
         """Begin the plan of the next step, in which so many requests generate."""
         if self._cache is not None:
-            self._plan = PrefillPlan(self._cache, self._block_tokens, self._step_tokens - generating)
+            self._plan = PrefillPlan(
+                self._cache, self._block_tokens, self._step_tokens - generating, alone=not generating
+            )
+
+    @property
+    def short_of_room(self) -> bool:
+        return self._cache is not None and self._cache.blocks_short > 0
 
     def take(self, ids: list[int]) -> tuple[int, int]:
         """How many of a prompt's first ids may be added now, and how many of them are cached."""
@@ -40,8 +46,8 @@ class Batch:
         if self._pieces:
             return 0, 0
         end, cached = self._plan.take(ids)
-        if self._starved and end:
-            self._starved = False
+        if self.starved and end:
+            self.starved = False
             return len(ids), cached
         return end, cached
 
@@ -77,7 +83,7 @@ class Batch:
             if status == _RUNNING:
                 self._pieces.append((handle, sequence))
             else:
-                self._starved |= status == _IGNORED
+                self.starved |= status == _IGNORED
                 self.ended(sequence)
 
     def stop(self, handle: Any, sequence: CachedSequence | None) -> None:

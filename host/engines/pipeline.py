@@ -56,6 +56,16 @@ class Pipeline:
         self.plan = self._batch.plan
         self.stop_pieces = self._batch.stop_pieces
 
+    @property
+    def short_of_room(self) -> bool:
+        """Whether what generates will soon need more of the KV cache than there is, as far as is known."""
+        return self._batch.short_of_room
+
+    @property
+    def starved(self) -> bool:
+        """Whether a part of a prompt that waits found no room in the KV cache in the last step."""
+        return self._batch.starved
+
     def check(self, choices: Choices, prompt_tokens: int, prompt_param: str) -> None:
         """Raise RequestRefused for a request that this kind of pipeline cannot serve."""
         if self._shape is not None:

@@ -13,17 +13,24 @@ from host.engines.prefix_cache import PrefixCache
 class PrefillPlan:
     """The plan of one step, made by asking for each waiting prompt in turn."""
 
-    def __init__(self, cache: PrefixCache, block_tokens: int, room: int) -> None:
-        """`room`: tokens that the step can compute besides those of requests that generate."""
+    def __init__(self, cache: PrefixCache, block_tokens: int, room: int, alone: bool = True) -> None:
+        """`room`: tokens that the step can compute besides those of requests that generate. `alone`: none do,
+        so that waiting would bring no blocks."""
         self._cache = cache
         self._block_tokens = block_tokens
         self._room = room
         self._unfinished: list[object] = []  # blocks that this step writes into
         self._empty = True
+        self._alone = alone
+        self._blocks = cache.blocks_spare
 
     def take(self, ids: list[int]) -> tuple[int, int]:
         """How many of a prompt's first ids to add now, 0 for none, and how many of them are cached."""
-        cached, unfinished = self._cache.find(ids)
+        cached, unfinished, in_use = self._cache.find(ids)
+        # One more for what it generates, and one for the copy of an unfinished block that others use, too.
+        blocks = -(-len(ids) // self._block_tokens) + 2 - in_use
+        if blocks > self._blocks and not (self._alone and self._empty):
+            return 0, cached
         if unfinished is not None:
             if any(unfinished is other for other in self._unfinished):
                 return 0, cached
@@ -35,5 +42,6 @@ class PrefillPlan:
         if end <= cached:
             return 0, cached
         self._empty = False
+        self._blocks -= blocks
         self._room -= end - cached
         return end, cached

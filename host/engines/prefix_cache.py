@@ -7,7 +7,7 @@ beginning to the first gap. Its last token is always computed.
 
 The account follows each call and each step by these rules, so that it knows what a prompt will find. It is
 exact as long as the pipeline is never out of blocks; when it is, and puts requests back, the account may say
-too much or too little for a while.
+too much or too little until those requests have ended.
 """
 
 import heapq
@@ -52,6 +52,7 @@ class Found(NamedTuple):
 
     tokens: int
     unfinished: object  # the block that its own tokens would be written into; None if a new one
+    in_use: int  # blocks of them that others use
 
 
 class PrefixCache:
@@ -61,6 +62,7 @@ class PrefixCache:
         self._block_tokens = block_tokens
         self._step_tokens = step_tokens
         self._capacity = blocks
+        self._surplus = 0  # blocks in use that the pipeline does not have
         self._free = deque(_Block(stamp) for stamp in range(blocks))
         self._stamp = blocks
         self._known: dict[int, _Block] = {}  # by key, in use or not
@@ -72,10 +74,31 @@ class PrefixCache:
 
     def find(self, ids: list[int]) -> Found:
         self._settle()
-        found = [(0, None), *self._find(CachedSequence(ids))]
-        tokens, last = found[-1]
+        blocks = list(self._find(CachedSequence(ids)))
+        tokens, last = blocks[-1] if blocks else (0, None)
         unfinished = tokens % self._block_tokens and tokens < len(ids)
-        return Found(min(tokens, len(ids) - 1), last if unfinished else None)
+        in_use = sum(block.users > 0 for _, block in blocks)
+        return Found(min(tokens, len(ids) - 1), last if unfinished else None, in_use)
+
+    @property
+    def blocks_short(self) -> int:
+        """How many blocks the next two steps need that there will not be. One step cannot be seen in time:
+        a cancelled request gives its blocks back at the end of the next."""
+        coming = sum(block.users == 1 for s in self._live if s.stopped for block in s.blocks)
+        return sum(map(self._wanted, self._generating())) - len(self._free) - len(self._unused) - coming
+
+    @property
+    def blocks_spare(self) -> int:
+        """Blocks for new prompts: what generates can go on for a block each beyond its next steps."""
+        return len(self._free) + len(self._unused) - sum(self._wanted(s) + 1 for s in self._generating())
+
+    def _generating(self) -> list[CachedSequence]:
+        return [s for s in self._live if not s.stopped and s.computed >= s.prompt_tokens]
+
+    def _wanted(self, sequence: CachedSequence) -> int:
+        """Blocks that it takes in the next two steps at most."""
+        more = -(-(len(sequence.ids) + 1) // self._block_tokens) - len(sequence.blocks)
+        return max(0, more) + (sequence.blocks[-1].users > 1)
 
     def add(self, ids: list[int]) -> CachedSequence:
         """A new request takes what it finds: `computed` says how many tokens that is."""
@@ -173,13 +196,17 @@ class PrefixCache:
         if self._free:
             block = self._free.popleft()
         else:
-            block = self._least_recent() or _Block(self._stamp)  # more than there are: see above
+            block = self._least_recent() or self._invented()
             self._known.pop(block.key, None)
             block.stamp = self._next_stamp()
         block.users = 1
         block.key = key
         self._known[key] = block
         return block
+
+    def _invented(self) -> _Block:
+        self._surplus += 1
+        return _Block(self._stamp)
 
     def _least_recent(self) -> _Block | None:
         while self._order:
@@ -192,6 +219,11 @@ class PrefixCache:
     def _release(self, block: _Block) -> None:
         block.users -= 1
         if block.users:
+            return
+        if self._surplus:
+            self._surplus -= 1
+            if self._known.get(block.key) is block:
+                del self._known[block.key]
             return
         twin = self._unused.pop(block.key, None)
         if twin is not None:  # of two with the same content one is enough

@@ -62,6 +62,7 @@ class TextEngine:
         self._live: dict[int, TextRequest] = {}
         self._waiting: deque[TextRequest] = deque()  # live, but not in the pipeline yet
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
+        self._crowd = card.max_num_seqs  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
 
@@ -120,6 +121,7 @@ class TextEngine:
         return Gauges(running, live - running, usage if live else 0.0)
 
     def step(self) -> list[ToFrontend]:
+        self._make_room()
         refused = self._top_up() if self._waiting else ()
         over = list(self._ended(list(self._over)))
         self._over.clear()
@@ -130,11 +132,20 @@ class TextEngine:
             return [*refused, *over, *self._recover(error)]
         return [*refused, *over, *self._collect()]
 
+    def _make_room(self) -> None:
+        """Requests that came last wait again rather than that the pipeline runs out of KV cache: it would cut
+        prompts short, which spoils its prefix cache."""
+        inside = list(self._in_pipeline()) if self._pipeline.short_of_room else []
+        while len(inside) > 1 and self._pipeline.short_of_room:
+            request = inside.pop()
+            self._drop(request)
+            self._waiting.appendleft(request)
+
     def _top_up(self) -> list[Failed]:
         """Fill the batch. The pipeline itself does not hold to max_num_seqs under dynamic split fuse."""
         refused = []
         self._pipeline.plan(len(self._live) - len(self._waiting))
-        while self._waiting and len(self._live) - len(self._waiting) < self.card.max_num_seqs:
+        while self._waiting and len(self._live) - len(self._waiting) < self._crowd:
             if self._cautious and not all(request.proven for request in self._in_pipeline()):
                 break
             request = self._waiting[0]
@@ -147,6 +158,7 @@ class TextEngine:
             self._waiting.popleft()
         if not self._waiting:
             self._cautious = False
+            self._crowd = self.card.max_num_seqs
         return refused
 
     def _in_pipeline(self) -> Iterable[TextRequest]:
@@ -167,17 +179,31 @@ class TextEngine:
     def _collect(self) -> list[ToFrontend]:
         gained: list[tuple[TextRequest, list[int]]] = []
         failed: list[ToFrontend] = []
-        for request in list(self._in_pipeline()):
+        starved: list[TextRequest] = []
+        inside = list(self._in_pipeline())
+        for request in inside:
             try:
                 ids = self._pipeline.read(request)
             except ReplayMismatch:
                 failed.append(self._fail(request, failures.NOT_REPRODUCIBLE))
                 continue
             if ids is None:
-                failed.append(self._fail(request, failures.OUT_OF_KV_CACHE))
+                starved.append(request)
             elif ids or request.finish_reason is not None:
                 gained.append((request, ids))
+        if starved and len(inside) == 1 and not self._pipeline.starved:
+            failed.append(self._fail(starved.pop(), failures.OUT_OF_KV_CACHE))
+        self._put_back(starved, len(inside))
         return [*self._deltas(gained), *failed, *self._ended(request for request, _ in gained)]
+
+    def _put_back(self, starved: list[TextRequest], inside: int) -> None:
+        """Out of KV cache, the pipeline may give up all that it holds at once, though each had room alone."""
+        if not starved:
+            return
+        for request in starved:
+            self._drop(request)
+        self._waiting.extendleft(reversed(starved))
+        self._crowd = max(1, inside // 2)
 
     def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[ToFrontend]:
         """Decode and match stop strings: one Step over the batch."""

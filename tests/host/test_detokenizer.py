@@ -96,8 +96,11 @@ def test_an_unfinished_character_waits_for_its_end(tokenizer: Any, detokenizer: 
     assert [detokenizer.feed([(stream, [number])])[0] for number in ids] == [""] * (len(ids) - 1) + ["𝔘"]
 
 
-def test_streams_of_one_batch_do_not_mix(tokenizer: Any, detokenizer: Detokenizer[Any]) -> None:
-    streams = [detokenizer.open() for _ in TEXTS]
+@pytest.mark.parametrize("skip_special_tokens", [True, False])
+def test_streams_of_one_batch_do_not_mix(
+    tokenizer: Any, detokenizer: Detokenizer[Any], skip_special_tokens: bool
+) -> None:
+    streams = [detokenizer.open(skip_special_tokens) for _ in TEXTS]
     left = [encode(tokenizer, text) for text in TEXTS]
     texts = [""] * len(TEXTS)
     while any(left):
@@ -156,6 +159,27 @@ def test_pieces_that_do_not_add_up_are_decoded_in_batches() -> None:
     detokenizer = choose_detokenizer(SentencePieceLike())
     assert isinstance(detokenizer, BatchedDetokenizer)
     assert streamed(detokenizer, [0, 1, 3, 2] * 30) == ("Hello" + " world! Hello" * 30)[: -len(" Hello")]
+
+
+class Padding(WithReplacement):
+    """Fills shorter rows up with a special token, as OpenVINO's do. Its vocabulary is no multiple of 64."""
+
+    pieces = (*WithReplacement.pieces, b"abc", b"<pad>")
+
+    def decode(self, tokens: list[list[int]], skip_special_tokens: bool = True) -> list[str]:
+        longest = max(map(len, tokens))
+        filled = [ids + [257] * (longest - len(ids)) for ids in tokens]
+        shown = [number for number in range(258) if not skip_special_tokens or number != 257]
+        return [
+            b"".join(self.pieces[number] for number in ids if number in shown).decode(errors="replace")
+            for ids in filled
+        ]
+
+
+def test_how_a_tokenizer_fills_rows_up_is_no_reason_to_ask_it_for_every_token() -> None:
+    detokenizer = choose_detokenizer(Padding())
+    assert isinstance(detokenizer, VocabularyDetokenizer)
+    assert dict(detokenizer.special) == {257: "<pad>"}
 
 
 @pytest.mark.parametrize("text", TEXTS)

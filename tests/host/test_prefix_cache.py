@@ -138,6 +138,50 @@ def test_no_block_is_lost_or_doubled(history: list[tuple[int, int, int]], blocks
     assert all(block.users == 0 for block in (*cache._free, *cache._unused.values()))
 
 
+def test_after_a_shortage_the_account_is_as_large_as_the_cache_again() -> None:
+    cache = PrefixCache(10, BLOCK, 1000)
+    live = [cache.add(TEXTS[text]) for text in (0, 1, 2)]  # of seven blocks each
+    for _ in range(2):
+        cache.schedule()
+    for sequence in live:
+        cache.remove(sequence)
+    assert len(cache._free) + len(cache._unused) == 10
+    assert {id(block) for block in cache._known.values()} == {id(block) for block in cache._unused.values()}
+
+
+def test_what_generates_is_known_to_be_short_of_blocks_two_steps_before() -> None:
+    cache = PrefixCache(14, BLOCK, 1000)
+    live = [cache.add(TEXTS[text]) for text in (0, 1)]  # of seven blocks each
+
+    def step() -> None:
+        cache.schedule()
+        for sequence in live:
+            sequence.ids.append(7)
+
+    step()
+    while cache.blocks_short <= 0:
+        step()
+    assert len(live[0].ids) == 7 * BLOCK
+    step()
+    assert cache._surplus == 0
+    step()
+    assert cache._surplus == 2
+    live[1].stopped = True
+    assert cache.blocks_short <= 0  # what it holds is on its way back
+
+
+def test_a_prompt_waits_while_what_generates_may_need_the_blocks() -> None:
+    cache = PrefixCache(14, BLOCK, 1000)
+    cache.add(TEXTS[0])
+    cache.schedule()
+    crowded = PrefillPlan(cache, BLOCK, 256, alone=False)
+    assert crowded.take(TEXTS[1][:150]) == (0, 0)
+    assert crowded.take(TEXTS[1][:60]) == (60, 0)
+    crowded = PrefillPlan(cache, BLOCK, 256, alone=False)
+    assert crowded.take(TEXTS[0][:150]) == (150, 128)  # most of it is in use already
+    assert PrefillPlan(cache, BLOCK, 256, alone=True).take(TEXTS[1][:150]) == (150, 0)
+
+
 # --- the plan of a step ----------------------------------------------------------------------------------
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from host.engines.kv_cache import block_bytes
+from host.model_folder import read_model_folder
 from ipc.errors import ErrorCode
 from ipc.messages import ChatPrompt, Fatal, Gauges, Ready, TextPrompt, TokenPrompt
-from tests.host.harness import HostUnderTest, chat, copy_of, host_running, launch_of
+from tests.host.harness import EXACT, HostUnderTest, chat, copy_of, host_running, launch_of
 
 PROMPTS = [
     "The capital of France is",
@@ -181,6 +183,23 @@ def test_requests_that_wait_inside_the_engine_can_be_cancelled(qwen3_ir: Path) -
         host.wait(lambda: running(host, 1), deadline=5)
         host.cancel(requests[0])
         host.wait(lambda: idle(host), deadline=5)
+
+
+@pytest.mark.parametrize("prefix_caching", [True, False])
+def test_requests_that_fit_one_by_one_all_end_when_the_kv_cache_is_full(
+    qwen3_ir: Path, prefix_caching: bool
+) -> None:
+    shape = read_model_folder(qwen3_ir).kv_shape
+    blocks = 20 * block_bytes(shape, "CPU", EXACT)
+    launch = launch_of(qwen3_ir, kv_cache_bytes=blocks, max_num_seqs=6, prefix_caching=prefix_caching)
+    lengths = (250, 40, 170, 300, 90, 210, 130, 5)
+    prompts = [TokenPrompt([*range(1000, 1000 + length), 5000 + length]) for length in lengths]
+    fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 250, "ignore_eos": True}
+    with host_running(launch) as host:
+        alone = [host.run(prompt, **fields).token_ids for prompt in prompts]
+        together = host.finish(*[host.start(prompt, **fields) for prompt in prompts])
+    assert [outcome.error for outcome in together] == [None] * len(prompts)
+    assert [outcome.token_ids for outcome in together] == alone
 
 
 def test_drain_finishes_what_runs(qwen3_ir: Path) -> None:
