@@ -1,5 +1,6 @@
 """The real engine on a real model, SmolLM2-135M-Instruct, in exact arithmetic: texts can be compared."""
 
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,13 +193,18 @@ def test_requests_that_fit_one_by_one_all_end_when_the_kv_cache_is_full(
     shape = read_model_folder(qwen3_ir).kv_shape
     blocks = 20 * block_bytes(shape, "CPU", EXACT)
     launch = launch_of(qwen3_ir, kv_cache_bytes=blocks, max_num_seqs=6, prefix_caching=prefix_caching)
-    lengths = (250, 40, 170, 300, 90, 210, 130, 5)
-    prompts = [TokenPrompt([*range(1000, 1000 + length), 5000 + length]) for length in lengths]
-    fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 250, "ignore_eos": True}
+    chance = random.Random(2)
+    texts = [[chance.randrange(1000, 9000) for _ in range(400)] for _ in range(3)]
+    asked: list[tuple[TokenPrompt, dict[str, Any]]] = []
+    for _ in range(24):
+        ids = chance.choice(texts)[: chance.randrange(1, 400)]
+        ids = ids + [chance.randrange(1000, 9000) for _ in range(chance.choice([0, 1, 20, 100]))]
+        tokens = min(chance.choice([5, 40, 300]), 20 * 32 - len(ids))
+        asked.append((TokenPrompt(ids), {"temperature": 0.0, "max_tokens": tokens, "ignore_eos": True}))
     with host_running(launch) as host:
-        alone = [host.run(prompt, **fields).token_ids for prompt in prompts]
-        together = host.finish(*[host.start(prompt, **fields) for prompt in prompts])
-    assert [outcome.error for outcome in together] == [None] * len(prompts)
+        alone = [host.run(prompt, **fields).token_ids for prompt, fields in asked]
+        together = host.finish(*[host.start(prompt, **fields) for prompt, fields in asked])
+    assert [outcome.error for outcome in together] == [None] * len(asked)
     assert [outcome.token_ids for outcome in together] == alone
 
 
