@@ -140,13 +140,20 @@ class Loop:
 
     def _tokenize(self, question: Tokenize) -> None:
         prompt = self._inline(question.prompt)
-        self._answer(question.request_id, self._try(question.request_id, self._engine.tokenize, prompt))
+        self._answer(question.request_id, self._engine.tokenize, prompt)
 
     def _detokenize(self, question: Detokenize) -> None:
         ids, skip = question.token_ids, question.skip_special_tokens
-        self._answer(question.request_id, self._try(question.request_id, self._engine.detokenize, ids, skip))
+        self._answer(question.request_id, self._engine.detokenize, ids, skip)
 
-    def _answer(self, request_id: int, answer: ToFrontend | None) -> None:
+    def _answer(
+        self,
+        request_id: int,
+        ask: Callable[Concatenate[int, P], ToFrontend],
+        *args: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        answer = self._try(request_id, ask, *args, **named)
         if answer is None:
             return
         try:

@@ -9,6 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import falcon.asgi
+
+from frontend.routing.router import OnLeave, nobody_leaves
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -53,6 +57,11 @@ def client_of(scope: Message) -> Client:
     """The client of the request with this ASGI scope."""
     client: Client = scope[_SCOPE_KEY]
     return client
+
+
+def on_leave_of(request: falcon.asgi.Request | None) -> OnLeave:
+    """What tells when the client of `request` leaves; None: nobody waits."""
+    return nobody_leaves if request is None else client_of(request.scope).on_leave
 
 
 class DisconnectWatch:

@@ -7,7 +7,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.body import decode, read_body
-from frontend.api.client import client_of
+from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.prompting import with_grammar
@@ -75,7 +75,7 @@ class Completions:
         if isinstance(spec.prompt, TextPrompt):
             return spec.prompt.text
         question = Detokenize(0, cast(TokenPrompt, spec.prompt).token_ids)
-        answer = await self._router.ask(model, question, client_of(request.scope).on_leave)
+        answer = await self._router.ask(model, question, on_leave_of(request))
         return cast(Detokenized, answer).text
 
 

@@ -10,7 +10,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from frontend.api.client import client_of
+from frontend.api.client import client_of, on_leave_of
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
 from frontend.routing.generation import Generation, SequenceSpec, Usage
@@ -31,7 +31,7 @@ class Identity(msgspec.Struct, frozen=True):
     @classmethod
     async def new(cls, prefix: str, router: Router, model: str, request: falcon.asgi.Request) -> "Identity":
         """As soon as the model is loaded. Raises as `Router.card` does."""
-        fingerprint = (await router.card(model, client_of(request.scope).on_leave)).fingerprint
+        fingerprint = (await router.card(model, on_leave_of(request))).fingerprint
         return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, fingerprint)
 
     @property

@@ -130,6 +130,8 @@ class Background:
         try:
             await self._records.update(response.id, changed)
         except RequestTooLarge as error:
+            if not response.output:
+                return True  # nothing could be left out
             log.warning("the background response %s is too large to be stored", response.id)
             return await self._keep(failed(msgspec.structs.replace(response, output=[]), error.message))
         except ServerError as error:

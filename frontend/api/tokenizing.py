@@ -7,7 +7,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat import turn_spec
-from frontend.api.client import client_of
+from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import Plan
 from frontend.api.schema.chat import ChatRequest
@@ -64,7 +64,7 @@ class Tokenizing:
         if not body.tokens:
             raise BadRequest("tokens must not be empty", "tokens")
         question = Detokenize(0, body.tokens, bool(body.skip_special_tokens))
-        answer = await self._router.ask(body.model, question, client_of(request.scope).on_leave)
+        answer = await self._router.ask(body.model, question, on_leave_of(request))
         respond_json(response, DetokenizeAnswer(cast(Detokenized, answer).text))
 
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
@@ -78,7 +78,7 @@ class Tokenizing:
         )
 
     async def _tokenized(self, model: str, prompt: InlinePrompt, request: falcon.asgi.Request) -> Tokenized:
-        return cast(Tokenized, await self._router.ask(model, prompt, client_of(request.scope).on_leave))
+        return cast(Tokenized, await self._router.ask(model, prompt, on_leave_of(request)))
 
     async def _plan(self, body: ChatRequest, request: falcon.asgi.Request) -> Plan:
         return await plan_of(self._router, await off_loop(body.is_constrained, turn_spec, body), request)

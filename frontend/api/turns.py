@@ -8,13 +8,13 @@ from typing import Literal, Protocol
 import falcon.asgi
 import msgspec
 
-from frontend.api.client import client_of
+from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
-from frontend.routing.router import Router, nobody_leaves
+from frontend.routing.router import Router
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -173,8 +173,7 @@ async def plan_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request |
 
     Raises ServerError, or ClientGone when the client of `request` leaves.
     """
-    on_leave = nobody_leaves if request is None else client_of(request.scope).on_leave
-    card = await router.card(spec.model, on_leave)
+    card = await router.card(spec.model, on_leave_of(request))
     settings = router.route(spec.model).settings
     dialect = detect(card.chat_template, settings.tool_format, settings.reasoning_format)
     return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)

@@ -9,15 +9,13 @@ from typing import Any
 import msgspec
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# A path or a host's output must not begin a line of its own, or command the terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def extras(record: logging.LogRecord) -> Mapping[str, Any]:
     """The fields that the caller gave as `extra`."""
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-
-
-# A path or a host's output must not begin a line of its own, or command the terminal.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 class TextFormatter(logging.Formatter):

@@ -63,7 +63,7 @@ class Pipeline:
 
     @property
     def starved(self) -> bool:
-        """Whether a part of a prompt that waits found no room in the KV cache in the last step."""
+        """Whether a piece of a prompt found no room in the KV cache, and the whole is not in yet."""
         return self._batch.starved
 
     def check(self, choices: Choices, prompt_tokens: int, prompt_param: str) -> None:

@@ -16,7 +16,14 @@ from frontend.api.response_request import response_of
 from frontend.api.responses import Responses, new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
-from frontend.errors import BadRequest, ClientGone, EngineCrashed, HostRefused, StoreUnavailable
+from frontend.errors import (
+    BadRequest,
+    ClientGone,
+    EngineCrashed,
+    HostRefused,
+    RequestTooLarge,
+    StoreUnavailable,
+)
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 from frontend.sessions.limits import Limits
 from frontend.sessions.memory import MemoryStore
@@ -480,6 +487,22 @@ def test_a_background_response_that_is_too_large_for_the_store_says_so():
         assert str(LIMITS.max_value_bytes) in ended["error"]["message"]
 
     run(story)
+
+
+def test_a_record_that_cannot_grow_at_all_is_given_up():
+    sizes = []
+
+    class Full(MemoryStore):
+        async def replace(self, key, old, new):
+            sizes.append(len(new))
+            raise RequestTooLarge("full")
+
+    async def story(server):
+        await server.post(background=True)
+        await asyncio.wait_for(server.background.close(10), 10)
+        assert len(sizes) == 3  # in progress, completed, and without its output
+
+    run(story, Full(LIMITS))
 
 
 def test_a_response_that_is_not_stored_yet_is_gone_on_with_whole():
