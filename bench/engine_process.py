@@ -19,7 +19,7 @@ _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 class EngineProcess:
     """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[TextOptions]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
