@@ -21,10 +21,10 @@ from frontend.config_sources import load_settings
 from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
-from ipc.messages import Launch
+from ipc.messages import Launch, Options
 
 
-def launch_like_a_server(model: str, **options: Any) -> Launch:
+def launch_like_a_server(model: str, **options: Any) -> Launch[Options]:
     """The launch of `nacelle serve MODEL`, NACELLE_ variables included. Fetches the model if need be.
 
     `options` are settings of the model that win over those variables.

@@ -11,7 +11,7 @@ from bench.errors import EngineFailed
 from bench.stats import RequestRecord
 from bench.workload import Workload
 from ipc.channel import send_launch
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 

@@ -111,18 +111,21 @@ class ArenaProducer:
         if copied < size:
             raise LeaseError(f"the file ends after {copied} of {size} bytes")
 
-    def release(self, slot: int, generation: int) -> None:
-        """Give one holder's claim back; the last one frees the bytes. Raises LeaseError if that slot and
-        generation are not live."""
+    def release(self, slot: int, generation: int) -> bool:
+        """Give one holder's claim back; the last one frees the bytes. Returns whether it was the last.
+
+        Raises LeaseError if that slot and generation are not live.
+        """
         live = self._held(slot, generation)
         live.holders -= 1
         if live.holders:
-            return
+            return False
         del self._live[slot]
         self._idle_slots.append(slot)
         self._free.give_back(live.offset, live.extent)
         if not self._live:
             self._trim()
+        return True
 
     def close(self) -> None:
         """End every lease. Views that still exist stay valid; the memory is freed with the last of them."""

@@ -13,6 +13,8 @@ ENGINES = {
     "text": "host.engines.text_loading:load_text_engine",
     "stateful": "host.engines.text_loading:load_text_engine",
     "synthetic": "host.engines.synthetic:SyntheticEngine",
+    "embeddings": "host.engines.embeddings:load_embeddings",
+    "rerank": "host.engines.rerank:load_rerank",
 }
 
 

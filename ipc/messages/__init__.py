@@ -5,10 +5,10 @@ Structs of this package, and the leases and errors they hold, ever cross the bou
 """
 
 from functools import reduce
+from importlib import import_module
 from operator import or_
 from typing import Any
 
-from ipc.messages import text, vectors
 from ipc.messages.core import (
     INLINE_LIMIT_BYTES,
     Cancel,
@@ -24,6 +24,7 @@ from ipc.messages.core import (
     Ready,
     Release,
     Reply,
+    Result,
     Task,
     Work,
 )
@@ -67,11 +68,18 @@ from ipc.messages.vectors import (
     VectorOptions,
 )
 
-# The registry: a new task is one module and one line here.
-TASKS: tuple[Task, ...] = (
-    text.TASK,
-    vectors.TASK,
+# The registry: a new task is one module beside this one, with a TASK in it, and one line here.
+_MODULES = (
+    "text",
+    "vectors",
 )
+TASKS: tuple[Task, ...] = tuple(import_module(f"{__name__}.{module}").TASK for module in _MODULES)
+
+
+def task_of(engine: str) -> Task:
+    """The task that an engine serves."""
+    return next(task for task in TASKS if engine in task.engines)
+
 
 ToHost = Work | Cancel | Drain | Release
 ToFrontend = Ready[Any] | Reply | Failed | Release | Gauges | Fatal
@@ -132,6 +140,7 @@ __all__ = [
     "Rerank",
     "RerankInputs",
     "Reranked",
+    "Result",
     "Sampling",
     "Speculation",
     "Task",
@@ -148,4 +157,5 @@ __all__ = [
     "VectorCard",
     "VectorOptions",
     "Work",
+    "task_of",
 ]

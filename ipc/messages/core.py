@@ -3,6 +3,7 @@
 Lengths are in tokens and sizes in bytes unless a name says otherwise.
 """
 
+import math
 from typing import Generic, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ from ipc.errors import RequestError
 
 # A payload larger than this crosses in shared memory.
 INLINE_LIMIT_BYTES = 64 * 1024
+
+FLOAT_BYTES = 4
 
 # A body that travels beside a message: inline, or as a lease on an arena of whoever sends it.
 Payload = bytes | Lease
@@ -56,6 +59,26 @@ class Reply(Message):
         """Progress in the task's own unit: tokens of a text, segments of a transcription. 0 where a task has
         no partial results."""
         return 0
+
+    def check(self, card: "ModelCard") -> None:
+        """Raise ValueError for what no engine with this card can have produced."""
+
+
+class Result(Reply):
+    """A reply that carries a tensor: f4, row by row. On its way a payload may be a lease; whoever handles
+    the result sees the bytes."""
+
+    payload: Payload
+    shape: tuple[int, ...]
+
+    def check(self, card: "ModelCard") -> None:
+        size = math.prod(self.shape) * FLOAT_BYTES
+        if (
+            any(side < 0 for side in self.shape)
+            or not isinstance(self.payload, bytes)
+            or len(self.payload) != size
+        ):
+            raise ValueError(f"a result whose bytes do not match its shape {self.shape}")
 
 
 # --- launching a host (once, over its control pipe) -------------------------------------------------
@@ -158,6 +181,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One task's part of the protocol: what the registry in `ipc.messages` lists."""
 
     name: str
+    engines: tuple[str, ...]  # that serve it: keys of host.engines.load.ENGINES
     options: type[Options]
     card: type[ModelCard]
     work: tuple[type[Work], ...]

@@ -163,9 +163,7 @@ class Sampling(Value):
     stop_at_turns: bool = True  # the turn markers of the chat template end a text, too
     skip_special_tokens: bool = True  # in the text
     logprobs: bool = False  # of the chosen tokens
-    truncate_prompt: int | None = (
-        None  # keep the prompt's last tokens, this many; -1: what fits the context
-    )
+    truncate_prompt: int | None = None  # keep the prompt's last tokens, this many; -1: what fits the context
     grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
@@ -239,6 +237,15 @@ class Delta(Reply):
     def units(self) -> int:
         return len(self.token_ids)
 
+    def check(self, card: ModelCard) -> None:
+        assert isinstance(card, TextCard)
+        vocab_size = card.vocab_size
+        for token in self.token_ids:
+            if not 0 <= token < vocab_size:
+                raise ValueError(f"token id {token} is outside the vocabulary of {vocab_size}")
+        if self.logprobs and not len(self.logprobs) == len(self.token_bytes) == len(self.token_ids):
+            raise ValueError("log probabilities must be as many as tokens")
+
 
 class Tokenized(Reply):
     token_ids: list[int]
@@ -252,6 +259,7 @@ class Detokenized(Reply):
 
 TASK = Task(
     name="text",
+    engines=("text", "stateful", "synthetic"),
     options=TextOptions,
     card=TextCard,
     work=(Generate, Tokenize, Detokenize),

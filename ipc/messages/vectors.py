@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from ipc.messages.core import ModelCard, Options, Payload, Reply, Task, Value, Work
+from ipc.messages.core import ModelCard, Options, Result, Task, Value, Work
 
 Pooling = Literal["mean", "cls", "last_token"]
 Library = Literal["openvino", "optimum"]
@@ -41,12 +41,9 @@ class Embed(Work):
     truncate: int | None = None  # keep this many tokens of an input; -1: what fits; None: a longer one fails
 
 
-class Embedded(Reply):
-    """f4 vectors, row by row in the order of the inputs."""
+class Embedded(Result):
+    """Vectors of shape [inputs, dimensions], in the order of the inputs."""
 
-    vectors: Payload
-    rows: int
-    dimensions: int
     prompt_tokens: int
 
 
@@ -67,16 +64,15 @@ class Rerank(Work):
     instruction: str = ""  # for causal rerankers; empty for the model's own
 
 
-class Reranked(Reply):
-    """f4 scores from 0 to 1, in the order of the documents."""
+class Reranked(Result):
+    """Scores of shape [documents], from 0 to 1, in the order of the documents."""
 
-    scores: Payload
-    rows: int
     prompt_tokens: int
 
 
 TASK = Task(
     name="vectors",
+    engines=("embeddings", "rerank"),
     options=VectorOptions,
     card=VectorCard,
     work=(Embed, Rerank),
