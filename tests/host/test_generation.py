@@ -10,7 +10,7 @@ import pytest
 
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, Detokenize, TextPrompt, Tokenize, TokenPrompt, Work
-from tests.host.harness import HostUnderTest, chat, copy_of, host_running, launch_of, payload_of
+from tests.host.harness import HostUnderTest, Outcome, chat, copy_of, host_running, launch_of, payload_of
 
 COUNT = "1 2 3 4"
 FRANCE = chat("What is the capital of France?")
