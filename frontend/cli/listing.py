@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
-from frontend.cli.terminal import MEGABYTE
+from frontend.cli.units import MEGABYTE
 from frontend.config import Settings
 from frontend.config_sources import load_settings
 from frontend.models.catalogue import Entry, load_catalogue

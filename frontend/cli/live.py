@@ -12,7 +12,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from frontend.cli.terminal import MEGABYTE
+from frontend.cli.units import MEGABYTE
 
 
 class BytesColumn(ProgressColumn):

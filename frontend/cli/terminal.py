@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from frontend.cli.units import MEGABYTE
+
 if TYPE_CHECKING:
     from frontend.cli.live import LiveReporter
 
-MEGABYTE = 1_000_000
 _PLAIN_LINES = 4  # per download
 _PLAIN_SECONDS = 1.0  # between two lines at least, so that what is quick says nothing
 

@@ -9,13 +9,13 @@ import pytest
 
 from frontend.config import ConfigError
 from frontend.errors import RequestTooLarge, StoreUnavailable
-from frontend.sessions.limits import Limits
+from frontend.sessions.limits import StoreLimits
 from frontend.sessions.memory import MemoryStore
 from frontend.sessions.sqlite import SqliteStore
 from frontend.sessions.store import open_store
 from tests.frontend.sessions.conftest import ROOMY, RedisServer, opened, until
 
-SMALL = Limits(ttl_seconds=60, max_entries=3, max_bytes=1000)
+SMALL = StoreLimits(ttl_seconds=60, max_entries=3, max_bytes=1000)
 
 
 def test_what_was_put_is_there_until_it_is_deleted(url):
