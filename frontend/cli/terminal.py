@@ -1,4 +1,4 @@
-"""Shows on stderr how preparing a model goes: live in a terminal, as a few plain lines elsewhere."""
+"""Reports on stderr how the preparation of a model proceeds: live in a terminal, as plain lines elsewhere."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from frontend.cli.live import LiveReporter
 
 _PLAIN_LINES = 4  # per download
-_PLAIN_SECONDS = 1.0  # between two lines at least, so that what is quick says nothing
+_PLAIN_SECONDS = 1.0  # minimum time between two lines, so that quick activities print none
 
 
 class TerminalReporter:
-    """A Reporter for a `with` statement. Silent, and cheap, until there is something to say."""
+    """A Reporter for a `with` statement. Prints and imports nothing until there is something to report."""
 
     def __init__(self) -> None:
         self._shown: LiveReporter | PlainReporter | None = None
@@ -34,7 +34,7 @@ class TerminalReporter:
 
     def step(self, text: str) -> None:
         if self._shown is None:
-            self._shown = _fitting()
+            self._shown = _reporter_for_stderr()
         self._shown.step(text)
 
     def progress(self, done: int, total: int | None) -> None:
@@ -46,16 +46,16 @@ class TerminalReporter:
             self._shown.note(text)
 
 
-def _fitting() -> "LiveReporter | PlainReporter":
+def _reporter_for_stderr() -> "LiveReporter | PlainReporter":
     if not sys.stderr.isatty():
         return PlainReporter()
-    from frontend.cli.live import LiveReporter  # its import takes time and memory
+    from frontend.cli.live import LiveReporter  # imports rich, which takes time and memory
 
     return LiveReporter()
 
 
 class PlainReporter:
-    """For logs and pipes: one line for each activity, and a few of its progress."""
+    """For logs and pipes: a line for each activity, and a few lines for its progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
