@@ -156,17 +156,23 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ] = None
     tool_format: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="Format of the model's tool calls. Default: detected from the chat template."),
+        Meta(
+            description="Format of the model's tool calls. Default: detected from the chat template.",
+            extra={"metavar": "FORMAT"},
+        ),
     ] = None
     reasoning_format: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="Format of the model's reasoning. Default: detected from the chat template."),
+        Meta(
+            description="Format of the model's reasoning. Default: detected from the chat template.",
+            extra={"metavar": "FORMAT"},
+        ),
     ] = None
     soft_memory_gib: Annotated[
         Annotated[float, Meta(gt=0, le=65_536)] | None,
         Meta(
-            description="Replace an engine process between requests once it uses more than this much memory, "
-            "in GiB. Default: no limit."
+            description="Replace an engine process between requests once it uses more than this many GiB of "
+            "memory. Default: no limit."
         ),
     ] = None
 
@@ -217,7 +223,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     )
     term_seconds: Annotated[
         Grace,
-        Meta(description="After that, time for an engine process to exit before it is killed."),
+        Meta(
+            description="On shutdown, after draining: time for an engine process to exit before it is killed."
+        ),
     ] = 5.0
     stall_seconds: Annotated[
         Seconds,
