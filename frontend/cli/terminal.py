@@ -21,7 +21,7 @@ class TerminalReporter:
     """A Reporter for a `with` statement. Prints and imports nothing until there is something to report."""
 
     def __init__(self) -> None:
-        self._shown: LiveReporter | PlainReporter | None = None
+        self._reporter: LiveReporter | PlainReporter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -29,21 +29,21 @@ class TerminalReporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._shown is not None:
-            self._shown.close(done=kind is None)
+        if self._reporter is not None:
+            self._reporter.close(done=kind is None)
 
     def step(self, text: str) -> None:
-        if self._shown is None:
-            self._shown = _reporter_for_stderr()
-        self._shown.step(text)
+        if self._reporter is None:
+            self._reporter = _reporter_for_stderr()
+        self._reporter.step(text)
 
     def progress(self, done: int, total: int | None) -> None:
-        if self._shown is not None:
-            self._shown.progress(done, total)
+        if self._reporter is not None:
+            self._reporter.progress(done, total)
 
     def note(self, text: str) -> None:
-        if self._shown is not None:
-            self._shown.note(text)
+        if self._reporter is not None:
+            self._reporter.note(text)
 
 
 def _reporter_for_stderr() -> "LiveReporter | PlainReporter":
@@ -59,19 +59,19 @@ class PlainReporter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._said = clock()
-        self._part = 0
+        self._printed_at = clock()
+        self._quarter = 0
 
     def step(self, text: str) -> None:
-        self._said = self._clock()
-        self._part = 0
+        self._printed_at = self._clock()
+        self._quarter = 0
         click.echo(text, err=True)
 
     def progress(self, done: int, total: int | None) -> None:
-        if not total or self._clock() - self._said < _PLAIN_SECONDS:
+        if not total or self._clock() - self._printed_at < _PLAIN_SECONDS:
             return
-        if (part := done * _PLAIN_LINES // total) > self._part:
-            self._part, self._said = part, self._clock()
+        if (quarter := done * _PLAIN_LINES // total) > self._quarter:
+            self._quarter, self._printed_at = quarter, self._clock()
             click.echo(f"  {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB", err=True)
 
     def note(self, text: str) -> None:
