@@ -11,7 +11,7 @@ from bench.errors import EngineFailed
 from bench.stats import RequestRecord
 from bench.workload import Workload
 from ipc.channel import send_launch
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
@@ -19,7 +19,7 @@ _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 class EngineProcess:
     """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[TextOptions]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -19,7 +19,7 @@ from bench.workload import Prompt, Workload
 from host.detokenizer import Detokenizer, choose_detokenizer
 from host.engines.pipeline import Pipeline
 from host.model_folder import read_model_folder
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 
 class _Running(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Running(msgspec.Struct):
 class RawEngine:
     """A pipeline and what it takes to run workloads on it."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[TextOptions]) -> None:
         """Load the model. Raises whatever OpenVINO raises."""
         self._tokenizer = openvino_genai.Tokenizer(launch.path)
         folder = read_model_folder(Path(launch.path))

@@ -7,7 +7,7 @@ from bench.engine_process import EngineProcess
 from bench.figures import Pair, median_pair, summarize_flawless
 from bench.stats import median
 from bench.workload import Workload
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 COPIES = 3  # of the words in each prompt of a lookup, so that the model has something to copy
 
@@ -22,9 +22,9 @@ class Gain(msgspec.Struct, frozen=True):
         return median([pair.ratio for pair in self.pairs])
 
 
-def gain(launch: Launch, workload: Workload, pairs: int) -> Gain:
+def gain(launch: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
     """Holds the model twice, and the draft model. Raises EngineFailed, RunFailed."""
-    plain = msgspec.structs.replace(launch, speculation=None)
+    plain = msgspec.structs.replace(launch, options=msgspec.structs.replace(launch.options, speculation=None))
     with EngineProcess(plain) as without, EngineProcess(launch) as speculating:
         _rate(without, workload, -1)  # warms up
         _rate(speculating, workload, -1)

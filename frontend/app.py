@@ -16,6 +16,7 @@ import zmq
 from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import GIB, Settings
+from frontend.fleet import Fleet, Spawner
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
@@ -24,7 +25,7 @@ from frontend.routing.router import Router, RouterOptions
 from frontend.server import HttpServer, listen
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
-from frontend.supervision.supervisor import Supervisor, SupervisorOptions
+from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
@@ -70,11 +71,8 @@ class _Server:
         self._was_ready = False
         self._cannot_start = False
         metrics = Metrics()
-        self._router = Router(
-            RouterOptions(settings.max_queue, settings.arena_bytes, settings.request_timeout_seconds),
-            metrics,
-            self._replica_changed,
-        )
+        self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
+        self._fleet = Fleet(self._router, metrics, settings.max_queue, self._replica_changed)
         self._memory = Memory(settings, self._router)
         app = build(settings, self._router, metrics, self._memory)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
@@ -84,10 +82,7 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         for model in self._prepared:
-            for supervisor in self._supervisors(model):
-                self._router.add(supervisor, model.settings)
-        for supervisor in self._router.supervisors:
-            supervisor.start()
+            self._fleet.add(model.settings, self._spawners(model))
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -107,32 +102,33 @@ class _Server:
 
     def _replica_changed(self) -> None:
         """A server none of whose models ever loads must not linger."""
-        lives = [supervisor.life for supervisor in self._router.supervisors]
+        lives = [supervisor.life for supervisor in self._fleet.supervisors]
         self._was_ready = self._was_ready or any(life.state is State.READY for life in lives)
         if not self._was_ready and all(life.state is State.FAILED for life in lives):
             log.error("no model could be loaded: %s", lives[0].reason)
             self._cannot_start = True
             self._stop.set()
 
-    def _supervisors(self, model: PreparedModel) -> list[Supervisor]:
+    def _spawners(self, model: PreparedModel) -> list[Spawner]:
         available = psutil.virtual_memory().available
-        everyone = total_replicas(self._prepared)
-        return [
-            Supervisor(
-                SupervisorOptions(
-                    launch=launch_of(model, self._settings, available, everyone),
-                    replica=number,
-                    arena_bytes=self._settings.arena_bytes,
-                    drain_seconds=self._settings.drain_seconds,
-                    term_seconds=self._settings.term_seconds,
-                    soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
-                ),
-                self._runtime_dir.socket_path,
-                self._context,
-                self._router,
+        launch = launch_of(model, self._settings, available, total_replicas(self._prepared))
+
+        def spawner(number: int) -> Spawner:
+            options = SupervisorOptions(
+                launch=launch,
+                replica=number,
+                arena_bytes=self._settings.arena_bytes,
+                drain_seconds=self._settings.drain_seconds,
+                term_seconds=self._settings.term_seconds,
+                soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
             )
-            for number in range(model.settings.replicas)
-        ]
+
+            def spawn(listener: Listener) -> Supervisor:
+                return Supervisor(options, self._runtime_dir.socket_path, self._context, listener)
+
+            return spawn
+
+        return [spawner(number) for number in range(model.settings.replicas)]
 
     async def _drain(self, http: "asyncio.Task[None]") -> None:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
@@ -145,14 +141,7 @@ class _Server:
             self._router.fail_all()
             await drained
         await self._memory.close()
-        for supervisor in self._router.supervisors:
-            supervisor.stop()
-        await self._hosts_gone()
-
-    async def _hosts_gone(self) -> None:
-        """Not for ever: a driver can hold a process that was killed. Whatever is left dies with us."""
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
-        gone = [asyncio.create_task(supervisor.stopped.wait()) for supervisor in self._router.supervisors]
-        _, left = await asyncio.wait(gone, timeout=budget)
+        left = await self._fleet.stop(self._fleet.supervisors, budget)
         if left:
-            log.warning("%d hosts are still there after SIGKILL; leaving without them", len(left))
+            log.warning("%d hosts are still there after SIGKILL; leaving without them", left)

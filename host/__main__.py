@@ -1,6 +1,6 @@
 """A host's entry: limits, launch message, load, loop, exit status.
 
-python -P -m host CONTROL_FD REQUEST_ARENA_FD PROGRESS_FD
+python -P -m host CONTROL_FD REQUEST_ARENA_FD RESULT_ARENA_FD PROGRESS_FD
 """
 
 import gc
@@ -8,17 +8,18 @@ import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import zmq
 
 from host import linux
 from host.engines.base import Engine, EngineLost
 from host.engines.load import load_engine
-from host.faults import FaultInjector
+from host.faults import FaultyEngine
 from host.loop import SEND_SECONDS, FrontendGone, Loop
 from host.native_errors import summary
-from ipc.arena import ArenaConsumer
+from host.results import Results
+from ipc.arena import ArenaConsumer, ArenaProducer
 from ipc.channel import Channel, ChannelError, connect, receive_launch
 from ipc.messages import Fatal, Launch, Ready, ToFrontend, ToHost
 from ipc.progress import Phase, ProgressWriter
@@ -35,7 +36,7 @@ def _on_sigterm(_signal: int, _frame: object) -> None:
     _stop_requested = True
 
 
-def main(control_fd: int, request_arena_fd: int, progress_fd: int) -> NoReturn:
+def main(control_fd: int, request_arena_fd: int, result_arena_fd: int, progress_fd: int) -> NoReturn:
     """Serve one replica. Ends the process without running native destructors, which may crash or hang."""
     linux.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the group; the frontend decides
@@ -44,9 +45,10 @@ def main(control_fd: int, request_arena_fd: int, progress_fd: int) -> NoReturn:
     _limit(launch)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     channel = connect(context, launch.endpoint)
-    arena = ArenaConsumer(request_arena_fd)
+    requests = ArenaConsumer(request_arena_fd)
+    results = Results(ArenaProducer.from_fd(result_arena_fd))
     try:
-        _serve(launch, channel, arena, ProgressWriter(progress_fd), control_fd)
+        _serve(launch, channel, requests, results, ProgressWriter(progress_fd), control_fd)
         status = 0
     except (FrontendGone, ChannelError):
         _exit(EXIT_FRONTEND_GONE)
@@ -58,7 +60,7 @@ def main(control_fd: int, request_arena_fd: int, progress_fd: int) -> NoReturn:
     _exit(status)
 
 
-def _read_launch(control_fd: int) -> Launch:
+def _read_launch(control_fd: int) -> Launch[Any]:
     try:
         with open(control_fd, "rb", closefd=False) as pipe:
             launch = receive_launch(pipe)
@@ -69,7 +71,7 @@ def _read_launch(control_fd: int) -> Launch:
     return launch
 
 
-def _limit(launch: Launch) -> None:
+def _limit(launch: Launch[Any]) -> None:
     """All that must precede the import of OpenVINO."""
     linux.forbid_core_dumps()
     linux.volunteer_for_oom_killer()
@@ -79,33 +81,34 @@ def _limit(launch: Launch) -> None:
 
 
 def _serve(
-    launch: Launch,
+    launch: Launch[Any],
     channel: Channel[ToFrontend, ToHost],
-    arena: ArenaConsumer,
+    requests: ArenaConsumer,
+    results: Results,
     progress: ProgressWriter,
     control_fd: int,
 ) -> None:
     progress.enter(Phase.LOADING, launch.load_seconds)
-    engine = _load(launch)
+    engine = _load(launch, results)
     gc.freeze()  # what loading left is never garbage; do not look through it again
-    channel.send(Ready(engine.card), SEND_SECONDS)
-    faults = FaultInjector(engine.poison) if launch.faults else None
-    Loop(channel, arena, progress, engine, control_fd, launch.stall_seconds, faults).run(
+    channel.send([Ready(engine.card)], SEND_SECONDS)
+    Loop(channel, requests, results, progress, engine, control_fd, launch.stall_seconds).run(
         lambda: _stop_requested
     )
 
 
-def _load(launch: Launch) -> Engine:
+def _load(launch: Launch[Any], results: Results) -> Engine:
     try:
-        return load_engine(launch)
+        engine = load_engine(launch, results)
     except Exception as error:
         raise EngineLost(f"cannot load {launch.path} on {launch.device}: {summary(error)}") from error
+    return FaultyEngine(engine) if launch.faults else engine
 
 
 def _send_fatal(channel: Channel[ToFrontend, ToHost], error: Exception) -> None:
     traceback.print_exception(error)
     try:
-        channel.send(Fatal(summary(error)), SEND_SECONDS)
+        channel.send([Fatal(summary(error))], SEND_SECONDS)
     except ChannelError:
         return
 
@@ -116,4 +119,4 @@ def _exit(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(*map(int, sys.argv[1:5]))

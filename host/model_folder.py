@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 REQUIRED_FILES = (
     "openvino_model.xml",
@@ -76,14 +76,14 @@ def read_model_folder(path: Path) -> ModelFolder:
     )
 
 
-def overridden(folder: ModelFolder, launch: Launch) -> ModelFolder:
+def overridden(folder: ModelFolder, launch: Launch[TextOptions]) -> ModelFolder:
     """The folder's facts, but for those that the launch sets."""
-    asked = msgspec.structs.asdict(launch.generation_defaults)
+    asked = msgspec.structs.asdict(launch.options.generation_defaults)
     defaults = {name: value for name, value in asked.items() if value is not None}
     return msgspec.structs.replace(
         folder,
         defaults=msgspec.structs.replace(folder.defaults, **defaults),
-        chat_template=launch.chat_template or folder.chat_template,
+        chat_template=launch.options.chat_template or folder.chat_template,
     )
 
 

@@ -71,7 +71,7 @@ def _is_one_turn(first: ChatMessage, second: ChatMessage) -> bool:
 
 def _joined(messages: Sequence[ChatMessage]) -> ChatMessage:
     """All at once: one by one, each would copy the text of those before."""
-    texts = [message.content for message in messages if message.content]
+    texts = [message.text for message in messages if message.content]
     return msgspec.structs.replace(messages[-1], content=_BETWEEN.join(texts))
 
 

@@ -1,124 +1,195 @@
-"""Shared-memory arenas: payloads cross as leases on bytes of a sealed memory file.
+"""Shared-memory arenas: large payloads cross between processes as leases on bytes of a sealed memory file.
 
-Only the producer of an arena allocates in it. The consumer reads and hands the lease's slot back.
+Only the producer of an arena allocates in it. The consumer reads and returns the lease.
 """
 
+import contextlib
 import mmap
 import os
-from bisect import insort
+import weakref
 
 import msgspec
 
-from ipc.memfd import create_sealed, map_shared
+from ipc.extents import FreeExtents
+from ipc.lease import Lease, LeaseError, check_bounds, check_tensor, vector_shape
+from ipc.memfd import copy_range, create_sealed, map_shared, read_range
 
-_ALIGNMENT = 4096  # leases start on pages, so tensors are aligned and freed pages can be returned
-_KEPT_BYTES = 16 * 1024 * 1024  # of an idle arena, that may stay mapped in its producer
+__all__ = ["ArenaConsumer", "ArenaProducer", "Lease", "LeaseError", "check_bounds"]
+
+_ALIGNMENT = 4096  # leases start on pages, so tensors are aligned
+_KEPT_BYTES = 16 * 1024 * 1024  # from an arena's start, that may stay mapped in the frontend while it is idle
 
 
-class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Bytes of an arena, lent by its producer to its consumer until released."""
+def _whole_pages(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
-    slot: int
-    generation: int  # tells a stale release from a live one
+
+class _Live(msgspec.Struct):
+    """A lease that is held."""
+
+    generation: int
     offset: int
-    size: int  # bytes
-    dtype: str = "u1"  # numpy's name for the element type
-    shape: tuple[int, ...] = ()
-
-
-class LeaseError(ValueError):
-    """A lease that points outside its arena, or a release of what is not leased."""
-
-
-def check_bounds(lease: Lease, arena_size: int) -> None:
-    """Raise LeaseError unless the lease lies inside an arena of `arena_size` bytes."""
-    if lease.offset < 0 or lease.size < 0 or lease.offset + lease.size > arena_size:
-        raise LeaseError(f"lease of {lease.size} bytes at {lease.offset} is outside an arena of {arena_size}")
+    extent: int  # bytes reserved: the lease's size rounded up to whole pages
+    holders: int = 1
 
 
 class ArenaProducer:
-    """The allocating side: first fit over a sorted list of free extents."""
+    """The allocating side.
 
-    def __init__(self, label: str, size: int) -> None:
-        self.fd = create_sealed(label, size)
-        self.size = size
+    Leases are taken and released in one thread; different leases may be filled in other threads meanwhile.
+    """
+
+    def __init__(self, label: str, size: int, fd: int | None = None) -> None:
+        """Create an arena of `size` bytes, rounded up to whole pages, or allocate in the one at `fd`, whose
+        descriptor the producer then owns."""
+        self.fd = create_sealed(label, _whole_pages(size)) if fd is None else fd
+        self.size = size = os.fstat(self.fd).st_size
         self._map = map_shared(self.fd)
-        self._touched = 0  # the end of what was written since the last trim
-        self._free: list[tuple[int, int]] = [(0, size)]  # (offset, size), sorted, never adjacent
-        self._live: dict[int, tuple[int, int, int]] = {}  # slot -> (generation, offset, extent)
+        self._touched = 0  # the end of what was written through the mapping since the last trim
+        self._free = FreeExtents(size)
+        self._live: dict[int, _Live] = {}  # by slot
         self._generation = 0
         self._idle_slots: list[int] = []
 
+    @classmethod
+    def from_fd(cls, fd: int) -> "ArenaProducer":
+        """Allocate in an inherited arena. The producer owns the descriptor from then on."""
+        return cls("", os.fstat(fd).st_size, fd)
+
     @property
     def leased_bytes(self) -> int:
-        return sum(extent for _, _, extent in self._live.values())
+        """In whole pages. A lease counts once, however many holders it has."""
+        return sum(live.extent for live in self._live.values())
 
-    def lease(self, size: int, dtype: str = "u1", shape: tuple[int, ...] = ()) -> Lease | None:
-        """Reserve `size` bytes, or None while there is no room. Raises LeaseError above the arena's size."""
+    def lease(self, size: int, dtype: str = "u1", shape: tuple[int, ...] | None = None) -> Lease | None:
+        """Reserve `size` bytes for a tensor, or return None while there is no room.
+
+        Without a shape the tensor is a vector. Raises LeaseError if `size` exceeds the arena or does not
+        match dtype and shape.
+        """
         if size > self.size:
             raise LeaseError(f"{size} bytes exceed an arena of {self.size}")
-        extent = max(_ALIGNMENT, -(-size // _ALIGNMENT) * _ALIGNMENT)
-        for index, (offset, room) in enumerate(self._free):
-            if room >= extent:
-                self._free[index : index + 1] = [(offset + extent, room - extent)] if room > extent else []
-                break
-        else:
+        shape = vector_shape(size, dtype) if shape is None else shape
+        check_tensor(size, dtype, shape)
+        extent = max(_ALIGNMENT, _whole_pages(size))
+        offset = self._free.take(extent)
+        if offset is None:
             return None
         slot = self._idle_slots.pop() if self._idle_slots else len(self._live)
         self._generation += 1
-        self._live[slot] = (self._generation, offset, extent)
-        return Lease(slot, self._generation, offset, size, dtype, shape or (size,))
+        self._live[slot] = _Live(self._generation, offset, extent)
+        return Lease(slot, self._generation, offset, size, dtype, shape)
+
+    def share(self, lease: Lease) -> None:
+        """Add a holder: the lease then takes one more release. Raises LeaseError if it is not live."""
+        self._held(lease.slot, lease.generation).holders += 1
+
+    def view(self, lease: Lease) -> memoryview:
+        """The lease's bytes, writable, to fill in place. Raises LeaseError if the lease is not live.
+
+        Whoever keeps the view past the release writes into somebody else's lease.
+        """
+        self._held(lease.slot, lease.generation)
+        end = lease.offset + lease.size
+        self._touched = max(self._touched, end)
+        return memoryview(self._map)[lease.offset : end]
 
     def write(self, lease: Lease, data: bytes | bytearray | memoryview, at: int = 0) -> None:
-        """Copy `data` into the lease, `at` bytes from its start."""
-        view = memoryview(data).cast("B")
-        if at < 0 or at + len(view) > lease.size:
-            raise LeaseError(f"{len(view)} bytes at {at} exceed a lease of {lease.size}")
-        start = lease.offset + at
-        self._map[start : start + len(view)] = view
-        self._touched = max(self._touched, start + len(view))
+        """Copy `data` into the lease, `at` bytes from its start. Raises LeaseError."""
+        source = memoryview(data).cast("B")
+        start = self._start(lease, at, len(source))
+        self._map[start : start + len(source)] = source
+        self._touched = max(self._touched, start + len(source))
 
-    def release(self, slot: int, generation: int) -> None:
-        """Take a lease back. Raises LeaseError if that slot and generation are not leased."""
-        held = self._live.get(slot)
-        if held is None or held[0] != generation:
-            raise LeaseError(f"slot {slot} generation {generation} is not leased")
-        _, offset, extent = self._live.pop(slot)
+    def write_from(self, lease: Lease, fd: int, size: int, at: int = 0) -> None:
+        """Copy the first `size` bytes of the file at `fd` into the lease, `at` bytes from its start.
+
+        The bytes never count in this process's resident memory. Other threads run meanwhile. Raises
+        LeaseError, also if the file is shorter, and OSError.
+        """
+        copied = copy_range(fd, 0, self.fd, self._start(lease, at, size), size)
+        if copied < size:
+            raise LeaseError(f"the file ends after {copied} of {size} bytes")
+
+    def release(self, slot: int, generation: int) -> bool:
+        """Give one holder's claim back; the last one frees the bytes. Returns whether it was the last.
+
+        Raises LeaseError if that slot and generation are not live.
+        """
+        live = self._held(slot, generation)
+        live.holders -= 1
+        if live.holders:
+            return False
+        del self._live[slot]
         self._idle_slots.append(slot)
-        self._give_back(offset, extent)
+        self._free.give_back(live.offset, live.extent)
         if not self._live:
             self._trim()
+        return True
 
-    def _give_back(self, offset: int, extent: int) -> None:
-        insort(self._free, (offset, extent))
-        merged: list[tuple[int, int]] = []
-        for start, size in self._free:
-            if merged and sum(merged[-1]) == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + size)
-            else:
-                merged.append((start, size))
-        self._free = merged
+    def close(self) -> None:
+        """End every lease. Views that still exist stay valid; the memory is freed with the last of them."""
+        self._live.clear()
+        self._free = FreeExtents(0)
+        with contextlib.suppress(BufferError):  # such views exist, and hold the mapping
+            self._map.close()
+        del self._map
+        os.close(self.fd)
+
+    def _held(self, slot: int, generation: int) -> _Live:
+        live = self._live.get(slot)
+        if live is None or live.generation != generation:
+            raise LeaseError(f"slot {slot} generation {generation} is not leased")
+        return live
+
+    def _start(self, lease: Lease, at: int, size: int) -> int:
+        """Where in the arena `size` bytes begin, `at` bytes from a live lease's start. Raises LeaseError."""
+        self._held(lease.slot, lease.generation)
+        if at < 0 or size < 0 or at + size > lease.size:
+            raise LeaseError(f"{size} bytes at {at} exceed a lease of {lease.size}")
+        return lease.offset + at
 
     def _trim(self) -> None:
-        """Unmap what a rush has touched. Mapped pages are fast to write again, but count as our memory."""
-        excess = -(-self._touched // _ALIGNMENT) * _ALIGNMENT - _KEPT_BYTES
+        """Unmap what a burst has touched. Mapped pages are fast to write again, but count as our memory."""
+        excess = _whole_pages(self._touched) - _KEPT_BYTES
         if excess > 0:
             self._map.madvise(mmap.MADV_DONTNEED, _KEPT_BYTES, excess)
             self._touched = _KEPT_BYTES
 
-    def close(self) -> None:
-        self._map.close()
-        os.close(self.fd)
-
 
 class ArenaConsumer:
-    """The reading side, over an inherited descriptor."""
+    """The reading side, over an inherited descriptor, which it duplicates."""
 
     def __init__(self, fd: int) -> None:
+        self._fd = os.dup(fd)
+        self._close_fd = weakref.finalize(self, os.close, self._fd)
         self._map: mmap.mmap = map_shared(fd)
-        self._view = memoryview(self._map)
+        self._size = len(self._map)
 
     def view(self, lease: Lease) -> memoryview:
-        """The lease's bytes, without a copy. Raises LeaseError if it points outside the arena."""
-        check_bounds(lease, len(self._map))
-        return self._view[lease.offset : lease.offset + lease.size]
+        """The lease's bytes, without a copy, for a reader that releases only afterwards and writes nothing.
+
+        Raises LeaseError if the lease is not one of this arena.
+        """
+        check_bounds(lease, self._size)
+        return memoryview(self._map)[lease.offset : lease.offset + lease.size]
+
+    def copy(self, lease: Lease) -> bytes:
+        """The lease's bytes, copied once. Validate the copy: the producer, which may be dying, can still
+        write to the original.
+
+        Bytes past the first 16 MiB of the arena are read without mapping them, at half the speed, so that
+        they never count in this process's resident memory. Raises LeaseError as `view` does.
+        """
+        check_bounds(lease, self._size)
+        end = lease.offset + lease.size
+        if end > _KEPT_BYTES:
+            return read_range(self._fd, lease.offset, lease.size)
+        return self._map[lease.offset : end]
+
+    def close(self) -> None:
+        """Views that still exist stay valid; the memory is freed with the last of them."""
+        with contextlib.suppress(BufferError):  # such views exist, and hold the mapping
+            self._map.close()
+        del self._map
+        self._close_fd()

@@ -1,27 +1,28 @@
 """The socket pair between the frontend and one host incarnation, and the framing on it.
 
 DEALER to DEALER over `ipc://`: ordered, bounded, and private to one incarnation, so that nothing stale can
-reach the next. One message per frame.
+reach the next. A frame is an array of messages, so that whatever happens at one moment causes one wake-up.
 """
 
 import struct
-from typing import BinaryIO, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 import zmq
 
-from ipc.messages import Launch, ToFrontend, ToHost
+from ipc.messages import OPTIONS_TYPE, TO_FRONTEND_TYPE, TO_HOST_TYPE, Launch, ToFrontend, ToHost
 
-HIGH_WATER_MARK = 8192  # messages buffered per direction
+HIGH_WATER_MARK = 8192  # frames buffered per direction
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _IPC_PATH_LIMIT = 107  # sun_path, without the terminator
 _LENGTH = struct.Struct("<I")
 _MAX_LAUNCH_BYTES = 1024 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
-_to_host: msgspec.msgpack.Decoder[ToHost] = msgspec.msgpack.Decoder(ToHost)
-_to_frontend: msgspec.msgpack.Decoder[ToFrontend] = msgspec.msgpack.Decoder(ToFrontend)
-_launch = msgspec.msgpack.Decoder(Launch)
+_to_host: msgspec.msgpack.Decoder[list[ToHost]] = msgspec.msgpack.Decoder(list[TO_HOST_TYPE])
+_to_frontend: msgspec.msgpack.Decoder[list[ToFrontend]] = msgspec.msgpack.Decoder(list[TO_FRONTEND_TYPE])
+_launch: msgspec.msgpack.Decoder[Launch[Any]] = msgspec.msgpack.Decoder(Launch[OPTIONS_TYPE])
 
 Sent = TypeVar("Sent", bound=msgspec.Struct)
 Received = TypeVar("Received", bound=msgspec.Struct)
@@ -38,7 +39,9 @@ class MessageTooLarge(ChannelError):
 class Channel(Generic[Sent, Received]):
     """One end. Never blocks unless told for how long."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", decoder: "msgspec.msgpack.Decoder[Received]") -> None:
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", decoder: "msgspec.msgpack.Decoder[list[Received]]"
+    ) -> None:
         self._socket = socket
         self._decoder = decoder
         self._poller = zmq.Poller()
@@ -49,9 +52,10 @@ class Channel(Generic[Sent, Received]):
         until nothing is left."""
         return int(self._socket.getsockopt(zmq.FD))
 
-    def send(self, message: Sent, timeout: float = 0.0) -> None:
-        """Raises MessageTooLarge, ChannelError if the other's buffer stays full for `timeout` seconds."""
-        frame = _encoder.encode(message)
+    def send(self, messages: Sequence[Sent], timeout: float = 0.0) -> None:
+        """Send messages in one frame. Raises ChannelError if the other's buffer stays full for `timeout`
+        seconds, MessageTooLarge if they exceed MAX_MESSAGE_BYTES together."""
+        frame = _encoder.encode(messages)
         if len(frame) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(f"a message of {len(frame)} bytes, at most {MAX_MESSAGE_BYTES}")
         try:
@@ -61,16 +65,19 @@ class Channel(Generic[Sent, Received]):
                 raise ChannelError("the other side has stopped reading") from None
             self._socket.send(frame, zmq.NOBLOCK)
 
-    def receive(self) -> Received | None:
-        """The next message, or None. Raises ChannelError on what does not decode."""
+    def receive(self) -> list[Received]:
+        """The messages of the next frame; empty if there is none. Raises ChannelError on what does not
+        decode."""
+        if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than an exception
+            return []
+        frame = self._socket.recv(zmq.NOBLOCK)
         try:
-            frame = self._socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-        try:
-            return self._decoder.decode(frame)
+            messages = self._decoder.decode(frame)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ChannelError(f"undecodable message: {error}") from error
+        if not messages:
+            raise ChannelError("a frame without a message")
+        return messages
 
     def wait(self, timeout: float, *also: int) -> None:
         """Sleep until a message or one of the descriptors `also` is readable, at most `timeout` seconds."""
@@ -115,14 +122,14 @@ def connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> Channel
     return Channel(socket, _to_host)
 
 
-def send_launch(pipe: BinaryIO, launch: Launch) -> None:
+def send_launch(pipe: BinaryIO, launch: Launch[Any]) -> None:
     """Write the one message of the control pipe. It fits the pipe's buffer, so this does not block."""
     frame = _encoder.encode(launch)
     pipe.write(_LENGTH.pack(len(frame)) + frame)
     pipe.flush()
 
 
-def receive_launch(pipe: BinaryIO) -> Launch:
+def receive_launch(pipe: BinaryIO) -> Launch[Any]:
     """Read the launch message. Raises EOFError if the frontend went away first."""
     header = pipe.read(_LENGTH.size)
     if len(header) < _LENGTH.size:

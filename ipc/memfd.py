@@ -1,16 +1,18 @@
-"""Anonymous shared memory: the one place that calls memfd_create. Linux only."""
+"""Anonymous shared memory: the only module that creates and maps memory files. Linux only."""
 
 import fcntl
 import mmap
 import os
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_CHUNK_BYTES = 256 * 1024  # of a copy between files: stays in the L2 cache
 
 
 def create_sealed(label: str, size: int) -> int:
-    """A new memory file of `size` bytes that nobody can resize. It has no name in any file system.
+    """Create a memory file of `size` bytes that nobody can resize. It has no name in any file system.
 
-    Returns the descriptor, which is not inherited unless passed on. `label` shows in /proc/PID/maps.
+    Returns its descriptor, which child processes inherit only if it is passed on. `label` appears in
+    /proc/PID/maps.
     """
     fd = os.memfd_create(label, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
@@ -21,3 +23,32 @@ def create_sealed(label: str, size: int) -> int:
 def map_shared(fd: int) -> mmap.mmap:
     """Map the whole file at `fd`. The mapping outlives the descriptor."""
     return mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED)
+
+
+def copy_range(source: int, source_offset: int, target: int, target_offset: int, size: int) -> int:
+    """Copy `size` bytes from one file to another through a small buffer, without mapping either.
+
+    Returns the number of bytes copied, which is smaller only if the source ends first. Uses neither file's
+    position. Raises OSError.
+    """
+    buffer = memoryview(bytearray(min(size, _CHUNK_BYTES)))
+    done = 0
+    while done < size:
+        count = os.preadv(source, [buffer[: size - done]], source_offset + done)
+        if not count:
+            break
+        written = 0
+        while written < count:
+            written += os.pwrite(target, buffer[written:count], target_offset + done + written)
+        done += count
+    return done
+
+
+def read_range(fd: int, offset: int, size: int) -> bytes:
+    """Read `size` bytes of the file at `fd` without mapping them. Shorter only if the file ends first."""
+    parts = []
+    while size > 0 and (part := os.pread(fd, size, offset)):  # one call reads at most 2 GiB
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -5,6 +5,7 @@ import msgspec
 
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
+from frontend.api.client import on_leave_of
 from frontend.api.errors import called
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
@@ -50,11 +51,12 @@ class ChatCompletions:
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> tuple[Identity, AnyTurn]:
-        identity = await Identity.new("chatcmpl", self._router, body.model, request)
+        model = await self._router.model(body.model, on_leave_of(request))
+        identity = Identity.new("chatcmpl", model)
         with called({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:
-                return identity, await begin_turn(self._router, spec, request)
-            kept = begin_kept_turn(self._router, spec, request, self._conversations, body.session_id)
+                return identity, await begin_turn(model, spec, request)
+            kept = begin_kept_turn(model, spec, request, self._conversations, body.session_id)
             return identity, await kept
 
 

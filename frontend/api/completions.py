@@ -9,8 +9,9 @@ import msgspec
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
-from frontend.api.generating import Identity, off_loop, respond_json, start
+from frontend.api.generating import Identity, off_loop, respond_json, start, text_card
 from frontend.api.prompting import with_grammar
+from frontend.api.questions import text_of
 from frontend.api.schema.common import (
     MAX_CHOICES,
     UNSUPPORTED,
@@ -21,9 +22,10 @@ from frontend.api.schema.common import (
 from frontend.api.schema.completions import CompletionRequest
 from frontend.api.sse import Stream, respond_streaming
 from frontend.errors import BadRequest
-from frontend.routing.generation import Generation, Output, SequenceSpec
-from frontend.routing.router import Router
-from ipc.messages import Detokenize, Detokenized, Sampling, TextPrompt, TokenPrompt
+from frontend.routing.router import Model, Router
+from frontend.tasks.generation import Generation
+from frontend.tasks.text import Output, SequenceSpec
+from ipc.messages import Sampling, TextPrompt, TokenPrompt
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
@@ -54,13 +56,14 @@ class Completions:
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
     ) -> tuple[Identity, Generation, list[str]]:
-        identity = await Identity.new("cmpl", self._router, body.model, request)
-        echoes = await self._echoes(body, specs, request)
-        generation = await start(request, self._router, body.model, specs, bool(body.stream))
-        return identity, generation, echoes
+        model = await self._router.model(body.model, on_leave_of(request))
+        text_card(model)
+        echoes = await self._echoes(body, model, specs, request)
+        generation = await start(request, model, specs, bool(body.stream))
+        return Identity.new("cmpl", model), generation, echoes
 
     async def _echoes(
-        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
+        self, body: CompletionRequest, model: Model, specs: list[SequenceSpec], request: falcon.asgi.Request
     ) -> list[str]:
         """By choice, the text to begin with."""
         if not body.echo:
@@ -68,15 +71,13 @@ class Completions:
         texts: dict[int, str] = {}
         for spec in specs:
             if spec.prompt_index not in texts:
-                texts[spec.prompt_index] = await self._text(body.model, spec, request)
+                texts[spec.prompt_index] = await self._text(model, spec, request)
         return [texts[spec.prompt_index] for spec in specs]
 
-    async def _text(self, model: str, spec: SequenceSpec, request: falcon.asgi.Request) -> str:
+    async def _text(self, model: Model, spec: SequenceSpec, request: falcon.asgi.Request) -> str:
         if isinstance(spec.prompt, TextPrompt):
             return spec.prompt.text
-        question = Detokenize(0, cast(TokenPrompt, spec.prompt).token_ids)
-        answer = await self._router.ask(model, question, on_leave_of(request))
-        return cast(Detokenized, answer).text
+        return await text_of(model, cast(TokenPrompt, spec.prompt).token_ids, "prompt", request)
 
 
 def specs_of(body: CompletionRequest) -> list[SequenceSpec]:

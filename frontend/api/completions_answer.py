@@ -6,7 +6,8 @@ from msgspec import UNSET
 from frontend.api.generating import Identity, usage_body
 from frontend.api.schema.completions import Completion, CompletionRequest, TextChoice, TextLogprobs
 from frontend.api.sse import around_text, event
-from frontend.routing.generation import Generation, Output
+from frontend.tasks.generation import Generation
+from frontend.tasks.text import Output
 
 _json = msgspec.json.encode
 

@@ -10,11 +10,13 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from frontend.api.client import client_of, on_leave_of
+from frontend.api.client import client_of
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
-from frontend.errors import ClientGone
-from frontend.routing.generation import Generation, SequenceSpec, Usage
-from frontend.routing.router import Router
+from frontend.errors import BadRequest, ClientGone
+from frontend.routing.router import Model
+from frontend.tasks.generation import Generation, Usage, generate
+from frontend.tasks.text import SequenceSpec
+from ipc.messages import TextCard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,10 +31,8 @@ class Identity(msgspec.Struct, frozen=True):
     system_fingerprint: str  # changes with the model's files and the engine
 
     @classmethod
-    async def new(cls, prefix: str, router: Router, model: str, request: falcon.asgi.Request) -> "Identity":
-        """As soon as the model is loaded. Raises as `Router.card` does."""
-        fingerprint = (await router.card(model, on_leave_of(request))).fingerprint
-        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, fingerprint)
+    def new(cls, prefix: str, model: Model) -> "Identity":
+        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model.name, model.card.fingerprint)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -40,18 +40,14 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 async def start(
-    request: falcon.asgi.Request | None,
-    router: Router,
-    model: str,
-    specs: list[SequenceSpec],
-    streaming: bool,
+    request: falcon.asgi.Request | None, model: Model, specs: list[SequenceSpec], streaming: bool
 ) -> Generation:
     """A generation that every engine has accepted, and that ends when the request's client leaves.
 
     Waiting for the engines' acceptance lets a refusal be an HTTP error, also where a stream was asked for.
     """
     client = None if request is None else client_of(request.scope)
-    generation = router.generate(model, specs, streaming, client.age_seconds if client else 0.0)
+    generation = generate(model, specs, streaming, client.age_seconds if client else 0.0)
     try:
         if client is not None:
             client.on_leave(lambda: generation.cancel(ClientGone()))
@@ -60,6 +56,13 @@ async def start(
         generation.close()
         raise
     return generation
+
+
+def text_card(model: Model) -> TextCard:
+    """What a text model can do. Raises BadRequest where the model is of another task."""
+    if not isinstance(model.card, TextCard):
+        raise BadRequest(f"model: {model.name!r} does not generate text", "model")
+    return model.card
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

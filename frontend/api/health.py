@@ -5,8 +5,8 @@ import falcon.asgi
 import msgspec
 
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
+from frontend.routing.replica import Host
 from frontend.routing.router import Router
-from frontend.supervision.supervisor import Supervisor
 
 
 class ReplicaHealth(msgspec.Struct):
@@ -45,7 +45,7 @@ class Ready:
         self._router = router
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, model) for model in self._router.models]
+        models = [model_health(self._router, model) for model in self._router.routes]
         ready = not self._router.draining and any(model.ready for model in models)
         _answer(response, ready, Readiness(ready, models))
 
@@ -71,20 +71,19 @@ class MetricsPage:
 
 def model_health(router: Router, model: str) -> ModelHealth:
     """Raises ModelNotFound."""
-    supervisors = router.supervisors_of(model)
-    ready = any(supervisor.ready for supervisor in supervisors)
-    return ModelHealth(model, ready, [_replica_health(supervisor) for supervisor in supervisors])
+    hosts = router.route(model).hosts
+    return ModelHealth(model, any(host.ready for host in hosts), [_replica_health(host) for host in hosts])
 
 
-def _replica_health(supervisor: Supervisor) -> ReplicaHealth:
+def _replica_health(host: Host) -> ReplicaHealth:
     return ReplicaHealth(
-        replica=supervisor.number,
-        state=supervisor.life.state.value,
-        device=supervisor.options.launch.device,
-        pid=supervisor.pid,
-        restarts=supervisor.restarts,
-        reason=supervisor.life.reason,
-        load_seconds=supervisor.card.load_seconds if supervisor.card else None,
+        replica=host.number,
+        state=host.life.state.value,
+        device=host.device,
+        pid=host.pid,
+        restarts=host.restarts,
+        reason=host.life.reason,
+        load_seconds=host.card.load_seconds if host.card else None,
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 from frontend.api.chat_answer import Collected
 from frontend.api.prompting import TurnSpec
 from frontend.api.turns import Turn, TurnEvent, TurnUsage, begin_turn
-from frontend.routing.router import Router
+from frontend.routing.router import Model
 from frontend.sessions.conversations import Conversations, SessionTurn
 from ipc.messages import ChatMessage, ToolCall
 
@@ -42,7 +42,7 @@ class KeptTurn:
 
 
 async def begin_kept_turn(
-    router: Router,
+    model: Model,
     spec: TurnSpec,
     request: falcon.asgi.Request,
     conversations: Conversations,
@@ -52,7 +52,7 @@ async def begin_kept_turn(
     session = await conversations.begin(session_id, spec.messages)
     try:
         whole = msgspec.structs.replace(spec, messages=session.messages)
-        return KeptTurn(await begin_turn(router, whole, request), session, spec.continue_final_message)
+        return KeptTurn(await begin_turn(model, whole, request), session, spec.continue_final_message)
     except BaseException:
         session.close()
         raise

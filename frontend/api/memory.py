@@ -4,7 +4,7 @@ from functools import partial
 
 from frontend.api.response_background import Background
 from frontend.api.response_records import Records
-from frontend.api.turns import begin_turn
+from frontend.api.turns import begin_turn_of
 from frontend.config import Settings
 from frontend.routing.router import Router
 from frontend.sessions.conversations import Conversations
@@ -22,7 +22,7 @@ class Memory:
         )
         self._store = open_store(settings.session_store, limits)
         seconds = settings.request_timeout_seconds
-        self.begin = partial(begin_turn, router)
+        self.begin = partial(begin_turn_of, router)
         self.conversations = Conversations(self._store, seconds)
         self.records = Records(self._store)
         self.background = Background(self.begin, self.records, seconds)

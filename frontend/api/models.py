@@ -4,7 +4,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from frontend.routing.model_route import ModelRoute
+from frontend.routing.route import Route
 from frontend.routing.router import Router
 
 OWNER = "nacelle"
@@ -30,7 +30,7 @@ class Models:
         self._created = created
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        bodies = [self._body(route) for route in self._router.models.values()]
+        bodies = [self._body(route) for route in self._router.routes.values()]
         _answer(response, ModelList(data=bodies))
 
     async def on_get_one(
@@ -40,8 +40,8 @@ class Models:
 
     on_head, on_head_one = on_get, on_get_one
 
-    def _body(self, route: ModelRoute) -> ModelBody:
-        cards = [replica.host.card for replica in route.replicas]
+    def _body(self, route: Route) -> ModelBody:
+        cards = [host.card for host in route.hosts]
         lengths = [card.context_length for card in cards if card is not None]
         return ModelBody(id=route.name, created=self._created, max_model_len=min(lengths, default=None))
 

@@ -1,7 +1,5 @@
 """POST /tokenize, /detokenize and /v1/chat/completions/render: what a model makes of a text."""
 
-from typing import cast
-
 import falcon.asgi
 import msgspec
 
@@ -10,6 +8,7 @@ from frontend.api.chat import turn_spec
 from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import Plan
+from frontend.api.questions import text_of, tokens_of
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.tokenizing import (
     ChatTokenizeRequest,
@@ -21,8 +20,8 @@ from frontend.api.schema.tokenizing import (
 )
 from frontend.api.turns import plan_of
 from frontend.errors import BadRequest
-from frontend.routing.router import Router
-from ipc.messages import Detokenize, Detokenized, InlinePrompt, TextPrompt, Tokenized
+from frontend.routing.router import Model, Router
+from ipc.messages import Prompt, TextPrompt
 
 _chat = msgspec.json.Decoder(ChatRequest)
 _chat_tokenize = msgspec.json.Decoder(ChatTokenizeRequest)
@@ -44,16 +43,17 @@ class Tokenizing:
             body: ChatTokenizeRequest | TokenizeRequest = decode(data, _chat_tokenize)
         else:
             body = decode(data, _tokenize)
+        model = await self._model(body.model, request)
         if isinstance(body, TokenizeRequest):
-            prompt: InlinePrompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
+            prompt: Prompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
         else:
-            prompt = (await self._plan(body, request)).prompt
-        answer = await self._tokenized(body.model, prompt, request)
+            prompt = (await _plan(model, body)).prompt
+        answer = await tokens_of(model, prompt, request)
         respond_json(
             response,
             TokenizeAnswer(
                 count=len(answer.token_ids),
-                max_model_len=(await self._router.card(body.model)).context_length,
+                max_model_len=model.card.context_length,
                 tokens=answer.token_ids,
                 token_strs=answer.token_texts if body.return_token_strs else None,
             ),
@@ -63,22 +63,24 @@ class Tokenizing:
         body = decode(await read_body(request, self._max_body_bytes), _detokenize)
         if not body.tokens:
             raise BadRequest("tokens must not be empty", "tokens")
-        question = Detokenize(0, body.tokens, bool(body.skip_special_tokens))
-        answer = await self._router.ask(body.model, question, on_leave_of(request))
-        respond_json(response, DetokenizeAnswer(cast(Detokenized, answer).text))
+        model = await self._model(body.model, request)
+        text = await text_of(model, body.tokens, "tokens", request, bool(body.skip_special_tokens))
+        respond_json(response, DetokenizeAnswer(text))
 
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _chat)
-        plan = await self._plan(body, request)
-        answer = await self._tokenized(body.model, plan.prompt, request)
+        model = await self._model(body.model, request)
+        plan = await _plan(model, body)
+        answer = await tokens_of(model, plan.prompt, request)
         grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
             RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
         )
 
-    async def _tokenized(self, model: str, prompt: InlinePrompt, request: falcon.asgi.Request) -> Tokenized:
-        return cast(Tokenized, await self._router.ask(model, prompt, on_leave_of(request)))
+    async def _model(self, name: str, request: falcon.asgi.Request) -> Model:
+        return await self._router.model(name, on_leave_of(request))
 
-    async def _plan(self, body: ChatRequest, request: falcon.asgi.Request) -> Plan:
-        return await plan_of(self._router, await off_loop(body.is_constrained, turn_spec, body), request)
+
+async def _plan(model: Model, body: ChatRequest) -> Plan:
+    return await plan_of(model, await off_loop(body.is_constrained, turn_spec, body))

@@ -46,4 +46,4 @@ def _spelled_out(message: ChatMessage) -> ChatMessage:
         f'<tool_call>\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n</tool_call>'
         for call in message.tool_calls
     ]
-    return ChatMessage(message.role, "\n".join([*filter(None, [message.content]), *calls]))
+    return ChatMessage(message.role, "\n".join([*filter(None, [message.text]), *calls]))

@@ -9,12 +9,13 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.client import on_leave_of
-from frontend.api.generating import off_loop, start
+from frontend.api.generating import off_loop, start, text_card
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
-from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
-from frontend.routing.router import Router
+from frontend.routing.router import Model, Router
+from frontend.tasks.generation import Generation, Usage
+from frontend.tasks.text import Output, SequenceSpec
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -154,26 +155,28 @@ class _Choice:
         return events
 
 
-async def begin_turn(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
+async def begin_turn(model: Model, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
     """A turn that every engine has accepted. It ends when the client of `request` leaves; None: nobody waits.
 
     Raises ServerError.
     """
-    plan = await plan_of(router, spec, request)
+    plan = await plan_of(model, spec)
     specs = [
         SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings
     ]
-    generation = await start(request, router, spec.model, specs, spec.streaming)
+    generation = await start(request, model, specs, spec.streaming)
     return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
 
 
-async def plan_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Plan:
-    """By the model's settings, and its chat template once it is loaded.
+async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
+    """The same by the model's name."""
+    return await begin_turn(await router.model(spec.model, on_leave_of(request)), spec, request)
 
-    Raises ServerError, or ClientGone when the client of `request` leaves.
-    """
-    card = await router.card(spec.model, on_leave_of(request))
-    settings = router.route(spec.model).settings
-    dialect = detect(card.chat_template, settings.tool_format, settings.reasoning_format)
+
+async def plan_of(model: Model, spec: TurnSpec) -> Plan:
+    """By the model's settings and its chat template. Raises ServerError."""
+    settings = model.settings
+    template = text_card(model).chat_template
+    dialect = detect(template, settings.tool_format, settings.reasoning_format)
     return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)

@@ -6,14 +6,14 @@ from typing import Any, get_type_hints
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
-from ipc.messages import Adapter, EngineKind, GenerationDefaults
+from ipc.messages import Adapter, GenerationDefaults
 
 SYNTHETIC = "synthetic"
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 
 
-def engine_kind(model: ModelSettings) -> EngineKind:
+def engine_kind(model: ModelSettings) -> str:
     if model.source.partition(":")[0] == SYNTHETIC:
         return "synthetic"
     if model.engine == "auto":

@@ -3,15 +3,17 @@
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from frontend.config import Settings, kv_cache_bytes
 from frontend.models.options import generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
-from ipc.messages import DraftModel, Launch, PromptLookup, Speculation
+from ipc.messages import DraftModel, Launch, Options, PromptLookup, Speculation, TextOptions, task_of
 
 
 def launch_of(
     prepared: PreparedModel, settings: Settings, available_memory: int, all_replicas: int
-) -> Launch:
+) -> Launch[Options]:
     """The launch message of each replica of one model, without the socket's address.
 
     `available_memory` is in bytes; `all_replicas` counts those of all models, which share it.
@@ -27,14 +29,30 @@ def launch_of(
         properties=properties_of(model),
         threads=model.threads,
         cpus=[],
-        kv_cache_bytes=kv_cache_bytes(model, available_memory, all_replicas),
+        load_seconds=settings.load_seconds,
+        stall_seconds=settings.stall_seconds,
+        faults=settings.faults,
+        options=_options(prepared, kv_cache_bytes(model, available_memory, all_replicas)),
+    )
+
+
+def _options(prepared: PreparedModel, kv_cache: int) -> Options:
+    """The task's options. Unless it needs more care, what has the name of a setting has its value."""
+    kind = task_of(prepared.engine).options
+    if kind is TextOptions:
+        return _text_options(prepared, kv_cache)
+    settings = msgspec.structs.asdict(prepared.settings)
+    return kind(**{name: settings[name] for name in kind.__struct_fields__ if name in settings})
+
+
+def _text_options(prepared: PreparedModel, kv_cache: int) -> TextOptions:
+    model = prepared.settings
+    return TextOptions(
+        kv_cache_bytes=kv_cache,
         context_length=model.context_length,
         max_num_seqs=1 if prepared.engine == "stateful" else model.max_num_seqs,
         max_num_batched_tokens=model.max_num_batched_tokens,
         prefix_caching=_prefix_caching(prepared),
-        load_seconds=settings.load_seconds,
-        stall_seconds=settings.stall_seconds,
-        faults=settings.faults,
         synthetic_tokens_per_second=prepared.synthetic_tokens_per_second,
         speculation=_speculation(prepared),
         adapter=prepared.adapter,

@@ -14,7 +14,7 @@ from frontend.models.options import adapted_name, adapter_of, engine_kind
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch
 from frontend.models.store import Recipe, Store, converter_versions
-from ipc.messages import Adapter, EngineKind
+from ipc.messages import Adapter
 
 _GGUF_MAGIC = b"GGUF"
 _MODELS = ("openvino_model.xml", "openvino_language_model.xml")
@@ -25,7 +25,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that a host can load at once."""
 
     settings: ModelSettings
-    engine: EngineKind
+    engine: str
     path: str = ""  # the IR folder; empty for the synthetic engine
     synthetic_tokens_per_second: float = 0.0  # of one request; 0 means as fast as it can
     draft_path: str = ""  # the draft model's IR folder; empty for none

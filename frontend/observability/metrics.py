@@ -6,8 +6,9 @@ from functools import cache
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -29,10 +30,18 @@ class Metrics:
         )
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
-        self.of_model = cache(self._of_model)
+        self._by_model: dict[str, ModelMetrics] = {}
 
-    def _of_model(self, model: str) -> "ModelMetrics":
-        return ModelMetrics(self._models, self._replicas, model)
+    def of_model(self, model: str) -> "ModelMetrics":
+        if model not in self._by_model:
+            self._by_model[model] = ModelMetrics(self._models, self._replicas, model)
+        return self._by_model[model]
+
+    def forget_model(self, model: str) -> None:
+        """Its series end."""
+        self._by_model.pop(model, None)
+        self._models.forget(model)
+        self._replicas.forget(model)
 
     def render(self) -> bytes:
         """The Prometheus text exposition."""
@@ -52,12 +61,43 @@ class TokenTimes(Collector):
     def of(self, model: str) -> "_Times":
         return self._models.setdefault(model, _Times(self._bounds))
 
+    def forget(self, model: str) -> None:
+        self._models.pop(model, None)
+
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(self._name, self._what, labels=["model"])
         for model, times in self._models.items():
             bounds = [*map(floatToGoString, self._bounds), "+Inf"]
             family.add_metric([model], list(zip(bounds, accumulate(times.counts), strict=True)), times.sum)
         yield family
+
+
+class TokenCounts(Collector):
+    """A counter by model, cheap for the same reason."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name = name
+        self._what = what
+        self._models: dict[str, _Count] = {}
+
+    def of(self, model: str) -> "_Count":
+        return self._models.setdefault(model, _Count())
+
+    def forget(self, model: str) -> None:
+        self._models.pop(model, None)
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._what, labels=["model"])
+        for model, count in self._models.items():
+            family.add_metric([model], count.total)
+        yield family
+
+
+class _Count:
+    total = 0
+
+    def add(self, amount: int) -> None:
+        self.total += amount
 
 
 class _Times:
@@ -81,7 +121,7 @@ class ModelMetrics:
         self.time_to_first_token = families.time_to_first_token.labels(model)
         self.inter_token = families.inter_token.of(model)
         self.prompt_tokens = families.prompt_tokens.labels(model)
-        self.generated_tokens = families.generated_tokens.labels(model)
+        self.generated_tokens = families.generated_tokens.of(model)
         self.resumed = families.resumed.labels(model)
         self.restarted = families.restarted.labels(model)
         self.blamed = families.blamed.labels(model)
@@ -135,7 +175,8 @@ class _ModelFamilies:
         )
         registry.register(self.inter_token)
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens accepted")
-        self.generated_tokens = counter("generated_tokens", "Tokens generated")
+        self.generated_tokens = TokenCounts("nacelle_generated_tokens", "Tokens generated")
+        registry.register(self.generated_tokens)
         self.resumed = counter("resumed", "Sequences continued after the death of their host")
         self.restarted = counter("restarted", "Sequences sent whole again after the death of their host")
         self.blamed = counter("blamed", "Sequences ended because they kill hosts")
@@ -147,6 +188,18 @@ class _ModelFamilies:
         self.host_recovery_seconds = histogram(
             "host_recovery", "From the death of a host to the readiness of the next", _RECOVERY
         )
+
+    def forget(self, model: str) -> None:
+        for family in vars(self).values():
+            if isinstance(family, TokenTimes | TokenCounts):
+                family.forget(model)
+            else:
+                _forget(family, model)
+
+
+def _forget(family: MetricWrapperBase, model: str) -> None:
+    """Remove all children whose first label is the model."""
+    family.remove_by_labels({"model": model})
 
 
 class _ReplicaFamilies:
@@ -168,3 +221,7 @@ class _ReplicaFamilies:
             (*labels, "reason"),
             registry=registry,
         )
+
+    def forget(self, model: str) -> None:
+        for family in vars(self).values():
+            _forget(family, model)

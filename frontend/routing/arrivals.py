@@ -1,33 +1,18 @@
-"""What a model's hosts say: checked, journalled, measured, passed on to whom it is for."""
+"""What a model's hosts report: checked, measured, passed on to the job it is about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from frontend.errors import from_host
 from frontend.observability.metrics import ModelMetrics
-from frontend.routing.backlog import Backlog
-from frontend.routing.generation import Output, Sequence
-from frontend.routing.journal import Journal, Phase
-from frontend.routing.quarantine import Quarantine
-from frontend.routing.queries import Answer, Queries
+from frontend.routing.job import Job
+from frontend.routing.jobs import Jobs
+from frontend.routing.lifecycle import Ended, Phase, Replied
 from frontend.routing.replica import Replica
 from ipc.channel import ChannelError
-from ipc.messages import (
-    Accepted,
-    Completed,
-    Delta,
-    Detokenized,
-    Failed,
-    Fatal,
-    Gauges,
-    Ready,
-    Release,
-    Step,
-    ToFrontend,
-    Tokenized,
-)
+from ipc.messages import Failed, Fatal, Gauges, ModelCard, Ready, Release, Reply, ToFrontend
 
-_MEAN_WEIGHT = 0.1  # of the newest request in the running mean of request times
+_MEAN_WEIGHT = 0.1  # of the newest job in the running mean of their times
 
 
 class Arrivals:
@@ -35,152 +20,100 @@ class Arrivals:
 
     def __init__(
         self,
-        backlog: Backlog,
-        quarantine: Quarantine,
-        queries: Queries,
+        jobs: Jobs,
         metrics: ModelMetrics,
         clock: Callable[[], float],
         pump: Callable[[], None],
+        ready: Callable[[ModelCard], None],
     ) -> None:
-        """`pump` sends what there is room for now."""
-        self._backlog = backlog
-        self._quarantine = quarantine
-        self._queries = queries
+        """`pump` sends what there is room for now. `ready` gets the card of a replica that became ready."""
+        self._jobs = jobs
         self._metrics = metrics
         self._clock = clock
         self._pump = pump
-        self.mean_seconds = 1.0  # of a sequence, from its arrival to its end
+        self._on_ready = ready
+        self._room_made = False
+        self.mean_seconds = 1.0  # of a job, from its arrival to its end
         self.handlers: dict[type[ToFrontend], Callable[[Replica, Any], None]] = {
             Ready: self._ready,
-            Accepted: self._accepted,
-            Tokenized: self._answered,
-            Detokenized: self._answered,
-            Step: self._step,
-            Completed: self._completed,
             Failed: self._failed,
-            Release: lambda _replica, _message: self._pump(),
+            Release: self._released,
             Gauges: self._gauges,
-            Fatal: lambda _replica, _message: None,  # the death that follows tells it
+            Fatal: lambda _replica, _message: None,  # the death that follows reports it
         }
 
-    def take(self, replica: Replica, message: ToFrontend) -> None:
-        """Raises ChannelError where the message cannot be true."""
-        self.handlers[type(message)](replica, message)
+    def take(self, replica: Replica, messages: Sequence[ToFrontend]) -> None:
+        """Handle all messages of one frame, then tell those who wait, once each.
 
-    def _ready(self, replica: Replica, message: Ready) -> None:
+        Raises ChannelError where a message cannot be true.
+        """
+        now = self._clock()
+        touched: dict[Job, None] = {}
+        for message in messages:
+            if isinstance(message, Reply):
+                job = replica.jobs.get(message.request_id)
+                if job is not None:  # else it was cancelled while this was on its way
+                    self._reply(replica, job, message, now)
+                    touched[job] = None
+            else:
+                self.handlers[type(message)](replica, message)
+        for job in touched:
+            job.flush()
+        if self._room_made:
+            self._room_made = False
+            self._pump()
+
+    def _reply(self, replica: Replica, job: Job, reply: Reply, now: float) -> None:
+        """The hot path: once per engine step and running job."""
+        assert replica.host.card is not None
+        try:
+            reply.check(replica.host.card)
+        except ValueError as error:
+            raise ChannelError(str(error)) from error
+        if job.state.phase is not Phase.ABANDONED:
+            job.take(reply, now, self._metrics)
+        ends = reply.ends
+        if job.died_at is not None and (ends or reply.units):
+            self._metrics.recovery_seconds.observe(now - job.died_at)
+            job.died_at = None
+        if ends:
+            replica.host.completed()
+            self._end(replica, job, now)
+        elif job.state.on_trial or job.state.phase is Phase.SENT:
+            actions = self._jobs.apply(
+                job, Replied(job.progress.point, others_wait=bool(self._jobs.quarantine.waiting))
+            )
+            self._room_made = self._room_made or bool(actions)
+
+    def _end(self, replica: Replica, job: Job, now: float) -> None:
+        replica.unassign(job)
+        self._jobs.apply(job, Ended())
+        self._room_made = True
+        if job.needs_slot:
+            seconds = now - job.arrived_at
+            self._metrics.request_seconds.observe(seconds)
+            self.mean_seconds += _MEAN_WEIGHT * (seconds - self.mean_seconds)
+
+    def _failed(self, replica: Replica, message: Failed) -> None:
+        job = replica.jobs.get(message.request_id)
+        if job is not None:
+            abandoned = job.state.phase is Phase.ABANDONED
+            self._end(replica, job, self._clock())
+            if not abandoned:
+                job.fail(from_host(message.error))
+
+    def _ready(self, replica: Replica, message: Ready[ModelCard]) -> None:
         if replica.died_at is not None:
             self._metrics.host_recovery_seconds.observe(self._clock() - replica.died_at)
             replica.died_at = None
-        self._queries.ready(message.card)
-        self._pump()
+        self._on_ready(message.card)
+        self._room_made = True
 
-    def _accepted(self, replica: Replica, message: Accepted) -> None:
-        sequence = replica.sequences.get(message.request_id)
-        if sequence is None or sequence.journal.phase is not Phase.SENT:
-            return
-        sequence.journal.phase = Phase.GENERATING
-        if sequence.journal.prompt_tokens is None:  # not sent again after a death
-            sequence.journal.prompt_tokens = message.prompt_tokens
-            sequence.journal.prompt_tail = message.prompt_tail
-            sequence.journal.prompt_token_ids = message.prompt_token_ids
-            self._metrics.prompt_tokens.inc(message.prompt_tokens)
-            sequence.generation.sequence_accepted()
-
-    def _step(self, replica: Replica, message: Step) -> None:
-        """The hot path: once per engine step, and in it once per running sequence."""
-        assert replica.host.card is not None
-        vocab_size = replica.host.card.vocab_size
-        now = self._clock()
-        produced = 0
-        for delta in message.deltas:
-            _check(delta, vocab_size)
-            sequence = replica.sequences.get(delta.request_id)
-            if sequence is None:
-                continue  # cancelled while this was on its way
-            produced += len(delta.token_ids)
-            self._tokens(sequence, delta, now)
-            if sequence is self._quarantine.tried:
-                self._end_trial_if_passed(replica, delta.request_id, sequence)
-        self._metrics.generated_tokens.inc(produced)
-
-    def _tokens(self, sequence: Sequence, delta: Delta, now: float) -> None:
-        journal = sequence.journal
-        journal.token_ids += delta.token_ids
-        if journal.last_token_at is not None and journal.died_at is None:
-            self._metrics.inter_token.observe(now - journal.last_token_at)
-        else:
-            self._first_since(journal, now)
-        journal.last_token_at = now
-        if delta.text or delta.token_ids:
-            sequence.generation.push(
-                Output(
-                    sequence.choice,
-                    delta.text,
-                    token_ids=delta.token_ids,
-                    logprobs=delta.logprobs,
-                    token_bytes=delta.token_bytes,
-                )
-            )
-
-    def _first_since(self, journal: Journal, now: float) -> None:
-        """The first token at all, or since a death."""
-        if journal.died_at is not None:
-            self._metrics.recovery_seconds.observe(now - journal.died_at)
-            journal.died_at = None
-        else:
-            self._metrics.time_to_first_token.observe(now - journal.arrived_at)
-
-    def _end_trial_if_passed(self, replica: Replica, request_id: int, sequence: Sequence) -> None:
-        """An innocent goes back among the others; if nobody else is to be tried, it stays where it is."""
-        if not self._quarantine.passes(sequence):
-            return
-        self._quarantine.end()
-        if self._quarantine.waiting:
-            replica.withdraw(request_id)
-            self._backlog.add(sequence)
-        self._pump()
-
-    def _completed(self, replica: Replica, message: Completed) -> None:
-        sequence = self._end(replica, message.request_id)
-        if sequence is not None:
-            if not sequence.journal.deaths:  # else the cache of another host
-                sequence.journal.cached_tokens = message.cached_tokens
-            sequence.generation.push(Output(sequence.choice, "", message.finish_reason, stop=message.stop))
-        self._pump()
-
-    def _answered(self, _replica: Replica, message: Answer) -> None:
-        self._queries.answered(message)
-
-    def _failed(self, replica: Replica, message: Failed) -> None:
-        if self._queries.answered(message):
-            return
-        sequence = self._end(replica, message.request_id)
-        if sequence is not None:
-            sequence.generation.cancel(from_host(message.error))
-        self._pump()
-
-    def _end(self, replica: Replica, request_id: int) -> Sequence | None:
-        sequence = replica.unassign(request_id)
-        if sequence is not None:
-            if sequence is self._quarantine.tried:
-                self._quarantine.end()
-            sequence.journal.phase = Phase.ENDED
-            seconds = self._clock() - sequence.journal.arrived_at
-            self._metrics.request_seconds.observe(seconds)
-            self.mean_seconds += _MEAN_WEIGHT * (seconds - self.mean_seconds)
-        return sequence
+    def _released(self, _replica: Replica, _message: Release) -> None:
+        self._room_made = True
 
     def _gauges(self, replica: Replica, message: Gauges) -> None:
         gauges = self._metrics.of_replica(replica.host.number)
         gauges.running.set(message.running)
         gauges.waiting.set(message.waiting)
         gauges.kv_usage.set(message.kv_usage)
-
-
-def _check(delta: Delta, vocab_size: int) -> None:
-    """Raises ChannelError for what no engine can have produced."""
-    for token in delta.token_ids:
-        if not 0 <= token < vocab_size:
-            raise ChannelError(f"token id {token} is outside the vocabulary of {vocab_size}")
-    if delta.logprobs and not len(delta.logprobs) == len(delta.token_bytes) == len(delta.token_ids):
-        raise ChannelError("log probabilities must be as many as tokens")

@@ -2,14 +2,14 @@
 
 from collections import OrderedDict
 
-from ipc.messages import ChatPrompt, InlinePrompt, TextPrompt
+from ipc.messages import ChatPrompt, Prompt, TextPrompt
 
 BLOCK_CHARACTERS = 512
 MAX_BLOCKS = 64  # of one prompt
 _REMEMBERED_BLOCKS = 4096  # per replica
 
 
-def prefix_blocks(prompt: InlinePrompt) -> list[int]:
+def prefix_blocks(prompt: Prompt) -> list[int]:
     """Hashes of the prompt's leading blocks, each covering all text before it."""
     if isinstance(prompt, ChatPrompt):
         text = "\0".join([prompt.tools, *(f"{m.role}\0{m.content}" for m in prompt.messages)])

@@ -1,11 +1,9 @@
 """Where suspects are tried: alone, one at a time, on a replica that nobody else uses meanwhile."""
 
 from bisect import insort
-from collections.abc import Sequence as Rows
+from collections.abc import Sequence
 
-from frontend.routing.generation import Sequence
-from frontend.routing.journal import Phase
-from frontend.routing.recovery import Suspicion
+from frontend.routing.job import Job
 from frontend.routing.replica import Replica
 from frontend.supervision.lifecycle import State
 
@@ -16,41 +14,31 @@ class Quarantine:
     """The suspects of one model."""
 
     def __init__(self) -> None:
-        self.waiting: list[Sequence] = []  # in the order in which they are to be tried
-        self.tried: Sequence | None = None
+        self.waiting: list[Job] = []  # in the order in which they are to be tried
+        self.tried: Job | None = None
         self.room: Replica | None = None
 
-    def admit(self, sequence: Sequence) -> None:
-        sequence.journal.phase = Phase.QUEUED
-        insort(self.waiting, sequence, key=_order)
+    def admit(self, job: Job) -> None:
+        insort(self.waiting, job, key=_order)
 
-    def begin(self, room: Replica) -> Sequence:
-        """Take the next suspect into `room`."""
-        self.tried, self.room = self.waiting.pop(0), room
-        return self.tried
+    def begin(self, job: Job, room: Replica) -> None:
+        self.tried, self.room = job, room
 
     def end(self) -> None:
         """The trial is over, whatever came of it."""
         self.tried = self.room = None
 
-    def remove(self, sequence: Sequence) -> None:
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
+    def remove(self, job: Job) -> None:
+        if job in self.waiting:
+            self.waiting.remove(job)
 
-    def passes(self, sequence: Sequence) -> bool:
-        """Whether the suspect being tried is beyond the point of its host's death; then it is cleared."""
-        if sequence is not self.tried or not sequence.suspicion.passed_by(len(sequence.journal.token_ids)):
-            return False
-        sequence.suspicion = Suspicion()
-        return True
-
-    def open_room(self, replicas: Rows[Replica]) -> Replica | None:
+    def open_room(self, replicas: Sequence[Replica]) -> Replica | None:
         """A replica for the next trial: one that is ready and empty."""
         if self.tried is not None or not self.waiting:
             return None
-        return next((replica for replica in replicas if replica.host.ready and not replica.sequences), None)
+        return next((replica for replica in replicas if replica.host.ready and not replica.jobs), None)
 
-    def keeps_free(self, replicas: Rows[Replica]) -> Replica | None:
+    def keeps_free(self, replicas: Sequence[Replica]) -> Replica | None:
         """The replica that gets nothing else: the trial's; or, where suspects wait and no host is coming up
         that will be empty anyway, the one with the least to finish."""
         if self.tried is not None or not self.waiting:
@@ -58,11 +46,10 @@ class Quarantine:
         if any(replica.host.life.state in _COMING for replica in replicas):
             return None
         ready = [replica for replica in replicas if replica.host.ready]
-        return min(ready, key=lambda replica: len(replica.sequences), default=None)
+        return min(ready, key=lambda replica: len(replica.jobs), default=None)
 
 
-def _order(sequence: Sequence) -> tuple[bool, int]:
+def _order(job: Job) -> tuple[bool, int]:
     """Who has died alone comes first, to be blamed or cleared; then the quickest trial."""
-    journal = sequence.journal
-    never_alone = not sequence.suspicion.alone_at
-    return never_alone, (journal.prompt_tokens or sequence.prompt_bytes) + len(journal.token_ids)
+    never_alone = not job.state.suspicion.alone_at
+    return never_alone, job.trial_cost

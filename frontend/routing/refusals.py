@@ -1,22 +1,11 @@
-"""Requests that were found to kill hosts, refused for a while when they come again."""
+"""Jobs that were found to kill hosts, refused for a while when they come again."""
 
-import hashlib
 from collections.abc import Callable
 
-import msgspec
-
-from frontend.routing.generation import SequenceSpec
+from frontend.routing.job import Job
 
 REFUSED_SECONDS = 600.0
 _REMEMBERED = 1024
-
-_encode = msgspec.msgpack.encode
-
-
-def fingerprint(spec: SequenceSpec) -> bytes:
-    """What makes two requests the same to an engine: everything but the seed."""
-    sampling = msgspec.structs.replace(spec.sampling, seed=None)
-    return hashlib.blake2b(_encode((spec.prompt, sampling)), digest_size=16).digest()
 
 
 class Refusals:
@@ -27,17 +16,18 @@ class Refusals:
         self._clock = clock
         self._until: dict[bytes, tuple[float, str]] = {}  # oldest first
 
-    def add(self, spec: SequenceSpec, why: str) -> None:
-        self._until.pop(fingerprint(spec), None)
-        self._until[fingerprint(spec)] = (self._clock() + REFUSED_SECONDS, why)
+    def add(self, job: Job, why: str) -> None:
+        fingerprint = job.fingerprint()
+        self._until.pop(fingerprint, None)
+        self._until[fingerprint] = (self._clock() + REFUSED_SECONDS, why)
         while len(self._until) > _REMEMBERED:
             del self._until[next(iter(self._until))]
 
-    def reason(self, spec: SequenceSpec) -> str | None:
-        """Why a request is refused, or None if it is not."""
+    def reason(self, job: Job) -> str | None:
+        """Why a job is refused, or None if it is not."""
         if not self._until:  # nearly always
             return None
-        until, why = self._until.get(fingerprint(spec), (0.0, ""))
+        until, why = self._until.get(job.fingerprint(), (0.0, ""))
         return why if self._clock() < until else None
 
     def __len__(self) -> int:

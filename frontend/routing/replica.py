@@ -2,22 +2,23 @@
 
 from typing import Protocol
 
-import msgspec
-
 from frontend.routing.choice import Load
-from frontend.routing.generation import Sequence
+from frontend.routing.job import Job
 from frontend.routing.prefixes import PrefixMemory
 from frontend.supervision.lifecycle import Lifecycle
 from ipc.arena import Lease
-from ipc.messages import INLINE_LIMIT_BYTES, Cancel, InlinePrompt, ModelCard, Prompt, SharedPrompt, ToHost
+from ipc.messages import INLINE_LIMIT_BYTES, Cancel, ModelCard, Payload, ToHost
 
 
 class Host(Protocol):
-    """What routing needs of a supervised host."""
+    """What routing and the API need of a supervised host, which may be a process here or elsewhere."""
 
     @property
     def number(self) -> int:
         """Which replica of its model it is, from 0."""
+
+    @property
+    def device(self) -> str: ...
 
     @property
     def life(self) -> Lifecycle: ...
@@ -29,11 +30,27 @@ class Host(Protocol):
     def card(self) -> ModelCard | None:
         """None while no model is loaded."""
 
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def restarts(self) -> int: ...
+
+    @property
+    def leased_bytes(self) -> int:
+        """In its request arena."""
+
+    @property
+    def resident_bytes(self) -> int: ...
+
     def send(self, message: ToHost) -> None:
         """Never raises: a host that cannot be reached is dead or about to be."""
 
     def lease(self, data: bytes) -> Lease | None:
-        """Put `data` into the request arena; None while it has no room."""
+        """Put a payload into the request arena, once for all jobs that share it; None: no room now."""
+
+    def completed(self) -> None:
+        """It did useful work: its earlier deaths no longer count."""
 
 
 class Replica:
@@ -41,10 +58,9 @@ class Replica:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.sequences: dict[int, Sequence] = {}  # by the request id that the host knows
+        self.jobs: dict[int, Job] = {}  # by the request id that the host knows
         self.prefixes = PrefixMemory()
         self.died_at: float | None = None  # when its last host died, until the next is ready
-        self._costs: dict[int, int] = {}
         self._outstanding = 0
 
     @property
@@ -52,43 +68,41 @@ class Replica:
         card = self.host.card
         if card is None or not self.host.ready:
             return 0
-        return card.max_num_seqs - len(self.sequences)
+        return card.slots - sum(job.needs_slot for job in self.jobs.values())
 
     def load(self, blocks: list[int]) -> Load:
         return Load(self._outstanding, self.free_slots, self.prefixes.matching(blocks))
 
-    def place(self, prompt: InlinePrompt, encoded_bytes: int) -> Prompt | None:
-        """A prompt as it crosses: a large one in shared memory; None while that has no room."""
-        if encoded_bytes <= INLINE_LIMIT_BYTES:
-            return prompt
-        lease = self.host.lease(msgspec.msgpack.encode(prompt))
-        return SharedPrompt(lease) if lease is not None else None
+    def place(self, body: bytes) -> Payload | None:
+        """A payload as it crosses: a large one in shared memory; None while that has no room."""
+        return body if len(body) <= INLINE_LIMIT_BYTES else self.host.lease(body)
 
-    def assign(self, request_id: int, sequence: Sequence, cost: int) -> None:
-        """`cost` is the sequence's share of the load, in tokens."""
-        self.sequences[request_id] = sequence
-        self._costs[request_id] = cost
-        self._outstanding += cost
+    def assign(self, request_id: int, job: Job) -> None:
+        self.jobs[request_id] = job
+        job.request_id = request_id
+        self._outstanding += job.cost
 
-    def unassign(self, request_id: int) -> Sequence | None:
-        """Forget a sequence; None if it is not here any more."""
-        self._outstanding -= self._costs.pop(request_id, 0)
-        return self.sequences.pop(request_id, None)
+    def unassign(self, job: Job) -> bool:
+        """Forget a job; whether it was here."""
+        if job.request_id is None or self.jobs.get(job.request_id) is not job:
+            return False
+        del self.jobs[job.request_id]
+        job.request_id = None
+        self._outstanding -= job.cost
+        return True
 
-    def withdraw(self, request_id: int) -> None:
-        """Take a sequence back from the host."""
-        self.unassign(request_id)
-        self.host.send(Cancel(request_id))
+    def recall(self, job: Job) -> None:
+        """Take a job back from the host, where it is here."""
+        request_id = job.request_id
+        if self.unassign(job) and request_id is not None:
+            self.host.send(Cancel(request_id))
 
-    def request_ids(self, generation: object) -> list[int]:
-        """The ids under which the host knows a generation's sequences."""
-        return [i for i, sequence in self.sequences.items() if sequence.generation is generation]
-
-    def empty(self) -> list[Sequence]:
+    def empty(self) -> list[Job]:
         """The host is gone: what it held."""
-        held = list(self.sequences.values())
-        self.sequences.clear()
-        self._costs.clear()
+        held = list(self.jobs.values())
+        for job in held:
+            job.request_id = None
+        self.jobs.clear()
         self._outstanding = 0
         self.prefixes.forget()
         return held

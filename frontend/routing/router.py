@@ -1,8 +1,8 @@
-"""The way from the API to the models, and the listener of all replicas."""
+"""The way from the API to the models."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -10,16 +10,9 @@ import msgspec
 
 from frontend.config import ModelSettings
 from frontend.errors import ClientGone, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
-from frontend.observability.metrics import Metrics
-from frontend.routing.generation import Generation, SequenceSpec
-from frontend.routing.model_route import ModelRoute
-from frontend.routing.queries import Answer, Question, fail
-from frontend.routing.replica import Replica
-from frontend.supervision.death import Death
-from frontend.supervision.lifecycle import State
-from frontend.supervision.supervisor import Supervisor
-from ipc.channel import MAX_MESSAGE_BYTES
-from ipc.messages import Detokenize, ModelCard, ToFrontend
+from frontend.routing.job import Job, ResultJob
+from frontend.routing.route import Route
+from ipc.messages import ModelCard, Reply, Work
 
 T = TypeVar("T")
 OnLeave = Callable[[Callable[[], None]], None]  # takes what is to be called when the client leaves
@@ -30,141 +23,135 @@ def nobody_leaves(_callback: Callable[[], None]) -> None:
 
 
 class RouterOptions(msgspec.Struct, frozen=True):
-    max_queue: int  # waiting sequences per model
     arena_bytes: int
     request_timeout_seconds: float
 
 
 class Router:
-    """Holds the models. Implements `supervisor.Listener`."""
+    """Holds the routes, which may come and go while the server runs."""
 
-    def __init__(
-        self, options: RouterOptions, metrics: Metrics, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        """`on_change` is called after any replica's state has changed."""
-        self.models: dict[str, ModelRoute] = {}
-        self._homes: dict[Supervisor, tuple[ModelRoute, Replica]] = {}
+    def __init__(self, options: RouterOptions) -> None:
+        self.routes: dict[str, Route] = {}
         self.draining = False
-        self._options = options
-        self._metrics = metrics
-        self._on_change = on_change
+        self.options = options
 
-    def add(self, supervisor: Supervisor, settings: ModelSettings) -> None:
-        """Take in one replica of the model with these settings, in the order of its number."""
-        name = settings.name
-        if name not in self.models:
-            self.models[name] = ModelRoute(
-                settings,
-                self._options.max_queue,
-                self._metrics,
-                time.monotonic,
-                asyncio.get_running_loop().call_later,
-            )
-        route = self.models[name]
-        self._homes[supervisor] = (route, route.add(supervisor))
+    def add(self, route: Route) -> None:
+        self.routes[route.name] = route
 
-    @property
-    def supervisors(self) -> list[Supervisor]:
-        return list(self._homes)
+    def remove(self, name: str) -> None:
+        """Whatever waits or runs there ends. Raises ModelNotFound."""
+        route = self.route(name)
+        del self.routes[name]
+        route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
 
-    def supervisors_of(self, model: str) -> list[Supervisor]:
-        """A model's replicas. Raises ModelNotFound."""
-        self.route(model)
-        return [supervisor for supervisor in self.supervisors if supervisor.model == model]
-
-    def route(self, model: str) -> ModelRoute:
+    def route(self, name: str) -> Route:
         """Raises ModelNotFound."""
-        if model not in self.models:
-            raise ModelNotFound(f"the model {model!r} does not exist; see GET /v1/models", "model")
-        return self.models[model]
+        if name not in self.routes:
+            raise ModelNotFound(f"the model {name!r} does not exist; see GET /v1/models", "model")
+        return self.routes[name]
 
-    def generate(
-        self, model: str, specs: list[SequenceSpec], streaming: bool, age_seconds: float = 0.0
-    ) -> Generation:
-        """Start a generation of one sequence per spec, for a request of that age. The caller closes it.
+    async def model(self, name: str, on_leave: OnLeave = nobody_leaves) -> "Model":
+        """The model of this name, once it is loaded.
 
-        Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
+        Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
-        route = self._open_route(model)
-        generation = Generation(specs, time.monotonic(), route.abandon, streaming)
-        largest = max(sequence.prompt_bytes for sequence in generation.sequences)
-        self._check_size("prompt", largest, self._options.arena_bytes)
-        route.submit(generation)
-        seconds = max(0.0, self._options.request_timeout_seconds - age_seconds)
-        generation.expires(
-            asyncio.get_running_loop().call_later(seconds, generation.cancel, self._too_late())
-        )
-        return generation
+        route = self.route(name)
+        self.check_open()
+        card = await self.in_time(route.card(), on_leave)
+        return Model(self, route, card)
 
-    async def ask(self, model: str, question: Question, on_leave: OnLeave = nobody_leaves) -> Answer:
-        """What a host of the model answers.
-
-        Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTooLarge, RequestTimeout,
-        BadRequest, EngineCrashed or ClientGone.
-        """
-        route = self._open_route(model)
-        size = len(msgspec.msgpack.encode(question))
-        if isinstance(question, Detokenize):
-            self._check_size("tokens", size, MAX_MESSAGE_BYTES)
-        else:
-            self._check_size("prompt", size, self._options.arena_bytes)
-        return await self._in_time(route.ask(question, size), on_leave)
-
-    async def card(self, model: str, on_leave: OnLeave = nobody_leaves) -> ModelCard:
-        """What a model can do, once it is loaded. Raises as `ask` does."""
-        return await self._in_time(self._open_route(model).card(), on_leave)
-
-    async def _in_time(self, answer: "asyncio.Future[T]", on_leave: OnLeave) -> T:
+    async def in_time(self, answer: "asyncio.Future[T]", on_leave: OnLeave) -> T:
+        """Raises what the answer raises, ClientGone or RequestTimeout."""
         if answer.done():
             return answer.result()
-        on_leave(partial(fail, answer, ClientGone()))
+        on_leave(partial(_fail, answer, ClientGone()))
         try:
-            return await asyncio.wait_for(answer, self._options.request_timeout_seconds)
+            return await asyncio.wait_for(answer, self.options.request_timeout_seconds)
         except TimeoutError:
-            raise self._too_late() from None
+            raise self.too_late() from None
 
-    def _too_late(self) -> RequestTimeout:
-        seconds = self._options.request_timeout_seconds
+    def too_late(self) -> RequestTimeout:
+        seconds = self.options.request_timeout_seconds
         return RequestTimeout(f"the request took longer than {seconds:g} seconds")
 
-    def _open_route(self, model: str) -> ModelRoute:
-        route = self.route(model)
+    def check_open(self) -> None:
+        """Raises ShuttingDown."""
         if self.draining:
             raise ShuttingDown("the server is shutting down", retry_after=1)
-        return route
-
-    def _check_size(self, what: str, size: int, limit: int) -> None:
-        if size > limit:
-            raise RequestTooLarge(f"{what} exceeds {limit} bytes", what)
 
     def fail_all(self) -> None:
         """The drain budget is over: answer whoever still waits."""
-        for route in self.models.values():
+        for route in self.routes.values():
             route.fail_all(ShuttingDown("the server is shutting down", retry_after=1))
 
     def measure(self) -> None:
-        """Bring up to date the metrics that are cheaper to read than to keep."""
-        for supervisor in self.supervisors:
-            gauges = self._metrics.of_model(supervisor.model).of_replica(supervisor.number)
-            gauges.leased_bytes("request").set(supervisor.leased_bytes)
-            gauges.resident_bytes.set(supervisor.resident_bytes)
+        for route in self.routes.values():
+            route.measure()
 
-    # --- Listener ---
 
-    def replica_changed(self, replica: Supervisor) -> None:
-        gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
-        for state in State:
-            gauges.state(state.value).set(state is replica.life.state)
-        self.models[replica.model].changed()
-        self._on_change()
+class Model:
+    """What one request's model was resolved to, once: its route, its settings and its card."""
 
-    def replica_said(self, replica: Supervisor, message: ToFrontend) -> None:
-        route, home = self._homes[replica]
-        route.arrivals.take(home, message)
+    def __init__(self, router: Router, route: Route, card: ModelCard) -> None:
+        self.card = card
+        self._router = router
+        self._route = route
 
-    def replica_died(self, replica: Supervisor, death: Death) -> bool:
-        if not death.expected:
-            gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
-            gauges.restarts(death.cause).inc()
-        route, home = self._homes[replica]
-        return route.died(home, death)
+    @property
+    def name(self) -> str:
+        return self._route.name
+
+    @property
+    def settings(self) -> ModelSettings:
+        return self._route.settings
+
+    def now(self) -> float:
+        """The time at which jobs arrive."""
+        return time.monotonic()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Raises ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown."""
+        self._router.check_open()
+        limit = self._router.options.arena_bytes
+        for job in jobs:
+            if len(job.body) > limit:
+                raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
+        self._route.submit(jobs)
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        self._route.drop(jobs)
+
+    def call_when_late(self, age_seconds: float, cancel: Callable[[Exception], None]) -> asyncio.TimerHandle:
+        """A timer that cancels what a request of that age has begun when its time is over."""
+        seconds = max(0.0, self._router.options.request_timeout_seconds - age_seconds)
+        return asyncio.get_running_loop().call_later(seconds, cancel, self._router.too_late())
+
+    async def ask(
+        self,
+        work: Work,
+        body: bytes,
+        param: str,
+        on_leave: OnLeave = nobody_leaves,
+        *,
+        needs_slot: bool = True,
+    ) -> Reply:
+        """A host's answer to work with one result, whose body came from the request's `param`.
+
+        Not `needs_slot`: the work is so little that its host does it at once.
+
+        Raises ModelUnavailable, QueueFull, ShuttingDown, RequestTooLarge, RequestTimeout, RequestBlamed,
+        BadRequest, EngineCrashed or ClientGone.
+        """
+        job = ResultJob(work, body, self.now(), param, needs_slot=needs_slot)
+        self.submit([job])
+        try:
+            return await self._router.in_time(job.result, on_leave)
+        finally:
+            if not job.ended:
+                self.drop([job])
+
+
+def _fail(answer: "asyncio.Future[T]", error: Exception) -> None:
+    """Unless it is there already."""
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,22 +1,23 @@
-"""One host process from spawn to burial: its socket, request arena, progress page, stderr and pidfd."""
+"""One host process from spawn to burial: its socket, arenas, progress page, stderr and pidfd."""
 
 import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
 
 from frontend.supervision.process import HostProcess
 from frontend.supervision.stderr import StderrTail
-from ipc.arena import ArenaProducer, Lease, LeaseError
+from ipc.arena import ArenaConsumer, ArenaProducer, Lease, LeaseError
 from ipc.channel import ChannelError, bind
 from ipc.memfd import create_sealed
-from ipc.messages import Launch, Release, ToFrontend, ToHost
+from ipc.messages import Launch, Release, Result, ToFrontend, ToHost
 from ipc.progress import PAGE_BYTES, Phase, Progress, ProgressReader
 
 _MESSAGES_PER_TURN = 256  # so that one busy host leaves the event loop to the others
@@ -35,28 +36,29 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Incarnation:
-    """Calls `on_message` for everything the host says and `on_end` once, after its last message."""
+    """Calls `on_messages` for each frame the host sends and `on_end` once, after its last message."""
 
     def __init__(
         self,
-        launch: Launch,
+        launch: Launch[Any],
         socket_path: Path,
         arena_bytes: int,
         context: "zmq.Context[zmq.Socket[bytes]]",
-        on_message: Callable[[ToFrontend], None],
+        on_messages: Callable[[Sequence[ToFrontend]], None],
         on_end: Callable[[Ending], None],
     ) -> None:
         """Spawns the host. Raises OSError or ChannelError where that is impossible."""
         self._loop = asyncio.get_running_loop()
-        self._on_message = on_message
+        self._on_messages = on_messages
         self._on_end = on_end
         self._turn_scheduled = False
         self._open = True
+        self._shared: dict[bytes, Lease] = {}  # payloads that are in the request arena
         self.doomed = False  # it is dead or was sent SIGKILL, and will be buried in a moment
         self._condemned: str | None = None
         with ExitStack() as undo:
             page = create_sealed("nacelle-progress", PAGE_BYTES)
-            undo.callback(os.close, page)  # in any case: reader and host hold mappings of their own
+            undo.callback(os.close, page)  # in any case: both sides hold mappings of their own
             self._progress = ProgressReader(page)
             with ExitStack() as on_failure:
                 self.arena = ArenaProducer("nacelle-request", arena_bytes)
@@ -64,7 +66,11 @@ class Incarnation:
                 self._channel = bind(context, str(socket_path))
                 on_failure.callback(self._channel.close)
                 launch = msgspec.structs.replace(launch, endpoint=f"ipc://{socket_path}")
-                self._process = HostProcess(launch, self.arena.fd, page)
+                results = create_sealed("nacelle-result", arena_bytes)
+                undo.callback(os.close, results)
+                self._results = ArenaConsumer(results)
+                on_failure.callback(self._results.close)
+                self._process = HostProcess(launch, self.arena.fd, results, page)
                 on_failure.pop_all()
         self.pid = self._process.pid
         self._stderr = StderrTail(self._process.stderr.fileno(), f"{launch.model}[{self.pid}]")
@@ -74,14 +80,19 @@ class Incarnation:
 
     def send(self, message: ToHost) -> None:
         """Raises ChannelError if the host has stopped reading."""
-        self._channel.send(message)
+        self._channel.send([message])
         self._schedule_turn()  # sending may have swallowed the edge of the descriptor
 
     def lease(self, data: bytes) -> Lease | None:
-        """Put `data` into the request arena, or None while it has no room."""
+        """Put a payload into the request arena, once for all jobs that share it; None: no room now."""
+        lease = self._shared.get(data)
+        if lease is not None:
+            self.arena.share(lease)
+            return lease
         lease = self.arena.lease(len(data))
         if lease is not None:
             self.arena.write(lease, data)
+            self._shared[data] = lease
         return lease
 
     def condemn(self, why: str) -> None:
@@ -114,12 +125,15 @@ class Incarnation:
 
     def _receive_one(self) -> bool:
         try:
-            message = self._channel.receive()
-            if message is None:
+            messages = self._channel.receive()
+            if not messages:
                 return False
-            if type(message) is Release:
-                self.arena.release(message.slot, message.generation)
-            self._on_message(message)
+            for message in messages:
+                if isinstance(message, Result):
+                    self._fetch(message)
+                elif type(message) is Release:
+                    self._released(message)
+            self._on_messages(messages)
         except (ChannelError, LeaseError) as error:
             self.condemn(f"it broke the protocol: {error}")
             return False
@@ -128,6 +142,17 @@ class Incarnation:
     def _read_stderr(self) -> None:
         if not self._stderr.read():
             self._loop.remove_reader(self._process.stderr.fileno())
+
+    def _fetch(self, result: Result) -> None:
+        """Copy a tensor out of the result arena, before anybody looks at it."""
+        lease = result.payload
+        if isinstance(lease, Lease):
+            result.payload = self._results.copy(lease)
+            self.send(Release(lease.slot, lease.generation))
+
+    def _released(self, message: Release) -> None:
+        if self.arena.release(message.slot, message.generation):
+            self._shared = {data: held for data, held in self._shared.items() if held.slot != message.slot}
 
     def _process_ended(self) -> None:
         self._loop.remove_reader(self._process.pidfd)
@@ -156,3 +181,4 @@ class Incarnation:
         self._channel.close()
         self._process.close()
         self.arena.close()
+        self._results.close()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ipc.channel import send_launch
 from ipc.messages import Launch
@@ -21,12 +21,12 @@ class HostProcess:
     `-P` keeps the current folder off the import path: a `host.py` of the user's must not run instead.
     """
 
-    def __init__(self, launch: Launch, request_arena: int, progress: int) -> None:
-        """Spawn. The two descriptors are inherited at the same numbers. Raises OSError."""
+    def __init__(self, launch: Launch[Any], request_arena: int, result_arena: int, progress: int) -> None:
+        """Spawn. The descriptors are inherited at the same numbers. Raises OSError."""
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("hosts are spawned from the main thread")
         control_read, control_write = os.pipe()
-        descriptors = (control_read, request_arena, progress)
+        descriptors = (control_read, request_arena, result_arena, progress)
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "host", *map(str, descriptors)],

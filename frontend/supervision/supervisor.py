@@ -5,9 +5,9 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import zmq
@@ -40,7 +40,7 @@ from frontend.supervision.memory import oom_kills, resident_bytes
 from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
 from ipc.arena import Lease
 from ipc.channel import ChannelError
-from ipc.messages import Completed, Drain, Fatal, Launch, ModelCard, Ready, Step, ToFrontend, ToHost
+from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
 from ipc.progress import Phase
 
 IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
@@ -54,8 +54,8 @@ class Listener(Protocol):
     def replica_changed(self, replica: "Supervisor") -> None:
         """Its state is another one."""
 
-    def replica_said(self, replica: "Supervisor", message: ToFrontend) -> None:
-        """Its host sent a message. Raises ChannelError where the message cannot be true."""
+    def replica_said(self, replica: "Supervisor", messages: Sequence[ToFrontend]) -> None:
+        """Its host sent a frame of messages. Raises ChannelError where one cannot be true."""
 
     def replica_died(self, replica: "Supervisor", death: Death) -> bool:
         """Its host is gone, with all that it held. Returns whether that counts against the replica."""
@@ -64,7 +64,7 @@ class Listener(Protocol):
 class SupervisorOptions(msgspec.Struct, frozen=True):
     """What a replica is started with."""
 
-    launch: Launch  # without the endpoint
+    launch: Launch[Any]  # without the endpoint
     replica: int
     arena_bytes: int
     drain_seconds: float
@@ -116,6 +116,10 @@ class Supervisor:
         return self.options.replica
 
     @property
+    def device(self) -> str:
+        return self.options.launch.device
+
+    @property
     def pid(self) -> int | None:
         return self.incarnation.pid if self.incarnation else None
 
@@ -159,8 +163,12 @@ class Supervisor:
                 self.incarnation.condemn(str(error))
 
     def lease(self, data: bytes) -> Lease | None:
-        """Put `data` into the request arena; None while it has no room."""
+        """Put a payload into the request arena; None while it has no room."""
         return self.incarnation.lease(data) if self.incarnation else None
+
+    def completed(self) -> None:
+        """Its host did useful work: earlier deaths no longer count."""
+        self._handle(RequestCompleted())
 
     # --- events in ---
 
@@ -174,10 +182,10 @@ class Supervisor:
         if self.life.state is not before:
             self._listener.replica_changed(self)
 
-    def _message(self, message: ToFrontend) -> None:
-        if type(message) is not Step:  # most messages are, and they are not ours
-            self._own_message(message)
-        self._listener.replica_said(self, message)
+    def _messages(self, messages: Sequence[ToFrontend]) -> None:
+        if type(messages[0]) in (Ready, Fatal):  # which come alone
+            self._own_message(messages[0])
+        self._listener.replica_said(self, messages)
 
     def _own_message(self, message: ToFrontend) -> None:
         match message:
@@ -187,8 +195,6 @@ class Supervisor:
                 self._handle(BecameReady())
             case Fatal(reason):
                 self._fatal = reason
-            case Completed():
-                self._handle(RequestCompleted())
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None
@@ -249,7 +255,7 @@ class Supervisor:
                 self._socket_path(name),
                 self.options.arena_bytes,
                 self._context,
-                self._message,
+                self._messages,
                 self._ended,
             )
         except (OSError, ChannelError) as error:

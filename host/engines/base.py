@@ -1,19 +1,11 @@
-"""What the loop asks of an engine, and how an engine says no."""
+"""What the loop asks of an engine, and how an engine refuses."""
 
 from typing import Protocol
 
 from ipc.errors import ErrorCode, RequestError
-from ipc.messages import (
-    Accepted,
-    ChatPrompt,
-    Detokenized,
-    Gauges,
-    InlinePrompt,
-    ModelCard,
-    Sampling,
-    ToFrontend,
-    Tokenized,
-)
+from ipc.messages import Failed, Gauges, ModelCard, Reply, Work
+
+Body = bytes | memoryview  # of a work message: its payload, readable during the call only
 
 
 class RequestRefused(Exception):
@@ -30,13 +22,14 @@ def context_length_exceeded(limit: int, asked: str, param: str) -> RequestRefuse
     return RequestRefused(ErrorCode.CONTEXT_LENGTH_EXCEEDED, message, param)
 
 
+def not_served(work: Work) -> RequestRefused:
+    """For work of a task that is not the engine's."""
+    kind = type(work).__name__.lower()
+    return RequestRefused(ErrorCode.INVALID_VALUE, f"this model does not serve {kind} requests", "model")
+
+
 class EngineLost(Exception):
-    """The engine cannot go on and its process must end. The text is for the operator."""
-
-
-def prompt_param(prompt: InlinePrompt) -> str:
-    """The name of the parameter that this kind of prompt came in, for errors."""
-    return "messages" if isinstance(prompt, ChatPrompt) else "prompt"
+    """The engine cannot continue and its process must end. The text is for the operator."""
 
 
 class Engine(Protocol):
@@ -48,30 +41,16 @@ class Engine(Protocol):
     def busy(self) -> bool:
         """Whether `step` has anything to do."""
 
-    def admit(
-        self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
-    ) -> Accepted:
-        """Check a request and take it in, to go on after `resume_token_ids`. Raises RequestRefused.
+    def submit(self, work: Work, body: Body) -> list[Reply]:
+        """Check a request and take it in. Returns what is known at once, which may already end it.
 
-        What it returns holds the prompt's token ids, if it has any.
+        `body` is the work's payload. Raises RequestRefused.
         """
-
-    def tokenize(self, request_id: int, prompt: InlinePrompt) -> Tokenized:
-        """Raises RequestRefused."""
-
-    def detokenize(self, request_id: int, token_ids: list[int], skip_special_tokens: bool) -> Detokenized:
-        """Raises RequestRefused."""
 
     def cancel(self, request_id: int) -> None:
         """Forget a request. Unknown ids are ignored."""
 
-    def step(self) -> list[ToFrontend]:
-        """Advance all requests, mostly by one token, and return what to send, in order.
-
-        A request's last Delta comes before its Completed. Raises EngineLost.
-        """
+    def step(self) -> list[Reply | Failed]:
+        """Advance all requests by one unit of work and return what to send, in order. Raises EngineLost."""
 
     def gauges(self) -> Gauges: ...
-
-    def poison(self, request_id: int) -> None:
-        """Make a coming `step` fail because of this request: for fault injection."""

@@ -15,31 +15,32 @@ from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
 from host.model_folder import ModelFolder
 from host.sampling import Choices
-from ipc.messages import FinishReason, Launch
+from ipc.messages import FinishReason, Launch, TextOptions
 
-_NOT_FINISHED = genai.GenerationFinishReason.NONE
-_FINISHED_BY_STOP = genai.GenerationFinishReason.STOP
-_IGNORED = genai.GenerationStatus.IGNORED
+# Comparing the enums themselves costs five times as much, once per token.
+_NOT_FINISHED = genai.GenerationFinishReason.NONE.value
+_FINISHED_BY_STOP = genai.GenerationFinishReason.STOP.value
+_IGNORED = genai.GenerationStatus.IGNORED.value
 
 
 class Pipeline:
     """ContinuousBatchingPipeline, fed with token ids."""
 
-    def __init__(self, launch: Launch, folder: ModelFolder, tokenizer: genai.Tokenizer) -> None:
+    def __init__(self, launch: Launch[TextOptions], folder: ModelFolder, tokenizer: genai.Tokenizer) -> None:
         """Load the model. Raises RuntimeError, ModelFolderError."""
-        self.assist = Assist(launch.speculation)
+        self.assist = Assist(launch.options.speculation)
         options = _options(launch, folder, self.assist)
         self.native: Any
         self._shape = static_shape(launch) if launch.engine == "stateful" else None
         if self._shape is not None:
             self.native = OneAtATime(launch, self._shape, folder.path, tokenizer, options)
             self.kv_cache_tokens = (
-                self._shape.total or launch.context_length or folder.context_length or sys.maxsize
+                self._shape.total or launch.options.context_length or folder.context_length or sys.maxsize
             )
         else:
             beside = self.assist.block_bytes(launch.properties)
             blocks = block_count(
-                launch.kv_cache_bytes, folder.kv_shape, launch.device, launch.properties, beside
+                launch.options.kv_cache_bytes, folder.kv_shape, launch.device, launch.properties, beside
             )
             self.kv_cache_tokens = blocks * block_tokens(launch.device)
             self.native = genai.ContinuousBatchingPipeline(
@@ -50,7 +51,7 @@ class Pipeline:
             self.native,
             _prefix_cache(launch, self.kv_cache_tokens),
             block_tokens(launch.device),
-            launch.max_num_batched_tokens,
+            launch.options.max_num_batched_tokens,
         )
         self.step = self._batch.step
         self.plan = self._batch.plan
@@ -107,13 +108,13 @@ class Pipeline:
                 ids += output.generated_ids
                 if request.choices.logprobs:
                     logprobs += output.generated_log_probs
-                if output.finish_reason != _NOT_FINISHED:
-                    self._finish(request, output.finish_reason, ids)
+                if (reason := output.finish_reason.value) != _NOT_FINISHED:
+                    self._finish(request, reason, ids)
         if ids:
             if request.sequence is not None:
                 request.sequence.ids += ids
             return request.accept(ids, logprobs)
-        return None if handle.get_status() == _IGNORED else ids
+        return None if handle.get_status().value == _IGNORED else ids
 
     def load(self) -> tuple[int, float]:
         """Sequences scheduled in the last step, and the share of the KV cache in use then (0 to 1)."""
@@ -128,7 +129,7 @@ class Pipeline:
             return "stop"
         return "length" if len(generated) >= choices.max_tokens else None
 
-    def _finish(self, request: TextRequest, reason: Any, ids: list[int]) -> None:
+    def _finish(self, request: TextRequest, reason: int, ids: list[int]) -> None:
         stopped = reason == _FINISHED_BY_STOP
         request.finish_reason = "stop" if stopped else "length"
         request.ended_by_eos = stopped and bool(ids) and ids[-1] in self.eos_token_ids
@@ -179,44 +180,44 @@ class _Twins:
         for handle in self._handles:
             handle.cancel()
 
-    def get_status(self) -> object:
+    def get_status(self) -> Any:
         return self._handles[0].get_status()
 
 
-def _prefix_cache(launch: Launch, tokens: int) -> PrefixCache | None:
+def _prefix_cache(launch: Launch[TextOptions], tokens: int) -> PrefixCache | None:
     """An account of the pipeline's, where it keeps one by the rules that the account knows."""
-    if launch.engine == "stateful" or not launch.prefix_caching:
+    if launch.engine == "stateful" or not launch.options.prefix_caching:
         return None
-    if launch.speculation is not None or launch.cache_eviction_tokens is not None:
+    if launch.options.speculation is not None or launch.options.cache_eviction_tokens is not None:
         return None
     size = block_tokens(launch.device)
-    return PrefixCache(tokens // size, size, launch.max_num_batched_tokens)
+    return PrefixCache(tokens // size, size, launch.options.max_num_batched_tokens)
 
 
-def _scheduler(launch: Launch, blocks: int) -> genai.SchedulerConfig:
+def _scheduler(launch: Launch[TextOptions], blocks: int) -> genai.SchedulerConfig:
     scheduler = genai.SchedulerConfig()
     scheduler.num_kv_blocks = blocks
-    scheduler.max_num_seqs = launch.max_num_seqs
-    scheduler.max_num_batched_tokens = launch.max_num_batched_tokens
+    scheduler.max_num_seqs = launch.options.max_num_seqs
+    scheduler.max_num_batched_tokens = launch.options.max_num_batched_tokens
     scheduler.dynamic_split_fuse = True
-    scheduler.enable_prefix_caching = launch.prefix_caching
-    if launch.cache_eviction_tokens is not None:
+    scheduler.enable_prefix_caching = launch.options.prefix_caching
+    if launch.options.cache_eviction_tokens is not None:
         scheduler.use_cache_eviction = True
         scheduler.cache_eviction_config = genai.CacheEvictionConfig(
-            *eviction(launch.cache_eviction_tokens, launch.device), genai.AggregationMode.NORM_SUM
+            *eviction(launch.options.cache_eviction_tokens, launch.device), genai.AggregationMode.NORM_SUM
         )
     return scheduler
 
 
-def _options(launch: Launch, folder: ModelFolder, assist: Assist) -> dict[str, Any]:
+def _options(launch: Launch[TextOptions], folder: ModelFolder, assist: Assist) -> dict[str, Any]:
     properties = _properties(launch)
     options: dict[str, Any] = {**properties, **assist.options(launch.device, properties)}
-    if launch.adapter is not None:
-        options["adapters"] = adapter_config(launch.adapter, folder.path / "openvino_model.xml")
+    if launch.options.adapter is not None:
+        options["adapters"] = adapter_config(launch.options.adapter, folder.path / "openvino_model.xml")
     return options
 
 
-def _properties(launch: Launch) -> dict[str, str]:
+def _properties(launch: Launch[TextOptions]) -> dict[str, str]:
     if launch.threads and launch.device.startswith("CPU"):
         return {"INFERENCE_NUM_THREADS": str(launch.threads), **launch.properties}
     return launch.properties

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateError
 
-from host.engines.base import RequestRefused, context_length_exceeded, prompt_param
+from host.engines.base import RequestRefused, context_length_exceeded
+from host.engines.prompts import prompt_param
 from host.model_folder import ModelFolder
 from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
-from ipc.messages import ChatPrompt, InlinePrompt, TextPrompt
+from ipc.messages import ChatPrompt, Prompt, TextPrompt
 
 _CUT_MARGIN = 64  # tokens: where a text is cut in two, so many of them may come out otherwise
 
@@ -45,7 +46,7 @@ class PromptReader:
             self._cuts_at = encoded
         return self._context_length
 
-    def read(self, prompt: InlinePrompt, keep: int | None = None) -> ReadPrompt:
+    def read(self, prompt: Prompt, keep: int | None = None) -> ReadPrompt:
         """The prompt, or its last `keep` tokens. Raises RequestRefused if there are surely too many."""
         if isinstance(prompt, ChatPrompt):
             text = self._render(prompt)

@@ -15,7 +15,7 @@ import openvino_genai as genai
 from host.engines.base import RequestRefused
 from host.sampling import Choices
 from ipc.errors import ErrorCode
-from ipc.messages import Launch
+from ipc.messages import Launch, TextOptions
 
 _STEP_SECONDS = 0.02  # the longest step; a cancel waits for it, and then for the token under way
 _NPU_PROMPT = 1024  # tokens, where nothing says otherwise: the engine's own values
@@ -30,7 +30,7 @@ class StaticShape(NamedTuple):
     total: int | None
 
 
-def static_shape(launch: Launch) -> StaticShape:
+def static_shape(launch: Launch[TextOptions]) -> StaticShape:
     """What an NPU's graph is compiled for. Elsewhere only the property MAX_PROMPT_LEN bounds anything."""
     asked = launch.properties
     prompt = int(asked["MAX_PROMPT_LEN"]) if "MAX_PROMPT_LEN" in asked else None
@@ -38,7 +38,8 @@ def static_shape(launch: Launch) -> StaticShape:
         return StaticShape(prompt, None)
     answer = int(asked.get("MIN_RESPONSE_LEN", _NPU_ANSWER))
     if prompt is None:
-        prompt = max(1, launch.context_length - answer) if launch.context_length else _NPU_PROMPT
+        context = launch.options.context_length
+        prompt = max(1, context - answer) if context else _NPU_PROMPT
     return StaticShape(prompt, prompt + answer)
 
 
@@ -137,7 +138,7 @@ class OneAtATime:
 
     def __init__(
         self,
-        launch: Launch,
+        launch: Launch[TextOptions],
         shape: StaticShape,
         path: Path,
         tokenizer: genai.Tokenizer,

@@ -2,26 +2,31 @@
 
 import time
 
-from host.engines.base import RequestRefused, prompt_param
+from host.engines.base import Body, RequestRefused, not_served
+from host.engines.prompts import decode_prompt, decode_token_ids, prompt_param
 from host.model_folder import SamplingDefaults
+from host.results import Results
 from host.sampling import Limits, check_token_ids, resolve
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Accepted,
     ChatPrompt,
-    Completed,
     Delta,
+    Detokenize,
     Detokenized,
     Failed,
+    Finish,
     Gauges,
-    InlinePrompt,
+    Generate,
     Launch,
-    ModelCard,
-    Sampling,
-    Step,
+    Prompt,
+    Reply,
+    TextCard,
+    TextOptions,
     TextPrompt,
-    ToFrontend,
+    Tokenize,
     Tokenized,
+    Work,
 )
 
 _WORDS = (" the", " engine", " turns", " and", " the", " air", " moves", ".")
@@ -40,23 +45,37 @@ class _Stream:
         self.made = made
         self.due = due  # monotonic time of the next token
 
+    def advance(self, request_id: int, now: float, interval: float) -> Delta | None:
+        """The token that is due, if one is."""
+        if self.made >= self.max_tokens:  # resumed after its last token
+            return Delta(request_id, [], "", Finish("length"))
+        if self.due > now:
+            return None
+        word = self.made % len(_WORDS)
+        self.made += 1
+        self.due += interval
+        return Delta(
+            request_id, [word], _WORDS[word], Finish("length") if self.made == self.max_tokens else None
+        )
+
 
 class SyntheticEngine:
     """One token per request per step, each request not faster than the launch's rate."""
 
-    def __init__(self, launch: Launch) -> None:
-        context = launch.context_length or _CONTEXT
-        self._limits = Limits(context, _VOCAB_SIZE, kv_cache_tokens=context * launch.max_num_seqs)
-        self.card = ModelCard(
+    def __init__(self, launch: Launch[TextOptions], _results: Results) -> None:
+        context = launch.options.context_length or _CONTEXT
+        self._limits = Limits(context, _VOCAB_SIZE, kv_cache_tokens=context * launch.options.max_num_seqs)
+        self.card = TextCard(
             context_length=context,
             vocab_size=_VOCAB_SIZE,
             kv_cache_tokens=self._limits.kv_cache_tokens,
-            max_num_seqs=launch.max_num_seqs,
+            slots=launch.options.max_num_seqs,
             chat_template=_CHAT_TEMPLATE,
             device_name="synthetic",
             load_seconds=0.0,
+            fingerprint="",
         )
-        rate = launch.synthetic_tokens_per_second
+        rate = launch.options.synthetic_tokens_per_second
         self._interval = 1 / rate if rate else 0.0
         self._streams: dict[int, _Stream] = {}
         self._poisoned: set[int] = set()
@@ -65,59 +84,55 @@ class SyntheticEngine:
     def busy(self) -> bool:
         return bool(self._streams)
 
-    def admit(
-        self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
-    ) -> Accepted:
+    def submit(self, work: Work, body: Body) -> list[Reply]:
+        match work:
+            case Generate():
+                return [self._admit(work, decode_prompt(body))]
+            case Tokenize():
+                words = [number % len(_WORDS) for number in range(self._count(decode_prompt(body)))]
+                return [Tokenized(work.request_id, words, "", [_WORDS[word] for word in words])]
+            case Detokenize():
+                words = [number % len(_WORDS) for number in decode_token_ids(body)]
+                return [Detokenized(work.request_id, "".join(_WORDS[word] for word in words))]
+        raise not_served(work)
+
+    def _admit(self, work: Generate, prompt: Prompt) -> Accepted:
+        param, sampling = prompt_param(prompt), work.sampling
         prompt_tokens = self._count(prompt)
         if not prompt_tokens:
-            raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", prompt_param(prompt))
-        choices = resolve(sampling, SamplingDefaults(), self._limits, prompt_tokens, prompt_param(prompt))
+            raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
+        choices = resolve(sampling, SamplingDefaults(), self._limits, prompt_tokens, param)
         wanted = choices.max_tokens if sampling.max_tokens else min(_DEFAULT_MAX_TOKENS, choices.max_tokens)
         due = time.monotonic() + self._interval
-        self._streams[request_id] = _Stream(wanted, len(resume_token_ids), due)
-        return Accepted(request_id, prompt_tokens)
+        self._streams[work.request_id] = _Stream(wanted, len(work.resume_token_ids), due)
+        return Accepted(work.request_id, prompt_tokens)
 
-    def _count(self, prompt: InlinePrompt) -> int:
+    def _count(self, prompt: Prompt) -> int:
         """A token is a word."""
         if isinstance(prompt, ChatPrompt):
-            return sum(1 + len((message.content or "").split()) for message in prompt.messages)
+            return sum(1 + len(message.text.split()) for message in prompt.messages)
         if isinstance(prompt, TextPrompt):
             return len(prompt.text.split())
         check_token_ids(prompt.token_ids, self._limits)
         return len(prompt.token_ids)
 
-    def tokenize(self, request_id: int, prompt: InlinePrompt) -> Tokenized:
-        """Every word becomes one of the few there are."""
-        words = [number % len(_WORDS) for number in range(self._count(prompt))]
-        return Tokenized(request_id, words, "", [_WORDS[word] for word in words])
-
-    def detokenize(self, request_id: int, token_ids: list[int], skip_special_tokens: bool) -> Detokenized:  # noqa: ARG002 - there are none
-        return Detokenized(request_id, "".join(_WORDS[number % len(_WORDS)] for number in token_ids))
-
     def cancel(self, request_id: int) -> None:
         self._streams.pop(request_id, None)
         self._poisoned.discard(request_id)
 
-    def step(self) -> list[ToFrontend]:
+    def step(self) -> list[Reply | Failed]:
         failed = self._fail_poisoned()
         if self._interval:
             self._await_next()
         now = time.monotonic()
-        deltas, completed = [], []
-        for request_id, stream in self._streams.items():
-            if stream.made >= stream.max_tokens:  # resumed after its last token
-                completed.append(request_id)
-            elif stream.due <= now:
-                word = stream.made % len(_WORDS)
-                deltas.append(Delta(request_id, [word], _WORDS[word]))
-                stream.made += 1
-                stream.due += self._interval
-                if stream.made == stream.max_tokens:
-                    completed.append(request_id)
-        for request_id in completed:
-            del self._streams[request_id]
-        steps: list[ToFrontend] = [Step(deltas)] if deltas else []
-        return [*failed, *steps, *(Completed(request_id, "length") for request_id in completed)]
+        deltas = []
+        for request_id, stream in list(self._streams.items()):
+            delta = stream.advance(request_id, now, self._interval)
+            if delta is not None:
+                deltas.append(delta)
+                if delta.finish is not None:
+                    del self._streams[request_id]
+        return [*failed, *deltas]
 
     def _await_next(self) -> None:
         due = min((stream.due for stream in self._streams.values()), default=0.0)
@@ -132,8 +147,8 @@ class SyntheticEngine:
         return failed
 
     def gauges(self) -> Gauges:
-        running = min(len(self._streams), self.card.max_num_seqs)
-        return Gauges(running, len(self._streams) - running, running / self.card.max_num_seqs)
+        running = min(len(self._streams), self.card.slots)
+        return Gauges(running, len(self._streams) - running, running / self.card.slots)
 
     def poison(self, request_id: int) -> None:
         if request_id in self._streams:

@@ -7,9 +7,10 @@ from typing import Any
 
 from host.detokenizer import Detokenizer
 from host.engines import failures
-from host.engines.base import EngineLost, RequestRefused, prompt_param
+from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
+from host.engines.prompts import decode_prompt, decode_token_ids, prompt_param
 from host.engines.request import ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
 from host.grammar import structural_tag
@@ -23,16 +24,19 @@ from ipc.messages import (
     PROMPT_TAIL,
     Accepted,
     ChatPrompt,
-    Completed,
     Delta,
+    Detokenize,
     Failed,
+    Finish,
+    FinishReason,
     Gauges,
-    InlinePrompt,
-    ModelCard,
-    Sampling,
-    Step,
-    ToFrontend,
+    Generate,
+    Prompt,
+    Reply,
+    TextCard,
+    Tokenize,
     TokenPrompt,
+    Work,
 )
 
 
@@ -47,12 +51,10 @@ class TextEngine:
         defaults: SamplingDefaults,
         limits: Limits,
         turns: TurnMarkers,
-        card: ModelCard,
+        card: TextCard,
     ) -> None:
         self.card = card
-        tokens = Tokens(prompts, detokenizer, limits)
-        self.tokenize = tokens.tokenize
-        self.detokenize = tokens.detokenize
+        self._tokens = Tokens(prompts, detokenizer, limits)
         self._pipeline = pipeline
         self._prompts = prompts
         self._detokenizer = detokenizer
@@ -62,7 +64,7 @@ class TextEngine:
         self._live: dict[int, TextRequest] = {}
         self._waiting: deque[TextRequest] = deque()  # live, but not in the pipeline yet
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
-        self._crowd = card.max_num_seqs  # in the pipeline at most; fewer after it ran out of KV cache
+        self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
 
@@ -70,10 +72,19 @@ class TextEngine:
     def busy(self) -> bool:
         return bool(self._live) or self._dropped
 
-    def admit(
-        self, request_id: int, prompt: InlinePrompt, sampling: Sampling, resume_token_ids: list[int]
-    ) -> Accepted:
-        param = prompt_param(prompt)
+    def submit(self, work: Work, body: Body) -> list[Reply]:
+        match work:
+            case Generate():
+                return [self._admit(work, decode_prompt(body))]
+            case Tokenize():
+                return [self._tokens.tokenize(work.request_id, decode_prompt(body))]
+            case Detokenize():
+                ids = decode_token_ids(body)
+                return [self._tokens.detokenize(work.request_id, ids, work.skip_special_tokens)]
+        raise not_served(work)
+
+    def _admit(self, work: Generate, prompt: Prompt) -> Accepted:
+        param, sampling = prompt_param(prompt), work.sampling
         read = self._prompts.read(prompt, tokens_to_keep(sampling, self._limits))
         if not read.ids:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
@@ -81,15 +92,18 @@ class TextEngine:
             check_token_ids(read.ids, self._limits)
         tag = structural_tag(sampling, read.text)
         choices = resolve(sampling, self._defaults, self._limits, len(read.ids), param, tag)
-        self._pipeline.check(choices, len(read.ids) + len(resume_token_ids), param)
+        self._pipeline.check(choices, len(read.ids) + work.done_units, param)
         is_chat = isinstance(prompt, ChatPrompt)
         stream = self._detokenizer.open(choices.skip_special_tokens)
-        request = TextRequest(request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS)
-        if resume_token_ids:
-            self._resume(request, resume_token_ids)
-        self._live[request_id] = request
+        request = TextRequest(
+            work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
+        )
+        if work.resume_token_ids:
+            self._resume(request, work.resume_token_ids)
+        self._live[work.request_id] = request
         (self._waiting if request.finish_reason is None else self._over).append(request)
-        return Accepted(request_id, len(read.ids), read.text[-PROMPT_TAIL:] if is_chat else "", read.ids)
+        tail = read.text[-PROMPT_TAIL:] if is_chat else ""
+        return Accepted(work.request_id, len(read.ids), tail, read.ids if work.report_prompt else [])
 
     def _resume(self, request: TextRequest, ids: list[int]) -> None:
         """Bring a request to where an earlier host left it. What that host has shown is not shown again."""
@@ -120,10 +134,10 @@ class TextEngine:
         running = min(scheduled, live)
         return Gauges(running, live - running, usage if live else 0.0)
 
-    def step(self) -> list[ToFrontend]:
+    def step(self) -> list[Reply | Failed]:
         self._make_room()
         refused = self._top_up() if self._waiting else ()
-        over = list(self._ended(list(self._over)))
+        over = self._deltas([(request, []) for request in self._over])
         self._over.clear()
         self._dropped = False
         try:
@@ -158,7 +172,7 @@ class TextEngine:
             self._waiting.popleft()
         if not self._waiting:
             self._cautious = False
-            self._crowd = self.card.max_num_seqs
+            self._crowd = self.card.slots
         return refused
 
     def _in_pipeline(self) -> Iterable[TextRequest]:
@@ -176,9 +190,9 @@ class TextEngine:
 
     # --- after a good step ------------------------------------------------------------------------
 
-    def _collect(self) -> list[ToFrontend]:
+    def _collect(self) -> list[Reply | Failed]:
         gained: list[tuple[TextRequest, list[int]]] = []
-        failed: list[ToFrontend] = []
+        failed: list[Reply | Failed] = []
         starved: list[TextRequest] = []
         inside = list(self._in_pipeline())
         for request in inside:
@@ -194,7 +208,7 @@ class TextEngine:
         if starved and len(inside) == 1 and not self._pipeline.starved:
             failed.append(self._fail(starved.pop(), failures.OUT_OF_KV_CACHE))
         self._put_back(starved, len(inside))
-        return [*self._deltas(gained), *failed, *self._ended(request for request, _ in gained)]
+        return [*self._deltas(gained), *failed]
 
     def _put_back(self, starved: list[TextRequest], inside: int) -> None:
         """Out of KV cache, the pipeline may give up all that it holds at once, though each had room alone."""
@@ -205,14 +219,14 @@ class TextEngine:
         self._waiting.extendleft(reversed(starved))
         self._crowd = max(1, inside // 2)
 
-    def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[ToFrontend]:
-        """Decode and match stop strings: one Step over the batch."""
+    def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[Reply | Failed]:
+        """Decode and match stop strings over the batch; what has ended leaves with its last delta."""
         if not gained:
             return []
         eos = self._pipeline.eos_token_ids
         visible = [(request.stream, request.visible(ids, eos)) for request, ids in gained]
         texts = self._detokenizer.feed(visible)
-        deltas = []
+        deltas: list[Reply | Failed] = []
         for (request, ids), text in zip(gained, texts, strict=True):
             if request.finish_reason is not None:
                 text += self._detokenizer.finish(request.stream)
@@ -220,18 +234,16 @@ class TextEngine:
             if request.choices.logprobs:
                 delta.logprobs = request.logprobs
                 delta.token_bytes = self._detokenizer.token_bytes(ids)
-            deltas.append(delta)
-        return [Step(deltas)]
-
-    def _ended(self, requests: Iterable[TextRequest]) -> Iterable[ToFrontend]:
-        for request in requests:
             if request.finish_reason is not None:
-                del self._live[request.request_id]
-                if request.stopped_early:
-                    self._drop(request)
-                yield Completed(
-                    request.request_id, request.finish_reason, request.stop, request.cached_tokens or 0
-                )
+                delta.finish = self._end(request, request.finish_reason)
+            deltas.append(delta)
+        return deltas
+
+    def _end(self, request: TextRequest, reason: FinishReason) -> Finish:
+        del self._live[request.request_id]
+        if request.stopped_early:
+            self._drop(request)
+        return Finish(reason, request.stop, request.cached_tokens or 0)
 
     def _fail(self, request: TextRequest, error: RequestError) -> Failed:
         del self._live[request.request_id]
@@ -240,7 +252,7 @@ class TextEngine:
 
     # --- after a failed step ----------------------------------------------------------------------
 
-    def _recover(self, error: Exception) -> list[ToFrontend]:
+    def _recover(self, error: Exception) -> list[Reply | Failed]:
         """The pipeline is poisoned: empty it, then put back all but the guilty request. Raises EngineLost."""
         print(f"engine step failed: {error}", file=sys.stderr, flush=True)
         in_pipeline = list(self._in_pipeline())
@@ -265,7 +277,7 @@ class TextEngine:
             self._live[request_id] for request_id in reversed(plan.readd + plan.probation)
         )
         self._cautious = bool(plan.probation)
-        failed: list[ToFrontend] = []
+        failed: list[Reply | Failed] = []
         for request_id in plan.fail:
             del self._live[request_id]
             failed.append(

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import msgspec
 import openvino_genai as genai
 
 from host.detokenizer import choose_detokenizer
@@ -10,15 +11,16 @@ from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
 from host.model_folder import fingerprint, overridden, read_model_folder
+from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
-from ipc.messages import Launch, ModelCard, Sampling, TokenPrompt
+from ipc.messages import Generate, Launch, Sampling, TextCard, TextOptions, TokenPrompt
 
 _WARM_UP_TOKENS = 64
 _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
 
 
-def load_text_engine(launch: Launch) -> TextEngine:
+def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngine:
     """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
     started = time.monotonic()
     folder = overridden(read_model_folder(Path(launch.path)), launch)
@@ -28,18 +30,18 @@ def load_text_engine(launch: Launch) -> TextEngine:
     pipeline = Pipeline(launch, folder, tokenizer)
     limits = Limits(
         context_length=prompts.measure_context(
-            launch.context_length or folder.context_length or _FALLBACK_CONTEXT
+            launch.options.context_length or folder.context_length or _FALLBACK_CONTEXT
         ),
         vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
         kv_cache_tokens=pipeline.kv_cache_tokens,
     )
     template = prompts.template
     turns = NO_TURNS if template is None else find_turn_markers(template, detokenizer.special)
-    card = ModelCard(
+    card = TextCard(
         context_length=limits.context_length,
         vocab_size=limits.vocab_size,
         kv_cache_tokens=limits.kv_cache_tokens,
-        max_num_seqs=launch.max_num_seqs,
+        slots=launch.options.max_num_seqs,
         chat_template=template.source if template is not None else "",
         device_name=device_name(launch.device),
         load_seconds=0.0,
@@ -58,6 +60,7 @@ def _warm_up(engine: TextEngine) -> None:
     Raises RequestRefused or EngineLost where the model cannot even do this.
     """
     prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
-    engine.admit(0, prompt, Sampling(max_tokens=2, temperature=0.0, ignore_eos=True), [])
+    sampling = Sampling(max_tokens=2, temperature=0.0, ignore_eos=True)
+    engine.submit(Generate(0, b"", sampling), msgspec.msgpack.encode(prompt))
     while engine.busy:
         engine.step()

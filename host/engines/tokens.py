@@ -5,7 +5,7 @@ from typing import Any
 from host.detokenizer import Detokenizer
 from host.engines.prompt_ids import PromptReader
 from host.sampling import Limits, check_token_ids
-from ipc.messages import Detokenized, InlinePrompt, Tokenized, TokenPrompt
+from ipc.messages import Detokenized, Prompt, Tokenized, TokenPrompt
 
 
 class Tokens:
@@ -16,7 +16,7 @@ class Tokens:
         self._detokenizer = detokenizer
         self._limits = limits
 
-    def tokenize(self, request_id: int, prompt: InlinePrompt) -> Tokenized:
+    def tokenize(self, request_id: int, prompt: Prompt) -> Tokenized:
         """Raises RequestRefused."""
         read = self._prompts.read(prompt)
         if isinstance(prompt, TokenPrompt):

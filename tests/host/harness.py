@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import zmq
 
-from ipc.arena import ArenaProducer
+from ipc.arena import ArenaConsumer, ArenaProducer, Lease
 from ipc.channel import bind, send_launch
 from ipc.errors import RequestError
 from ipc.memfd import create_sealed
@@ -25,7 +25,7 @@ from ipc.messages import (
     Cancel,
     ChatMessage,
     ChatPrompt,
-    Completed,
+    Delta,
     Detokenize,
     Detokenized,
     Drain,
@@ -34,16 +34,19 @@ from ipc.messages import (
     Gauges,
     Generate,
     Launch,
+    Payload,
     Prompt,
     Ready,
     Release,
+    Reply,
+    Result,
     Sampling,
-    SharedPrompt,
-    Step,
+    TextOptions,
     TextPrompt,
     ToFrontend,
     Tokenize,
     Tokenized,
+    Work,
 )
 from ipc.progress import PAGE_BYTES, ProgressReader
 
@@ -55,12 +58,12 @@ EXACT = {
 }
 
 M = TypeVar("M", bound=ToFrontend)
-A = TypeVar("A", Tokenized, Detokenized, Failed)
+A = TypeVar("A", bound=Reply | Failed)
 
 
-def launch_of(path: Path | str, **changes: Any) -> Launch:
-    """A launch spec with small, exact settings; `changes` replace fields."""
-    launch = Launch(
+def launch_of(path: Path | str, **changes: Any) -> Launch[Any]:
+    """A launch spec with small, exact settings; `changes` replace fields of it and of its options."""
+    launch: Launch[Any] = Launch(
         frontend_pid=os.getpid(),
         endpoint="",
         model="under-test",
@@ -70,17 +73,14 @@ def launch_of(path: Path | str, **changes: Any) -> Launch:
         properties=EXACT,
         threads=0,
         cpus=[],
-        kv_cache_bytes=512 * 1024 * 1024,
-        context_length=None,
-        max_num_seqs=64,
-        max_num_batched_tokens=256,
-        prefix_caching=True,
         load_seconds=60.0,
         stall_seconds=30.0,
         faults=True,
-        synthetic_tokens_per_second=0.0,
+        options=changes.pop("options", TextOptions(kv_cache_bytes=512 * 1024 * 1024)),
     )
-    return msgspec.structs.replace(launch, **changes)
+    own = {name: changes.pop(name) for name in list(changes) if name in Launch.__struct_fields__}
+    options = msgspec.structs.replace(launch.options, **changes)
+    return msgspec.structs.replace(launch, options=options, **own)
 
 
 def copy_of(folder: Path, to: Path) -> Path:
@@ -115,24 +115,32 @@ class Outcome(msgspec.Struct):
 class HostUnderTest:
     """Spawns the host and plays the frontend."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[Any]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="host-test-")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         path = f"{self._folder.name}/s"
         self.channel = bind(self._context, path)
         self.arena = ArenaProducer("requests", 16 * 1024 * 1024)
+        results = create_sealed("results", 16 * 1024 * 1024)
+        self.results = ArenaConsumer(results)
         page = create_sealed("progress", PAGE_BYTES)
         self.progress = ProgressReader(page)
         control_read, self.control = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "host", str(control_read), str(self.arena.fd), str(page)],
-            pass_fds=(control_read, self.arena.fd, page),
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "host",
+                *map(str, fds := (control_read, self.arena.fd, results, page)),
+            ],
+            pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        os.close(control_read)
-        os.close(page)
+        for fd in (control_read, results, page):
+            os.close(fd)
         self._stderr: list[bytes] = []
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()
@@ -151,26 +159,33 @@ class HostUnderTest:
     def stderr(self) -> str:
         return b"".join(self._stderr).decode(errors="replace")
 
-    def ask(self, prompt: Prompt | str) -> Tokenized:
+    def ask(self, prompt: Prompt | str | Lease) -> Tokenized:
         """The answer to a Tokenize; it must not fail."""
         self._next_id += 1
-        asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
-        self.channel.send(Tokenize(self._next_id, asked))
-        return self._answer(Tokenized, self._next_id)
+        self.channel.send([Tokenize(self._next_id, payload_of(prompt))])
+        return self.answer(Tokenized, self._next_id)
 
-    def refusal(self, prompt: Prompt) -> RequestError:
+    def refusal(self, prompt: Prompt | Lease) -> RequestError:
         """The refusal of a Tokenize."""
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
-        self.channel.send(Tokenize(self._next_id, prompt))
-        return self._answer(Failed, self._next_id).error
+        self.channel.send([Tokenize(self._next_id, payload_of(prompt))])
+        return self.answer(Failed, self._next_id).error
 
     def text_of(self, token_ids: list[int], skip_special_tokens: bool = False) -> str:
         self._next_id += 1
-        self.channel.send(Detokenize(self._next_id, token_ids, skip_special_tokens))
-        return self._answer(Detokenized, self._next_id).text
+        body = msgspec.msgpack.encode(token_ids)
+        self.channel.send([Detokenize(self._next_id, body, skip_special_tokens)])
+        return self.answer(Detokenized, self._next_id).text
 
-    def _answer(self, kind: type[A], request_id: int) -> A:
+    def send(self, work: Work) -> int:
+        """Send work under an id of its own, which is returned."""
+        self._next_id += 1
+        self.outcomes[self._next_id] = Outcome()
+        self.channel.send([msgspec.structs.replace(work, request_id=self._next_id)])
+        return self._next_id
+
+    def answer(self, kind: type[A], request_id: int) -> A:
         def given() -> list[A]:
             return [m for m in self.received if isinstance(m, kind) and m.request_id == request_id]
 
@@ -179,16 +194,16 @@ class HostUnderTest:
 
     # --- talking ----------------------------------------------------------------------------------
 
-    def start(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> int:
+    def start(self, prompt: Prompt | str | Lease, resume: Sequence[int] = (), **sampling: Any) -> int:
         """Send a Generate and return its id. Plain text is a text prompt."""
         self.pump(0)  # the gauges of what ran before are not this request's
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
-        asked = TextPrompt(prompt) if isinstance(prompt, str) else prompt
-        self.channel.send(Generate(self._next_id, asked, Sampling(**sampling), list(resume), True))
+        work = Generate(self._next_id, payload_of(prompt), Sampling(**sampling), list(resume), True)
+        self.channel.send([work])
         return self._next_id
 
-    def run(self, prompt: Prompt | str, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
+    def run(self, prompt: Prompt | str | Lease, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
         return self.finish(self.start(prompt, resume, **sampling))[0]
 
     def finish(self, *request_ids: int) -> list[Outcome]:
@@ -196,27 +211,28 @@ class HostUnderTest:
         self.wait(lambda: all(self.outcomes[request_id].ended for request_id in request_ids))
         return [self.outcomes[request_id] for request_id in request_ids]
 
-    def share(self, prompt: TextPrompt | ChatPrompt) -> SharedPrompt:
-        frame = msgspec.msgpack.encode(prompt)
-        lease = self.arena.lease(len(frame))
+    def share(self, prompt: TextPrompt | ChatPrompt) -> Lease:
+        body = msgspec.msgpack.encode(prompt)
+        lease = self.arena.lease(len(body))
         assert lease is not None
-        self.arena.write(lease, frame)
-        return SharedPrompt(lease)
+        self.arena.write(lease, body)
+        return lease
 
     def cancel(self, request_id: int) -> None:
-        self.channel.send(Cancel(request_id))
+        self.channel.send([Cancel(request_id)])
 
     def drain(self) -> None:
-        self.channel.send(Drain())
+        self.channel.send([Drain()])
 
     # --- listening --------------------------------------------------------------------------------
 
     def pump(self, seconds: float = 0.05) -> None:
         """Take in what has come, waiting for at most `seconds` if there is nothing."""
         self.channel.wait(seconds)
-        while (message := self.channel.receive()) is not None:
-            self.received.append(message)
-            self._book(message)
+        while messages := self.channel.receive():
+            for message in messages:
+                self.received.append(message)
+                self._book(message)
 
     def _book(self, message: ToFrontend) -> None:
         match message:
@@ -225,24 +241,25 @@ class HostUnderTest:
                 outcome.prompt_tokens = message.prompt_tokens
                 outcome.prompt_tail = message.prompt_tail
                 outcome.prompt_token_ids = message.prompt_token_ids
-            case Step():
-                for delta in message.deltas:
-                    outcome = self.outcomes[delta.request_id]
-                    assert not outcome.ended, "a delta after the end"
-                    outcome.text += delta.text
-                    outcome.token_ids += delta.token_ids
-                    outcome.logprobs += delta.logprobs
-                    outcome.token_bytes += delta.token_bytes
-                    outcome.shown += [len(outcome.text)] * len(delta.token_ids)
-            case Completed():
+            case Delta():
                 outcome = self.outcomes[message.request_id]
-                outcome.finish_reason = message.finish_reason
-                outcome.stop, outcome.cached_tokens = message.stop, message.cached_tokens
+                assert not outcome.ended, "a delta after the end"
+                outcome.text += message.text
+                outcome.token_ids += message.token_ids
+                outcome.logprobs += message.logprobs
+                outcome.token_bytes += message.token_bytes
+                outcome.shown += [len(outcome.text)] * len(message.token_ids)
+                if message.finish is not None:
+                    outcome.finish_reason = message.finish.reason
+                    outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
+            case Result(payload=Lease() as lease):
+                message.payload = self.results.copy(lease)
+                self.channel.send([Release(lease.slot, lease.generation)])
             case Failed():
                 self.outcomes[message.request_id].error = message.error
             case Release():
                 self.arena.release(message.slot, message.generation)
-            case Ready() | Gauges() | Fatal() | Tokenized() | Detokenized():
+            case Ready() | Gauges() | Fatal() | Reply():
                 pass
 
     def wait(self, condition: Any, deadline: float = DEADLINE) -> None:
@@ -287,11 +304,12 @@ class HostUnderTest:
         self.channel.close()
         self._context.term()
         self.arena.close()
+        self.results.close()
         self._folder.cleanup()
 
 
 @contextlib.contextmanager
-def host_running(launch: Launch) -> Iterator[HostUnderTest]:
+def host_running(launch: Launch[Any]) -> Iterator[HostUnderTest]:
     """A host that has said Ready, killed at the end."""
     host = HostUnderTest(launch)
     try:
@@ -299,6 +317,13 @@ def host_running(launch: Launch) -> Iterator[HostUnderTest]:
         yield host
     finally:
         host.close()
+
+
+def payload_of(prompt: Prompt | str | Lease) -> Payload:
+    """A prompt as it crosses. Plain text is a text prompt; a lease holds one already."""
+    if isinstance(prompt, Lease):
+        return prompt
+    return msgspec.msgpack.encode(TextPrompt(prompt) if isinstance(prompt, str) else prompt)
 
 
 def chat(*contents: str) -> ChatPrompt:

@@ -15,29 +15,35 @@ from ipc.messages import (
     Cancel,
     ChatMessage,
     ChatPrompt,
-    Completed,
     Delta,
     Detokenize,
     Detokenized,
     Drain,
+    Embed,
+    Embedded,
     Failed,
     Fatal,
+    Finish,
     Gauges,
     Generate,
     Launch,
-    ModelCard,
+    MediaPart,
     Ready,
     Release,
+    Rerank,
+    Reranked,
     Sampling,
-    SharedPrompt,
-    Step,
+    TextCard,
+    TextPart,
     TextPrompt,
     Tokenize,
     Tokenized,
     TokenPrompt,
     ToolCall,
+    VectorCard,
 )
 
+LEASE = Lease(0, 1, 4096, 70000, "u1", (70000,))
 SAMPLING = Sampling(max_tokens=5, temperature=0.0, seed=0, stop=["\n", "é"])
 FULL = Sampling(
     stop_token_ids=[2],
@@ -52,27 +58,40 @@ FULL = Sampling(
 CALLING = ChatMessage("assistant", None, tool_calls=[ToolCall("c1", "f", '{"a": 1}')], reasoning="hm")
 ANSWERED = ChatMessage("tool", "42", tool_call_id="c1")
 TO_HOST = [
-    Generate(1, ChatPrompt([ChatMessage("user", "hi", None)]), SAMPLING),
-    Generate(5, ChatPrompt([CALLING, ANSWERED], '[{"type": "function"}]', '{"x": 1}', False, True), FULL),
-    Tokenize(6, TextPrompt("hi", False)),
-    Detokenize(7, [1, 2], True),
-    Generate(2, TextPrompt("hi"), Sampling()),
-    Generate(3, TokenPrompt([1, 2**40, -3]), Sampling()),
-    Generate(4, SharedPrompt(Lease(0, 1, 4096, 70000, "u1", (70000,))), Sampling()),
+    Generate(1, b"prompt", SAMPLING),
+    Generate(5, b"prompt", FULL, [1, 2**40, -3], True),
+    Tokenize(6, b"prompt"),
+    Detokenize(7, b"ids", True),
+    Generate(4, LEASE, Sampling()),
+    Embed(8, b"inputs", 256, "query: ", -1),
+    Rerank(9, LEASE, None, "Find it."),
     Cancel(4),
     Drain(),
+    Release(0, 1),
+]
+PROMPTS = [
+    ChatPrompt([ChatMessage("user", "hi", None)]),
+    ChatPrompt([CALLING, ANSWERED], '[{"type": "function"}]', '{"x": 1}', False, True),
+    ChatPrompt(
+        [ChatMessage("user", [TextPart("a"), MediaPart("image/png", b"png"), MediaPart("a/b", LEASE)])]
+    ),
+    TextPrompt("hi", False),
+    TokenPrompt([1, 2**40, -3]),
 ]
 TO_FRONTEND = [
-    Ready(ModelCard(8192, 49152, 100_000, 64, "{{ messages }}", "CPU", 1.5)),
+    Ready(TextCard("CPU", 64, 8192, 1.5, "f", 49152, 100_000, "{{ messages }}")),
+    Ready(VectorCard("CPU", 64, 512, 1.5, "f", 384, {"query": "query: "})),
     Accepted(1, 12),
     Accepted(1, 2, "<|im_start|>assistant\n", [5, 6]),
     Tokenized(6, [5, 6], "hi", ["h", "i"]),
     Detokenized(7, "hi"),
-    Step([Delta(1, [5], "a"), Delta(2, [6, 7], "")]),
-    Step([Delta(1, [5, 6], "\u00e9", [-0.5, 0.0], [b"\xc3", b"\xa9"])]),
-    Completed(1, "length"),
-    Completed(1, "stop", "\n", 32),
-    Completed(1, "stop", 2),
+    Delta(2, [6, 7], ""),
+    Delta(1, [5, 6], "\u00e9", None, [-0.5, 0.0], [b"\xc3", b"\xa9"]),
+    Delta(1, [], "", Finish("length")),
+    Delta(1, [5], "a", Finish("stop", "\n", 32)),
+    Delta(1, [5], "a", Finish("stop", 2)),
+    Embedded(8, bytes(8), (1, 2), 5),
+    Reranked(9, LEASE, (3,), 5),
     Failed(2, RequestError(ErrorCode.INVALID_VALUE, "no", "top_p")),
     Release(0, 1),
     Gauges(1, 0, 0.5),
@@ -99,21 +118,21 @@ def received(end):
 @pytest.mark.parametrize("message", TO_HOST, ids=repr)
 def test_messages_reach_the_host_unchanged(ends, message):
     frontend, host = ends
-    frontend.send(message, timeout=10.0)
-    assert received(host) == message
+    frontend.send([message], timeout=10.0)
+    assert received(host) == [message]
 
 
 @pytest.mark.parametrize("message", TO_FRONTEND, ids=repr)
 def test_messages_reach_the_frontend_unchanged(ends, message):
     frontend, host = ends
-    host.send(message, timeout=10.0)
-    assert received(frontend) == message
+    host.send([message], timeout=10.0)
+    assert received(frontend) == [message]
 
 
 def test_a_message_that_would_not_arrive_is_not_sent(ends):
     _, host = ends
     with pytest.raises(channel.MessageTooLarge, match="at most"):
-        host.send(Detokenized(1, "x" * channel.MAX_MESSAGE_BYTES))
+        host.send([Detokenized(1, "x" * channel.MAX_MESSAGE_BYTES)])
 
 
 def test_a_socket_that_cannot_be_bound_is_an_error_of_the_channel(tmp_path):
@@ -124,11 +143,26 @@ def test_a_socket_that_cannot_be_bound_is_an_error_of_the_channel(tmp_path):
 
 
 def test_the_samples_above_cover_every_message():
-    assert {type(m) for m in TO_HOST} == set(typing.get_args(messages.ToHost))
-    assert {type(m) for m in TO_FRONTEND} == set(typing.get_args(messages.ToFrontend))
-    assert {type(m.prompt) for m in TO_HOST if isinstance(m, Generate)} == set(
-        typing.get_args(messages.Prompt)
-    )
+    def kinds(union):
+        return {typing.get_origin(kind) or kind for kind in typing.get_args(union)}
+
+    assert {type(m) for m in TO_HOST} == kinds(messages.TO_HOST_TYPE)
+    assert {type(m) for m in TO_FRONTEND} == kinds(messages.TO_FRONTEND_TYPE)
+    assert {type(m.card) for m in TO_FRONTEND if isinstance(m, Ready)} == kinds(messages.CARD_TYPE)
+    assert {type(prompt) for prompt in PROMPTS} == kinds(messages.Prompt)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=repr)
+def test_prompts_survive_as_payloads(prompt):
+    body = msgspec.msgpack.encode(prompt)
+    assert msgspec.msgpack.decode(body, type=messages.Prompt) == prompt
+
+
+def test_the_messages_of_a_moment_travel_in_one_frame(ends):
+    frontend, host = ends
+    host.send(TO_FRONTEND, timeout=10.0)
+    assert received(frontend) == TO_FRONTEND
+    assert frontend.receive() == []
 
 
 @pytest.mark.parametrize(
@@ -137,8 +171,9 @@ def test_the_samples_above_cover_every_message():
         b"",
         b"\xc1",
         b"garbage",
-        msgspec.msgpack.encode(["Unknown", 1]),
-        msgspec.msgpack.encode(["Accepted", "x", 1]),
+        msgspec.msgpack.encode([["Unknown", 1]]),
+        msgspec.msgpack.encode([["Accepted", "x", 1]]),
+        msgspec.msgpack.encode(["Accepted", 1, 1]),
     ],
 )
 def test_what_is_not_a_message_is_an_error(tmp_path, frame):
@@ -159,7 +194,7 @@ def test_a_reader_that_stops_reading_is_an_error_and_not_a_wait(tmp_path):
     frontend = channel.bind(context, str(tmp_path / "s"))  # nobody connects
     with pytest.raises(channel.ChannelError, match="stopped reading"):
         for number in range(2 * channel.HIGH_WATER_MARK):
-            frontend.send(Cancel(number))
+            frontend.send([Cancel(number)])
     frontend.close()
     context.term()
 
@@ -171,7 +206,8 @@ def test_a_socket_path_that_the_kernel_would_cut_is_refused():
     context.term()
 
 
-def test_the_launch_message_survives_the_control_pipe():
+@pytest.mark.parametrize("options", [task.options() for task in messages.TASKS], ids=repr)
+def test_the_launch_message_survives_the_control_pipe(options):
     launch = Launch(
         frontend_pid=1,
         endpoint="ipc://x",
@@ -182,15 +218,10 @@ def test_the_launch_message_survives_the_control_pipe():
         properties={"A": "B"},
         threads=0,
         cpus=[0],
-        kv_cache_bytes=2**30,
-        context_length=None,
-        max_num_seqs=64,
-        max_num_batched_tokens=256,
-        prefix_caching=True,
         load_seconds=1.0,
         stall_seconds=1.0,
         faults=False,
-        synthetic_tokens_per_second=0.0,
+        options=options,
     )
     pipe = io.BytesIO()
     channel.send_launch(pipe, launch)

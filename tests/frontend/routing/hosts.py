@@ -6,39 +6,65 @@ It says nothing about engines or processes; the end-to-end tests do that.
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from frontend.config import ModelSettings
 from frontend.observability.metrics import Metrics
-from frontend.routing.generation import Generation, SequenceSpec
-from frontend.routing.model_route import ModelRoute
+from frontend.routing.route import LocalRoute
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import Lifecycle, State
+from frontend.tasks.generation import Generation
+from frontend.tasks.text import SequenceSpec, TextJob
 from ipc.arena import Lease
 from ipc.messages import (
     Accepted,
     Cancel,
-    Completed,
     Delta,
+    Finish,
     Generate,
-    ModelCard,
+    Payload,
+    Prompt,
     Ready,
     Sampling,
-    Step,
+    TextCard,
     TextPrompt,
     ToFrontend,
     ToHost,
 )
 
-CARD = ModelCard(8192, 1000, 100_000, 4, "", "CPU", 1.0)
+CARD = TextCard(
+    device_name="CPU",
+    slots=4,
+    context_length=8192,
+    load_seconds=1.0,
+    fingerprint="",
+    vocab_size=1000,
+    kv_cache_tokens=100_000,
+    chat_template="",
+)
+_decode = msgspec.msgpack.Decoder(Prompt).decode
+
+
+def prompt_in(payload: Payload) -> Prompt:
+    """What an inline payload holds."""
+    assert isinstance(payload, bytes)
+    prompt: Prompt = _decode(payload)
+    return prompt
 
 
 class RecordingHost:
-    def __init__(self, number: int, card: ModelCard) -> None:
+    device = "CPU"
+    pid = None
+    restarts = leased_bytes = resident_bytes = 0
+
+    def __init__(self, number: int, card: TextCard) -> None:
         self.number = number
         self.life = Lifecycle(State.READY)
-        self.card: ModelCard | None = card
+        self.card: TextCard | None = card
         self.sent: list[ToHost] = []
         self.made: Counter[int] = Counter()  # tokens of each request that it has produced
         self.room: Lease | None = None  # in an arena that is full
+        self.completions = 0
 
     @property
     def ready(self) -> bool:
@@ -50,6 +76,9 @@ class RecordingHost:
 
     def lease(self, data: bytes) -> Lease | None:
         return self.room
+
+    def completed(self) -> None:
+        self.completions += 1
 
     def held(self) -> list[Generate]:
         """What it was told to generate and not to cancel, in order."""
@@ -63,16 +92,16 @@ class History:
     def __init__(self, replicas: int = 1, max_queue: int = 100, slots: int = 4) -> None:
         self.now = 0.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.route = ModelRoute(
+        self.metrics = Metrics().of_model("m")
+        self.route = LocalRoute(
             ModelSettings(name="m", source="m"),
             max_queue,
-            Metrics(),
+            self.metrics,
             lambda: self.now,
             lambda s, f: self.timers.append((s, f)),
         )
         self.hosts: list[RecordingHost] = []
-        self._card = ModelCard(*[getattr(CARD, f) for f in CARD.__struct_fields__])
-        self._card.max_num_seqs = slots
+        self._card = msgspec.structs.replace(CARD, slots=slots)
         for _ in range(replicas):
             self.add_replica()
 
@@ -85,16 +114,17 @@ class History:
         fields = {"temperature": 0.0, **sampling}
         specs = [SequenceSpec(TextPrompt(name), Sampling(**fields)) for _ in range(choices)]  # type: ignore[arg-type]
         self.now += 1
-        generation = Generation(specs, self.now, self.route.abandon, streaming)
-        self.route.submit(generation)
+        generation = Generation(specs, self.now, self.route.drop, streaming)
+        self.route.submit(generation.sequences)
         return generation
 
-    def say(self, host: int, message: ToFrontend) -> None:
-        self.route.arrivals.take(self.route.replicas[host], message)
+    def say(self, host: int, *messages: ToFrontend) -> None:
+        """One frame."""
+        self.route.take(self.route.replicas[host], messages)
 
     def accept(self, host: int = 0) -> None:
         """The host accepts everything that it holds."""
-        for request_id in list(self.route.replicas[host].sequences):
+        for request_id in list(self.route.replicas[host].jobs):
             self.say(host, Accepted(request_id, 10))
 
     def step(self, host: int = 0, *only: str) -> None:
@@ -105,18 +135,19 @@ class History:
         replica, stand_in = self.route.replicas[host], self.hosts[host]
         told = {m.request_id: len(m.resume_token_ids) for m in stand_in.sent if isinstance(m, Generate)}
         deltas = []
-        for request_id, sequence in replica.sequences.items():
-            prompt = sequence.spec.prompt
+        for request_id, job in replica.jobs.items():
+            assert isinstance(job, TextJob)
+            prompt = job.spec.prompt
             assert isinstance(prompt, TextPrompt)
             if not only or prompt.text in only:
                 index = told[request_id] + stand_in.made[request_id]
                 stand_in.made[request_id] += 1
                 deltas.append(Delta(request_id, [index], f"{prompt.text}{index} "))
-        self.say(host, Step(deltas))
+        self.say(host, *deltas)
 
     def complete(self, host: int = 0) -> None:
-        for request_id in list(self.route.replicas[host].sequences):
-            self.say(host, Completed(request_id, "stop"))
+        for request_id in list(self.route.replicas[host].jobs):
+            self.say(host, Delta(request_id, [], "", Finish("stop")))
 
     def die(self, host: int = 0, number: int = 11, stalled: bool = False) -> bool:
         """The host's process ends and a new one begins to load."""
@@ -140,7 +171,8 @@ class History:
 
     def holds(self, host: int = 0) -> list[str]:
         """The prompts of what a host holds, in the order in which it was sent."""
-        return [m.prompt.text for m in self.hosts[host].held() if isinstance(m.prompt, TextPrompt)]
+        prompts = [prompt_in(m.payload) for m in self.hosts[host].held()]
+        return [prompt.text for prompt in prompts if isinstance(prompt, TextPrompt)]
 
 
 def text_of(generation: Generation) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -17,18 +17,19 @@ from frontend.errors import (
     RequestBlamed,
     RequestTimeout,
 )
-from frontend.routing.journal import Phase
+from frontend.routing.lifecycle import Phase
 from frontend.routing.refusals import REFUSED_SECONDS
 from frontend.supervision.lifecycle import State
 from ipc import messages
 from ipc.arena import Lease
 from ipc.channel import ChannelError
-from ipc.messages import Completed, Delta, Generate, Step
+from ipc.messages import Delta, Finish, Generate, Reply
 from tests.frontend.routing.hosts import History, error_of, text_of
 
 
 def test_every_message_of_a_host_has_a_handler():
-    assert set(History().route.arrivals.handlers) == set(get_args(messages.ToFrontend))
+    kinds = {get_origin(kind) or kind for kind in get_args(messages.TO_FRONTEND_TYPE)}
+    assert set(History().route.arrivals.handlers) == {kind for kind in kinds if not issubclass(kind, Reply)}
 
 
 def test_a_stream_goes_on_after_a_kill_from_outside_as_if_nothing_had_happened():
@@ -119,7 +120,7 @@ def test_an_empty_replica_is_the_room_at_once():
     history.accept()
     history.die(0)
     assert history.holds(1) == ["a"]
-    assert history.route.quarantine.room is history.route.replicas[1]
+    assert history.route.jobs.quarantine.room is history.route.replicas[1]
 
 
 def test_with_no_host_coming_up_the_least_busy_one_is_emptied_for_the_trial():
@@ -156,7 +157,7 @@ def test_the_guilty_one_is_blamed_and_the_others_complete():
     history.complete()
     for name in ("a", "c"):
         assert error_of(generations[name]) is None
-        assert generations[name].sequences[0].journal.phase is Phase.ENDED
+        assert generations[name].sequences[0].state.phase is Phase.ENDED
 
 
 def test_a_blamed_request_is_refused_at_once_and_again_allowed_later():
@@ -217,13 +218,12 @@ def test_a_step_and_a_completion_that_name_a_dead_hosts_request_are_dropped():
     history = History()
     request = history.ask("a")
     history.accept()
-    (before,) = history.route.replicas[0].sequences
+    (before,) = history.route.replicas[0].jobs
     history.die(number=signal.SIGKILL)
     history.ready_again()
-    history.say(0, Step([Delta(before, [0], "late")]))
-    history.say(0, Completed(before, "stop"))
+    history.say(0, Delta(before, [0], "late"), Delta(before, [1], "", Finish("stop")))
     assert text_of(request) == ""
-    assert request.sequences[0].journal.phase is Phase.SENT
+    assert request.sequences[0].state.phase is Phase.SENT
 
 
 def test_a_completion_read_after_the_death_was_noticed_counts():
@@ -235,7 +235,7 @@ def test_a_completion_read_after_the_death_was_noticed_counts():
     history.die()
     history.ready_again()
     assert history.holds() == []
-    assert request.sequences[0].journal.phase is Phase.ENDED
+    assert request.sequences[0].state.phase is Phase.ENDED
 
 
 def test_a_client_that_leaves_while_its_request_is_a_suspect_is_forgotten():
@@ -282,7 +282,7 @@ def test_recovery_takes_no_place_in_the_queue_from_those_who_wait():
     with pytest.raises(QueueFull):
         history.ask("e")
     history.die(number=signal.SIGKILL)
-    assert len(history.route.backlog.waiting) == 4
+    assert len(history.route.jobs.queue.waiting) == 4
     history.ready_again()
     assert history.holds() == ["a", "b"]
 
@@ -330,8 +330,8 @@ def test_each_choice_recovers_on_its_own():
     request = history.ask("a", streaming=False, choices=2)
     history.accept()
     history.step()
-    first = next(iter(history.route.replicas[0].sequences))
-    history.say(0, Completed(first, "stop"))
+    first = next(iter(history.route.replicas[0].jobs))
+    history.say(0, Delta(first, [], "", Finish("stop")))
     history.die(number=signal.SIGKILL)
     history.ready_again()
     assert [m.resume_token_ids for m in history.hosts[0].held()] == [[0]]
@@ -345,13 +345,13 @@ def test_a_choice_does_not_outlive_one_that_is_given_up():
     history = History()
     request = history.ask("a", choices=2, temperature=1.0, presence_penalty=1.0)
     history.accept()
-    first = next(iter(history.route.replicas[0].sequences))
-    history.say(0, Step([Delta(first, [5], "seen")]))
+    first = next(iter(history.route.replicas[0].jobs))
+    history.say(0, Delta(first, [5], "seen"))
     history.die(number=signal.SIGKILL)
     history.ready_again()
     assert isinstance(error_of(request), EngineCrashed)
     assert history.holds() == []
-    assert not history.route.backlog.waiting
+    assert not history.route.jobs.queue.waiting
 
 
 def test_an_answer_by_chance_with_penalties_is_started_over_where_nobody_has_seen_it():
@@ -383,9 +383,9 @@ def test_and_where_its_client_has_seen_it_the_error_says_what_happened():
 def test_a_token_outside_the_vocabulary_is_a_breach_of_the_protocol():
     history = History()
     history.ask("a")
-    (request_id,) = history.route.replicas[0].sequences
+    (request_id,) = history.route.replicas[0].jobs
     with pytest.raises(ChannelError, match="vocabulary"):
-        history.say(0, Step([Delta(request_id, [1000], "")]))
+        history.say(0, Delta(request_id, [1000], ""))
 
 
 def test_a_prompt_that_finds_no_room_in_shared_memory_waits_and_then_gives_up():
@@ -460,12 +460,12 @@ def test_no_history_of_deaths_loses_a_request(events, replicas):
             history.accept(host)
             history.step(host)
         for host in range(replicas):
-            if not history.route.quarantine.waiting:
+            if not history.route.jobs.quarantine.waiting:
                 history.complete(host)
-    assert history.route.backlog.waiting == history.route.quarantine.waiting == []
-    assert history.route.quarantine.tried is None
+    assert history.route.jobs.queue.waiting == history.route.jobs.quarantine.waiting == []
+    assert history.route.jobs.quarantine.tried is None
     for request in asked:
-        assert all(sequence.journal.phase is Phase.ENDED for sequence in request.sequences)
+        assert all(sequence.state.phase is Phase.ENDED for sequence in request.sequences)
         if error_of(request) is None:
             tokens = request.sequences[0].journal.token_ids
             assert tokens == list(range(len(tokens)))  # none lost, none doubled
@@ -484,7 +484,7 @@ def test_the_time_from_a_death_to_the_next_ready_host_is_measured():
 
 def measured(history: History) -> tuple[float, float]:
     """How many host recoveries, and their seconds together."""
-    family = next(iter(history.route._metrics.host_recovery_seconds.collect()))
+    family = next(iter(history.metrics.host_recovery_seconds.collect()))
     by_name = {sample.name.rpartition("_")[2]: sample.value for sample in family.samples}
     return by_name["count"], by_name["sum"]
 
@@ -493,6 +493,6 @@ def test_log_probabilities_that_are_not_as_many_as_tokens_break_the_protocol():
     history = History()
     history.ask("a")
     history.accept()
-    (request_id,) = history.route.replicas[0].sequences
+    (request_id,) = history.route.replicas[0].jobs
     with pytest.raises(ChannelError, match="log probabilities"):
-        history.say(0, Step([Delta(request_id, [1, 2], "a", [-0.5], [b"a"])]))
+        history.say(0, Delta(request_id, [1, 2], "a", None, [-0.5], [b"a"]))

@@ -1,20 +1,21 @@
-"""What becomes of a sequence whose host died, as a table."""
+"""What becomes of a job whose host died, as a table."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.routing.journal import Journal
 from frontend.routing.recovery import (
     Blame,
     Continue,
     Crash,
     GiveUp,
+    Progress,
     StartOver,
     Suspicion,
     after_death,
 )
-from ipc.messages import Sampling, TextPrompt
+from frontend.tasks.text import continuation_of
+from ipc.messages import Sampling
 
 CRASH = Crash(implicates=True, alone=False)
 ALONE = Crash(implicates=True, alone=True)
@@ -23,52 +24,54 @@ GREEDY = Sampling(temperature=0.0)
 PENALTIES_BY_CHANCE = Sampling(temperature=1.0, presence_penalty=0.5)
 
 
-def journal(tokens: int, sampling: Sampling = GREEDY) -> Journal:
-    return Journal(TextPrompt("p"), sampling, 0.0, token_ids=list(range(tokens)))
+def text(tokens: int, sampling: Sampling = GREEDY, streaming: bool = True) -> Progress:
+    return Progress(tokens, continuation_of(sampling), streaming)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_what_has_no_output_yet_is_sent_whole(streaming):
     for sampling in (GREEDY, PENALTIES_BY_CHANCE, Sampling(seed=3)):
-        verdict = after_death(journal(0, sampling), streaming, Suspicion(), CRASH)
+        verdict = after_death(text(0, sampling, streaming=streaming), Suspicion(), CRASH)
         assert verdict == Continue(Suspicion(point=0))
 
 
 def test_a_text_goes_on_where_it_stopped():
-    assert after_death(journal(5), True, Suspicion(), CRASH) == Continue(Suspicion(point=5))
+    assert after_death(text(5), Suspicion(), CRASH) == Continue(Suspicion(point=5))
 
 
 def test_a_seeded_stream_is_generated_again_and_compared():
-    verdict = after_death(journal(5, Sampling(seed=1)), True, Suspicion(), CRASH)
+    verdict = after_death(text(5, Sampling(seed=1)), Suspicion(), CRASH)
     assert verdict == Continue(Suspicion(point=5), by_replay=True)
 
 
 def test_a_text_under_a_grammar_is_generated_again_from_its_beginning():
-    verdict = after_death(journal(5, Sampling(temperature=0.0, grammar="{}")), True, Suspicion(), CRASH)
+    verdict = after_death(text(5, Sampling(temperature=0.0, grammar="{}")), Suspicion(), CRASH)
     assert verdict == Continue(Suspicion(point=5), by_replay=True)
     by_chance = Sampling(temperature=1.0, grammar="{}")
-    assert isinstance(after_death(journal(5, by_chance), True, Suspicion(), CRASH), GiveUp)
+    assert isinstance(after_death(text(5, by_chance), Suspicion(), CRASH), GiveUp)
 
 
 def test_what_cannot_come_again_is_started_over_unless_its_client_has_seen_it():
-    assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), False, Suspicion(), CRASH), StartOver)
-    assert isinstance(after_death(journal(5, PENALTIES_BY_CHANCE), True, Suspicion(), CRASH), GiveUp)
+    assert isinstance(
+        after_death(text(5, PENALTIES_BY_CHANCE, streaming=False), Suspicion(), CRASH), StartOver
+    )
+    assert isinstance(after_death(text(5, PENALTIES_BY_CHANCE), Suspicion(), CRASH), GiveUp)
 
 
 def test_a_kill_from_outside_makes_nobody_a_suspect():
-    assert after_death(journal(5), True, Suspicion(), FROM_OUTSIDE) == Continue(Suspicion())
+    assert after_death(text(5), Suspicion(), FROM_OUTSIDE) == Continue(Suspicion())
 
 
 def test_a_kill_from_outside_does_not_clear_a_suspect_either():
     held = Suspicion(point=5, alone_at=(5,))
-    assert after_death(journal(5), True, held, FROM_OUTSIDE) == Continue(held)
+    assert after_death(text(5), held, FROM_OUTSIDE) == Continue(held)
 
 
 def deaths(*crashes: tuple[int, Crash]) -> list[type]:
     """The verdicts of a history of deaths, each after so many tokens."""
     suspicion, verdicts = Suspicion(), []
     for tokens, crash in crashes:
-        verdict = after_death(journal(tokens), True, suspicion, crash)
+        verdict = after_death(text(tokens), suspicion, crash)
         verdicts.append(type(verdict))
         if isinstance(verdict, Blame):
             break

@@ -1,4 +1,4 @@
-"""One API call's generation: its sequences, and the stream of what they produce, read by the API."""
+"""One API call's generation: a job per choice, and the stream of what they produce, read by the API."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,22 +6,8 @@ from collections.abc import Callable
 import msgspec
 
 from frontend.errors import ClientGone
-from frontend.routing.journal import Journal
-from frontend.routing.recovery import Suspicion
-from ipc.messages import FinishReason, InlinePrompt, Sampling
-
-
-class Output(msgspec.Struct, frozen=True, gc=False):
-    """What one choice gained. `text` may be empty."""
-
-    choice: int
-    text: str
-    finish_reason: FinishReason | None = None
-    starts_over: bool = False  # the choice's text so far is void; never where the client streams
-    token_ids: list[int] = []  # what `text` shows may lag them
-    logprobs: list[float] = []  # by token, where they were asked for
-    token_bytes: list[bytes] = []  # by token, with the logprobs
-    stop: str | int | None = None  # the stop string or the client's stop token that ended it
+from frontend.routing.router import Model
+from frontend.tasks.text import Output, SequenceSpec, TextJob
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -30,28 +16,6 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0  # of the prompts, found in an engine's KV cache
-
-
-class SequenceSpec(msgspec.Struct, frozen=True):
-    """What one choice is to be. Choices of the same `prompt_index` share a prompt."""
-
-    prompt: InlinePrompt
-    sampling: Sampling
-    prompt_index: int = 0
-    report_ids: bool = False  # token ids are wanted, of prompt and text
-
-
-class Sequence:
-    """One choice: a row of a host's batch."""
-
-    def __init__(self, spec: SequenceSpec, choice: int, generation: "Generation", now: float) -> None:
-        self.spec = spec
-        self.choice = choice
-        self.generation = generation
-        self.suspicion = Suspicion()
-        self.journal = Journal(spec.prompt, spec.sampling, now)
-        self.prompt_bytes = len(msgspec.msgpack.encode(spec.prompt))
-        self.waits_for_room = False  # in a full arena
 
 
 class Generation:
@@ -64,17 +28,24 @@ class Generation:
         self,
         specs: list[SequenceSpec],
         now: float,
-        abandon: Callable[["Generation"], None],
+        abandon: Callable[[list[TextJob]], None],
         streaming: bool = False,
     ) -> None:
         self.streaming = streaming  # the client sees outputs as they come: none can be taken back
-        self.sequences = [Sequence(spec, choice, self, now) for choice, spec in enumerate(specs)]
+        bodies: dict[int, bytes] = {}  # choices of one prompt share its encoding
+        for spec in specs:
+            if spec.prompt_index not in bodies:
+                bodies[spec.prompt_index] = msgspec.msgpack.encode(spec.prompt)
+        self.sequences = [
+            TextJob(spec, choice, self, bodies[spec.prompt_index], now) for choice, spec in enumerate(specs)
+        ]
         self._abandon = abandon
         self._buffer: list[Output] = []
         self._error: Exception | None = None
         self._unfinished = len(specs)
         self._unaccepted = len(specs)
         self._wake: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     # --- the consumer's side ---
@@ -90,6 +61,10 @@ class Generation:
         """All that came since the last call, at least one; empty at the end. Raises what went wrong."""
         while not self._buffer and self._unfinished and self._error is None:
             await self._changed()
+        return self.take()
+
+    def take(self) -> list[Output]:
+        """All that came since the last call, without waiting; raises what went wrong once nothing is left."""
         if self._buffer:
             outputs, self._buffer = self._buffer, []
             return outputs
@@ -97,15 +72,26 @@ class Generation:
             raise self._error
         return []
 
+    @property
+    def finished(self) -> bool:
+        """Every choice has ended and was taken."""
+        return not self._buffer and not self._unfinished
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        """Call back, in the turn of the event loop in which it arrived, when there is more to take or the
+        generation has failed. None: no longer."""
+        self._listener = callback
+
     def cancel(self, error: Exception) -> None:
         """Stop every sequence, wherever it is; the consumer gets `error`."""
         if self._error is None and self._unfinished:
             self._error = error
-            self._abandon(self)
-            self._notify()
+            self._abandon(self.sequences)
+            self.flush()
 
     def close(self) -> None:
         """The consumer is done; whatever still runs is cancelled."""
+        self._listener = None
         self.cancel(ClientGone())
         if self._expiry is not None:
             self._expiry.cancel()
@@ -132,15 +118,28 @@ class Generation:
 
     def sequence_accepted(self) -> None:
         self._unaccepted -= 1
-        if not self._unaccepted:
-            self._notify()
 
     def push(self, output: Output) -> None:
         self._buffer.append(output)
         if output.finish_reason is not None:
             self._unfinished -= 1
-        self._notify()
 
-    def _notify(self) -> None:
+    def flush(self) -> None:
+        """Tell the consumer: once for all that arrived together."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+        elif self._listener is not None and (self._buffer or self._error is not None):
+            self._listener()
+
+
+def generate(
+    model: Model, specs: list[SequenceSpec], streaming: bool, age_seconds: float = 0.0
+) -> Generation:
+    """Start a generation of one sequence per spec, for a request of that age. The caller closes it.
+
+    Raises ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
+    """
+    generation = Generation(specs, model.now(), model.drop, streaming)
+    model.submit(generation.sequences)
+    generation.expires(model.call_when_late(age_seconds, generation.cancel))
+    return generation

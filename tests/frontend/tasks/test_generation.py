@@ -5,14 +5,15 @@ import asyncio
 import pytest
 
 from frontend.errors import BadRequest, ClientGone
-from frontend.routing.generation import Generation, Output, SequenceSpec, Usage
+from frontend.tasks.generation import Generation, Usage
+from frontend.tasks.text import Output, SequenceSpec
 from ipc.messages import Sampling, TextPrompt
 
 SPEC = SequenceSpec(TextPrompt("p"), Sampling())
 
 
-def generation(choices: int = 1) -> tuple[Generation, list[Generation]]:
-    abandoned: list[Generation] = []
+def generation(choices: int = 1) -> tuple[Generation, list[object]]:
+    abandoned: list[object] = []
     return Generation([SPEC] * choices, 0.0, abandoned.append), abandoned
 
 
@@ -35,6 +36,7 @@ def test_a_waiting_reader_wakes_at_an_output():
         reader = asyncio.create_task(stream.outputs())
         await asyncio.sleep(0)
         stream.push(Output(0, "a"))
+        stream.flush()
         assert [output.text for output in await reader] == ["a"]
 
     asyncio.run(scenario())
@@ -49,6 +51,7 @@ def test_a_stream_ends_only_when_all_choices_have():
         await asyncio.sleep(0)
         assert not reader.done()
         stream.push(Output(0, "", "length"))
+        stream.flush()
         assert len(await reader) == 1
         assert await stream.outputs() == []
 
@@ -63,7 +66,7 @@ def test_output_before_an_error_is_delivered_before_the_error():
         assert len(await stream.outputs()) == 1
         with pytest.raises(BadRequest):
             await stream.outputs()
-        assert abandoned == [stream]
+        assert abandoned == [stream.sequences]
 
     asyncio.run(scenario())
 
@@ -86,7 +89,7 @@ def test_closing_cancels_what_runs_and_is_harmless_at_the_end():
     stream, abandoned = generation()
     stream.close()
     stream.close()
-    assert abandoned == [stream]
+    assert abandoned == [stream.sequences]
     finished, none = generation()
     finished.push(Output(0, "", "stop"))
     finished.close()

@@ -1,0 +1,104 @@
+"""The unit of work: one message to a host, and what is known of it outside the host."""
+
+import asyncio
+import hashlib
+
+import msgspec
+
+from frontend.observability.metrics import ModelMetrics
+from frontend.routing.choice import estimated_tokens
+from frontend.routing.lifecycle import JobState, Phase
+from frontend.routing.recovery import Progress
+from ipc.messages import Payload, Reply, Work
+
+_encode = msgspec.msgpack.encode
+
+
+class Job:
+    """What every task's jobs have in common. A task with partial results derives its own.
+
+    Times are seconds on the monotonic clock.
+    """
+
+    param = "prompt"  # the request's parameter that its payload came from, for errors
+    needs_slot = True  # takes one of its host's slots; else it is sent at once, and its host cannot stop it
+
+    def __init__(self, work: Work, body: bytes, arrived_at: float, max_units: int | None = None) -> None:
+        """`work` is sent with a request id of its own each time, and with `body` as its payload. Jobs that
+        share a body send it to a host once. `max_units`: of its result, as part of what it costs."""
+        self.work = work
+        self.body = body
+        self.arrived_at = arrived_at
+        self.cost = estimated_tokens(len(body), max_units)  # its share of a replica's load, in tokens
+        self.state = JobState()  # written by Jobs.apply alone
+        self.died_at: float | None = None  # when its host died, until the next progress
+        self.waits_for_room = False  # in a full arena
+        self.request_id: int | None = None  # by which its host knows it, while it has one
+
+    @property
+    def ended(self) -> bool:
+        return self.state.phase is Phase.ENDED
+
+    # --- what a task may define ---
+
+    @property
+    def progress(self) -> Progress:
+        return Progress()
+
+    @property
+    def prefix(self) -> list[int]:
+        """Hashes of the leading blocks of its input, by which a host's cache is found; see prefixes.py."""
+        return []
+
+    @property
+    def trial_cost(self) -> int:
+        """How long a trial takes, compared with others."""
+        return len(self.body)
+
+    def message(self, request_id: int, payload: Payload) -> Work:
+        """The work as it is sent now, with the progress it has."""
+        return msgspec.structs.replace(self.work, request_id=request_id, payload=payload)
+
+    def fingerprint(self) -> bytes:
+        """What makes two jobs the same to an engine."""
+        return fingerprint(msgspec.structs.replace(self.work, request_id=0, payload=b""), self.body)
+
+    def take(self, reply: Reply, _now: float, _metrics: ModelMetrics, /) -> None:
+        """Journal a reply that arrived at a time, and pass it on; the last one ends the job."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """All replies of one frame were taken."""
+
+    def start_over(self) -> None:
+        """What came of it so far is void."""
+
+    def fail(self, error: Exception) -> None:
+        """It ends with an error, once; whoever waits for it gets it."""
+        raise NotImplementedError
+
+
+class ResultJob(Job):
+    """A job with one result and no partial ones. To forget it, cancel `result` or make it fail."""
+
+    def __init__(
+        self, work: Work, body: bytes, arrived_at: float, param: str, *, needs_slot: bool = True
+    ) -> None:
+        super().__init__(work, body, arrived_at, max_units=0)
+        self.param = param
+        self.needs_slot = needs_slot
+        self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def take(self, reply: Reply, _now: float, _metrics: ModelMetrics) -> None:
+        if not self.result.done():
+            self.result.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+
+
+def fingerprint(work: Work, body: bytes) -> bytes:
+    digest = hashlib.blake2b(_encode(work), digest_size=16)
+    digest.update(body)
+    return digest.digest()

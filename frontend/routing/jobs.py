@@ -1,0 +1,143 @@
+"""One model's jobs: carries out what `lifecycle.py` decides about each, and logs what a death did."""
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from frontend.errors import EngineCrashed
+from frontend.observability.metrics import ModelMetrics
+from frontend.routing.job import Job
+from frontend.routing.lifecycle import (
+    Action,
+    AwaitTrial,
+    Dequeue,
+    Dispatched,
+    EndTrial,
+    Enqueue,
+    Event,
+    HostDied,
+    Recall,
+    advance,
+)
+from frontend.routing.quarantine import Quarantine
+from frontend.routing.queue import CallLater, Queue
+from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver
+from frontend.routing.refusals import Refusals
+from frontend.routing.replica import Replica
+from frontend.supervision.death import Death
+
+_VERDICTS = (Continue, StartOver, Blame, GiveUp)
+_request_ids = itertools.count(1)  # unique over all hosts
+
+log = logging.getLogger("nacelle.routing")
+
+
+class Jobs:
+    """Those that wait, those that hosts hold, and those on trial."""
+
+    def __init__(self, metrics: ModelMetrics, clock: Callable[[], float], call_later: CallLater) -> None:
+        self.replicas: list[Replica] = []
+        self.queue = Queue(call_later, _request_ids, self._dispatched)
+        self.quarantine = Quarantine()
+        self.refusals = Refusals(clock)
+        self._metrics = metrics
+        self._clock = clock
+        self._death: Death | None = None  # that is being settled
+        self.performers: dict[type[Action], Callable[[Job, Any], None]] = {
+            Enqueue: lambda job, _: self.queue.add(job),
+            AwaitTrial: lambda job, _: self.quarantine.admit(job),
+            Dequeue: self._dequeue,
+            Recall: self._recall,
+            EndTrial: lambda _job, _: self.quarantine.end(),
+            Continue: self._continue,
+            StartOver: self._start_over,
+            Blame: self._blame,
+            GiveUp: self._give_up,
+        }
+
+    def apply(self, job: Job, event: Event) -> list[Action]:
+        """The one place where a job's state changes."""
+        job.state, actions = advance(job.state, event)
+        for action in actions:
+            self.performers[type(action)](job, action)
+        return actions
+
+    def _dispatched(self, job: Job, on_trial: bool) -> None:
+        self.apply(job, Dispatched(on_trial))
+
+    def __iter__(self) -> "itertools.chain[Job]":
+        held = (job for replica in self.replicas for job in list(replica.jobs.values()))
+        return itertools.chain(list(self.queue.waiting), list(self.quarantine.waiting), held)
+
+    def pump(self) -> None:
+        """Send what can be sent: the next suspect to a room of its own, everything else in order."""
+        room = self.quarantine.open_room(self.replicas)
+        if room is not None:
+            suspect = self.quarantine.waiting[0]
+            if self.queue.send(suspect, room, on_trial=True):
+                self.quarantine.begin(suspect, room)
+        closed = self.quarantine.keeps_free(self.replicas)
+        self.queue.send_to([replica for replica in self.replicas if replica is not closed])
+
+    # --- deaths ---
+
+    def settle(self, held: Sequence[Job], death: Death) -> None:
+        """Find what becomes of everything that a host held, and say so in one line of the log."""
+        crash = Crash(implicates=death.implicates, alone=len(held) == 1)
+        outcomes: Counter[str] = Counter()
+        self._death = death
+        for job in held:
+            actions = self.apply(job, HostDied(crash, job.progress))
+            outcomes.update(type(action).__name__ for action in actions if isinstance(action, _VERDICTS))
+        self._death = None
+        self._log(death, outcomes)
+
+    def _log(self, death: Death, outcomes: Counter[str]) -> None:
+        fields = {
+            **death.fields,
+            "in_flight": outcomes.total(),
+            "continued": outcomes[Continue.__name__],
+            "started_over": outcomes[StartOver.__name__],
+            "blamed": outcomes[Blame.__name__],
+            "given_up": outcomes[GiveUp.__name__],
+            "suspects": len(self.quarantine.waiting),
+            "queued": len(self.queue.waiting),
+        }
+        level = logging.DEBUG if death.expected else logging.WARNING
+        log.log(level, "%s", death.summary, extra=fields)
+
+    # --- one performer per action -------------------------------------------------------------------
+
+    def _dequeue(self, job: Job, _: Action) -> None:
+        self.queue.remove(job)
+        self.quarantine.remove(job)
+
+    def _recall(self, job: Job, _: Action) -> None:
+        for replica in self.replicas:
+            replica.recall(job)
+
+    def _continue(self, job: Job, verdict: Continue) -> None:
+        point = job.progress.point
+        if verdict.by_replay:
+            self._metrics.regenerated_tokens.inc(point)
+        (self._metrics.resumed if point else self._metrics.restarted).inc()
+        job.died_at = self._clock()
+
+    def _start_over(self, job: Job, _: StartOver) -> None:
+        self._metrics.restarted.inc()
+        self._metrics.regenerated_tokens.inc(job.progress.point)
+        job.died_at = self._clock()
+        job.start_over()
+        job.flush()
+
+    def _blame(self, job: Job, _: Blame) -> None:
+        assert self._death is not None
+        self._metrics.blamed.inc()
+        self.refusals.add(job, self._death.summary)
+        job.fail(EngineCrashed(self._death.message))
+
+    def _give_up(self, job: Job, _: GiveUp) -> None:
+        assert self._death is not None
+        job.fail(EngineCrashed(self._death.message))

@@ -1,0 +1,201 @@
+"""One model's traffic: what comes from the API, from its hosts, and from their deaths."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from frontend.config import ModelSettings
+from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError
+from frontend.observability.metrics import ModelMetrics
+from frontend.routing.arrivals import Arrivals
+from frontend.routing.choice import retry_after_seconds
+from frontend.routing.job import Job
+from frontend.routing.jobs import Jobs
+from frontend.routing.lifecycle import Dropped, Submitted
+from frontend.routing.queue import CallLater
+from frontend.routing.replica import Host, Replica
+from frontend.supervision.death import Death
+from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
+from ipc.messages import Gauges, ModelCard, ToFrontend
+
+_HOPELESS = (State.FAILED, State.STOPPED)
+
+
+class Route(Protocol):
+    """A model as the API sees it: not loaded, loading, ready, or somewhere else."""
+
+    settings: ModelSettings
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hosts(self) -> Sequence[Host]: ...
+
+    def card(self) -> "asyncio.Future[ModelCard]":
+        """What the model can do, as soon as it is loaded: the way to wait for it. Raises QueueFull,
+        ModelUnavailable."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take in all jobs or none. Raises QueueFull, ModelUnavailable or RequestBlamed."""
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        """Forget jobs, wherever they are."""
+
+    def fail_all(self, error: ServerError) -> None:
+        """End everything, waiting or running, with `error`."""
+
+    def measure(self) -> None:
+        """Bring up to date the metrics that are cheaper to read than to keep."""
+
+
+class LocalRoute:
+    """A model with replicas on this machine. Times are seconds of `clock`."""
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        max_queue: int,
+        metrics: ModelMetrics,
+        clock: Callable[[], float],
+        call_later: CallLater,
+    ) -> None:
+        """`max_queue`: jobs that may wait, and again as many that need no slot."""
+        self.settings = settings
+        self.jobs = Jobs(metrics, clock, call_later)
+        self.replicas = self.jobs.replicas
+        self.arrivals = Arrivals(self.jobs, metrics, clock, self.pump, self._ready)
+        self._card: ModelCard | None = None  # of the last replica that became ready
+        self._card_waiters: set[asyncio.Future[ModelCard]] = set()
+        self._max_queue = max_queue
+        self._clock = clock
+        self._metrics = metrics
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def hosts(self) -> list[Host]:
+        return [replica.host for replica in self.replicas]
+
+    def add(self, host: Host) -> Replica:
+        self.replicas.append(Replica(host))
+        return self.replicas[-1]
+
+    # --- from the API ---
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._check_available()
+        for job in jobs:
+            if reason := self.jobs.refusals.reason(job):
+                self._metrics.refused.inc()
+                raise RequestBlamed(
+                    f"this request is refused for a while, because it kills engines: {reason}"
+                )
+        slotless = sum(not job.needs_slot for job in jobs)
+        self._check_queue(len(jobs) - slotless)
+        if slotless:
+            self._check_questions(slotless)
+        for job in jobs:
+            self.jobs.apply(job, Submitted())
+        self.pump()
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self.jobs.apply(job, Dropped(cancellable=job.needs_slot))
+        self.pump()
+
+    def card(self) -> "asyncio.Future[ModelCard]":
+        self._check_available()
+        card: asyncio.Future[ModelCard] = asyncio.get_running_loop().create_future()
+        if self._card is not None:
+            card.set_result(self._card)
+        else:
+            self._check_questions(1)
+            self._card_waiters.add(card)
+            card.add_done_callback(self._forget_waiter)
+            self._measure_queue()
+        return card
+
+    def fail_all(self, error: ServerError) -> None:
+        for job in self.jobs:
+            self.jobs.apply(job, Dropped(cancellable=job.needs_slot))
+            job.fail(error)
+        for waiter in list(self._card_waiters):
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _check_queue(self, more: int) -> None:
+        free = sum(replica.free_slots for replica in self.replicas)
+        waiting = sum(job.needs_slot for job in self.jobs.queue.waiting)
+        if more and waiting + more > self._max_queue + free:
+            slots = sum(host.card.slots for host in self.hosts if host.card)
+            wait = retry_after_seconds(waiting, slots, self.arrivals.mean_seconds)
+            raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
+
+    def _check_questions(self, more: int) -> None:
+        """What needs no slot is bounded wherever it is: hosts answer it in turn."""
+        questions = self._questions
+        if questions + more > self._max_queue:
+            raise QueueFull(f"{self.name} has {questions} questions waiting", retry_after=1)
+
+    @property
+    def _questions(self) -> int:
+        return len(self._card_waiters) + sum(not job.needs_slot for job in self.jobs)
+
+    # --- from the hosts ---
+
+    def take(self, replica: Replica, messages: Sequence[ToFrontend]) -> None:
+        """A frame of a host's messages. Raises ChannelError where one cannot be true."""
+        self.arrivals.take(replica, messages)
+
+    def died(self, replica: Replica, death: Death) -> bool:
+        """Find what becomes of everything the host held. Returns whether the death counts against the
+        replica: not while a suspect was tried alone, which is what a quarantine is for."""
+        replica.died_at = None if death.expected else self._clock()
+        was_trial = replica is self.jobs.quarantine.room
+        self.arrivals.take(replica, [Gauges(0, 0)])
+        self.jobs.settle(replica.empty(), death)
+        return not was_trial
+
+    def changed(self) -> None:
+        """A replica's state changed: send what now can be sent, refuse what never will."""
+        try:
+            self._check_available()
+        except ServerError as error:
+            self.fail_all(error)
+        self.pump()
+
+    def pump(self) -> None:
+        self.jobs.pump()
+        self._measure_queue()
+
+    def measure(self) -> None:
+        for host in self.hosts:
+            gauges = self._metrics.of_replica(host.number)
+            gauges.leased_bytes("request").set(host.leased_bytes)
+            gauges.resident_bytes.set(host.resident_bytes)
+
+    def _ready(self, card: ModelCard) -> None:
+        self._card = card
+        for waiter in self._card_waiters:
+            if not waiter.done():
+                waiter.set_result(card)
+
+    def _forget_waiter(self, waiter: "asyncio.Future[ModelCard]") -> None:
+        self._card_waiters.discard(waiter)
+        self._measure_queue()
+
+    def _measure_queue(self) -> None:
+        waiting = [*self.jobs.queue.waiting, *self.jobs.quarantine.waiting]
+        self._metrics.queued.set(sum(job.needs_slot for job in waiting) + self._questions)
+        self._metrics.on_trial.set(self.jobs.quarantine.tried is not None)
+
+    def _check_available(self) -> None:
+        lives = [host.life for host in self.hosts]
+        if all(life.state in _HOPELESS or life.stopping for life in lives):
+            reason = next((life.reason for life in lives if life.reason), "it is being stopped")
+            raise ModelUnavailable(
+                f"{self.name} is not available: {reason}", retry_after=round(HALF_OPEN_SECONDS)
+            )

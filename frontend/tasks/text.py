@@ -1,0 +1,160 @@
+"""Text generation as jobs: one per choice, journalled token by token so that another host can continue it."""
+
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from frontend.observability.metrics import ModelMetrics
+from frontend.routing.job import Job, fingerprint
+from frontend.routing.prefixes import prefix_blocks
+from frontend.routing.recovery import Progress
+from ipc.continuation import Continuation, continuation
+from ipc.messages import Accepted, Delta, FinishReason, Generate, Payload, Prompt, Reply, Sampling
+
+if TYPE_CHECKING:
+    from frontend.tasks.generation import Generation
+
+
+class Output(msgspec.Struct, frozen=True, gc=False):
+    """What one choice gained. `text` may be empty."""
+
+    choice: int
+    text: str
+    finish_reason: FinishReason | None = None
+    starts_over: bool = False  # the choice's text so far is void; never where the client streams
+    token_ids: list[int] = []  # what `text` shows may lag them
+    logprobs: list[float] = []  # by token, where they were asked for
+    token_bytes: list[bytes] = []  # by token, with the logprobs
+    stop: str | int | None = None  # the stop string or the client's stop token that ended it
+
+
+class SequenceSpec(msgspec.Struct, frozen=True):
+    """What one choice is to be. Choices of the same `prompt_index` share a prompt."""
+
+    prompt: Prompt
+    sampling: Sampling
+    prompt_index: int = 0
+    report_ids: bool = False  # token ids are wanted, of prompt and text
+
+
+class Journal(msgspec.Struct):
+    """One choice's record: all that is known of it outside its host."""
+
+    prompt_tokens: int | None = None
+    prompt_tail: str = ""  # what the chat template wrote last
+    prompt_token_ids: list[int] = []  # where they were asked for
+    cached_tokens: int = 0  # of the prompt, found in the KV cache
+    token_ids: list[int] = []
+    last_token_at: float | None = None
+
+
+class TextJob(Job):
+    """One choice of a generation: a row of a host's batch."""
+
+    def __init__(
+        self, spec: SequenceSpec, choice: int, generation: "Generation", body: bytes, arrived_at: float
+    ) -> None:
+        work = Generate(0, b"", spec.sampling, report_prompt=spec.report_ids)
+        super().__init__(work, body, arrived_at, spec.sampling.max_tokens)
+        self.spec = spec
+        self.choice = choice
+        self.generation = generation
+        self.journal = Journal()
+        self._prefix: list[int] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        how = continuation_of(self.spec.sampling)
+        return Progress(len(self.journal.token_ids), how, self.generation.streaming)
+
+    @property
+    def prefix(self) -> list[int]:
+        if self._prefix is None:
+            self._prefix = prefix_blocks(self.spec.prompt)
+        return self._prefix
+
+    @property
+    def trial_cost(self) -> int:
+        return (self.journal.prompt_tokens or len(self.body)) + len(self.journal.token_ids)
+
+    def message(self, request_id: int, payload: Payload) -> Generate:
+        return Generate(
+            request_id,
+            payload,
+            self.spec.sampling,
+            list(self.journal.token_ids),
+            self.spec.report_ids,
+        )
+
+    def fingerprint(self) -> bytes:
+        """Another seed makes it no other request."""
+        sampling = msgspec.structs.replace(self.spec.sampling, seed=None)
+        return fingerprint(Generate(0, b"", sampling), self.body)
+
+    def take(self, reply: Reply, now: float, metrics: ModelMetrics) -> None:
+        """The hot path: once per engine step and running choice."""
+        if type(reply) is Delta:
+            self._gained(reply, now, metrics)
+        else:
+            self._accepted(cast(Accepted, reply), metrics)
+
+    def _accepted(self, reply: Accepted, metrics: ModelMetrics) -> None:
+        journal = self.journal
+        if journal.prompt_tokens is None:  # not sent again after a death
+            journal.prompt_tokens = reply.prompt_tokens
+            journal.prompt_tail = reply.prompt_tail
+            journal.prompt_token_ids = reply.prompt_token_ids
+            metrics.prompt_tokens.inc(reply.prompt_tokens)
+            self.generation.sequence_accepted()
+
+    def _gained(self, delta: Delta, now: float, metrics: ModelMetrics) -> None:
+        journal = self.journal
+        if delta.token_ids:
+            journal.token_ids += delta.token_ids
+            metrics.generated_tokens.add(len(delta.token_ids))
+            self._measure(now, metrics)
+        finish = delta.finish
+        if finish is not None and not self.state.deaths:  # else the cache of another host
+            journal.cached_tokens = finish.cached_tokens
+        if delta.text or delta.token_ids or finish is not None:
+            self.generation.push(
+                Output(
+                    self.choice,
+                    delta.text,
+                    finish.reason if finish is not None else None,
+                    token_ids=delta.token_ids,
+                    logprobs=delta.logprobs,
+                    token_bytes=delta.token_bytes,
+                    stop=finish.stop if finish is not None else None,
+                )
+            )
+
+    def _measure(self, now: float, metrics: ModelMetrics) -> None:
+        """The time between tokens, or to the first; the gap that a death makes has a metric of its own."""
+        last, self.journal.last_token_at = self.journal.last_token_at, now
+        if self.died_at is not None:
+            return
+        if last is None:
+            metrics.time_to_first_token.observe(now - self.arrived_at)
+        else:
+            metrics.inter_token.observe(now - last)
+
+    def flush(self) -> None:
+        self.generation.flush()
+
+    def start_over(self) -> None:
+        self.journal.token_ids = []
+        self.generation.push(Output(self.choice, "", starts_over=True))
+
+    def fail(self, error: Exception) -> None:
+        self.generation.cancel(error)
+
+
+def continuation_of(sampling: Sampling) -> Continuation:
+    return continuation(
+        greedy=sampling.temperature == 0,  # a model's default may be greedy too, which only its host knows
+        seeded=sampling.seed is not None,
+        presence_penalty=sampling.presence_penalty or 0.0,
+        frequency_penalty=sampling.frequency_penalty or 0.0,
+        grammar=bool(sampling.grammar),
+    )

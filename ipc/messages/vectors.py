@@ -1,0 +1,83 @@
+"""Embeddings and reranking: whole inputs in, numbers out, no partial results."""
+
+from typing import Literal
+
+import msgspec
+
+from ipc.messages.core import ModelCard, Options, Result, Task, Value, Work
+
+Pooling = Literal["mean", "cls", "last_token"]
+Library = Literal["openvino", "optimum"]
+
+
+class VectorOptions(Options):
+    library: Library = "openvino"
+    max_batch_tokens: int = 2048  # of one forward pass, padding included
+    context_length: int | None = None  # overrides the model's own
+    pooling: Pooling | None = None  # None: as the model's files say
+    normalize: bool | None = None  # likewise
+
+
+class VectorCard(ModelCard):
+    dimensions: int  # of an embedding; 0 for a reranker
+    prompts: dict[str, str]  # by name, what the model's files put before an input
+
+
+# --- embeddings ----------------------------------------------------------------------------------------
+
+
+class EmbedInputs(Value):
+    """The payload of Embed: texts, or token ids without special tokens added."""
+
+    texts: list[str] = []
+    token_ids: list[list[int]] = []
+
+
+class Embed(Work):
+    """Turn each input into a vector. Answered by Embedded."""
+
+    dimensions: int | None = None  # keep the first ones and normalize again; None: all
+    prompt: str = ""  # put before each text
+    truncate: int | None = None  # keep this many tokens of an input; -1: what fits; None: a longer one fails
+
+
+class Embedded(Result):
+    """Vectors of shape [inputs, dimensions], in the order of the inputs."""
+
+    prompt_tokens: int
+
+
+# --- rerank --------------------------------------------------------------------------------------------
+
+
+class RerankInputs(Value):
+    """The payload of Rerank: pairs to score, one per document, or one per query and document for scoring."""
+
+    queries: list[str]  # as many as documents, or one for all of them
+    documents: list[str]
+
+
+class Rerank(Work):
+    """Score how well each document answers its query. Answered by Reranked."""
+
+    truncate: int | None = -1  # tokens of a pair; -1: what fits; None: a longer one fails
+    instruction: str = ""  # for causal rerankers; empty for the model's own
+
+
+class Reranked(Result):
+    """Scores of shape [documents], from 0 to 1, in the order of the documents."""
+
+    prompt_tokens: int
+
+
+TASK = Task(
+    name="vectors",
+    engines=("embeddings", "rerank"),
+    options=VectorOptions,
+    card=VectorCard,
+    work=(Embed, Rerank),
+    replies=(Embedded, Reranked),
+)
+
+decode_embed_inputs = msgspec.msgpack.Decoder(EmbedInputs).decode
+decode_rerank_inputs = msgspec.msgpack.Decoder(RerankInputs).decode
