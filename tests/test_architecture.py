@@ -115,10 +115,21 @@ def find_cycle(graph: Mapping[str, Collection[str]]) -> list[str]:
     return []
 
 
+# Imports that close a cycle and may stay: (module, what it imports) → why.
+KNOWN_CYCLES = {
+    ("frontend.tasks.text", "frontend.tasks.generation"): "a type annotation: a job names its generation",
+}
+
+
 def test_no_import_cycle_in_the_product():
     graph = import_graph(ROOT, ["frontend", "host", "ipc"])
-    assert "frontend.config" in graph["frontend.app"]  # or the check below looked at nothing
+    assert "frontend.config" in graph["frontend.app"]  # or the checks below looked at nothing
+    for module, imported_module in KNOWN_CYCLES:
+        graph[module].remove(imported_module)  # a KeyError: the import has gone, so should its entry
     assert " → ".join(find_cycle(graph)) == ""
+    for module, imported_module in KNOWN_CYCLES:
+        closed = find_cycle({**graph, module: {*graph[module], imported_module}})
+        assert closed, f"{module} → {imported_module} closes no cycle any more: remove its entry"
 
 
 @pytest.mark.parametrize(

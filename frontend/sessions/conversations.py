@@ -14,7 +14,7 @@ import msgspec
 from frontend.errors import BadRequest, Conflict
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
-from ipc.messages import ChatMessage
+from ipc.messages import ChatMessage, ContentPart, TextPart
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 1024**2
@@ -94,7 +94,7 @@ class SessionTurn:
         """
         kept = list(self.messages)
         if goes_on:
-            answer = msgspec.structs.replace(answer, content=f"{kept.pop().content}{answer.content or ''}")
+            answer = msgspec.structs.replace(answer, content=_continued(kept.pop().content, answer.text))
         if not await self._replace(_codec.encode([*kept, answer])):
             raise Conflict(f"{_PARAM}: another server continued this conversation in the meantime", _PARAM)
 
@@ -104,3 +104,12 @@ class SessionTurn:
             if await self._store.replace(self._key, old, new):
                 return True
         return False
+
+
+def _continued(content: str | list[ContentPart] | None, text: str) -> str | list[ContentPart]:
+    """The content of a message with `text` appended to it."""
+    if not isinstance(content, list):
+        return f"{content or ''}{text}"
+    if content and isinstance(content[-1], TextPart):
+        return [*content[:-1], TextPart(content[-1].text + text)]
+    return [*content, TextPart(text)]

@@ -10,9 +10,10 @@ import pytest
 from frontend.errors import BadRequest, Conflict, RequestTooLarge, StoreUnavailable
 from frontend.sessions import conversations as module
 from frontend.sessions.conversations import Conversations
-from ipc.messages import ChatMessage, ToolCall
+from ipc.messages import ChatMessage, MediaPart, TextPart, ToolCall
 from tests.frontend.sessions.conftest import opened
 
+IMAGE = MediaPart("image/png", b"\x89PNG")
 HI, HELLO = ChatMessage("user", "Hi"), ChatMessage("assistant", "Hello")
 
 # A record of every version of the layout, with what it holds. Never edited: users' stores hold such records.
@@ -58,6 +59,28 @@ def test_an_answer_that_goes_on_in_the_last_message_is_part_of_it(url):
                 HI,
                 ChatMessage("assistant", "Hello, Ada"),
             ]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("content", "continued"),
+    [
+        (None, ", Ada"),
+        ([TextPart("One"), TextPart("Hello")], [TextPart("One"), TextPart("Hello, Ada")]),
+        ([], [TextPart(", Ada")]),
+        ([IMAGE], [IMAGE, TextPart(", Ada")]),
+    ],
+    ids=["nothing", "texts", "no parts", "image"],
+)
+def test_content_in_parts_is_stored_and_continued(content, continued):
+    async def story():
+        async with opened("memory:") as store:
+            conversations = Conversations(store, 60)
+            turn = await conversations.begin("a", [HI, ChatMessage("assistant", content)])
+            await turn.keep(ChatMessage("assistant", ", Ada"), goes_on=True)
+            turn.close()
+            assert (await conversations.begin("a", [])).messages == [HI, ChatMessage("assistant", continued)]
 
     asyncio.run(story())
 
