@@ -10,9 +10,10 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from frontend.api.client import client_of, on_leave_of
+from frontend.api.client import on_leave_of
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
+from frontend.http.client import client_of
 from frontend.routing.generation import Generation, SequenceSpec, Usage
 from frontend.routing.router import Router
 

@@ -6,7 +6,7 @@ from typing import Any
 from frontend.errors import from_host
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.backlog import Backlog
-from frontend.routing.generation import Output, Sequence
+from frontend.routing.generation import Generation, Output, Sequence
 from frontend.routing.journal import Journal, Phase
 from frontend.routing.quarantine import Quarantine
 from frontend.routing.queries import Answer, Queries
@@ -92,6 +92,7 @@ class Arrivals:
         vocab_size = replica.host.card.vocab_size
         now = self._clock()
         produced = 0
+        grown: set[Generation] = set()
         for delta in message.deltas:
             _check(delta, vocab_size)
             sequence = replica.sequences.get(delta.request_id)
@@ -99,9 +100,12 @@ class Arrivals:
                 continue  # cancelled while this was on its way
             produced += len(delta.token_ids)
             self._tokens(sequence, delta, now)
+            grown.add(sequence.generation)
             if sequence is self._quarantine.tried:
                 self._end_trial_if_passed(replica, delta.request_id, sequence)
         self._metrics.generated_tokens.inc(produced)
+        for generation in grown:
+            generation.flush()
 
     def _tokens(self, sequence: Sequence, delta: Delta, now: float) -> None:
         journal = sequence.journal
@@ -146,6 +150,7 @@ class Arrivals:
             if not sequence.journal.deaths:  # else the cache of another host
                 sequence.journal.cached_tokens = message.cached_tokens
             sequence.generation.push(Output(sequence.choice, "", message.finish_reason, stop=message.stop))
+            sequence.generation.flush()
         self._pump()
 
     def _answered(self, _replica: Replica, message: Answer) -> None:

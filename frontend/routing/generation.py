@@ -75,6 +75,7 @@ class Generation:
         self._unfinished = len(specs)
         self._unaccepted = len(specs)
         self._wake: asyncio.Future[None] | None = None
+        self._callback: Callable[[], None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     # --- the consumer's side ---
@@ -90,6 +91,10 @@ class Generation:
         """All that came since the last call, at least one; empty at the end. Raises what went wrong."""
         while not self._buffer and self._unfinished and self._error is None:
             await self._changed()
+        return self.take()
+
+    def take(self) -> list[Output]:
+        """All outputs that are buffered, perhaps none. Raises what went wrong once there are none."""
         if self._buffer:
             outputs, self._buffer = self._buffer, []
             return outputs
@@ -97,12 +102,22 @@ class Generation:
             raise self._error
         return []
 
+    @property
+    def finished(self) -> bool:
+        """Whether all sequences have ended and all outputs were taken."""
+        return not self._unfinished and not self._buffer
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` once per message of a host that brought outputs, and when the generation fails."""
+        self._callback = callback
+
     def cancel(self, error: Exception) -> None:
         """Stop every sequence, wherever it is; the consumer gets `error`."""
         if self._error is None and self._unfinished:
             self._error = error
             self._abandon(self)
             self._notify()
+            self.flush()
 
     def close(self) -> None:
         """The consumer is done; whatever still runs is cancelled."""
@@ -140,6 +155,11 @@ class Generation:
         if output.finish_reason is not None:
             self._unfinished -= 1
         self._notify()
+
+    def flush(self) -> None:
+        """After the pushes of one message: have the outputs taken."""
+        if self._callback is not None:
+            self._callback()
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
