@@ -1,29 +1,28 @@
 """The ASGI application: which URL is answered by which resource."""
 
 import time
-from typing import Any
 
 import falcon.asgi
 
 from frontend.api import errors
 from frontend.api.chat import ChatCompletions
-from frontend.api.client import Application, DisconnectWatch
 from frontend.api.completions import Completions
 from frontend.api.health import Health, MetricsPage, Ready
-from frontend.api.keep_alive import StreamKeepAlive
 from frontend.api.memory import Memory
-from frontend.api.middleware import Access, RequestIdentity
+from frontend.api.middleware import RouteLabel
 from frontend.api.models import Models
 from frontend.api.responses import Responses
 from frontend.api.tokenizing import Tokenizing
 from frontend.config import Settings
+from frontend.http.asgi import Application
+from frontend.http.stack import with_stack
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
 
 
 def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) -> Application:
-    middleware: list[Any] = [RequestIdentity(metrics), Access(settings)]  # of unlike protocols
-    app = falcon.asgi.App(middleware=middleware)
+    """Everything that is served on the port, inside the layers that each request passes."""
+    app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
     models = Models(router, int(time.time()))
     ready = Ready(router)
@@ -45,4 +44,4 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     app.add_route("/ready", ready)
     app.add_route("/ready/{model:path}", ready, suffix="one")
     app.add_route("/metrics", MetricsPage(router, metrics))
-    return StreamKeepAlive(DisconnectWatch(app))
+    return with_stack(app, settings, metrics)

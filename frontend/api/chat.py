@@ -36,7 +36,7 @@ class ChatCompletions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         spec = await off_loop(body.is_constrained, turn_spec, body)
         if body.stream:
-            await respond_streaming(response, self._stream(body, spec, request))
+            await respond_streaming(request, response, self._stream(body, spec, request))
         else:
             identity, turn = await self._begin(body, spec, request)
             respond_json(response, await completion(identity, turn, body))
@@ -46,7 +46,7 @@ class ChatCompletions:
     ) -> Stream[tuple[int, TurnEvent]]:
         identity, turn = await self._begin(body, spec, request)
         chunks = ChatChunks(identity, turn, body)
-        return Stream(turn.events, chunks.encode, chunks.ending, turn.close, chunks.opening)
+        return Stream(turn, chunks.encode, chunks.ending, turn.close, chunks.opening, turn.finish)
 
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request

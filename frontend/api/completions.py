@@ -41,7 +41,7 @@ class Completions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         specs = await off_loop(body.is_constrained, specs_of, body)
         if body.stream:
-            await respond_streaming(response, self._stream(body, specs, request))
+            await respond_streaming(request, response, self._stream(body, specs, request))
         else:
             identity, generation, echoes = await self._begin(body, specs, request)
             respond_json(response, await completion(identity, generation, body, echoes))
@@ -51,7 +51,7 @@ class Completions:
     ) -> Stream[Output]:
         identity, generation, echoes = await self._begin(body, specs, request)
         chunks = TextChunks(identity, generation, body, echoes)
-        return Stream(generation.outputs, chunks.encode, chunks.ending, generation.close, chunks.opening)
+        return Stream(generation, chunks.encode, chunks.ending, generation.close, chunks.opening)
 
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request

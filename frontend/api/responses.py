@@ -24,6 +24,8 @@ from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesReques
 from frontend.api.sse import respond_events
 from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
+from frontend.http.asgi import writer_of
+from frontend.http.exchange import exchange_of
 
 _MOST_LISTED = 100
 _LISTED = 20
@@ -67,7 +69,7 @@ class Responses:
         keep = await self._keeper(builder.response, items)
         if body.stream:
             begin = self._stream(spec, request, builder, keep)
-            await respond_events(response, begin, partial(refused, builder))
+            await respond_events(request, response, begin, partial(refused, builder))
             return
         turn = await self._begin_turn(spec, request)
         try:
@@ -84,7 +86,8 @@ class Responses:
     async def _stream(
         self, spec: TurnSpec, request: falcon.asgi.Request, builder: ResponseBuilder, keep: Keep
     ) -> AsyncIterator[bytes]:
-        return stream(await self._begin_turn(spec, request), builder, keep)
+        turn = await self._begin_turn(spec, request)
+        return stream(turn, builder, keep, writer_of(request.scope), exchange_of(request.scope))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str

@@ -7,11 +7,11 @@ from typing import Any
 
 import falcon.asgi
 import pytest
+from frontend.api.keep_alive import StreamKeepAlive
 
 from frontend.api import sse
 from frontend.api.client import Message, Receive, Send
 from frontend.api.errors import error_body
-from frontend.api.keep_alive import StreamKeepAlive
 from frontend.errors import ClientGone, EngineCrashed, QueueFull, ServerError
 
 

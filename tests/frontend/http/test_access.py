@@ -3,8 +3,8 @@
 import falcon.asgi
 import falcon.testing
 import pytest
-
 from frontend.api.access import check_host, check_key, origin_allowed
+
 from frontend.api.errors import install
 from frontend.api.middleware import Access
 from frontend.config import Settings
