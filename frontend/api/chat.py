@@ -3,6 +3,7 @@
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
 from frontend.api.client import on_leave_of
@@ -120,3 +121,8 @@ def _text(message: MessageBody, where: str) -> str | None:
             raise BadRequest(f"{place}.{part.type} is missing", f"{place}.{part.type}")
         texts.append(text)
     return "\n".join(texts)
+
+
+def install(app: App, server: Server) -> None:
+    chat = ChatCompletions(server.router, server.memory.conversations, server.max_body_bytes)
+    app.add_route("/v1/chat/completions", chat)

@@ -6,6 +6,7 @@ from typing import Any, cast
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
@@ -119,3 +120,7 @@ def prompts_of(
 def _sampling(body: CompletionRequest, output_format: dict[str, Any] | None, choice: int) -> Sampling:
     sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
     return sampling if output_format is None else with_grammar(sampling, output_format, [])
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/v1/completions", Completions(server.router, server.max_body_bytes))

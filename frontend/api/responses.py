@@ -9,6 +9,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.errors import called
 from frontend.api.generating import off_loop, respond_json
@@ -195,3 +196,12 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
         last_id=shown[-1].id if shown else None,
         has_more=begin + limit < len(items),
     )
+
+
+def install(app: App, server: Server) -> None:
+    memory = server.memory
+    responses = Responses(memory.begin, memory.records, memory.background, server.max_body_bytes)
+    app.add_route("/v1/responses", responses)
+    app.add_route("/v1/responses/{response_id}", responses, suffix="one")
+    app.add_route("/v1/responses/{response_id}/cancel", responses, suffix="cancel")
+    app.add_route("/v1/responses/{response_id}/input_items", responses, suffix="items")
