@@ -4,6 +4,7 @@ import click
 
 from bench.chaos import chaos
 from bench.engine import engine
+from bench.ipc import ipc
 from bench.overhead import overhead
 from bench.serve import serve
 
@@ -13,5 +14,5 @@ def bench() -> None:
     """Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."""
 
 
-for _command in (serve, engine, overhead, chaos):
+for _command in (serve, engine, overhead, ipc, chaos):
     bench.add_command(_command)

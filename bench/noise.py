@@ -5,6 +5,15 @@ import time
 
 import psutil
 
+_QUIET = 0.03  # more than this makes ratios jump
+
+
+def warning(share: float) -> str | None:
+    """What to print beside the figures if others used more than a negligible share of the machine."""
+    if share <= _QUIET:
+        return None
+    return f"Other processes used {share:.0%} of this machine: do not rely on these figures."
+
 
 class Noise:
     """Counts from its creation."""

@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import figures, report
+from bench import figures, noise, report
 from bench.alone import arena_copy, command_start
 from bench.engine import launch_like_a_server
 from bench.engine_process import EngineProcess
@@ -45,9 +45,6 @@ class OverheadResults(msgspec.Struct, frozen=True):
     figures: list[Judged]
 
 
-_QUIET = 0.03  # more noise than this makes ratios jump
-
-
 @click.command("overhead", short_help="Compare served with raw, and check the budgets.")
 @click.argument("model")
 @click.option(
@@ -64,7 +61,7 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
     failed or if served ÷ raw is below 0.90; other figures below their budget are only reported.
     """
     console = Console()
-    noise = Noise()
+    machine = Noise()
     found: list[Figure] = []
     try:
         for figure in _measure(model, pairs, positive_numbers(concurrency)):
@@ -75,9 +72,9 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
     except (RunFailed, subprocess.CalledProcessError) as error:
         raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
     console.print(figures.table(found))
-    others_busy = noise.share()
-    if others_busy > _QUIET:
-        console.print(f"Others kept {others_busy:.0%} of this machine busy: do not trust these.", style="red")
+    others_busy = machine.share()
+    if warning := noise.warning(others_busy):
+        console.print(warning, style="red")
     results = OverheadResults(model, others_busy, [Judged(figure, figure.verdict) for figure in found])
     console.print(f"JSON: {report.write(results, 'overhead', json_path)}", markup=False)
     if any(figure.verdict == "FAIL" for figure in found):

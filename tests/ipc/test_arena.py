@@ -103,13 +103,30 @@ def mapped_bytes(label: str) -> int:
     return sum(int(part.partition("Rss:")[2].split()[0]) * 1024 for part in smaps)
 
 
-def test_an_arena_that_was_full_gives_its_memory_back_to_the_producer_when_idle():
+def test_writing_maps_no_more_than_the_first_part_of_an_arena_in_the_producer():
     arena = ArenaProducer("rush", 64 * MIB)
+    content = os.urandom(48 * MIB)
     lease = leased(arena, 48 * MIB)
-    arena.write(lease, bytes(48 * MIB))
-    assert mapped_bytes("rush") >= 48 * MIB
+    arena.write(lease, content)
+    assert mapped_bytes("rush") == 16 * MIB
+    assert ArenaConsumer(arena.fd).copy(lease) == content
     arena.release(lease.slot, lease.generation)
     assert mapped_bytes("rush") <= 16 * MIB
+    arena.close()
+
+
+@pytest.mark.parametrize("offset", [0, 16 * MIB - PAGE, 16 * MIB, 20 * MIB])
+def test_what_is_written_in_pieces_arrives_whole_wherever_the_lease_is(offset):
+    arena = ArenaProducer("pieces", 32 * MIB)
+    if offset:
+        leased(arena, offset)
+    lease = leased(arena, 3 * PAGE)
+    assert lease.offset == offset
+    content = os.urandom(3 * PAGE)
+    for at in range(0, 3 * PAGE, 1000):
+        arena.write(lease, content[at : at + 1000], at)
+    consumer = ArenaConsumer(arena.fd)
+    assert bytes(consumer.view(lease)) == consumer.copy(lease) == content
     arena.close()
 
 
