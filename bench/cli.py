@@ -11,7 +11,7 @@ from bench.serve import serve
 
 @click.group()
 def bench() -> None:
-    """Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."""
+    """Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory."""
 
 
 for _command in (serve, engine, overhead, ipc, chaos):

@@ -1,4 +1,4 @@
-"""`nacelle bench overhead`: what serving costs, as ratios within one run, each beside its budget."""
+"""`nacelle bench overhead`: the cost of serving, as ratios within one run, each with its budget."""
 
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from bench.server import Server, free_port, nacelle_command
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A figure of the JSON file, with all its samples and pairs."""
+    """One figure in the JSON file, with all its samples and pairs."""
 
     figure: Figure
     verdict: Verdict
@@ -41,24 +41,29 @@ class OverheadResults(msgspec.Struct, frozen=True):
     """The JSON file's results."""
 
     model: str
-    others_busy: float  # others' share of the machine meanwhile, 0 to 1
+    others_busy: float  # share of the machine that other processes used meanwhile, 0 to 1
     figures: list[Judged]
 
 
-@click.command("overhead", short_help="Compare served with raw, and check the budgets.")
+@click.command("overhead", short_help="Compare serving with the raw pipeline, and check the budgets.")
 @click.argument("model")
 @click.option(
-    "--pairs", type=click.IntRange(1), default=5, show_default=True, help="Alternations per figure."
+    "--pairs",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Alternating measurements per figure.",
 )
 @click.option(
     "--concurrency", default="1,8,32", show_default=True, help="Requests in flight, comma-separated."
 )
 @json_option
 def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -> None:
-    """Compare MODEL served with MODEL in a raw pipeline, and measure the other budgets.
+    """Compare serving MODEL with a raw pipeline, and measure the other figures that have a budget.
 
-    Both sides read the same NACELLE_ variables. Needs memory for the model twice. Ends with status 1 if a run
-    failed or if served ÷ raw is below 0.90; other figures below their budget are only reported.
+    Both sides read the same NACELLE_ variables. Needs memory for two copies of the model. Exits with status
+    1 if a run fails or if served ÷ raw is below 0.90; other figures that miss their budget are only
+    reported.
     """
     console = Console()
     machine = Noise()
@@ -82,7 +87,7 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
 
 
 def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
-    """Each figure as soon as it is known."""
+    """Yield each figure as soon as it is measured."""
     yield command_start("--help")
     yield command_start("list")
     yield arena_copy()

@@ -244,9 +244,10 @@ def test_a_spooled_file_is_copied_without_counting_in_the_producers_memory(spool
     arena = ArenaProducer("spooled", 64 * MIB)
     lease = leased(arena, 48 * MIB + 3)
     arena.write(lease, b"abc")
-    assert mapped_bytes("spooled") == PAGE
+    before = mapped_bytes("spooled")
+    assert before > 0
     arena.write_from(lease, spooled.fileno(), 48 * MIB, at=3)
-    assert mapped_bytes("spooled") == PAGE
+    assert mapped_bytes("spooled") == before
     spooled.seek(0)
     assert ArenaConsumer(arena.fd).view(lease) == b"abc" + spooled.read()
     arena.close()
