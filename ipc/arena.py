@@ -6,6 +6,7 @@ Only the producer of an arena allocates in it. The consumer reads and returns th
 import contextlib
 import mmap
 import os
+import threading
 import weakref
 
 import msgspec
@@ -36,7 +37,7 @@ class _Live(msgspec.Struct):
 class ArenaProducer:
     """The allocating side.
 
-    Leases are taken and released in one thread; different leases may be filled in other threads meanwhile.
+    Belongs to one thread, except that `write_from` may run in others, and views may be filled there.
     """
 
     def __init__(self, label: str, size: int, fd: int | None = None) -> None:
@@ -50,6 +51,7 @@ class ArenaProducer:
         self._live: dict[int, _Live] = {}  # by slot
         self._generation = 0
         self._idle_slots: list[int] = []
+        self._closing = threading.Lock()
 
     @classmethod
     def from_fd(cls, fd: int) -> "ArenaProducer":
@@ -111,10 +113,16 @@ class ArenaProducer:
     def write_from(self, lease: Lease, fd: int, size: int, at: int = 0) -> None:
         """Copy the first `size` bytes of the file at `fd` into the lease, `at` bytes from its start.
 
-        The bytes never count in this process's resident memory. Other threads run meanwhile. Raises
-        LeaseError, also if the file is shorter, and OSError.
+        The bytes never count in this process's resident memory. Other threads run meanwhile and may close
+        the arena. Raises LeaseError, also if the file is shorter, and OSError.
         """
-        copied = copy_range(fd, 0, self.fd, self._start(lease, at, size), size)
+        with self._closing:
+            start = self._start(lease, at, size)
+            target = os.dup(self.fd)  # the number of a closed descriptor may be another file's by then
+        try:
+            copied = copy_range(fd, 0, target, start, size)
+        finally:
+            os.close(target)
         if copied < size:
             raise LeaseError(f"the file ends after {copied} of {size} bytes")
 
@@ -133,12 +141,13 @@ class ArenaProducer:
 
     def close(self) -> None:
         """End every lease. Views that still exist stay valid; the memory is freed with the last of them."""
-        self._live.clear()
+        with self._closing:
+            self._live.clear()
+            os.close(self.fd)
         self._free = FreeExtents(0)
         with contextlib.suppress(BufferError):  # such views exist, and hold the mapping
             self._map.close()
         del self._map
-        os.close(self.fd)
 
     def _held(self, slot: int, generation: int) -> _Live:
         live = self._live.get(slot)

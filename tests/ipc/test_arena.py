@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 from ipc.arena import ArenaConsumer, ArenaProducer, Lease, LeaseError, check_bounds
+from ipc.memfd import copy_range
 
 PAGE = 4096
 MIB = 1024 * 1024
@@ -261,6 +262,27 @@ def test_a_spooled_file_shorter_than_announced_is_an_error(spooled):
     with pytest.raises(LeaseError, match="exceed a lease"):
         arena.write_from(lease, spooled.fileno(), MIB, at=50 * MIB)
     arena.close()
+
+
+def test_an_arena_that_closes_during_a_copy_keeps_the_copy_out_of_other_files(spooled, monkeypatch, tmp_path):
+    arena = ArenaProducer("closed", 64 * MIB)
+    lease = leased(arena, 48 * MIB)
+    innocent = tmp_path / "innocent"
+
+    def closing_first(source, source_offset, target, target_offset, size):
+        number = arena.fd
+        arena.close()
+        with innocent.open("w+b") as file:  # takes the number of the closed descriptor
+            assert file.fileno() == number
+            return copy_range(source, source_offset, target, target_offset, size)
+
+    monkeypatch.setattr("ipc.arena.copy_range", closing_first)
+    before = open_descriptors()
+    arena.write_from(lease, spooled.fileno(), 48 * MIB)
+    assert innocent.stat().st_size == 0
+    assert open_descriptors() == before - 2  # the arena's and its mapping's
+    with pytest.raises(LeaseError, match="not leased"):
+        arena.write_from(lease, spooled.fileno(), 48 * MIB)
 
 
 def test_a_copy_is_the_same_wherever_the_lease_is_and_maps_nothing_past_the_first_part(spooled):
