@@ -1,7 +1,7 @@
-"""What serving adds to the raw pipeline: throughput, time to first token, memory, and recovery after a kill.
+"""The cost of serving over the raw pipeline: throughput, time to first token, memory, recovery after a kill.
 
-Both sides stay loaded and only one works at a time. The client shares the server's cores: what it uses counts
-against Nacelle.
+Both sides stay loaded, and only one works at a time. The client shares the server's cores, so its CPU time
+counts against Nacelle.
 """
 
 from itertools import count
@@ -32,7 +32,7 @@ class Sides:
         self._seeds = count()
 
     def workload(self, concurrency: int, requests: int, max_tokens: int) -> Workload:
-        """With prompts that are new to both sides, so that their prefix caches hold none of them."""
+        """A workload with prompts that are in neither side's prefix cache."""
         return Workload(
             requests=requests,
             max_tokens=max_tokens,
@@ -49,7 +49,7 @@ class Sides:
         return summarize_flawless(self._raw.run(workload))
 
     def times_to_first_token(self, prefix_tokens: int) -> tuple[float, float]:
-        """Milliseconds, of two prompts one after the other whose first tokens are new and the same."""
+        """In milliseconds, of two consecutive prompts that begin with the same new tokens."""
         workload = Workload(
             requests=2,
             max_tokens=2,
@@ -65,14 +65,14 @@ class Sides:
         return first, again
 
     def warm_up(self, concurrency: int) -> None:
-        """Let both allocate what they need at the highest load."""
+        """Let both sides allocate what they need at the highest load."""
         workload = self.workload(concurrency, requests=concurrency, max_tokens=16)
         self.served(workload)
         self.raw(workload)
 
 
 def wait_until_loaded(server: Server) -> float:
-    """Seconds from the spawn of the host's process until the server says that its model is ready."""
+    """Seconds from the spawn of the host's process until the server reports its model as ready."""
     ready = server.wait_for(_READY, _LOAD_SECONDS)
     return ready - min(started_at(host.pid) for host in server.hosts())
 
@@ -80,8 +80,8 @@ def wait_until_loaded(server: Server) -> float:
 def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
     """Output tokens/s served ÷ raw: the median of the pairs' ratios.
 
-    Each pair asks both sides the same prompts. A single pair says little: where others use the machine too,
-    ratios from 0.65 to 1.9 were seen within one run.
+    Both sides of a pair get the same prompts. A single pair proves little: with other processes on the
+    machine, ratios from 0.65 to 1.9 were seen within one run.
     """
     measured = []
     for _ in range(pairs):
@@ -97,7 +97,7 @@ def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
 def first_token(sides: Sides, pairs: int) -> Figure:
     """Milliseconds that serving adds to the median time to first token: HTTP, routing, ipc and the client.
 
-    The prefill is some ten times longer and varies by more than what is sought, hence medians of medians.
+    The prefill takes about ten times longer and varies by more than the difference, hence medians of medians.
     """
     measured = []
     for _ in range(pairs):
@@ -115,25 +115,23 @@ def _medians(pairs: list[Pair]) -> str:
 
 
 def shared_prefix(sides: Sides, pairs: int) -> Figure:
-    """Time to first token of a prompt whose first 1000 tokens were just seen, ÷ that of the prompt before.
-
-    Each ends in tokens of its own.
-    """
+    """Time to first token of a prompt that shares its first 1000 tokens with the prompt before ÷ that of the
+    prompt before. Their last tokens differ."""
     measured = []
     for _ in range(pairs):
         first, again = sides.times_to_first_token(_PREFIX_TOKENS)
         measured.append(Pair(again, first))
     ratios = [pair.ratio for pair in measured]
     middle = median_pair(measured)
-    note = f"again {middle.ours:.1f}, at first {middle.yardstick:.1f} ms"
+    note = f"second {middle.ours:.1f}, first {middle.yardstick:.1f} ms"
     return Figure(figures.SHARED_PREFIX, median(ratios), ratios, pairs=measured, note=note)
 
 
 def restart(sides: Sides, server: Server, cold_load: float) -> Figure:
-    """SIGKILL of the host → READY again, ÷ the host's first load, each until /ready/MODEL says so.
+    """Time from SIGKILL of the host until READY again ÷ time of its first load, as seen in /ready/MODEL.
 
-    A request between kills completes, so that the back-off never enters. The first load may have to read the
-    model from disk, which then makes this ratio look better than it is.
+    A request completes between kills, so that no restart is delayed by back-off. If the first load had to
+    read the model from disk, the ratio looks better than it is.
     """
     samples = []
     for _ in range(_KILLS):
@@ -143,6 +141,6 @@ def restart(sides: Sides, server: Server, cold_load: float) -> Figure:
 
 
 def idle_memory(server: Server) -> Figure:
-    """Resident memory of the frontend's process alone, in MiB. Steady to about 1 MiB."""
+    """Resident memory of the frontend process alone, in MiB. Varies by about 1 MiB."""
     resident = server.resident_mib()
     return Figure(figures.MEMORY, resident, [resident])
