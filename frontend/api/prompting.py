@@ -1,18 +1,17 @@
 """From what a turn is to be, to the prompt and the sampling that hosts are sent. Pure."""
 
 import contextlib
-import json
 import secrets
 import uuid
 from typing import Any
 
 import msgspec
 
+from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.api.toolless import explain_tools, spell_out_calls
-from frontend.errors import BadRequest
 from frontend.parsing import Dialect, ToolFormat, tool_format
-from frontend.structured import json_object, json_schema
+from frontend.structured import ConstraintError
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
 _NO_REASONING = "none"
@@ -42,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True):
     prompt: ChatPrompt
     tools: list[FunctionTool] | None  # that may be called; None where no calls are looked for
     calls_are_certain: bool  # a grammar sees to it that what begins as a call is one
-    grammar: dict[str, Any] | None  # the format of a structural tag
+    grammar: str  # the format of a structural tag, as JSON; empty for none
 
     def new_call_id(self) -> str:
         """An id for a tool call, of the form that the chat template takes back."""
@@ -53,15 +52,20 @@ class Plan(msgspec.Struct, frozen=True):
     def sampling(self, asked: Sampling) -> Sampling:
         if self.dialect.needs_special_tokens and (self.tools is not None or self.dialect.reasoning):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
-        if self.grammar is None:
+        if not self.grammar:
             return asked
         return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
 
 
-def with_grammar(asked: Sampling, grammar: dict[str, Any], reasoning_markers: list[str]) -> Sampling:
+def encoded(value: object) -> str:
+    """JSON; encode a grammar once per request, for it may have megabytes."""
+    return msgspec.json.encode(value).decode()
+
+
+def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) -> Sampling:
     return msgspec.structs.replace(
         asked,
-        grammar=json.dumps(grammar),
+        grammar=grammar,
         reasoning_markers=reasoning_markers,
         # With a seed the text can be generated again, should its host die.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
@@ -81,18 +85,20 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     binds = answer is not None or (use is not None and _is_forced(use))  # from the text's beginning on
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
+    if grammar is not None and binds:
+        grammar = _with_reasoning(grammar, spec, dialect)
     return Plan(
         dialect=dialect,
         prompt=ChatPrompt(
             messages,
-            tools=json.dumps([_definition(tool) for tool in offered]) if offered else "",
+            tools=encoded([_definition(tool) for tool in offered]) if offered else "",
             template_arguments=_template_arguments(spec, dialect, binds),
             add_generation_prompt=spec.add_generation_prompt,
             continue_final_message=spec.continue_final_message,
         ),
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
-        grammar=_with_reasoning(grammar, spec, dialect) if grammar and binds else grammar,
+        grammar=encoded(grammar) if grammar is not None else "",
     )
 
 
@@ -117,48 +123,36 @@ def _is_forced(use: ToolUse) -> bool:
 
 
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
-    """Calls whose arguments keep to the schemas of strict functions, and to those of others where calls are
-    forced and that is possible; else they are any object."""
-    # By the identity of a schema, which stays one for as long as the schema is kept beside.
-    formats: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-
-    def value(schema: dict[str, Any] | None) -> dict[str, Any]:
-        if schema is None:
-            return json_object()
-        if id(schema) in formats:
-            return formats[id(schema)][1]
-        return json_schema(schema, "tools")  # of one property
-
-    def bound(tool: FunctionTool, where: str) -> FunctionTool:
-        if not tool.parameters:
-            return msgspec.structs.replace(tool, parameters=None)
-        schema = _of_objects(tool.parameters, where)
-        formats[id(schema)] = schema, json_schema(schema, where)
-        return msgspec.structs.replace(tool, parameters=schema)
-
-    def bound_if_possible(tool: FunctionTool, where: str) -> FunctionTool:
-        if tool.strict:
-            return bound(tool, where)
-        if _is_forced(use):
-            with contextlib.suppress(BadRequest):
-                found = bound(tool, where)
-                form.grammar([found], at_least_one=True, parallel=False, value=value)  # may ask for more
-                return found
-        return msgspec.structs.replace(tool, parameters=None)
-
-    tools = [
-        bound_if_possible(tool, use.where.format(index))
+    """Calls of the functions in `use`. Raises BadRequest."""
+    calls = {
+        tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
         if use.named in (None, tool.name)
-    ]
-    return form.grammar(tools, at_least_one=at_least_one, parallel=several, value=value)
+    }
+    return form.grammar(calls, at_least_one=at_least_one, parallel=several)
 
 
-def _of_objects(schema: dict[str, Any], where: str) -> dict[str, Any]:
-    """The schema, of nothing but objects: arguments are never anything else. Raises BadRequest."""
+def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -> dict[str, Any]:
+    """The format of a call's arguments.
+
+    Those of a strict function validate against its schema, and so do those of others if a call is forced and
+    the schema is supported. Otherwise they are any object. Raises BadRequest for a strict function's schema.
+    """
+    if not tool.parameters or not (tool.strict or forced):
+        return form.arguments_format(None)
+    with constraint_at(where) if tool.strict else contextlib.suppress(ConstraintError):
+        return form.arguments_format(_of_objects(tool.parameters))
+    return form.arguments_format(None)
+
+
+def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without values other than objects, as arguments are never anything else.
+
+    Raises ConstraintError.
+    """
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
-        raise BadRequest(f"{where}.type: must be object, as arguments are one", f"{where}.type")
+        raise ConstraintError("must be object, as arguments are one", ".type")
     return {**schema, "type": "object"}
 
 
@@ -189,7 +183,7 @@ def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
         elif spec.reasoning_effort is not None:
             arguments |= {"enable_thinking": True, "thinking": True}
     arguments |= spec.template_arguments
-    return json.dumps(arguments) if arguments else ""
+    return encoded(arguments) if arguments else ""
 
 
 def _definition(tool: FunctionTool) -> dict[str, Any]:

@@ -71,10 +71,14 @@ class Tokenizing:
         body = decode(await read_body(request, self._max_body_bytes), _chat)
         plan = await self._plan(body, request)
         answer = await self._tokenized(body.model, plan.prompt, request)
-        grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
-            RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
+            RenderAnswer(
+                model=body.model,
+                prompt=answer.text,
+                token_ids=answer.token_ids,
+                grammar=plan.grammar or msgspec.UNSET,
+            ),
         )
 
     async def _tokenized(self, model: str, prompt: InlinePrompt, request: falcon.asgi.Request) -> Tokenized:

@@ -1,16 +1,16 @@
 """What a format of tool calls is: a program that reads them, and a grammar that keeps a model to them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from frontend.parsing.calls import Call
-from frontend.parsing.grammar import Format, FormatOf
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+from frontend.structured import Format, json_object, json_schema
 
 
 class Tool(Protocol):
@@ -43,17 +43,21 @@ class ToolFormat(ABC):
     def program(self, wanted: Wanted) -> Program:
         """Reads an answer, or what is left of it after the reasoning."""
 
+    def arguments_format(self, schema: dict[str, Any] | None) -> Format:
+        """The format of one call's arguments: values of a JSON schema of objects, or any object without one.
+
+        Raises ConstraintError.
+        """
+        return json_object() if schema is None else json_schema(schema)
+
     @abstractmethod
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
-        """The format of a structural tag whose calls keep to the schemas of `tools`, of which there are some.
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
+        """The format of a structural tag for calls of the given functions.
 
-        `value` makes the format of what a schema allows. It sees each tool's schema; where a family writes
-        arguments without JSON around them, those of the properties that are not strings.
-
-        With `at_least_one` the answer is nothing but calls, and the format may stand in an `or` beside others
-        of bounded extent. Else it is text in which the model may begin to call. `parallel` allows several.
+        `calls` maps the name of each function, of which there is at least one, to its `arguments_format`.
+        With `at_least_one` the answer consists of calls alone, and the format may be an alternative in an
+        `or` with other formats of bounded extent. Otherwise the answer is text in which the model may call a
+        function. `parallel` allows several calls.
         """
 
 

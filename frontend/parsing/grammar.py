@@ -1,11 +1,9 @@
 """The formats that structural tags are built of, as XGrammar knows them."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-Format = dict[str, Any]
-FormatOf = Callable[[Format | None], Format]  # from a JSON schema, or None for any object, to its values
+from frontend.structured import Format
 
 ANY_TEXT: Format = {"type": "any_text"}
 NOTHING: Format = {"type": "grammar", "grammar": 'root ::= ""'}

@@ -1,16 +1,14 @@
 """gpt-oss: messages with channels for reasoning, answer and calls, which are addressed to functions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
 from frontend.parsing.calls import Call, json_arguments
-from frontend.parsing.formats import Tool, ToolFormat, Wanted
+from frontend.parsing.formats import ToolFormat, Wanted
 from frontend.parsing.grammar import (
     ANY_TEXT,
-    Format,
-    FormatOf,
     constant,
     either,
     sequence,
@@ -19,6 +17,7 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+from frontend.structured import Format
 
 _START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 _CONSTRAIN, _TO = "<|constrain|>", "to="
@@ -46,29 +45,28 @@ class Harmony(ToolFormat):
 
     def grammar(
         self,
-        tools: Sequence[Tool],
+        calls: Mapping[str, Format],
         *,
         at_least_one: bool,
         parallel: bool,  # noqa: ARG002 - a model of this family ends its turn with its first call
-        value: FormatOf,
     ) -> Format:
         if not at_least_one:
             begins = (f"{_CHANNEL}commentary to=", f"{_START}{_ASSISTANT} to=")
-            calls = [call for begin in begins for call in _call_formats(tools, begin, value)]
-            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], calls, once=True)
-        call = either(*_call_formats(tools, f"{_CHANNEL}commentary to=", value))
+            tags = [tagged for begin in begins for tagged in _call_tags(calls, begin)]
+            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], tags, once=True)
+        call = either(*_call_tags(calls, f"{_CHANNEL}commentary to="))
         return either(call, sequence(*_THOUGHT, call))
 
 
 _THOUGHT = (tag(f"{_CHANNEL}analysis{_MESSAGE}", ANY_TEXT, "<|end|>"), constant(f"{_START}{_ASSISTANT}"))
 
 
-def _call_formats(tools: Sequence[Tool], begin: str, value: FormatOf) -> list[Format]:
+def _call_tags(calls: Mapping[str, Format], begin: str) -> list[Format]:
     typed = f" {_CONSTRAIN}json{_MESSAGE}"
     if begin.startswith(_START):
         typed = f"{_CHANNEL}commentary{typed}"
     return [
-        tag(f"{begin}{_FUNCTIONS}{tool.name}{typed}", value(tool.parameters), "<|call|>") for tool in tools
+        tag(f"{begin}{_FUNCTIONS}{name}{typed}", arguments, "<|call|>") for name, arguments in calls.items()
     ]
 
 

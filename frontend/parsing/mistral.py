@@ -2,15 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from frontend.parsing import json_text
 from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool, listed
+from frontend.parsing.formats import Attempt, MarkedCalls, listed
 from frontend.parsing.grammar import (
     NOTHING,
-    Format,
-    FormatOf,
     either,
     one_or_more,
     sequence,
@@ -18,6 +16,7 @@ from frontend.parsing.grammar import (
     triggered,
 )
 from frontend.parsing.scanner import Malformed, Reading
+from frontend.structured import Format
 
 _START = "[TOOL_CALLS]"
 _CALL_ID, _ARGS = "[CALL_ID]", "[ARGS]"
@@ -46,20 +45,18 @@ class Mistral(MarkedCalls):
         else:
             yield from _named_call(attempt)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         if self._listed:
-            calls = [
-                tag(f'{{"name": {json.dumps(tool.name)}, "arguments": ', value(tool.parameters), "}")
-                for tool in tools
+            objects = [
+                tag(f'{{"name": {json.dumps(name)}, "arguments": ', arguments, "}")
+                for name, arguments in calls.items()
             ]
-            whole = tag(f"{_START}[", one_or_more(calls, ", ", parallel), "]")
+            whole = tag(f"{_START}[", one_or_more(objects, ", ", parallel), "]")
             return whole if at_least_one else triggered([_START], [whole], once=True)
-        calls = [tag(f"{_START}{tool.name}{_ARGS}", value(tool.parameters), "") for tool in tools]
+        named = [tag(f"{_START}{name}{_ARGS}", arguments, "") for name, arguments in calls.items()]
         if at_least_one:
-            return _up_to(_MOST_FORCED if parallel else 1, either(*calls))
-        return triggered([_START], calls, once=not parallel)
+            return _up_to(_MOST_FORCED if parallel else 1, either(*named))
+        return triggered([_START], named, once=not parallel)
 
 
 def _up_to(count: int, call: Format) -> Format:

@@ -1,12 +1,13 @@
 """Llama 4, LFM2 and others: a Python list of calls that is the whole answer, such as [f(a=1), g(b="x")]."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool, listed
-from frontend.parsing.grammar import Format, FormatOf, either, triggered, unless_beginning_with
+from frontend.parsing.formats import Attempt, MarkedCalls, listed
+from frontend.parsing.grammar import either, triggered, unless_beginning_with
 from frontend.parsing.llama3_json import json_calls, json_object_calls
 from frontend.parsing.python_literal import arguments
 from frontend.parsing.scanner import Malformed, Reading
+from frontend.structured import Format
 
 _JSON_BEGIN = '{"name": "'
 
@@ -40,13 +41,11 @@ class Pythonic(MarkedCalls):
 
         yield from listed(scanner, one)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         """Calls in Python are not constrained: those that are forced are JSON."""
-        calls = json_object_calls(tools, parallel, value)
+        tagged = json_object_calls(calls, parallel)
         if at_least_one:
-            return calls
+            return tagged
         return either(
-            triggered([_JSON_BEGIN], [calls], once=True, at_once=True), unless_beginning_with(_JSON_BEGIN)
+            triggered([_JSON_BEGIN], [tagged], once=True, at_once=True), unless_beginning_with(_JSON_BEGIN)
         )

@@ -2,16 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from frontend.parsing.calls import Call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.formats import Attempt, MarkedCalls
 from frontend.parsing.grammar import (
     ANY_TEXT,
     NOTHING,
-    Format,
-    FormatOf,
     constant,
     either,
     one_or_more,
@@ -22,7 +20,9 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.scanner import Malformed, Reading, Scanner
 from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.structured import Format, faults_below, json_schema
 from frontend.structured import regex as checked_regex
+from frontend.structured.outputs import cache
 
 _START, _END = "<tool_call>", "</tool_call>"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
@@ -55,14 +55,13 @@ class Qwen3Coder(MarkedCalls):
             yield from scanner.newlines()
             yield from scanner.literal(_END)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
-        calls = [
-            tag(f"{tool.name}>", _parameters_format(tool, value), f"\n{_FUNCTION_END}") for tool in tools
-        ]
+    def arguments_format(self, schema: dict[str, Any] | None) -> Format:
+        return _parameters_format(schema)
+
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
+        named = [tag(f"{name}>", arguments, f"\n{_FUNCTION_END}") for name, arguments in calls.items()]
         begin = f"{_START}\n{_FUNCTION}"
-        several = one_or_more(calls, f"\n{_END}\n{begin}", parallel)
+        several = one_or_more(named, f"\n{_END}\n{begin}", parallel)
         tagged = tag(begin, several, f"\n{_END}")
         return tagged if at_least_one else triggered([_START], [tagged], once=not parallel)
 
@@ -176,9 +175,11 @@ def _properties(schema: object) -> Mapping[str, Any]:
 # --- what a grammar allows -------------------------------------------------------------------------------
 
 
-def _parameters_format(tool: Tool, value: FormatOf) -> Format:
+@cache.memoize
+def _parameters_format(root: dict[str, Any] | None) -> Format:
     """All required parameters and any of the others, in the schema's order; any at all without a schema."""
-    root = tool.parameters
+    if root is not None:
+        json_schema(root)  # so that all families reject the same schemas
     properties = _properties(root)
     if not properties:
         if root is not None and root.get("additionalProperties") is False:
@@ -188,7 +189,8 @@ def _parameters_format(tool: Tool, value: FormatOf) -> Format:
     required = root.get("required") if root is not None else None
     parameters = []
     for name, schema in properties.items():
-        named = sequence(constant(f"{name}>\n"), _value_format(schema, root, value))
+        with faults_below(f".properties.{name}"):
+            named = sequence(constant(f"{name}>\n"), _value_format(schema, root))
         parameter = tag(f"\n{_PARAMETER}", named, _PARAMETER_END)
         parameters.append(
             parameter if isinstance(required, list) and name in required else either(parameter, NOTHING)
@@ -196,10 +198,10 @@ def _parameters_format(tool: Tool, value: FormatOf) -> Format:
     return sequence(*parameters)
 
 
-def _value_format(schema: object, root: Mapping[str, Any] | None, value: FormatOf) -> Format:
-    """The value and the newline behind it. Strings are not in quotes; any text may end with a newline.
+def _value_format(schema: object, root: Mapping[str, Any] | None) -> Format:
+    """The value and the newline after it. Strings have no quotes; free text may end with a newline.
 
-    Raises BadRequest for a pattern that no grammar can keep to.
+    Raises ConstraintError for a pattern that no grammar can enforce.
     """
     schema = resolved(schema, root)
     types = allowed_types(schema, root)
@@ -212,9 +214,10 @@ def _value_format(schema: object, root: Mapping[str, Any] | None, value: FormatO
         return either(*(constant(f"{text}\n") for text in texts))
     if "string" not in types:
         definitions = {name: root[name] for name in ("$defs", "definitions") if root and name in root}
-        return sequence(value({**schema, **definitions}), newline)
+        return sequence(json_schema({**schema, **definitions}), newline)
     if types == {"string"} and "pattern" in schema:
-        return sequence(checked_regex(schema["pattern"], "tools"), newline)
+        with faults_below(".pattern"):
+            return sequence(checked_regex(schema["pattern"]), newline)
     if types == {"string"} and ("minLength" in schema or "maxLength" in schema):
         least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
         if max(least, most or 0) <= _MOST_COUNTED:

@@ -7,80 +7,80 @@ from urllib.parse import unquote
 import msgspec
 
 from frontend.structured import keywords, limits
-from frontend.structured.keywords import below, fault
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
 from frontend.structured.shapes import Part, Shape, both, comparable, of_keywords, type_of
 
 
 class Resolver:
     """Over one schema and what it refers to within itself."""
 
-    def __init__(self, root: Any, where: str) -> None:
+    def __init__(self, root: Any) -> None:
         self._root = root
-        self._where = where
         self._merges = 0
 
     def alternatives(self, part: Part) -> list[Shape]:
-        """A value satisfies the part if it has one of these shapes. Raises BadRequest."""
-        where = part[0][1] if part else self._where
-        found = [Shape(where=where)]
+        """A value satisfies the part if it has one of these shapes. Raises ConstraintError."""
+        path = part[0][1] if part else ""
+        found = [Shape(path=path)]
         for schema, at in part:
             found = self._product(found, self._of_schema(schema, at, ()), at)
         return found
 
-    def _of_schema(self, schema: Any, where: str, within: tuple[int, ...]) -> list[Shape]:
+    def _of_schema(self, schema: Any, path: str, within: tuple[int, ...]) -> list[Shape]:
         """`within` are the schemas that this one is, in turn, an alternative or a part of."""
         if isinstance(schema, bool):
-            return [Shape(where=where)] if schema else []
+            return [Shape(path=path)] if schema else []
         if id(schema) in within:
-            fault(where, "refers to itself without anything in between")
+            reject(path, "refers to itself without anything in between")
         within = (*within, id(schema))
         if len(within) > limits.SCHEMA_DEPTH:
-            fault(where, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
-        found = [of_keywords(schema, where)]
+            reject(path, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
+        found = [of_keywords(schema, path)]
         if "$ref" in schema:
-            at = below(where, "$ref")
+            at = below(path, "$ref")
             found = self._product(found, self._of_schema(*self._target(schema["$ref"], at), within), at)
         for index, one in enumerate(schema.get("allOf", ())):
-            at = below(below(where, "allOf"), index)
+            at = below(below(path, "allOf"), index)
             found = self._product(found, self._of_schema(one, at, within), at)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
-                found = self._any(found, schema[keyword], below(where, keyword), within, keyword == "oneOf")
-        return [self._with_unevaluated(shape, schema, where) for shape in found]
+                found = self._any(found, schema[keyword], below(path, keyword), within, keyword == "oneOf")
+        return [self._with_unevaluated(shape, schema, path) for shape in found]
 
     def _any(
-        self, found: list[Shape], options: list[Any], where: str, within: tuple[int, ...], exactly_one: bool
+        self, found: list[Shape], options: list[Any], path: str, within: tuple[int, ...], exactly_one: bool
     ) -> list[Shape]:
         branches = [
-            self._product(found, self._of_schema(one, below(where, index), within), below(where, index))
+            self._product(found, self._of_schema(one, below(path, index), within), below(path, index))
             for index, one in enumerate(options)
         ]
         if exactly_one:
             for index, shapes in enumerate(branches):
                 for before, others in enumerate(branches[:index]):
-                    self._spend(len(shapes) * len(others), where)
+                    self._spend(len(shapes) * len(others), path)
                     if not self._tell_apart(shapes, others):
-                        fault(
-                            where, f"{before} and {index} may hold for the same value; use anyOf if they may"
+                        reject(
+                            path, f"{before} and {index} may hold for the same value; use anyOf if they may"
                         )
         return [shape for shapes in branches for shape in shapes]
 
-    def _product(self, left: list[Shape], right: list[Shape], where: str) -> list[Shape]:
-        self._spend(len(left) * len(right), where)
+    def _product(self, left: list[Shape], right: list[Shape], path: str) -> list[Shape]:
+        self._spend(len(left) * len(right), path)
         found = [shape for x in left for y in right if (shape := both(x, y))]
         if len(found) > limits.ALTERNATIVES:
-            fault(where, f"a value would have more than {limits.ALTERNATIVES} alternatives")
+            reject(path, f"a value would have more than {limits.ALTERNATIVES} alternatives")
         return found
 
-    def _spend(self, merges: int, where: str) -> None:
+    def _spend(self, merges: int, path: str) -> None:
         self._merges += merges
         if self._merges > limits.MERGES:
-            fault(where, "the schema combines too many schemas")
+            reject(path, "the schema combines too many schemas")
 
-    def _target(self, reference: str, where: str) -> tuple[Any, str]:
+    def _target(self, reference: str, path: str) -> tuple[Any, str]:
         if reference != "#" and not reference.startswith("#/"):
-            fault(where, "only references within the schema are supported, as '#/$defs/name'")
-        found, at = self._root, self._where
+            reject(path, "only references within the schema are supported, as '#/$defs/name'")
+        found, at = self._root, ""
         for step in reference.split("/")[1:]:
             key = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(found, dict) and key in found:
@@ -88,17 +88,17 @@ class Resolver:
             elif isinstance(found, list) and key.isdecimal() and len(key) < 6 and int(key) < len(found):
                 found, at = found[int(key)], below(at, int(key))
             else:
-                fault(where, f"nothing is at {reference!r}")
+                reject(path, f"nothing is at {reference!r}")
         if not isinstance(found, dict | bool):
-            fault(where, f"what is at {reference!r} is no schema")
+            reject(path, f"what is at {reference!r} is no schema")
         return found, at
 
-    def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], where: str) -> Shape:
+    def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], path: str) -> Shape:
         """unevaluatedProperties is additionalProperties for all that was put together here; so for items."""
         rest = {}
         for keyword, field in (("unevaluatedProperties", "additional"), ("unevaluatedItems", "items")):
             if keyword in schema and getattr(shape, field) is None:
-                rest[field] = ((schema[keyword], below(where, keyword)),)
+                rest[field] = ((schema[keyword], below(path, keyword)),)
         return msgspec.structs.replace(shape, **rest)
 
     def _tell_apart(self, shapes: list[Shape], others: list[Shape]) -> bool:

@@ -17,7 +17,8 @@ from frontend.structured import automaton as fa
 from frontend.structured import numbers
 from frontend.structured.alternatives import Resolver
 from frontend.structured.automaton import Automaton, TooComplex
-from frontend.structured.keywords import below, fault
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
 from frontend.structured.sequences import Entry, Sequences
 from frontend.structured.shapes import Part, Shape, type_of
 from frontend.structured.strings import TOO_COMPLEX, Strings, parsed
@@ -27,11 +28,11 @@ Options = list[tuple[str, set[str]]]  # EBNF, and the rules that it cannot do wi
 
 
 class JsonGrammar:
-    """One schema's grammar. Raises BadRequest, and TooComplex when it becomes too large."""
+    """One schema's grammar. Raises ConstraintError, and TooComplex when it becomes too large."""
 
-    def __init__(self, root: Any, where: str) -> None:
-        self._root: Part = ((root, where),)
-        self._resolver = Resolver(root, where)
+    def __init__(self, root: Any) -> None:
+        self._root: Part = ((root, ""),)
+        self._resolver = Resolver(root)
         self._writer = Writer()
         self._strings = Strings(self._writer)
         self._sequences = Sequences(self._writer)
@@ -48,7 +49,7 @@ class JsonGrammar:
 
     def _rule(self, part: Part) -> str:
         """The rule for a value."""
-        part = tuple((schema, where) for schema, where in part if schema is not True and schema != {})
+        part = tuple((schema, path) for schema, path in part if schema is not True and schema != {})
         key = tuple(id(schema) for schema, _ in part)
         if key not in self._rules:
             name = self._rules[key] = self._writer.reserve("v")
@@ -64,7 +65,7 @@ class JsonGrammar:
                 options[written] = None
                 needs.append(needed)
         if not options:
-            fault(part[0][1], "no value can satisfy this")
+            reject(part[0][1], "no value can satisfy this")
         return list(options)
 
     def _of_shape(self, shape: Shape) -> Options:
@@ -107,7 +108,7 @@ class JsonGrammar:
         """Unique items, which only a list of values can promise: each at most once, in the list's order."""
         found = [] if items is None else [_listed(one) for one in self._resolver.alternatives(items)]
         if shape.prefix or any(one.values is None for one in found):
-            fault(shape.unique or "", "is only supported where the items are an enum or booleans")
+            reject(shape.unique or "", "is only supported where the items are an enum or booleans")
         values = {_json(value): None for one in found for value in self._permitted(one)}
         entries = [Entry(quoted(value), False) for value in values]
         rule = self._sequences.rule(entries, [], least, most, '"]"', distinct=False)
@@ -138,28 +139,28 @@ class JsonGrammar:
             return None
         found = self._resolver.alternatives((*shape.property_names, ({"type": "string"}, "")))
         if len(found) != 1:
-            fault(shape.property_names[0][1], "must be one schema of strings, without alternatives")
+            reject(shape.property_names[0][1], "must be one schema of strings, without alternatives")
         return self._automaton(found[0], shape.property_names[0][1])
 
     def _of_patterns(self, shape: Shape, name: str) -> Part:
-        where = below(shape.where, "patternProperties")
+        path = below(shape.path, "patternProperties")
         return tuple(
             place
             for text, part in shape.pattern_properties.items()
-            if fa.matches(self._pattern(text, where), name)
+            if fa.matches(self._pattern(text, path), name)
             for place in part
         )
 
-    def _pattern(self, text: str, where: str) -> Automaton:
+    def _pattern(self, text: str, path: str) -> Automaton:
         try:
-            return self._strings.of_tree(parsed(text, below(where, text)))
+            return self._strings.of_tree(parsed(text, below(path, text)))
         except TooComplex:
-            fault(below(where, text), TOO_COMPLEX)
+            reject(below(path, text), TOO_COMPLEX)
 
     def _free(self, shape: Shape, names: list[str], keys: Automaton | None) -> list[str]:
         """Properties that have no name in the schema. One whose name matches several patterns is left out."""
-        where = below(shape.where, "patternProperties")
-        patterns = [self._pattern(text, where) for text in shape.pattern_properties]
+        path = below(shape.path, "patternProperties")
+        patterns = [self._pattern(text, path) for text in shape.pattern_properties]
         kinds = list(zip(patterns, shape.pattern_properties.values(), strict=True))
         if shape.additional is not None or not (names or patterns):
             kinds.append((fa.of_other_words([]), shape.additional or ()))
@@ -171,13 +172,13 @@ class JsonGrammar:
             if names:
                 others.append(fa.of_other_words(names))
             key = self._key(
-                pattern, others + ([keys] if keys else []), below(shape.where, "additionalProperties")
+                pattern, others + ([keys] if keys else []), below(shape.path, "additionalProperties")
             )
             if key:
                 found.append(f'"\\"" {key} ": " {self._rule(part)}')
         return found
 
-    def _key(self, allowed: Automaton, limits: list[Automaton], where: str) -> str | None:
+    def _key(self, allowed: Automaton, limits: list[Automaton], path: str) -> str | None:
         try:
             for limit in limits:
                 allowed = self._strings.intersection(allowed, limit)
@@ -185,13 +186,13 @@ class JsonGrammar:
         except Empty:
             return None
         except TooComplex:
-            fault(where, "is too complex: the names it allows beside others need too large an automaton")
+            reject(path, "is too complex: the names it allows beside others need too large an automaton")
 
     def _number(self, shape: Shape, integer: bool) -> Automaton:
         if not (shape.low or shape.high or shape.multiples):
             return numbers.unbounded(integer)
         low, high = shape.low, shape.high
-        where = below(shape.where, "minimum" if low else "maximum") if low or high else shape.where
+        path = below(shape.path, "minimum" if low else "maximum") if low or high else shape.path
         steps = [(_step(multiple, at), at) for multiple, at in shape.multiples]
         if integer or any(digits == 0 for (_, digits), _ in steps):
             tree = numbers.integer(
@@ -206,15 +207,15 @@ class JsonGrammar:
                 below=bool(high and high.open),
             )
         if tree is None:
-            fault(where, "no number is within both bounds")
+            reject(path, "no number is within both bounds")
         try:
             found = self._strings.of_tree(tree)
             for (step, digits), _ in steps:
                 found = self._strings.intersection(found, numbers.multiples(step, digits))
         except TooComplex:
-            fault(where, "the numbers within the bounds need too large an automaton")
+            reject(path, "the numbers within the bounds need too large an automaton")
         if not found.edges:
-            fault(steps[0][1], "no number within the bounds is a multiple of this")
+            reject(steps[0][1], "no number within the bounds is a multiple of this")
         return found
 
     def _permitted(self, shape: Shape) -> list[Any]:
@@ -230,19 +231,19 @@ class JsonGrammar:
             return True
         limits = msgspec.structs.replace(shape, values=None)
         if kind == "string":
-            return fa.matches(self._automaton(limits, shape.where), value)
+            return fa.matches(self._automaton(limits, shape.path), value)
         if kind not in ("integer", "number"):
-            fault(
-                shape.where, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s"
+            reject(
+                shape.path, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s"
             )
         whole = kind == "integer"
         return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
 
-    def _automaton(self, shape: Shape, where: str) -> Automaton:
+    def _automaton(self, shape: Shape, path: str) -> Automaton:
         try:
             return self._strings.automaton(shape)
         except TooComplex:
-            fault(where, TOO_COMPLEX)
+            reject(path, TOO_COMPLEX)
 
     def _check_that_texts_end(self) -> None:
         """Every rule must have an option that needs no other rule, or only those that end in turn."""
@@ -255,21 +256,21 @@ class JsonGrammar:
             ending |= found
         for name in self._needs:
             if name not in ending:
-                fault(
+                reject(
                     self._places[name],
                     "no finite value satisfies this: it always holds another one of itself",
                 )
 
 
-def _step(multiple: Any, where: str) -> tuple[int, int]:
+def _step(multiple: Any, path: str) -> tuple[int, int]:
     """As a number of units of the last of so many digits after the point."""
     exact = Decimal(repr(multiple))
     digits = max(0, -int(exact.normalize().as_tuple().exponent))
     if exact != Decimal(multiple):
         # 0.29 / 0.01 is not 29 to a float: validators would refuse what is written.
-        fault(where, "a fraction is only supported if it is exact in binary, as 0.5 and 0.25 are")
+        reject(path, "a fraction is only supported if it is exact in binary, as 0.5 and 0.25 are")
     if exact.scaleb(digits) > numbers.LARGEST_MULTIPLE:
-        fault(where, f"has more than two digits, or is larger than {numbers.LARGEST_MULTIPLE}")
+        reject(path, f"has more than two digits, or is larger than {numbers.LARGEST_MULTIPLE}")
     return int(exact.scaleb(digits)), digits
 
 

@@ -25,6 +25,8 @@ AUTOMATON_STATES = 400  # deterministic
 # where it takes a space.
 WIDE_STATES = 200
 
+CACHE_BYTES = 32 * 1024 * 1024  # of compiled grammars that are kept
+
 EBNF_BYTES = 32 * 1024
 EBNF_RULES = 200
 EBNF_DEPTH = 32  # of parentheses

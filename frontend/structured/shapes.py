@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from frontend.structured import keywords
-from frontend.structured.keywords import below, fault
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
 
 Place = tuple[Any, str]  # a schema, and where it stands
 Part = tuple[Place, ...]  # schemas that must all hold
@@ -21,7 +22,7 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    where: str
+    path: str
     types: frozenset[str] | None = None
     values: tuple[Any, ...] | None = None
     properties: dict[str, Part] = {}
@@ -86,53 +87,53 @@ def comparable(value: Any) -> Comparable:
     return "number" if kind == "integer" else kind, value
 
 
-def of_keywords(schema: dict[str, Any], where: str) -> Shape:
-    """Raises BadRequest. References and combinations are left to the caller."""
+def of_keywords(schema: dict[str, Any], path: str) -> Shape:
+    """Raises ConstraintError. References and combinations are left to the caller."""
     for keyword, value in schema.items():
-        keywords.check(keyword, value, below(where, keyword))
+        keywords.check(keyword, value, below(path, keyword))
     types = schema.get("type")
     values = schema.get("enum")
     if "const" in schema:
         const = comparable(schema["const"])
         if values is not None and const not in map(comparable, values):
-            fault(below(where, "const"), "is not one of the enum's values")
+            reject(below(path, "const"), "is not one of the enum's values")
         values = [schema["const"]]
     return Shape(
-        where=where,
+        path=path,
         types=None if types is None else frozenset([types] if isinstance(types, str) else types),
         values=None if values is None else tuple({comparable(value): value for value in values}.values()),
-        properties=_parts(schema, "properties", where),
+        properties=_parts(schema, "properties", path),
         required=frozenset(schema.get("required", ())),
-        additional=_part(schema, "additionalProperties", where),
-        pattern_properties=_parts(schema, "patternProperties", where),
-        property_names=_part(schema, "propertyNames", where) or (),
+        additional=_part(schema, "additionalProperties", path),
+        pattern_properties=_parts(schema, "patternProperties", path),
+        property_names=_part(schema, "propertyNames", path) or (),
         prefix=tuple(
-            ((one, below(below(where, "prefixItems"), index)),)
+            ((one, below(below(path, "prefixItems"), index)),)
             for index, one in enumerate(schema.get("prefixItems", ()))
         ),
-        items=_part(schema, "items", where),
-        unique=below(where, "uniqueItems") if schema.get("uniqueItems") else None,
-        patterns=_told(schema, "pattern", where),
-        formats=_told(schema, "format", where),
+        items=_part(schema, "items", path),
+        unique=below(path, "uniqueItems") if schema.get("uniqueItems") else None,
+        patterns=_told(schema, "pattern", path),
+        formats=_told(schema, "format", path),
         least=_counts(schema, "min"),
         most=_counts(schema, "max"),
         low=_bound(schema, "minimum", "exclusiveMinimum", max),
         high=_bound(schema, "maximum", "exclusiveMaximum", min),
-        multiples=_told(schema, "multipleOf", where),
+        multiples=_told(schema, "multipleOf", path),
     )
 
 
-def _part(schema: dict[str, Any], keyword: str, where: str) -> Part | None:
-    return ((schema[keyword], below(where, keyword)),) if keyword in schema else None
+def _part(schema: dict[str, Any], keyword: str, path: str) -> Part | None:
+    return ((schema[keyword], below(path, keyword)),) if keyword in schema else None
 
 
-def _parts(schema: dict[str, Any], keyword: str, where: str) -> dict[str, Part]:
-    inside = below(where, keyword)
+def _parts(schema: dict[str, Any], keyword: str, path: str) -> dict[str, Part]:
+    inside = below(path, keyword)
     return {name: ((one, below(inside, name)),) for name, one in schema.get(keyword, {}).items()}
 
 
-def _told(schema: dict[str, Any], keyword: str, where: str) -> tuple[tuple[Any, str], ...]:
-    return ((schema[keyword], below(where, keyword)),) if keyword in schema else ()
+def _told(schema: dict[str, Any], keyword: str, path: str) -> tuple[tuple[Any, str], ...]:
+    return ((schema[keyword], below(path, keyword)),) if keyword in schema else ()
 
 
 def _counts(schema: dict[str, Any], side: str) -> dict[str, int]:
@@ -168,7 +169,7 @@ def both(left: Shape, right: Shape) -> Shape | None:
         if not values:
             return None
     return Shape(
-        where=left.where,
+        path=left.path,
         types=types,
         values=values,
         properties=_properties(left, right),
@@ -224,11 +225,11 @@ def _properties(left: Shape, right: Shape) -> dict[str, Part]:
 def _pattern_properties(left: Shape, right: Shape) -> dict[str, Part]:
     for one, other in ((left, right), (right, left)):
         if one.pattern_properties and (other.pattern_properties or other.properties or other.additional):
-            where = below(one.where, "patternProperties")
-            fault(where, "cannot be combined with other schemas that speak of properties")
+            path = below(one.path, "patternProperties")
+            reject(path, "cannot be combined with other schemas that speak of properties")
         if one.pattern_properties and one.additional and other.required - one.properties.keys():
-            fault(
-                below(one.where, "patternProperties"),
+            reject(
+                below(one.path, "patternProperties"),
                 "cannot be combined with properties that others require",
             )
     return left.pattern_properties or right.pattern_properties

@@ -5,7 +5,8 @@ from frontend.structured import charset as cs
 from frontend.structured import formats, pattern
 from frontend.structured.automaton import Automaton, Budget, TooComplex
 from frontend.structured.charset import Charset
-from frontend.structured.keywords import below, fault
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
 from frontend.structured.pattern import ANYTHING, One, Pattern, Repeat, Sequence
 from frontend.structured.shapes import Shape
 from frontend.structured.writer import BEYOND_ASCII, Empty, Writer
@@ -26,22 +27,25 @@ class Strings:
         self._automata: dict[tuple[object, ...], Automaton] = {}
 
     def rule(self, shape: Shape) -> str:
-        """A rule for the inside of a string of this shape, and its closing quote. Raises BadRequest."""
+        """A rule for the inside of a string of this shape, and its closing quote. Raises ConstraintError."""
         low, high = shape.least.get("Length", 0), shape.most.get("Length")
-        where = self._blamed(shape)
+        path = self._blamed(shape)
         if high is not None and high < low:
-            fault(where, f"no string is {low} or more and {high} or fewer characters long")
+            reject(path, f"no string is {low} or more and {high} or fewer characters long")
         try:
             if (run := _run(shape, low, high)) is not None:
                 return self._writer.run(*run)
             return self._writer.string(self.automaton(shape))
         except Empty:
-            fault(where, f"no string that can be written matches{BEYOND_ASCII}")
+            reject(path, f"no string that can be written matches{BEYOND_ASCII}")
         except TooComplex:
-            fault(where, TOO_COMPLEX)
+            reject(path, TOO_COMPLEX)
 
     def automaton(self, shape: Shape) -> Automaton:
-        """Of the strings of this shape, with neither quotes nor escapes. Raises BadRequest and TooComplex."""
+        """Matches the strings of this shape, unquoted and unescaped.
+
+        Raises ConstraintError or TooComplex.
+        """
         if shape.values is not None:
             return fa.of_words(value for value in shape.values if isinstance(value, str))
         trees = _trees(shape) or [ANYTHING]
@@ -81,24 +85,24 @@ class Strings:
         return fa.intersection(left, right, self._budget)
 
     def _blamed(self, shape: Shape) -> str:
-        for _, where in shape.patterns + shape.formats:
-            return where
-        return below(shape.where, "maxLength") if "Length" in shape.most else shape.where
+        for _, path in shape.patterns + shape.formats:
+            return path
+        return below(shape.path, "maxLength") if "Length" in shape.most else shape.path
 
 
-def parsed(text: str, where: str) -> Pattern:
-    """A pattern of a JSON schema. Raises BadRequest."""
+def parsed(text: str, path: str) -> Pattern:
+    """A pattern of a JSON schema. Raises ConstraintError."""
     try:
         return pattern.parse(text, search=True)
     except pattern.Unsupported as error:
-        fault(where, f"the pattern {error}")
+        reject(path, f"the pattern {error}")
 
 
 def _trees(shape: Shape) -> list[Pattern]:
-    trees = [parsed(text, where) for text, where in shape.patterns]
-    for name, where in shape.formats:
+    trees = [parsed(text, path) for text, path in shape.patterns]
+    for name, path in shape.formats:
         if name in formats.REFUSED:
-            fault(where, f"the format {name!r} is not supported")
+            reject(path, f"the format {name!r} is not supported")
         if name in formats.PATTERNS:
             trees.append(pattern.parse(formats.PATTERNS[name], search=False))
     return trees

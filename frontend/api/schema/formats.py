@@ -1,12 +1,14 @@
 """What an answer must look like: OpenAI's response_format, and vLLM's structured_outputs."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from frontend.errors import BadRequest
-from frontend.structured import choice, ebnf, json_object, json_schema, regex
+from frontend.structured import ConstraintError, choice, ebnf, json_object, json_schema, regex
 
 
 class JsonSchemaBody(msgspec.Struct):
@@ -29,6 +31,19 @@ class StructuredOutputs(msgspec.Struct):
     choice: list[str] | None = None
     grammar: str | None = None  # EBNF
     json_object: bool | None = None
+
+
+@contextlib.contextmanager
+def constraint_at(param: str) -> Iterator[None]:
+    """Report a fault in the constraint that the request's parameter `param` holds: raises BadRequest.
+
+    Its `param` is the path of the fault within the request.
+    """
+    try:
+        yield
+    except ConstraintError as error:
+        place = param + error.path
+        raise BadRequest(f"{place}: {error.message}", place) from None
 
 
 def output_format(
@@ -61,7 +76,8 @@ def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> d
         case "json_schema" if schema is None:
             raise BadRequest(f"{schema_where} is missing", schema_where)
         case "json_schema":
-            return json_schema(schema, schema_where)
+            with constraint_at(schema_where):
+                return json_schema(schema)
     raise BadRequest(f"{kind_where}: must be text, json_object or json_schema, not {kind!r}", kind_where)
 
 
@@ -73,13 +89,14 @@ def _of_structured_outputs(body: StructuredOutputs) -> dict[str, Any]:
             "structured_outputs",
         )
     where = f"structured_outputs.{given[0]}"
-    if body.json is not None:
-        return json_schema(_parsed(body.json, where), where)
-    if body.regex is not None:
-        return regex(body.regex, where)
-    if body.choice is not None:
-        return choice(body.choice, where)
-    return json_object() if body.grammar is None else ebnf(body.grammar, where)
+    with constraint_at(where):
+        if body.json is not None:
+            return json_schema(_parsed(body.json, where))
+        if body.regex is not None:
+            return regex(body.regex)
+        if body.choice is not None:
+            return choice(body.choice)
+        return json_object() if body.grammar is None else ebnf(body.grammar)
 
 
 def _parsed(schema: Any, where: str) -> Any:
