@@ -8,7 +8,7 @@ from frontend.parsing.dialect import (
     parser_for,
     tool_format,
 )
-from frontend.parsing.formats import Tool, ToolFormat
+from frontend.parsing.tool_formats import Tool, ToolFormat
 
 __all__ = [
     "REASONING_FORMAT_NAMES",

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from frontend.parsing.events import Parser
-from frontend.parsing.formats import Tool, ToolFormat, Wanted, marks_of
 from frontend.parsing.harmony import Harmony, answer, messages
 from frontend.parsing.hermes import Hermes
 from frontend.parsing.llama3_json import Llama3Json
@@ -17,6 +16,7 @@ from frontend.parsing.pythonic import Pythonic
 from frontend.parsing.qwen3_coder import Qwen3Coder
 from frontend.parsing.reasoning import HARMONY, REASONING_FORMATS, ReasoningFormat
 from frontend.parsing.scanner import Machine, Program, Reading, Scanner
+from frontend.parsing.tool_formats import Tool, ToolFormat, Wanted, marks_of
 
 OFF = "none"
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import msgspec
 
 from frontend.parsing.calls import Call, json_arguments
-from frontend.parsing.formats import ToolFormat, Wanted
 from frontend.parsing.grammar import (
     ANY_TEXT,
     constant,
@@ -17,6 +16,7 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+from frontend.parsing.tool_formats import ToolFormat, Wanted
 from frontend.structured import Format
 
 _START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 
 from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls
 from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Reading
+from frontend.parsing.tool_formats import Attempt, MarkedCalls
 from frontend.structured import Format
 
 

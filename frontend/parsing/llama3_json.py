@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 
 from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls
 from frontend.parsing.grammar import (
     either,
     one_or_more,
@@ -13,6 +12,7 @@ from frontend.parsing.grammar import (
     unless_beginning_with,
 )
 from frontend.parsing.scanner import Reading
+from frontend.parsing.tool_formats import Attempt, MarkedCalls
 from frontend.structured import Format
 
 _PYTHON_TAG = "<|python_tag|>"

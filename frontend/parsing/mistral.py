@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from frontend.parsing import json_text
 from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, listed
 from frontend.parsing.grammar import (
     NOTHING,
     either,
@@ -16,6 +15,7 @@ from frontend.parsing.grammar import (
     triggered,
 )
 from frontend.parsing.scanner import Malformed, Reading
+from frontend.parsing.tool_formats import Attempt, MarkedCalls, listed
 from frontend.structured import Format
 
 _START = "[TOOL_CALLS]"

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from frontend.parsing.formats import Attempt, MarkedCalls, listed
 from frontend.parsing.grammar import either, triggered, unless_beginning_with
 from frontend.parsing.llama3_json import json_calls, json_object_calls
 from frontend.parsing.python_literal import arguments
 from frontend.parsing.scanner import Malformed, Reading
+from frontend.parsing.tool_formats import Attempt, MarkedCalls, listed
 from frontend.structured import Format
 
 _JSON_BEGIN = '{"name": "'

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from frontend.parsing.calls import Call
-from frontend.parsing.formats import Attempt, MarkedCalls
 from frontend.parsing.grammar import (
     ANY_TEXT,
     NOTHING,
@@ -20,6 +19,7 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.scanner import Malformed, Reading, Scanner
 from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.parsing.tool_formats import Attempt, MarkedCalls
 from frontend.structured import Format, faults_below, json_schema
 from frontend.structured import regex as checked_regex
 from frontend.structured.outputs import cache

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from frontend.parsing.formats import marks_of
 from frontend.parsing.scanner import Reading, Scanner
+from frontend.parsing.tool_formats import marks_of
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 from frontend.structured import keywords, limits
 from frontend.structured.errors import reject
 from frontend.structured.keywords import below
-from frontend.structured.shapes import Part, Shape, both, comparable, of_keywords, type_of
+from frontend.structured.shapes import AllOf, Shape, comparable, intersect, of_keywords, type_of
 
 
 class Resolver:
@@ -19,7 +19,7 @@ class Resolver:
         self._root = root
         self._merges = 0
 
-    def alternatives(self, part: Part) -> list[Shape]:
+    def alternatives(self, part: AllOf) -> list[Shape]:
         """A value satisfies the part if it has one of these shapes. Raises ConstraintError."""
         path = part[0][1] if part else ""
         found = [Shape(path=path)]
@@ -59,7 +59,7 @@ class Resolver:
             for index, shapes in enumerate(branches):
                 for before, others in enumerate(branches[:index]):
                     self._spend(len(shapes) * len(others), path)
-                    if not self._tell_apart(shapes, others):
+                    if not self._make_exclusive(shapes, others):
                         reject(
                             path, f"{before} and {index} may hold for the same value; use anyOf if they may"
                         )
@@ -67,7 +67,7 @@ class Resolver:
 
     def _product(self, left: list[Shape], right: list[Shape], path: str) -> list[Shape]:
         self._spend(len(left) * len(right), path)
-        found = [shape for x in left for y in right if (shape := both(x, y))]
+        found = [shape for x in left for y in right if (shape := intersect(x, y))]
         if len(found) > limits.ALTERNATIVES:
             reject(path, f"a value would have more than {limits.ALTERNATIVES} alternatives")
         return found
@@ -101,7 +101,7 @@ class Resolver:
                 rest[field] = ((schema[keyword], below(path, keyword)),)
         return msgspec.structs.replace(shape, **rest)
 
-    def _tell_apart(self, shapes: list[Shape], others: list[Shape]) -> bool:
+    def _make_exclusive(self, shapes: list[Shape], others: list[Shape]) -> bool:
         """Makes sure that nothing written for one of the shapes satisfies one of the others, and vice versa:
         where a property tells them apart but may be missing, it is to be written always."""
         for i, x in enumerate(shapes):
@@ -148,7 +148,7 @@ class Resolver:
             for name in certain & written.properties.keys() & other.properties.keys()
         )
 
-    def _parts_exclude(self, written: Part, other: Part) -> bool:
+    def _parts_exclude(self, written: AllOf, other: AllOf) -> bool:
         shapes, others = self.alternatives(written), self.alternatives(other)
         if any(shape.values is None for shape in shapes + others):
             return False

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from frontend.structured import charset as cs
 from frontend.structured.charset import Charset
-from frontend.structured.ebnf import Invalid, empty_rules, may_be_empty, references
-from frontend.structured.pattern import Either, One, Repeat, Rule, Sequence, Tree
+from frontend.structured.ebnf import InvalidGrammar, empty_rules, may_be_empty, references
+from frontend.structured.pattern import Alternation, CharClass, Concat, Repeat, RuleRef, Tree
 
 _PASSES = 50  # over all rules, until nothing is added
 
@@ -32,7 +32,7 @@ class _Ambiguity:
     def check(self) -> None:
         for name, tree in self._rules.items():
             if name not in self._regular and any(self._conflicts(tree)):
-                raise Invalid(
+                raise InvalidGrammar(
                     f"the rule {name!r} is ambiguous: a part that refers to other rules may go on with the"
                     " characters that the next part, or its own repetition, begins with"
                 )
@@ -44,20 +44,20 @@ class _Ambiguity:
                 found[name] = of(self._rules[name])
             if before == found:
                 return
-        raise Invalid("the grammar's rules refer to one another in too long chains")
+        raise InvalidGrammar("the grammar's rules refer to one another in too long chains")
 
     def _first_of(self, tree: Tree) -> Charset:
         """The characters that it may begin with."""
         match tree:
-            case One(characters):
+            case CharClass(characters):
                 return characters
-            case Rule(name):
+            case RuleRef(name):
                 return self._first[name]
             case Repeat(part):
                 return self._first_of(part)
-            case Either(options):
+            case Alternation(options):
                 return cs.union(*map(self._first_of, options))
-            case Sequence(parts):
+            case Concat(parts):
                 return self._first_after(parts)
 
     def _first_after(self, parts: tuple[Tree, ...]) -> Charset:
@@ -71,13 +71,13 @@ class _Ambiguity:
     def _onward_of(self, tree: Tree) -> Charset:
         """The characters that it may go on with where it might have ended."""
         match tree:
-            case Rule(name):
+            case RuleRef(name):
                 return self._onward[name]
             case Repeat(part, _, high):
                 return cs.union(self._onward_of(part), cs.NONE if high == 1 else self._first_of(part))
-            case Either(options):
+            case Alternation(options):
                 return cs.union(*map(self._onward_of, options), self._beyond_shared_beginnings(options))
-            case Sequence(parts):
+            case Concat(parts):
                 found: list[Charset] = []
                 for index in range(len(parts) - 1, -1, -1):
                     found.append(self._onward_of(parts[index]))
@@ -93,7 +93,7 @@ class _Ambiguity:
         for option in options:
             first = self._first_of(option)
             if cs.intersection(begun, first) or may_be_empty(option, self._empty):
-                parts = [part for one in options for part in (one.parts if isinstance(one, Sequence) else ())]
+                parts = [part for one in options for part in (one.parts if isinstance(one, Concat) else ())]
                 return cs.union(*map(self._first_of, [*options, *parts]))
             begun = cs.union(begun, first)
         return cs.NONE
@@ -103,10 +103,10 @@ class _Ambiguity:
             case Repeat(part, _, high):
                 yield from self._conflicts(part)
                 yield high != 1 and self._recursive(part) and self._meet(part, (part,))
-            case Either(parts):
+            case Alternation(parts):
                 for part in parts:
                     yield from self._conflicts(part)
-            case Sequence(parts):
+            case Concat(parts):
                 for index, part in enumerate(parts):
                     yield from self._conflicts(part)
                     after = parts[index + 1 :]

@@ -11,7 +11,16 @@ import msgspec
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
-from frontend.structured.pattern import Either, Guarded, One, Pattern, Repeat, Sequence, Tree, size
+from frontend.structured.pattern import (
+    Alternation,
+    CharClass,
+    Concat,
+    Pattern,
+    Repeat,
+    Tree,
+    WithLookaheads,
+    size,
+)
 
 OTHER_WORDS_STATES = 32
 
@@ -42,11 +51,11 @@ class Automaton(msgspec.Struct, frozen=True):
 
 def of_tree(tree: Pattern, budget: Budget) -> Automaton:
     """Raises TooComplex."""
-    if isinstance(tree, Guarded):
+    if isinstance(tree, WithLookaheads):
         found = of_tree(tree.tree, budget)
-        for guard in tree.alike:
+        for guard in tree.positive:
             found = intersection(found, of_tree(guard, budget), budget)
-        for guard in tree.unlike:
+        for guard in tree.negative:
             found = intersection(found, complement(of_tree(guard, budget)), budget)
         return found
     states = size(tree)
@@ -112,16 +121,16 @@ class _Unrolled:
 
     def connect(self, tree: Tree, start: int, end: int) -> None:
         match tree:
-            case One(characters):
+            case CharClass(characters):
                 via = self.state()
                 self.free[start].append(via)
                 self.edge[via] = (characters, end)
-            case Sequence(parts):
+            case Concat(parts):
                 for part in parts:
                     start, before = self.state(), start
                     self.connect(part, before, start)
                 self.free[start].append(end)
-            case Either(options):
+            case Alternation(options):
                 for option in options:
                     self.connect(option, start, end)
             case Repeat(part, low, high):
@@ -199,11 +208,11 @@ def intersection(left: Automaton, right: Automaton, budget: Budget) -> Automaton
         budget.spend(len(left.edges[a]) * len(right.edges[b]))
         found = []
         for (mine, to), (theirs, other) in ((x, y) for x in left.edges[a] for y in right.edges[b]):
-            if both := cs.intersection(mine, theirs):
+            if shared := cs.intersection(mine, theirs):
                 if (to, other) not in numbers:
                     numbers[to, other] = len(numbers)
                     waiting.append((to, other))
-                found.append((both, numbers[to, other]))
+                found.append((shared, numbers[to, other]))
         edges.append(found)
         if len(numbers) > 4 * limits.AUTOMATON_STATES:
             raise TooComplex

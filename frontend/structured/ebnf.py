@@ -7,10 +7,10 @@ from typing import NoReturn
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
-from frontend.structured.pattern import EMPTY, Either, One, Repeat, Rule, Sequence, Tree, literal
+from frontend.structured.pattern import EMPTY, Alternation, CharClass, Concat, Repeat, RuleRef, Tree, literal
 
 
-class Invalid(Exception):
+class InvalidGrammar(Exception):
     """The message says what is wrong, and in which line."""
 
 
@@ -31,12 +31,12 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "b": "\b", "
 def parse(text: str) -> dict[str, Tree]:
     """The grammar's rules. Raises Invalid, also for rules that are missing, left-recursive or never end."""
     if len(text) > limits.EBNF_BYTES:
-        raise Invalid(f"the grammar is longer than {limits.EBNF_BYTES} characters")
+        raise InvalidGrammar(f"the grammar is longer than {limits.EBNF_BYTES} characters")
     rules = _Parser(text).grammar()
     if "root" not in rules:
-        raise Invalid("the grammar has no rule 'root'")
+        raise InvalidGrammar("the grammar has no rule 'root'")
     if len(rules) > limits.EBNF_RULES:
-        raise Invalid(f"the grammar has more than {limits.EBNF_RULES} rules")
+        raise InvalidGrammar(f"the grammar has more than {limits.EBNF_RULES} rules")
     _check_references(rules)
     _check_that_texts_end(rules)
     _check_left_recursion(rules)
@@ -52,7 +52,9 @@ class _Parser:
         while position < len(text):
             found = _TOKEN.match(text, position)
             if not found:
-                raise Invalid(f"line {line}: cannot be read from {text[position : position + 10]!r} on")
+                raise InvalidGrammar(
+                    f"line {line}: cannot be read from {text[position : position + 10]!r} on"
+                )
             if found.lastgroup != "space":
                 self._tokens.append((found.lastgroup or "", found[0], line))
             line += found[0].count("\n")
@@ -75,7 +77,7 @@ class _Parser:
         return self._tokens[self._at + ahead][0]
 
     def _fail(self, what: str) -> NoReturn:
-        raise Invalid(f"line {self._tokens[self._at][2]}: {what}")
+        raise InvalidGrammar(f"line {self._tokens[self._at][2]}: {what}")
 
     def _take(self, sign: str) -> bool:
         taken = self._tokens[self._at][:2] == ("sign", sign)
@@ -86,7 +88,7 @@ class _Parser:
         options = [self._sequence()]
         while self._take("|"):
             options.append(self._sequence())
-        return options[0] if len(options) == 1 else Either(tuple(options))
+        return options[0] if len(options) == 1 else Alternation(tuple(options))
 
     def _sequence(self) -> Tree:
         parts: list[Tree] = []
@@ -98,7 +100,7 @@ class _Parser:
             parts.append(self._repeated())
         if not parts:
             self._fail('an alternative is empty; write "" for it')
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+        return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def _repeated(self) -> Tree:
         part = self._element()
@@ -107,8 +109,8 @@ class _Parser:
                 return Repeat(part, low, high)
         if self._kind() == "counts":
             text = self._tokens[self._at][1]
-            least, comma, most = text.strip("{}").replace(" ", "").partition(",")
-            found = Repeat(part, int(least), int(most) if most else None if comma else int(least))
+            minimum, comma, maximum = text.strip("{}").replace(" ", "").partition(",")
+            found = Repeat(part, int(minimum), int(maximum) if maximum else None if comma else int(minimum))
             if found.high is not None and found.high < found.low:
                 self._fail(f"the upper bound of {text} is below the lower one")
             self._at += 1
@@ -120,11 +122,11 @@ class _Parser:
         if self._take("("):
             return self._group()
         if kind == "name":
-            found: Tree = Rule(text)
+            found: Tree = RuleRef(text)
         elif kind == "literal":
             found = literal("".join(map(chr, self._characters(text[1:-1]))))
         elif kind == "bracket":
-            found = One(self._bracket(text[1:-1]))
+            found = CharClass(self._bracket(text[1:-1]))
         else:
             self._fail(f"expected a literal, a class, a rule's name or a group, and not {text!r}")
         self._at += 1
@@ -188,11 +190,11 @@ class _Parser:
 def references(tree: Tree) -> set[str]:
     """The rules that a tree names."""
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return {name}
         case Repeat(part):
             return references(part)
-        case Sequence(parts) | Either(parts):
+        case Concat(parts) | Alternation(parts):
             return set().union(*map(references, parts))
     return set()
 
@@ -200,12 +202,12 @@ def references(tree: Tree) -> set[str]:
 def _check_references(rules: dict[str, Tree]) -> None:
     for name, tree in rules.items():
         for missing in sorted(references(tree) - rules.keys()):
-            raise Invalid(f"the rule {name!r} refers to {missing!r}, which is not defined")
+            raise InvalidGrammar(f"the rule {name!r} refers to {missing!r}, which is not defined")
 
 
 def _check_that_texts_end(rules: dict[str, Tree]) -> None:
     for name in rules.keys() - _reachable(rules, character=True):
-        raise Invalid(f"the rule {name!r} never ends: each of its alternatives leads back to it")
+        raise InvalidGrammar(f"the rule {name!r} never ends: each of its alternatives leads back to it")
 
 
 def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
@@ -218,11 +220,11 @@ def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
 
 def _reaches(tree: Tree, known: set[str], character: bool) -> bool:
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return name in known
-        case Sequence(parts):
+        case Concat(parts):
             return all(_reaches(part, known, character) for part in parts)
-        case Either(options):
+        case Alternation(options):
             return any(_reaches(option, known, character) for option in options)
         case Repeat(part, low):
             return low == 0 or _reaches(part, known, character)
@@ -240,7 +242,7 @@ def _check_left_recursion(rules: dict[str, Tree]) -> None:
                 seen.add(rule)
                 waiting += first[rule]
         if name in seen:
-            raise Invalid(
+            raise InvalidGrammar(
                 f"the rule {name!r} is left-recursive: it may begin with itself; write a repetition"
             )
 
@@ -257,13 +259,13 @@ def may_be_empty(tree: Tree, empty: set[str]) -> bool:
 def _first(tree: Tree, empty: set[str]) -> set[str]:
     """The rules that what the tree matches may begin with."""
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return {name}
         case Repeat(part):
             return _first(part, empty)
-        case Either(options):
+        case Alternation(options):
             return set().union(*(_first(option, empty) for option in options))
-        case Sequence(parts):
+        case Concat(parts):
             found: set[str] = set()
             for part in parts:
                 found |= _first(part, empty)

@@ -20,9 +20,9 @@ from frontend.structured.automaton import Automaton, TooComplex
 from frontend.structured.errors import reject
 from frontend.structured.keywords import below
 from frontend.structured.sequences import Entry, Sequences
-from frontend.structured.shapes import Part, Shape, type_of
-from frontend.structured.strings import TOO_COMPLEX, Strings, parsed
-from frontend.structured.writer import Empty, Writer, quoted
+from frontend.structured.shapes import AllOf, Shape, type_of
+from frontend.structured.strings import TOO_COMPLEX, Strings, parse_pattern
+from frontend.structured.writer import NothingMatches, Writer, quoted
 
 Options = list[tuple[str, set[str]]]  # EBNF, and the rules that it cannot do without
 
@@ -31,7 +31,7 @@ class JsonGrammar:
     """One schema's grammar. Raises ConstraintError, and TooComplex when it becomes too large."""
 
     def __init__(self, root: Any) -> None:
-        self._root: Part = ((root, ""),)
+        self._root: AllOf = ((root, ""),)
         self._resolver = Resolver(root)
         self._writer = Writer()
         self._strings = Strings(self._writer)
@@ -47,7 +47,7 @@ class JsonGrammar:
         self._check_that_texts_end()
         return self._writer.text(root)
 
-    def _rule(self, part: Part) -> str:
+    def _rule(self, part: AllOf) -> str:
         """The rule for a value."""
         part = tuple((schema, path) for schema, path in part if schema is not True and schema != {})
         key = tuple(id(schema) for schema, _ in part)
@@ -58,7 +58,7 @@ class JsonGrammar:
             self._writer.define(name, " | ".join(self._options(part, self._needs[name])))
         return self._rules[key]
 
-    def _options(self, part: Part, needs: list[set[str]]) -> list[str]:
+    def _options(self, part: AllOf, needs: list[set[str]]) -> list[str]:
         options: dict[str, None] = {}
         for shape in self._resolver.alternatives(part):
             for written, needed in self._of_shape(shape):
@@ -89,29 +89,29 @@ class JsonGrammar:
         return found
 
     def _array(self, shape: Shape) -> Options:
-        least, most = shape.least.get("Items", 0), shape.most.get("Items")
+        minimum, maximum = shape.min_counts.get("Items", 0), shape.max_counts.get("Items")
         items = shape.items if shape.items is not None or shape.prefix else ()
-        if items is None and least > len(shape.prefix):
+        if items is None and minimum > len(shape.prefix):
             items = ()
         if items is not None and not self._resolver.alternatives(items):
             items = None
-        if shape.unique and (most is None or most > 1):
-            return self._set(shape, items, least, most)
-        prefix = [self._rule(part) for part in shape.prefix[:most]]
+        if shape.unique and (maximum is None or maximum > 1):
+            return self._set(shape, items, minimum, maximum)
+        prefix = [self._rule(part) for part in shape.prefix[:maximum]]
         item = None if items is None else self._rule(items)
         entries = [Entry(name, True) for name in prefix]
-        rule = self._sequences.rule(entries, [item] if item else [], least, most, '"]"', distinct=False)
-        needed = {*prefix, *([item] if item and least > len(prefix) else [])}
+        rule = self._sequences.rule(entries, [item] if item else [], minimum, maximum, '"]"', distinct=False)
+        needed = {*prefix, *([item] if item and minimum > len(prefix) else [])}
         return [(f'"[" {rule}', needed)] if rule else []
 
-    def _set(self, shape: Shape, items: Part | None, least: int, most: int | None) -> Options:
+    def _set(self, shape: Shape, items: AllOf | None, minimum: int, maximum: int | None) -> Options:
         """Unique items, which only a list of values can promise: each at most once, in the list's order."""
-        found = [] if items is None else [_listed(one) for one in self._resolver.alternatives(items)]
+        found = [] if items is None else [_with_values(one) for one in self._resolver.alternatives(items)]
         if shape.prefix or any(one.values is None for one in found):
             reject(shape.unique or "", "is only supported where the items are an enum or booleans")
         values = {_json(value): None for one in found for value in self._permitted(one)}
         entries = [Entry(quoted(value), False) for value in values]
-        rule = self._sequences.rule(entries, [], least, most, '"]"', distinct=False)
+        rule = self._sequences.rule(entries, [], minimum, maximum, '"]"', distinct=False)
         return [(f'"[" {rule}', set())] if rule else []
 
     def _object(self, shape: Shape) -> Options:
@@ -128,9 +128,9 @@ class JsonGrammar:
             value = self._rule(part)
             entries.append(Entry(f"{quoted(_json(name) + ': ')} {value}", required))
             needed |= {value} if required else set()
-        least, most = shape.least.get("Properties", 0), shape.most.get("Properties")
+        minimum, maximum = shape.min_counts.get("Properties", 0), shape.max_counts.get("Properties")
         free = self._free(shape, list(names), keys)
-        rule = self._sequences.rule(entries, free, least, most, '"}"', distinct=True)
+        rule = self._sequences.rule(entries, free, minimum, maximum, '"}"', distinct=True)
         return [(f'"{{" {rule}', needed)] if rule else []
 
     def _keys(self, shape: Shape) -> Automaton | None:
@@ -142,7 +142,7 @@ class JsonGrammar:
             reject(shape.property_names[0][1], "must be one schema of strings, without alternatives")
         return self._automaton(found[0], shape.property_names[0][1])
 
-    def _of_patterns(self, shape: Shape, name: str) -> Part:
+    def _of_patterns(self, shape: Shape, name: str) -> AllOf:
         path = below(shape.path, "patternProperties")
         return tuple(
             place
@@ -153,7 +153,7 @@ class JsonGrammar:
 
     def _pattern(self, text: str, path: str) -> Automaton:
         try:
-            return self._strings.of_tree(parsed(text, below(path, text)))
+            return self._strings.of_tree(parse_pattern(text, below(path, text)))
         except TooComplex:
             reject(below(path, text), TOO_COMPLEX)
 
@@ -183,7 +183,7 @@ class JsonGrammar:
             for limit in limits:
                 allowed = self._strings.intersection(allowed, limit)
             return self._writer.string(allowed) if allowed.edges else None
-        except Empty:
+        except NothingMatches:
             return None
         except TooComplex:
             reject(path, "is too complex: the names it allows beside others need too large an automaton")
@@ -227,7 +227,7 @@ class JsonGrammar:
         kinds = {"integer", "number"} if kind == "integer" else {kind}
         if shape.types is not None and not kinds & shape.types:
             return False
-        if not shape.says(kind):
+        if not shape.constrains(kind):
             return True
         limits = msgspec.structs.replace(shape, values=None)
         if kind == "string":
@@ -274,7 +274,7 @@ def _step(multiple: Any, path: str) -> tuple[int, int]:
     return int(exact.scaleb(digits)), digits
 
 
-def _listed(shape: Shape) -> Shape:
+def _with_values(shape: Shape) -> Shape:
     """With all its values, if they are few."""
     if shape.values is not None or not shape.written_types() <= {"boolean", "null"}:
         return shape

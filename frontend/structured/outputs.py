@@ -7,14 +7,14 @@ from frontend.structured import charset as cs
 from frontend.structured import limits, pattern, size
 from frontend.structured.automaton import Budget, TooComplex
 from frontend.structured.cache import Format, FormatCache
-from frontend.structured.ebnf import Invalid
+from frontend.structured.ebnf import InvalidGrammar
 from frontend.structured.ebnf import parse as parse_ebnf
 from frontend.structured.errors import reject
 from frontend.structured.json_grammar import JsonGrammar
 from frontend.structured.keywords import below
 from frontend.structured.keywords import schema as check_schema
-from frontend.structured.rewriting import rewritten
-from frontend.structured.writer import BEYOND_ASCII, Empty, Writer, quoted
+from frontend.structured.rewriting import rewrite
+from frontend.structured.writer import BEYOND_ASCII, NothingMatches, Writer, quoted
 
 cache = FormatCache(limits.CACHE_BYTES)
 
@@ -46,9 +46,9 @@ def regex(text: object) -> Format:
     try:
         tree = pattern.parse(text, search=False)
         return _format(writer.text(writer.characters(fa.of_tree(tree, Budget()))))
-    except pattern.Unsupported as error:
+    except pattern.UnsupportedPattern as error:
         reject("", f"the pattern {error}")
-    except Empty:
+    except NothingMatches:
         reject("", f"nothing that can be written matches the pattern{BEYOND_ASCII}")
     except TooComplex:
         reject("", "the pattern is too complex: its automaton would be too large")
@@ -60,10 +60,10 @@ def ebnf(grammar: object) -> Format:
     if not isinstance(grammar, str):
         reject("", "must be a string")
     try:
-        return _format(rewritten(parse_ebnf(grammar)))
-    except Invalid as error:
+        return _format(rewrite(parse_ebnf(grammar)))
+    except InvalidGrammar as error:
         reject("", str(error))
-    except Empty:
+    except NothingMatches:
         reject("", f"a rule matches nothing that can be written{BEYOND_ASCII}")
     except TooComplex:
         reject("", "the grammar is too complex: its automata would be too large")

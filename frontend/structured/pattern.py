@@ -16,21 +16,21 @@ from frontend.structured import limits
 from frontend.structured.charset import Charset
 
 
-class Unsupported(Exception):
+class UnsupportedPattern(Exception):
     """The message says what cannot be honoured, and where in the text."""
 
 
-class One(msgspec.Struct, frozen=True):
+class CharClass(msgspec.Struct, frozen=True):
     """One character of a set."""
 
     characters: Charset
 
 
-class Sequence(msgspec.Struct, frozen=True):
+class Concat(msgspec.Struct, frozen=True):
     parts: tuple["Tree", ...]
 
 
-class Either(msgspec.Struct, frozen=True):
+class Alternation(msgspec.Struct, frozen=True):
     options: tuple["Tree", ...]
 
 
@@ -40,27 +40,27 @@ class Repeat(msgspec.Struct, frozen=True):
     high: int | None
 
 
-class Rule(msgspec.Struct, frozen=True):
+class RuleRef(msgspec.Struct, frozen=True):
     """What a grammar's rule of this name matches; in no pattern."""
 
     name: str
 
 
-Tree = One | Sequence | Either | Repeat | Rule
+Tree = CharClass | Concat | Alternation | Repeat | RuleRef
 
 
-class Guarded(msgspec.Struct, frozen=True):
+class WithLookaheads(msgspec.Struct, frozen=True):
     """What `tree` matches, and each of `alike`, and none of `unlike`."""
 
     tree: Tree
-    alike: tuple[Tree, ...]
-    unlike: tuple[Tree, ...]
+    positive: tuple[Tree, ...]
+    negative: tuple[Tree, ...]
 
 
-Pattern = Tree | Guarded
+Pattern = Tree | WithLookaheads
 
-EMPTY = Sequence(())
-ANYTHING = Repeat(One(cs.ANY), 0, None)
+EMPTY = Concat(())
+ANYTHING = Repeat(CharClass(cs.ANY), 0, None)
 
 _SHORTHANDS = {
     "d": cs.DIGITS,
@@ -78,14 +78,14 @@ _GROUP_NAME = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>")
 
 
 def literal(text: str) -> Tree:
-    return Sequence(tuple(One(cs.of(character)) for character in text))
+    return Concat(tuple(CharClass(cs.of(character)) for character in text))
 
 
 def parse(text: str, *, search: bool) -> Pattern:
     """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and
     after where it is not anchored; else it must match the whole. Raises Unsupported."""
     if len(text) > limits.PATTERN_BYTES:
-        raise Unsupported(f"is longer than {limits.PATTERN_BYTES} characters")
+        raise UnsupportedPattern(f"is longer than {limits.PATTERN_BYTES} characters")
     return _Parser(text, search).whole()
 
 
@@ -95,20 +95,20 @@ class _Parser:
         self.at = 0
         self.search = search
         self.depth = 0
-        self.alike: list[Tree] = []
-        self.unlike: list[Tree] = []
+        self.positive: list[Tree] = []
+        self.negative: list[Tree] = []
         self.wide = False  # classes hold all that either language takes, as the result is taken away
 
     def whole(self) -> Pattern:
         tree = self.choice(outermost=True)
         if self.at < len(self.text):
             self.fail("has a ')' without its '('")
-        if not self.alike and not self.unlike:
+        if not self.positive and not self.negative:
             return tree
-        return Guarded(tree, tuple(self.alike), tuple(self.unlike))
+        return WithLookaheads(tree, tuple(self.positive), tuple(self.negative))
 
     def fail(self, what: str) -> NoReturn:
-        raise Unsupported(f"{what}, at character {self.at}")
+        raise UnsupportedPattern(f"{what}, at character {self.at}")
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]
@@ -123,9 +123,9 @@ class _Parser:
         options = [self.sequence(outermost, ahead)]
         while self.take("|"):
             options.append(self.sequence(outermost, ahead))
-        if outermost and len(options) > 1 and (self.alike or self.unlike):
+        if outermost and len(options) > 1 and (self.positive or self.negative):
             self.fail("has a lookahead in one of several alternatives, which is not supported")
-        return options[0] if len(options) == 1 else Either(tuple(options))
+        return options[0] if len(options) == 1 else Alternation(tuple(options))
 
     def sequence(self, outermost: bool, ahead: bool) -> Tree:
         starts = ((outermost or ahead) and self.take("^")) or ahead
@@ -144,12 +144,12 @@ class _Parser:
             parts = ([] if starts else [ANYTHING]) + parts + ([] if ends else [ANYTHING])
         if ends and self.wide:
             parts.append(Repeat(literal("\n"), 0, 1))  # to Python a text ends before that, too
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+        return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def look_ahead(self) -> None:
-        while (unlike := self.take("(?!")) or self.take("(?="):
-            self.wide = unlike
-            (self.unlike if unlike else self.alike).append(self.choice(ahead=True))
+        while (negative := self.take("(?!")) or self.take("(?="):
+            self.wide = negative
+            (self.negative if negative else self.positive).append(self.choice(ahead=True))
             self.wide = False
             if not self.take(")"):
                 self.fail("has a '(' without its ')'")
@@ -183,17 +183,17 @@ class _Parser:
         if character == "(":
             return self.group()
         if character == "[":
-            return One(self.bracket())
+            return CharClass(self.bracket())
         if character == "\\":
-            return One(self.escape())
+            return CharClass(self.escape())
         if character in "^$":
             self.fail(f"has {character!r} where only characters can match; anchors belong at the ends")
         if character in "*+?{}":
             self.fail(f"has {character!r} with nothing to repeat; escape it to match it")
         self.at += 1
         if character == ".":
-            return One(cs.complement(cs.of("\n") if self.wide else cs.LINE_ENDS))
-        return One(self.character(character))
+            return CharClass(cs.complement(cs.of("\n") if self.wide else cs.LINE_ENDS))
+        return CharClass(self.character(character))
 
     def character(self, character: str) -> Charset:
         if not (found := cs.of(character)):
@@ -264,35 +264,37 @@ class _Parser:
         return known or cs.of(_CONTROLS.get(character, character))
 
 
-def shortened(pattern: Pattern, most: int) -> Pattern:
+def shortened(pattern: Pattern, maximum: int) -> Pattern:
     """The pattern with no more repetitions than `most`, or than it must have."""
-    if isinstance(pattern, Guarded):
-        return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, most))
-    return _shortened(pattern, most)
+    if isinstance(pattern, WithLookaheads):
+        return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, maximum))
+    return _shortened(pattern, maximum)
 
 
-def _shortened(tree: Tree, most: int) -> Tree:
+def _shortened(tree: Tree, maximum: int) -> Tree:
     match tree:
         case Repeat(part, low, high):
-            return Repeat(_shortened(part, most), low, max(low, min(most if high is None else high, most)))
-        case Sequence(parts):
-            return Sequence(tuple(_shortened(part, most) for part in parts))
-        case Either(options):
-            return Either(tuple(_shortened(option, most) for option in options))
+            return Repeat(
+                _shortened(part, maximum), low, max(low, min(maximum if high is None else high, maximum))
+            )
+        case Concat(parts):
+            return Concat(tuple(_shortened(part, maximum) for part in parts))
+        case Alternation(options):
+            return Alternation(tuple(_shortened(option, maximum) for option in options))
     return tree
 
 
 def longest(pattern: Pattern) -> float:
     """How many characters it may match, or more."""
     match pattern:
-        case Guarded(tree):
+        case WithLookaheads(tree):
             return longest(tree)
         case Repeat(part, _, high):
-            most = longest(part)
-            return most * (inf if high is None else high) if most else 0
-        case Sequence(parts):
+            maximum = longest(part)
+            return maximum * (inf if high is None else high) if maximum else 0
+        case Concat(parts):
             return sum(map(longest, parts))
-        case Either(options):
+        case Alternation(options):
             return max(map(longest, options), default=0)
     return 1
 
@@ -300,11 +302,11 @@ def longest(pattern: Pattern) -> float:
 def size(pattern: Pattern) -> int:
     """How many states it takes with its repetitions unrolled, counted no further than the limit."""
     match pattern:
-        case Guarded(tree):
+        case WithLookaheads(tree):
             total = size(tree)
         case Repeat(part, low, high):
             total = 1 + size(part) * max(high or low + 1, 1)
-        case Sequence(parts) | Either(parts):
+        case Concat(parts) | Alternation(parts):
             total = 1 + sum(map(size, parts))
         case _:
             total = 1

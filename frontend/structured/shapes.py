@@ -9,8 +9,8 @@ from frontend.structured import keywords
 from frontend.structured.errors import reject
 from frontend.structured.keywords import below
 
-Place = tuple[Any, str]  # a schema, and where it stands
-Part = tuple[Place, ...]  # schemas that must all hold
+Subschema = tuple[Any, str]  # a schema, and where it stands
+AllOf = tuple[Subschema, ...]  # schemas that must all hold
 
 # What a shape says of a value it can be compared with, so that true is not 1.
 Comparable = tuple[str, Any]
@@ -25,19 +25,19 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     types: frozenset[str] | None = None
     values: tuple[Any, ...] | None = None
-    properties: dict[str, Part] = {}
+    properties: dict[str, AllOf] = {}
     required: frozenset[str] = frozenset()
     always: frozenset[str] = frozenset()  # written, though the schema does not require them
-    additional: Part | None = None
-    pattern_properties: dict[str, Part] = {}
-    property_names: Part = ()
-    prefix: tuple[Part, ...] = ()
-    items: Part | None = None
+    additional: AllOf | None = None
+    pattern_properties: dict[str, AllOf] = {}
+    property_names: AllOf = ()
+    prefix: tuple[AllOf, ...] = ()
+    items: AllOf | None = None
     unique: str | None = None  # where it says so
     patterns: tuple[tuple[str, str], ...] = ()  # and where
     formats: tuple[tuple[str, str], ...] = ()
-    least: dict[str, int] = {}  # of "Length", "Items", "Properties"
-    most: dict[str, int] = {}
+    min_counts: dict[str, int] = {}  # of "Length", "Items", "Properties"
+    max_counts: dict[str, int] = {}
     low: Bound | None = None
     high: Bound | None = None
     multiples: tuple[tuple[Any, str], ...] = ()
@@ -46,10 +46,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         """The types of what may be written. Without `type`, only those that a keyword says something of."""
         if self.values is not None:
             return frozenset(map(type_of, self.values))
-        types = self.types or frozenset(filter(self.says, keywords.TYPES)) or frozenset(keywords.TYPES)
+        types = self.types or frozenset(filter(self.constrains, keywords.TYPES)) or frozenset(keywords.TYPES)
         return types - {"integer"} if "number" in types else types
 
-    def says(self, kind: str) -> bool:
+    def constrains(self, kind: str) -> bool:
         """Whether something but `type` limits values of this type."""
         match kind:
             case "object":
@@ -64,7 +64,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     def _counts(self, what: str) -> bool:
-        return what in self.least or what in self.most
+        return what in self.min_counts or what in self.max_counts
 
 
 def type_of(value: Any) -> str:
@@ -113,26 +113,26 @@ def of_keywords(schema: dict[str, Any], path: str) -> Shape:
         ),
         items=_part(schema, "items", path),
         unique=below(path, "uniqueItems") if schema.get("uniqueItems") else None,
-        patterns=_told(schema, "pattern", path),
-        formats=_told(schema, "format", path),
-        least=_counts(schema, "min"),
-        most=_counts(schema, "max"),
+        patterns=_with_path(schema, "pattern", path),
+        formats=_with_path(schema, "format", path),
+        min_counts=_counts(schema, "min"),
+        max_counts=_counts(schema, "max"),
         low=_bound(schema, "minimum", "exclusiveMinimum", max),
         high=_bound(schema, "maximum", "exclusiveMaximum", min),
-        multiples=_told(schema, "multipleOf", path),
+        multiples=_with_path(schema, "multipleOf", path),
     )
 
 
-def _part(schema: dict[str, Any], keyword: str, path: str) -> Part | None:
+def _part(schema: dict[str, Any], keyword: str, path: str) -> AllOf | None:
     return ((schema[keyword], below(path, keyword)),) if keyword in schema else None
 
 
-def _parts(schema: dict[str, Any], keyword: str, path: str) -> dict[str, Part]:
+def _parts(schema: dict[str, Any], keyword: str, path: str) -> dict[str, AllOf]:
     inside = below(path, keyword)
     return {name: ((one, below(inside, name)),) for name, one in schema.get(keyword, {}).items()}
 
 
-def _told(schema: dict[str, Any], keyword: str, path: str) -> tuple[tuple[Any, str], ...]:
+def _with_path(schema: dict[str, Any], keyword: str, path: str) -> tuple[tuple[Any, str], ...]:
     return ((schema[keyword], below(path, keyword)),) if keyword in schema else ()
 
 
@@ -157,7 +157,7 @@ def _tighter(bounds: list[Bound], tighter: Any) -> Bound | None:
     return Bound(at, any(bound.open for bound in bounds if bound.at == at))
 
 
-def both(left: Shape, right: Shape) -> Shape | None:
+def intersect(left: Shape, right: Shape) -> Shape | None:
     """What satisfies the two of them; None where that is plainly nothing."""
     types = _types(left.types, right.types)
     if types is not None and not types:
@@ -186,8 +186,12 @@ def both(left: Shape, right: Shape) -> Shape | None:
         unique=left.unique or right.unique,
         patterns=left.patterns + right.patterns,
         formats=left.formats + right.formats,
-        least={kind: max(counts) for kind, counts in _by_kind(left.least, right.least).items()},
-        most={kind: min(counts) for kind, counts in _by_kind(left.most, right.most).items()},
+        min_counts={
+            kind: max(counts) for kind, counts in _by_kind(left.min_counts, right.min_counts).items()
+        },
+        max_counts={
+            kind: min(counts) for kind, counts in _by_kind(left.max_counts, right.max_counts).items()
+        },
         low=_tighter([bound for bound in (left.low, right.low) if bound], max),
         high=_tighter([bound for bound in (left.high, right.high) if bound], min),
         multiples=left.multiples + right.multiples,
@@ -201,7 +205,7 @@ def _types(left: frozenset[str] | None, right: frozenset[str] | None) -> frozens
     return widened[0] & widened[1]
 
 
-def _and(left: Part | None, right: Part | None) -> Part | None:
+def _and(left: AllOf | None, right: AllOf | None) -> AllOf | None:
     return left + right if left is not None and right is not None else right if left is None else left
 
 
@@ -209,11 +213,11 @@ def _by_kind(left: dict[str, int], right: dict[str, int]) -> dict[str, list[int]
     return {kind: [counts[kind] for counts in (left, right) if kind in counts] for kind in left | right}
 
 
-def _item(shape: Shape, index: int) -> Part:
+def _item(shape: Shape, index: int) -> AllOf:
     return shape.prefix[index] if index < len(shape.prefix) else shape.items or ()
 
 
-def _properties(left: Shape, right: Shape) -> dict[str, Part]:
+def _properties(left: Shape, right: Shape) -> dict[str, AllOf]:
     """Each schema's additionalProperties holds for what only the other one names."""
     return {
         name: left.properties.get(name, left.additional or ())
@@ -222,7 +226,7 @@ def _properties(left: Shape, right: Shape) -> dict[str, Part]:
     }
 
 
-def _pattern_properties(left: Shape, right: Shape) -> dict[str, Part]:
+def _pattern_properties(left: Shape, right: Shape) -> dict[str, AllOf]:
     for one, other in ((left, right), (right, left)):
         if one.pattern_properties and (other.pattern_properties or other.properties or other.additional):
             path = below(one.path, "patternProperties")

@@ -2,14 +2,14 @@
 
 from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
-from frontend.structured import formats, pattern
+from frontend.structured import pattern, string_formats
 from frontend.structured.automaton import Automaton, Budget, TooComplex
 from frontend.structured.charset import Charset
 from frontend.structured.errors import reject
 from frontend.structured.keywords import below
-from frontend.structured.pattern import ANYTHING, One, Pattern, Repeat, Sequence
+from frontend.structured.pattern import ANYTHING, CharClass, Concat, Pattern, Repeat
 from frontend.structured.shapes import Shape
-from frontend.structured.writer import BEYOND_ASCII, Empty, Writer
+from frontend.structured.writer import BEYOND_ASCII, NothingMatches, Writer
 
 TOO_COMPLEX = "is too complex: with all limits of the string, its automaton would be too large"
 
@@ -28,15 +28,15 @@ class Strings:
 
     def rule(self, shape: Shape) -> str:
         """A rule for the inside of a string of this shape, and its closing quote. Raises ConstraintError."""
-        low, high = shape.least.get("Length", 0), shape.most.get("Length")
-        path = self._blamed(shape)
+        low, high = shape.min_counts.get("Length", 0), shape.max_counts.get("Length")
+        path = self._fault_path(shape)
         if high is not None and high < low:
             reject(path, f"no string is {low} or more and {high} or fewer characters long")
         try:
-            if (run := _run(shape, low, high)) is not None:
+            if (run := _character_run(shape, low, high)) is not None:
                 return self._writer.run(*run)
             return self._writer.string(self.automaton(shape))
-        except Empty:
+        except NothingMatches:
             reject(path, f"no string that can be written matches{BEYOND_ASCII}")
         except TooComplex:
             reject(path, TOO_COMPLEX)
@@ -49,7 +49,7 @@ class Strings:
         if shape.values is not None:
             return fa.of_words(value for value in shape.values if isinstance(value, str))
         trees = _trees(shape) or [ANYTHING]
-        low, high = shape.least.get("Length", 0), shape.most.get("Length")
+        low, high = shape.min_counts.get("Length", 0), shape.max_counts.get("Length")
         key = (*trees, low, high)
         if key not in self._automata:
             found = self._all_of(trees)
@@ -67,7 +67,7 @@ class Strings:
             high = None
         if high is None and shortest >= low:
             return found
-        return self.intersection(found, self.of_tree(Repeat(One(cs.ANY), low, high)))
+        return self.intersection(found, self.of_tree(Repeat(CharClass(cs.ANY), low, high)))
 
     def _all_of(self, trees: list[Pattern]) -> Automaton:
         found = self.of_tree(trees[0])
@@ -84,27 +84,27 @@ class Strings:
     def intersection(self, left: Automaton, right: Automaton) -> Automaton:
         return fa.intersection(left, right, self._budget)
 
-    def _blamed(self, shape: Shape) -> str:
+    def _fault_path(self, shape: Shape) -> str:
         for _, path in shape.patterns + shape.formats:
             return path
-        return below(shape.path, "maxLength") if "Length" in shape.most else shape.path
+        return below(shape.path, "maxLength") if "Length" in shape.max_counts else shape.path
 
 
-def parsed(text: str, path: str) -> Pattern:
+def parse_pattern(text: str, path: str) -> Pattern:
     """A pattern of a JSON schema. Raises ConstraintError."""
     try:
         return pattern.parse(text, search=True)
-    except pattern.Unsupported as error:
+    except pattern.UnsupportedPattern as error:
         reject(path, f"the pattern {error}")
 
 
 def _trees(shape: Shape) -> list[Pattern]:
-    trees = [parsed(text, path) for text, path in shape.patterns]
+    trees = [parse_pattern(text, path) for text, path in shape.patterns]
     for name, path in shape.formats:
-        if name in formats.REFUSED:
+        if name in string_formats.REFUSED:
             reject(path, f"the format {name!r} is not supported")
-        if name in formats.PATTERNS:
-            trees.append(pattern.parse(formats.PATTERNS[name], search=False))
+        if name in string_formats.PATTERNS:
+            trees.append(pattern.parse(string_formats.PATTERNS[name], search=False))
     return trees
 
 
@@ -113,27 +113,27 @@ def _shortened(trees: list[Pattern], low: int, high: int) -> list[Pattern]:
     beside that would take too many states."""
     if min(map(pattern.longest, trees)) <= high:
         return trees
-    for most in _REPETITIONS:
+    for maximum in _REPETITIONS:
         for index, tree in enumerate(trees):
-            short = pattern.shortened(tree, most)
+            short = pattern.shortened(tree, maximum)
             if low <= pattern.longest(short) <= high and pattern.size(short) <= _SHORT:
                 return [*trees[:index], short, *trees[index + 1 :]]
     return trees
 
 
-def _run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
+def _character_run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
     """The string's characters and how many of them, if there is no more to say of it."""
     trees = _trees(shape)
     if len(trees) > 1:
         return None
     match trees[0] if trees else ANYTHING:
-        case Repeat(One(characters), least, most):
+        case Repeat(CharClass(characters), minimum, maximum):
             pass
-        case Sequence(parts) if parts and all(part == ANYTHING for part in parts):
-            characters, least, most = cs.ANY, 0, None
+        case Concat(parts) if parts and all(part == ANYTHING for part in parts):
+            characters, minimum, maximum = cs.ANY, 0, None
         case _:
             return None
-    if most is None or (high is not None and high < most):
-        most = high
-    least = max(least, low)
-    return None if most is not None and most < least else (characters, least, most)
+    if maximum is None or (high is not None and high < maximum):
+        maximum = high
+    minimum = max(minimum, low)
+    return None if maximum is not None and maximum < minimum else (characters, minimum, maximum)

@@ -39,7 +39,7 @@ def writable(characters: Charset) -> Charset:
     return characters if few or beyond == cs.BEYOND_ASCII else cs.intersection(characters, cs.ASCII)
 
 
-class Empty(Exception):
+class NothingMatches(Exception):
     """Nothing can be written that matches."""
 
 
@@ -50,7 +50,7 @@ def _restricted(automaton: Automaton, within: Charset) -> Automaton:
     ]
     kept = reduced(Automaton(edges, automaton.accepting)) if edges else automaton
     if not kept.edges:
-        raise Empty
+        raise NothingMatches
     return kept
 
 
@@ -127,7 +127,7 @@ class Writer:
         there are many, it may leave out some that are nearly as long as allowed. Raises Empty."""
         characters = writable(cs.intersection(characters, IN_STRING))
         if low and not characters:
-            raise Empty
+            raise NothingMatches
         if high == 0 or not characters:
             return self.rule(QUOTE, "q")
         if high is None:

@@ -3,7 +3,7 @@
 from random import Random
 
 from frontend.structured.ebnf import parse
-from frontend.structured.pattern import Either, One, Repeat, Rule, Sequence, Tree
+from frontend.structured.pattern import Alternation, CharClass, Concat, Repeat, RuleRef, Tree
 
 
 def texts(grammar: str, count: int) -> list[str]:
@@ -14,17 +14,17 @@ def texts(grammar: str, count: int) -> list[str]:
 
 def _text(rules: dict[str, Tree], chance: Random) -> str:
     found: list[str] = []
-    waiting: list[Tree] = [Rule("root")]
+    waiting: list[Tree] = [RuleRef("root")]
     while waiting:
         match waiting.pop():
-            case One(characters):
+            case CharClass(characters):
                 found.append(chr(chance.randint(*chance.choice(characters))))
-            case Sequence(parts):
+            case Concat(parts):
                 waiting += reversed(parts)
-            case Either(options):
+            case Alternation(options):
                 waiting.append(chance.choice(options))
             case Repeat(part, low, high):
                 waiting += [part] * chance.randint(low, low + 3 if high is None else high)
-            case Rule(name):
+            case RuleRef(name):
                 waiting.append(rules[name])
     return "".join(found)

@@ -129,7 +129,7 @@ def test_other_words_are_never_one_of_the_words(words: list[str], sample: str) -
     ],
 )
 def test_a_pattern_that_is_not_supported_says_why(text: str, complaint: str) -> None:
-    with pytest.raises(pattern.Unsupported, match=re.escape(complaint)):
+    with pytest.raises(pattern.UnsupportedPattern, match=re.escape(complaint)):
         pattern.parse(text, search=True)
 
 
@@ -145,7 +145,7 @@ def test_a_pattern_that_would_explode_is_too_complex(text: str) -> None:
 def test_any_text_is_a_pattern_or_is_refused(text: str) -> None:
     try:
         automaton(text, search=True)
-    except (pattern.Unsupported, TooComplex):
+    except (pattern.UnsupportedPattern, TooComplex):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
