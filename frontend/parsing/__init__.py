@@ -1,4 +1,4 @@
-"""From a model's text to what it means: reasoning, content, tool calls. Pure machines over text."""
+"""Parses a model's output into reasoning, content and tool calls, and builds the grammars of tool calls."""
 
 from frontend.parsing.dialect import (
     REASONING_FORMAT_NAMES,

@@ -1,12 +1,12 @@
-"""Hermes and Qwen: a JSON object in <tool_call> tags."""
+"""Hermes and Qwen: JSON objects in <tool_call> tags."""
 
 import json
 from collections.abc import Mapping
 
-from frontend.parsing.calls import json_call
+from frontend.parsing.calls import read_json_call
 from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Reading
-from frontend.parsing.tool_formats import Attempt, MarkedCalls
+from frontend.parsing.tool_formats import CallContext, MarkedCalls
 from frontend.structured import Format
 
 
@@ -14,11 +14,11 @@ class Hermes(MarkedCalls):
     name = "hermes"
     starts = ("<tool_call>",)
 
-    def read_calls(self, attempt: Attempt) -> Reading[None]:
-        scanner = attempt.scanner
-        call = attempt.call()
+    def read_calls(self, context: CallContext) -> Reading[None]:
+        scanner = context.scanner
+        call = context.call()
         yield from scanner.space()
-        yield from json_call(scanner, call)
+        yield from read_json_call(scanner, call)
         yield from scanner.space()
         yield from scanner.close("</tool_call>")
         call.complete()

@@ -1,4 +1,4 @@
-"""What a format of tool calls is: a program that reads them, and a grammar that keeps a model to them."""
+"""Formats of tool calls: each has a program that reads calls and a grammar that enforces them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from frontend.structured import Format, json_object, json_schema
 
 
 class Tool(Protocol):
-    """A function that the model may call, as far as parsers and grammars need to know it."""
+    """The properties of a function that parsers need."""
 
     @property
     def name(self) -> str: ...
@@ -24,24 +24,24 @@ class Tool(Protocol):
         """A JSON schema; None for any object."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What an answer is to be read for."""
+class ParserOptions(msgspec.Struct, frozen=True):
+    """What a parser looks for in an answer."""
 
     tools: Sequence[Tool]
-    eager: bool  # what begins as a call is one, and is passed on while it comes
-    turn_ends: tuple[str, ...]  # marks that are shown to nobody
+    eager: bool  # whatever begins like a call is one, and is emitted before it is complete
+    turn_ends: tuple[str, ...]  # marks that are dropped from the output
 
 
 class ToolFormat(ABC):
-    """How a family of models writes tool calls."""
+    """The way in which a family of models writes tool calls."""
 
-    name: ClassVar[str]  # in settings
+    name: ClassVar[str]  # as in the settings
     needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
-    turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that are visible then, and nobody's business
+    turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that then become visible, and must be dropped
 
     @abstractmethod
-    def program(self, wanted: Wanted) -> Program:
-        """Reads an answer, or what is left of it after the reasoning."""
+    def program(self, options: ParserOptions) -> Program:
+        """A program that reads an answer, or the part of it after the reasoning."""
 
     def arguments_format(self, schema: dict[str, Any] | None) -> Format:
         """The format of one call's arguments: values of a JSON schema of objects, or any object without one.
@@ -62,20 +62,20 @@ class ToolFormat(ABC):
 
 
 class MarkedCalls(ToolFormat):
-    """Calls that stand in the text, behind marks."""
+    """Calls within text, each preceded by a mark."""
 
-    starts: ClassVar[tuple[str, ...]]  # the marks that calls begin with
-    bare: ClassVar[bool] = False  # an answer may also begin with a call that has no mark
+    starts: ClassVar[tuple[str, ...]]  # marks before calls
+    bare: ClassVar[bool] = False  # an answer may also begin with a call without a mark
 
     @abstractmethod
-    def read_calls(self, attempt: "Attempt") -> Reading[None]:
-        """Reads calls, from behind the mark.
+    def read_calls(self, context: "CallContext") -> Reading[None]:
+        """Read calls, starting after the mark. Raises Malformed for anything else.
 
-        All that is read is held until a call is certain. Raises Malformed where something else comes.
+        The text is held until it is certain to be a call.
         """
 
-    def program(self, wanted: Wanted) -> Program:
-        marks = marks_of(self.starts, wanted.turn_ends)
+    def program(self, options: ParserOptions) -> Program:
+        marks = marks_of(self.starts, options.turn_ends)
 
         def read(scanner: Scanner) -> Reading[None]:
             mark: str | None = ""
@@ -85,7 +85,7 @@ class MarkedCalls(ToolFormat):
                 mark = yield from scanner.until(marks, scanner.content)
             while mark is not None:
                 try:
-                    yield from self.read_calls(Attempt(scanner, mark, wanted.tools, wanted.eager))
+                    yield from self.read_calls(CallContext(scanner, mark, options.tools, options.eager))
                 except Malformed:
                     scanner.give_back()
                 else:
@@ -96,11 +96,11 @@ class MarkedCalls(ToolFormat):
         return read
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """A place where calls may stand."""
+class CallContext(msgspec.Struct, frozen=True):
+    """A position at which calls may begin."""
 
     scanner: Scanner
-    mark: str  # behind which they would be; empty at the start of an answer
+    mark: str  # the one before the position; empty at the start of an answer
     tools: Sequence[Tool]
     eager: bool
 
@@ -108,8 +108,8 @@ class Attempt(msgspec.Struct, frozen=True):
         return Call(self.scanner, self.eager)
 
 
-def listed(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Reading[None]:
-    """Reads a list in brackets. What comes after a call is held until the list goes on or ends."""
+def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Reading[None]:
+    """Read a list in brackets. Text after a call is held until the list continues or ends."""
     yield from scanner.expect("[")
     while True:
         yield from scanner.space()

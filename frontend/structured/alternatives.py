@@ -1,4 +1,4 @@
-"""From schemas with $ref, allOf, anyOf and oneOf to the shapes that a value may have."""
+"""Resolves $ref, allOf, anyOf and oneOf: a schema becomes a list of alternative shapes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,14 +13,14 @@ from frontend.structured.shapes import AllOf, Shape, comparable, intersect, of_k
 
 
 class Resolver:
-    """Over one schema and what it refers to within itself."""
+    """Resolves one root schema and its internal references."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._merges = 0
 
     def alternatives(self, part: AllOf) -> list[Shape]:
-        """A value satisfies the part if it has one of these shapes. Raises ConstraintError."""
+        """A value satisfies all the schemas if it has one of these shapes. Raises ConstraintError."""
         path = part[0][1] if part else ""
         found = [Shape(path=path)]
         for schema, at in part:
@@ -28,11 +28,11 @@ class Resolver:
         return found
 
     def _of_schema(self, schema: Any, path: str, within: tuple[int, ...]) -> list[Shape]:
-        """`within` are the schemas that this one is, in turn, an alternative or a part of."""
+        """`within` holds the ids of the schemas that combine or refer to this one."""
         if isinstance(schema, bool):
             return [Shape(path=path)] if schema else []
         if id(schema) in within:
-            reject(path, "refers to itself without anything in between")
+            reject(path, "refers to itself directly")
         within = (*within, id(schema))
         if len(within) > limits.SCHEMA_DEPTH:
             reject(path, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
@@ -61,7 +61,9 @@ class Resolver:
                     self._spend(len(shapes) * len(others), path)
                     if not self._make_exclusive(shapes, others):
                         reject(
-                            path, f"{before} and {index} may hold for the same value; use anyOf if they may"
+                            path,
+                            f"alternatives {before} and {index} may both match the same value;"
+                            " use anyOf if that is allowed",
                         )
         return [shape for shapes in branches for shape in shapes]
 
@@ -69,17 +71,17 @@ class Resolver:
         self._spend(len(left) * len(right), path)
         found = [shape for x in left for y in right if (shape := intersect(x, y))]
         if len(found) > limits.ALTERNATIVES:
-            reject(path, f"a value would have more than {limits.ALTERNATIVES} alternatives")
+            reject(path, f"combines to more than {limits.ALTERNATIVES} alternatives")
         return found
 
     def _spend(self, merges: int, path: str) -> None:
         self._merges += merges
         if self._merges > limits.MERGES:
-            reject(path, "the schema combines too many schemas")
+            reject(path, "the schema combines too many subschemas")
 
     def _target(self, reference: str, path: str) -> tuple[Any, str]:
         if reference != "#" and not reference.startswith("#/"):
-            reject(path, "only references within the schema are supported, as '#/$defs/name'")
+            reject(path, "only references within the schema are supported, such as '#/$defs/name'")
         found, at = self._root, ""
         for step in reference.split("/")[1:]:
             key = unquote(step).replace("~1", "/").replace("~0", "~")
@@ -88,13 +90,13 @@ class Resolver:
             elif isinstance(found, list) and key.isdecimal() and len(key) < 6 and int(key) < len(found):
                 found, at = found[int(key)], below(at, int(key))
             else:
-                reject(path, f"nothing is at {reference!r}")
+                reject(path, f"{reference!r} does not exist")
         if not isinstance(found, dict | bool):
-            reject(path, f"what is at {reference!r} is no schema")
+            reject(path, f"{reference!r} is not a schema")
         return found, at
 
     def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], path: str) -> Shape:
-        """unevaluatedProperties is additionalProperties for all that was put together here; so for items."""
+        """Treats unevaluatedProperties as additionalProperties, and unevaluatedItems as items, of `shape`."""
         rest = {}
         for keyword, field in (("unevaluatedProperties", "additional"), ("unevaluatedItems", "items")):
             if keyword in schema and getattr(shape, field) is None:
@@ -102,8 +104,11 @@ class Resolver:
         return msgspec.structs.replace(shape, **rest)
 
     def _make_exclusive(self, shapes: list[Shape], others: list[Shape]) -> bool:
-        """Makes sure that nothing written for one of the shapes satisfies one of the others, and vice versa:
-        where a property tells them apart but may be missing, it is to be written always."""
+        """Ensure that no value written for one of the shapes satisfies one of the others, and vice versa.
+
+        If an optional property distinguishes two shapes, it becomes one that is always written. False if
+        nothing distinguishes them.
+        """
         for i, x in enumerate(shapes):
             for j, y in enumerate(others):
                 if self._exclude(x, y) and self._exclude(y, x):
@@ -118,7 +123,7 @@ class Resolver:
         return True
 
     def _excluded_by(self, name: str, x: Shape, y: Shape) -> bool:
-        """Whether no object with this property satisfies both, nor anything but an object."""
+        """Whether no object with this property satisfies both shapes, and no other value does."""
         if name not in y.properties or _shared_types(x, y) | _shared_types(y, x) != {"object"}:
             return False
         return self._parts_exclude(x.properties[name], y.properties[name]) and self._parts_exclude(
@@ -126,7 +131,7 @@ class Resolver:
         )
 
     def _exclude(self, written: Shape, other: Shape) -> bool:
-        """Nothing that is written for the one satisfies the other, and that can be seen easily."""
+        """Whether it is evident that no value written for one shape satisfies the other."""
         if written.values is not None and other.values is not None:
             return not set(map(comparable, written.values)) & set(map(comparable, other.values))
         shared = _shared_types(written, other)
@@ -156,7 +161,7 @@ class Resolver:
 
 
 def _shared_types(written: Shape, other: Shape) -> set[str]:
-    """Of values that are written for the one and might satisfy the other."""
+    """The types of values that are written for one shape and might satisfy the other."""
     return _roughly(written.written_types()) & _roughly(_accepted_types(other))
 
 
@@ -167,5 +172,5 @@ def _accepted_types(shape: Shape) -> Iterable[str]:
 
 
 def _roughly(types: Iterable[str]) -> set[str]:
-    """Every integer is a number, too."""
+    """Types with integers counted as numbers."""
     return {"number" if kind == "integer" else kind for kind in types}

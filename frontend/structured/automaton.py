@@ -1,6 +1,6 @@
-"""Deterministic finite automata over characters: made from patterns, intersected, complemented, trimmed.
+"""Deterministic finite automata over characters: built from patterns, intersected, complemented, minimized.
 
-Whatever limits a string is one of them, so that several limits of one string are their intersection.
+Each constraint on a string is an automaton, so that several constraints on one string are their intersection.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ class TooComplex(Exception):
 
 
 class Budget:
-    """Steps that making automata may still take; some 1500 are a millisecond."""
+    """The number of steps that building automata may still take; about 1500 take a millisecond."""
 
     def __init__(self, steps: int = limits.PATTERN_STEPS) -> None:
         self._left = steps
@@ -43,7 +43,8 @@ class Budget:
 
 
 class Automaton(msgspec.Struct, frozen=True):
-    """State 0 is the start. A state lists its edges, with disjoint sets. Without states, nothing matches."""
+    """State 0 is the initial one. The edges of a state have disjoint character sets. Without states, nothing
+    matches."""
 
     edges: list[list[tuple[Charset, int]]]
     accepting: list[bool]
@@ -66,7 +67,7 @@ def of_tree(tree: Pattern, budget: Budget) -> Automaton:
 
 
 def of_words(words: Iterable[str]) -> Automaton:
-    """The strings given, and no others; linear in their length."""
+    """Matches the given strings only. Takes time linear in their total length."""
     edges: list[dict[str, int]] = [{}]
     accepting = [False]
     for word in words:
@@ -82,8 +83,10 @@ def of_words(words: Iterable[str]) -> Automaton:
 
 
 def of_other_words(words: list[str]) -> Automaton:
-    """Strings that are none of those given. Where these are many, also none that begin like one of them, so
-    that there are few states."""
+    """Matches strings other than the given ones.
+
+    If there are many, it also excludes strings that share a prefix with one of them, to save states.
+    """
     prefixes = {word[:end] for word in words for end in range(len(word) + 1)} | {""}
     longest = max(map(len, prefixes))
     while longest > 1 and sum(len(prefix) <= longest for prefix in prefixes) > OTHER_WORDS_STATES:
@@ -103,7 +106,7 @@ def of_other_words(words: list[str]) -> Automaton:
 
 
 class _Unrolled:
-    """A nondeterministic automaton: at most one edge per state, and free moves."""
+    """A nondeterministic automaton with at most one edge per state, and ε-transitions (`free`)."""
 
     def __init__(self, tree: Tree) -> None:
         self.edge: list[tuple[Charset, int] | None] = []
@@ -143,7 +146,7 @@ class _Unrolled:
             start, before = self.state(), start
             self.connect(part, before, start)
         if high is None:
-            loop = self.state()  # of its own, so that no move leads back into what came before
+            loop = self.state()  # a separate state, so that no ε-transition leads back to earlier states
             self.free[start].append(loop)
             self.connect(part, loop, loop)
             self.free[loop].append(end)
@@ -179,7 +182,7 @@ class _Unrolled:
 
 
 def _split(edges: Iterable[tuple[Charset, int]]) -> Iterator[tuple[Charset, frozenset[int]]]:
-    """Edges that overlap as edges that do not, each with all it leads to."""
+    """Split overlapping edges into disjoint ones, each with all its target states."""
     starts: dict[int, list[tuple[int, int]]] = {}
     for characters, target in edges:
         for low, high in characters:
@@ -231,8 +234,10 @@ def complement(automaton: Automaton) -> Automaton:
 
 
 def lengths(automaton: Automaton) -> tuple[int, int | None]:
-    """Of the shortest and of the longest match; None if there is no longest. The automaton is reduced and
-    matches something."""
+    """Lengths of the shortest and the longest match; None if matches have no maximum length.
+
+    The automaton must be reduced and match something.
+    """
     shortest, seen, states = 0, {0}, {0}
     while not any(automaton.accepting[state] for state in states):
         states = {to for state in states for _, to in automaton.edges[state]} - seen
@@ -261,7 +266,7 @@ def matches(automaton: Automaton, text: str) -> bool:
 
 
 def reduced(automaton: Automaton) -> Automaton:
-    """Without states from which nothing matches, and without states that are alike."""
+    """The minimal equivalent automaton: without dead states, and with equivalent states merged."""
     alive = _alive(automaton)
     if 0 not in alive:
         return Automaton([], [])
@@ -295,7 +300,7 @@ def _alive(automaton: Automaton) -> set[int]:
 
 
 def _onward(found: list[tuple[Charset, int]], block: list[int]) -> tuple[tuple[int, Charset], ...]:
-    """A state's edges with those to like states put together."""
+    """A state's edges by the target's block, with edges to one block merged."""
     grouped: dict[int, list[Charset]] = {}
     for characters, to in found:
         grouped.setdefault(block[to], []).append(characters)

@@ -1,5 +1,8 @@
-"""Reads a grammar in the dialect that clients know (GBNF-like: `name ::= …`, literals, classes, groups and
-`* + ? {m,n}`) into trees, with all that would make it unusable refused."""
+"""Parses and validates grammars in a GBNF-like EBNF.
+
+It has rules (`name ::= …`), literals, character classes, groups, and the repetitions `*`, `+`, `?` and
+`{m,n}`.
+"""
 
 import re
 from typing import NoReturn
@@ -11,7 +14,7 @@ from frontend.structured.pattern import EMPTY, Alternation, CharClass, Concat, R
 
 
 class InvalidGrammar(Exception):
-    """The message says what is wrong, and in which line."""
+    """The message describes the fault and where it is."""
 
 
 _TOKEN = re.compile(
@@ -29,7 +32,7 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "b": "\b", "
 
 
 def parse(text: str) -> dict[str, Tree]:
-    """The grammar's rules. Raises Invalid, also for rules that are missing, left-recursive or never end."""
+    """The rules by name. Raises InvalidGrammar, also for missing, left-recursive and endless rules."""
     if len(text) > limits.EBNF_BYTES:
         raise InvalidGrammar(f"the grammar is longer than {limits.EBNF_BYTES} characters")
     rules = _Parser(text).grammar()
@@ -52,9 +55,7 @@ class _Parser:
         while position < len(text):
             found = _TOKEN.match(text, position)
             if not found:
-                raise InvalidGrammar(
-                    f"line {line}: cannot be read from {text[position : position + 10]!r} on"
-                )
+                raise InvalidGrammar(f"line {line}: syntax error at {text[position : position + 10]!r}")
             if found.lastgroup != "space":
                 self._tokens.append((found.lastgroup or "", found[0], line))
             line += found[0].count("\n")
@@ -66,9 +67,9 @@ class _Parser:
         while self._kind() != "end":
             kind, name, _ = self._tokens[self._at]
             if kind != "name" or self._kind(1) != "assign":
-                self._fail(f"expected a rule, as 'name ::= …', and not {name!r}")
+                self._fail(f"expected a rule such as 'name ::= …', not {name!r}")
             if name in rules:
-                self._fail(f"the rule {name!r} is there twice")
+                self._fail(f"the rule {name!r} is defined twice")
             self._at += 2
             rules[name] = self._choice()
         return rules
@@ -99,7 +100,7 @@ class _Parser:
                 break
             parts.append(self._repeated())
         if not parts:
-            self._fail('an alternative is empty; write "" for it')
+            self._fail('an alternative is empty; write "" for an empty text')
         return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def _repeated(self) -> Tree:
@@ -128,7 +129,7 @@ class _Parser:
         elif kind == "bracket":
             found = CharClass(self._bracket(text[1:-1]))
         else:
-            self._fail(f"expected a literal, a class, a rule's name or a group, and not {text!r}")
+            self._fail(f"expected a literal, a character class, a rule name or a group, not {text!r}")
         self._at += 1
         return found
 
@@ -141,7 +142,7 @@ class _Parser:
         else:
             found = self._choice()
             if not self._take(")"):
-                self._fail("a '(' lacks its ')'")
+                self._fail("a '(' has no matching ')'")
         self._depth -= 1
         return found
 
@@ -161,12 +162,12 @@ class _Parser:
                 found.append(ord(escape[4]))
             position = escape.end() if escape else position + 1
         if any(0xD800 <= code <= 0xDFFF or code > 0x10FFFF for code in found):
-            self._fail("there is no such character")
+            self._fail("an escape is not a valid character")
         return found
 
     def _bracket(self, text: str) -> Charset:
         negated = text.startswith("^")
-        # An escaped '-' is no range: it is told apart by its place in a text without escapes.
+        # Members are read from the raw text, so that an escaped '-' does not make a range.
         ranges: list[tuple[int, int]] = []
         position = int(negated)
         while position < len(text):
@@ -175,10 +176,10 @@ class _Parser:
             if text[position : position + 1] == "-" and position + 1 < len(text):
                 high, position = self._member(text, position + 1)
             if high < low:
-                self._fail("a range in a class ends before it begins")
+                self._fail("a range in a character class ends before it begins")
             ranges.append((low, high))
         if not ranges:
-            self._fail("a class is empty")
+            self._fail("a character class is empty")
         return cs.complement(cs.charset(ranges)) if negated else cs.charset(ranges)
 
     def _member(self, text: str, position: int) -> tuple[int, int]:
@@ -188,7 +189,7 @@ class _Parser:
 
 
 def references(tree: Tree) -> set[str]:
-    """The rules that a tree names."""
+    """The names of the rules that a tree refers to."""
     match tree:
         case RuleRef(name):
             return {name}
@@ -207,11 +208,11 @@ def _check_references(rules: dict[str, Tree]) -> None:
 
 def _check_that_texts_end(rules: dict[str, Tree]) -> None:
     for name in rules.keys() - _reachable(rules, character=True):
-        raise InvalidGrammar(f"the rule {name!r} never ends: each of its alternatives leads back to it")
+        raise InvalidGrammar(f"the rule {name!r} never ends: each of its alternatives refers back to it")
 
 
 def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
-    """The rules that can end: with any text, or only with an empty one where no `character` may stand."""
+    """The rules that derive a finite text; only those that derive an empty one unless `character` is true."""
     known: set[str] = set()
     while found := {name for name in rules.keys() - known if _reaches(rules[name], known, character)}:
         known |= found
@@ -243,12 +244,12 @@ def _check_left_recursion(rules: dict[str, Tree]) -> None:
                 waiting += first[rule]
         if name in seen:
             raise InvalidGrammar(
-                f"the rule {name!r} is left-recursive: it may begin with itself; write a repetition"
+                f"the rule {name!r} is left-recursive: it may begin with itself; use a repetition instead"
             )
 
 
 def empty_rules(rules: dict[str, Tree]) -> set[str]:
-    """The rules that match the empty text."""
+    """The names of the rules that match the empty text."""
     return _reachable(rules, character=False)
 
 
@@ -257,7 +258,7 @@ def may_be_empty(tree: Tree, empty: set[str]) -> bool:
 
 
 def _first(tree: Tree, empty: set[str]) -> set[str]:
-    """The rules that what the tree matches may begin with."""
+    """The names of the rules that a match may begin with."""
     match tree:
         case RuleRef(name):
             return {name}

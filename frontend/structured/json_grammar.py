@@ -1,9 +1,8 @@
-"""From a JSON schema to a grammar of texts that validate against it.
+"""Compiles a JSON schema to a grammar of JSON texts that validate against it.
 
-Everything written validates, but not everything that validates can be written. A text has one form: ", " and
-": " between, no other white space, properties in the order in which the schema names them. And where a schema
-leaves open what hardly anybody wants (properties beside those it names, integers beyond 64 bits), the grammar
-is narrower.
+Every text of the grammar validates, but not every valid text is in the grammar. A value is written in one way
+only: ", " and ": " as separators, no other white space, properties in the schema's order. The grammar is also
+narrower where a schema allows what is rarely wanted, such as unnamed properties or integers beyond 64 bits.
 """
 
 import json
@@ -24,11 +23,11 @@ from frontend.structured.shapes import AllOf, Shape, type_of
 from frontend.structured.strings import TOO_COMPLEX, Strings, parse_pattern
 from frontend.structured.writer import NothingMatches, Writer, quoted
 
-Options = list[tuple[str, set[str]]]  # EBNF, and the rules that it cannot do without
+Options = list[tuple[str, set[str]]]  # EBNF, and the rules that it cannot avoid
 
 
 class JsonGrammar:
-    """One schema's grammar. Raises ConstraintError, and TooComplex when it becomes too large."""
+    """The grammar of one schema. Raises ConstraintError, or TooComplex if the grammar becomes too large."""
 
     def __init__(self, root: Any) -> None:
         self._root: AllOf = ((root, ""),)
@@ -48,7 +47,7 @@ class JsonGrammar:
         return self._writer.text(root)
 
     def _rule(self, part: AllOf) -> str:
-        """The rule for a value."""
+        """The name of the rule for a value."""
         part = tuple((schema, path) for schema, path in part if schema is not True and schema != {})
         key = tuple(id(schema) for schema, _ in part)
         if key not in self._rules:
@@ -65,7 +64,7 @@ class JsonGrammar:
                 options[written] = None
                 needs.append(needed)
         if not options:
-            reject(part[0][1], "no value can satisfy this")
+            reject(part[0][1], "no value can satisfy this schema")
         return list(options)
 
     def _of_shape(self, shape: Shape) -> Options:
@@ -105,10 +104,10 @@ class JsonGrammar:
         return [(f'"[" {rule}', needed)] if rule else []
 
     def _set(self, shape: Shape, items: AllOf | None, minimum: int, maximum: int | None) -> Options:
-        """Unique items, which only a list of values can promise: each at most once, in the list's order."""
+        """An array of unique items, each from a list of values and written in that list's order."""
         found = [] if items is None else [_with_values(one) for one in self._resolver.alternatives(items)]
         if shape.prefix or any(one.values is None for one in found):
-            reject(shape.unique or "", "is only supported where the items are an enum or booleans")
+            reject(shape.unique or "", "is only supported if the items are an enum or booleans")
         values = {_json(value): None for one in found for value in self._permitted(one)}
         entries = [Entry(quoted(value), False) for value in values]
         rule = self._sequences.rule(entries, [], minimum, maximum, '"]"', distinct=False)
@@ -134,12 +133,12 @@ class JsonGrammar:
         return [(f'"{{" {rule}', needed)] if rule else []
 
     def _keys(self, shape: Shape) -> Automaton | None:
-        """Which names propertyNames allows; None for all."""
+        """The property names that propertyNames allows; None for all."""
         if not shape.property_names:
             return None
         found = self._resolver.alternatives((*shape.property_names, ({"type": "string"}, "")))
         if len(found) != 1:
-            reject(shape.property_names[0][1], "must be one schema of strings, without alternatives")
+            reject(shape.property_names[0][1], "must be a schema of strings without alternatives")
         return self._automaton(found[0], shape.property_names[0][1])
 
     def _of_patterns(self, shape: Shape, name: str) -> AllOf:
@@ -158,7 +157,7 @@ class JsonGrammar:
             reject(below(path, text), TOO_COMPLEX)
 
     def _free(self, shape: Shape, names: list[str], keys: Automaton | None) -> list[str]:
-        """Properties that have no name in the schema. One whose name matches several patterns is left out."""
+        """EBNF of the unnamed properties that are allowed. Names that match several patterns are left out."""
         path = below(shape.path, "patternProperties")
         patterns = [self._pattern(text, path) for text in shape.pattern_properties]
         kinds = list(zip(patterns, shape.pattern_properties.values(), strict=True))
@@ -186,7 +185,7 @@ class JsonGrammar:
         except NothingMatches:
             return None
         except TooComplex:
-            reject(path, "is too complex: the names it allows beside others need too large an automaton")
+            reject(path, "is too complex: the automaton of the allowed property names would be too large")
 
     def _number(self, shape: Shape, integer: bool) -> Automaton:
         if not (shape.low or shape.high or shape.multiples):
@@ -207,19 +206,19 @@ class JsonGrammar:
                 below=bool(high and high.open),
             )
         if tree is None:
-            reject(path, "no number is within both bounds")
+            reject(path, "no number is within the bounds")
         try:
             found = self._strings.of_tree(tree)
             for (step, digits), _ in steps:
                 found = self._strings.intersection(found, numbers.multiples(step, digits))
         except TooComplex:
-            reject(path, "the numbers within the bounds need too large an automaton")
+            reject(path, "is too complex: the automaton of the numbers within the bounds would be too large")
         if not found.edges:
             reject(steps[0][1], "no number within the bounds is a multiple of this")
         return found
 
     def _permitted(self, shape: Shape) -> list[Any]:
-        """The values of an enum that satisfy what else the schema says of them."""
+        """The values of the enum that satisfy the schema's other keywords."""
         return [value for value in shape.values or () if self._permits(shape, value)]
 
     def _permits(self, shape: Shape, value: Any) -> bool:
@@ -234,7 +233,8 @@ class JsonGrammar:
             return fa.matches(self._automaton(limits, shape.path), value)
         if kind not in ("integer", "number"):
             reject(
-                shape.path, f"an enum with an {kind} in it cannot be combined with other limits of {kind}s"
+                shape.path,
+                f"an enum that contains an {kind} cannot be combined with other constraints on {kind}s",
             )
         whole = kind == "integer"
         return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
@@ -246,7 +246,7 @@ class JsonGrammar:
             reject(path, TOO_COMPLEX)
 
     def _check_that_texts_end(self) -> None:
-        """Every rule must have an option that needs no other rule, or only those that end in turn."""
+        """Every rule must have an option that needs no other rules, or only rules that end themselves."""
         ending: set[str] = set()
         while found := {
             name
@@ -258,24 +258,24 @@ class JsonGrammar:
             if name not in ending:
                 reject(
                     self._places[name],
-                    "no finite value satisfies this: it always holds another one of itself",
+                    "no finite value satisfies this schema: each one would contain another",
                 )
 
 
 def _step(multiple: Any, path: str) -> tuple[int, int]:
-    """As a number of units of the last of so many digits after the point."""
+    """The multiple as (units, digits): it is `units` times 10 to the power of -`digits`."""
     exact = Decimal(repr(multiple))
     digits = max(0, -int(exact.normalize().as_tuple().exponent))
     if exact != Decimal(multiple):
-        # 0.29 / 0.01 is not 29 to a float: validators would refuse what is written.
-        reject(path, "a fraction is only supported if it is exact in binary, as 0.5 and 0.25 are")
+        # In floating point 0.29 / 0.01 is not 29, so validators would reject valid multiples.
+        reject(path, "a fraction is only supported if it is exact in binary, such as 0.5 or 0.25")
     if exact.scaleb(digits) > numbers.LARGEST_MULTIPLE:
-        reject(path, f"has more than two digits, or is larger than {numbers.LARGEST_MULTIPLE}")
+        reject(path, f"must have at most two significant digits and be at most {numbers.LARGEST_MULTIPLE}")
     return int(exact.scaleb(digits)), digits
 
 
 def _with_values(shape: Shape) -> Shape:
-    """With all its values, if they are few."""
+    """A shape of booleans or nulls with its values listed; any other shape unchanged."""
     if shape.values is not None or not shape.written_types() <= {"boolean", "null"}:
         return shape
     values = {"boolean": (False, True), "null": (None,)}

@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema (draft 2020-12): which values they take, and which of them are refused."""
+"""The keywords of JSON Schema (draft 2020-12): their valid values, and which are not supported."""
 
 import sys
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from frontend.structured.errors import reject
 LARGEST_NUMBER = 10**30
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
-# A grammar cannot keep to these beside all else, so they are refused rather than forgotten.
-_REFUSED = {
+# A grammar cannot enforce these in combination with others, so they are rejected rather than ignored.
+_UNSUPPORTED = {
     "not",
     "if",
     "then",
@@ -37,17 +37,19 @@ def below(path: str, key: str | int) -> str:
 
 
 def check(keyword: str, value: Any, path: str) -> None:
-    """Raises ConstraintError for a value that the keyword does not take, and for a keyword that is refused.
-    What is inside the schemas of the value is not looked at."""
-    if keyword in _REFUSED:
-        reject(path, f"the keyword {keyword!r} is not supported: the output could not be held to it")
+    """Raises ConstraintError for an invalid value of the keyword and for an unsupported keyword.
+
+    Subschemas in the value are not examined.
+    """
+    if keyword in _UNSUPPORTED:
+        reject(path, f"the keyword {keyword!r} is not supported, as it could not be enforced")
     if keyword in _CHECKS:
         _CHECKS[keyword](value, path)
 
 
 def schema(value: Any, path: str) -> None:
     if not isinstance(value, dict | bool):
-        reject(path, "a schema must be an object, true or false")
+        reject(path, "a schema must be an object or a boolean")
 
 
 def _schemas(given: Any, path: str) -> None:
@@ -58,7 +60,7 @@ def _schemas(given: Any, path: str) -> None:
 
 def _named_schemas(given: Any, path: str) -> None:
     if not isinstance(given, dict):
-        reject(path, "must be an object of schemas")
+        reject(path, "must be an object whose values are schemas")
     for name, one in given.items():
         schema(one, below(path, name))
 
@@ -75,7 +77,7 @@ def _flag(given: Any, path: str) -> None:
 
 def _filled_list(given: Any, path: str) -> None:
     if not isinstance(given, list) or not given:
-        reject(path, "must be a list that is not empty")
+        reject(path, "must be a non-empty list")
 
 
 def _names(given: Any, path: str) -> None:
@@ -86,7 +88,7 @@ def _names(given: Any, path: str) -> None:
 def _count(limit: int, given: Any, path: str) -> None:
     whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
     if isinstance(given, bool) or not whole or given < 0:
-        reject(path, "must be a whole number, 0 or more")
+        reject(path, "must be a non-negative integer")
     if given > limit:
         reject(path, f"must be at most {limit}")
 
@@ -101,7 +103,7 @@ def _number(given: Any, path: str) -> None:
 def _multiple(given: Any, path: str) -> None:
     _number(given, path)
     if given <= 0:
-        reject(path, "must be above 0")
+        reject(path, "must be greater than 0")
 
 
 def _type(given: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""JSON numbers within bounds, as patterns of their decimal digits."""
+"""Patterns of the decimal digits of JSON numbers within bounds."""
 
 from decimal import Decimal
 from functools import cache
@@ -9,23 +9,26 @@ from frontend.structured.automaton import Automaton, Budget, of_tree, reduced
 from frontend.structured.charset import Charset
 from frontend.structured.pattern import EMPTY, Alternation, CharClass, Concat, Repeat, Tree, literal
 
-# An integer without bounds would let a model write digits for ever. These fit into 64 bits.
+# Without a limit, a model could write digits forever. 18 digits fit into 64 bits.
 INTEGER_DIGITS = 18
-# A number without bounds: so many digits before and after the point; its exponent overflows no float.
+# Maximum digits before and after the decimal point of unbounded numbers. Their exponents overflow no float.
 WHOLE_DIGITS = 15
 FRACTION_DIGITS = 15
-# Of a number with bounds. More would be lost in a float, and an exclusive bound with it.
+# Maximum digits of bounded numbers. A float would lose further ones, and exclusive bounds with them.
 SIGNIFICANT_DIGITS = 15
 BOUNDED_FRACTION_DIGITS = 6
-LARGEST_MULTIPLE = 100  # the automaton has a state for each remainder
+LARGEST_MULTIPLE = 100  # the automaton has a state per remainder
 
 _DIGIT = CharClass(cs.DIGITS)
 _NONZERO = CharClass(cs.span("1", "9"))
 
 
 def integer(low: int | None, high: int | None) -> Tree | None:
-    """All integers from `low` to `high`; a missing bound is where the 64-bit ones end, or 10**18 beyond the
-    other bound if that lies outside of them. None if there are none."""
+    """Integers from `low` to `high`, both included; None if there are none.
+
+    A missing bound is the largest or smallest integer of 18 digits, or nearly 10**18 beyond the other bound
+    if that one has more digits.
+    """
     widest = 10**INTEGER_DIGITS - 1
     if low is None:
         low = -widest if high is None or high >= -widest else high - widest
@@ -49,8 +52,10 @@ def any_number() -> Tree:
 
 
 def number(low: Decimal | None, high: Decimal | None, above: bool, below: bool) -> Tree | None:
-    """Decimals from `low` to `high`, without an exponent; `above` and `below` leave the bound itself out.
-    A missing bound is 10**15 away from zero. None if there are none (of so few digits)."""
+    """Decimals from `low` to `high` without exponents; None if none has few enough digits.
+
+    `above` and `below` exclude `low` and `high`. A missing bound becomes 10**15 or more in magnitude.
+    """
     if low is None and high is None:
         return any_number()
     furthest = Decimal(10**WHOLE_DIGITS)
@@ -72,10 +77,10 @@ def number(low: Decimal | None, high: Decimal | None, above: bool, below: bool) 
 
 
 def multiples(of: int, digits: int = 0) -> Automaton:
-    """Decimals that `of` units of the last of so many digits after the point divide, without more digits."""
+    """Decimals with at most `digits` fraction digits that are multiples of `of` / 10**`digits`."""
     edges: list[list[tuple[Charset, int]]] = []
     accepting: list[bool] = []
-    for place in range(digits + 2 if digits else 1):  # before the point, behind it, behind each digit
+    for place in range(digits + 2 if digits else 1):  # before the point, after it, after each digit
         following = 2 + of * (place and place + 1)
         for rest in range(of):
             found = [(cs.of(str(digit)), following + (rest * 10 + digit) % of) for digit in range(10)]
@@ -91,7 +96,7 @@ def multiples(of: int, digits: int = 0) -> Automaton:
 
 @cache
 def unbounded(whole: bool) -> Automaton:
-    """Of integers, or of numbers, without bounds: what most schemas hold."""
+    """Matches unbounded integers or numbers, which most schemas contain."""
     return of_tree((whole and integer(None, None)) or any_number(), Budget())
 
 
@@ -103,7 +108,7 @@ def _fraction_digits(low: Decimal | None, high: Decimal | None) -> int:
 
 
 def _decimal(low: int, high: int, digits: int) -> Tree:
-    """From `low` to `high`, both counted in units of the last of `digits` digits after the point."""
+    """Decimals from `low` to `high`, which are in units of 10**-`digits`."""
     unit = 10**digits
     (first, from_part), (last, to_part) = divmod(low, unit), divmod(high, unit)
     start, end = str(from_part).zfill(digits), str(to_part).zfill(digits)
@@ -121,7 +126,7 @@ def _decimal(low: int, high: int, digits: int) -> Tree:
 
 
 def _fraction(low: str, high: str) -> Tree:
-    """A point and digits from `low` to `high`; zeros at the end may be left out, and the point with them."""
+    """A decimal point and digits from `low` to `high`; trailing zeros and a trailing point may be omitted."""
     options: list[Tree] = [Concat((literal("."), _digits(low, high)))]
     options += [
         Concat((literal("."), _digits(low[:kept], high[:kept], upwards=low[kept:].strip("0") != "")))
@@ -143,7 +148,7 @@ def _natural(low: int, high: int) -> Tree:
 
 
 def _digits(low: str, high: str, upwards: bool = False) -> Tree:
-    """Strings of digits as long as `low` and `high`, from one to the other; `upwards` leaves out `low`."""
+    """Digit strings from `low` to `high`, which have the same length; `upwards` excludes `low`."""
     if upwards:
         above = str(int(low) + 1).zfill(len(low))
         return _digits(above, high) if len(above) == len(low) and above <= high else Alternation(())

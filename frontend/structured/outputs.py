@@ -1,4 +1,4 @@
-"""The constraints that a client may put on an output, each as the format object of a structural tag."""
+"""Compiles each kind of constraint to the format object of a structural tag."""
 
 import json
 
@@ -29,7 +29,7 @@ def json_schema(schema: object) -> Format:
     """JSON that validates against the schema. Raises ConstraintError."""
     check_schema(schema, "")
     size.check(schema)
-    # A copy without shared objects, which are compiled once: the grammar depends on the content alone.
+    # Copied because shared objects would share a rule, and the result must depend on the content alone.
     copy = json.loads(json.dumps(schema))
     try:
         return _format(JsonGrammar(copy).text())

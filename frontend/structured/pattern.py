@@ -1,8 +1,8 @@
-"""Regular expressions: from their text to a tree.
+"""Parses regular expressions to syntax trees.
 
-What ECMAScript and Python both have, with one meaning: no lookaround (but ahead from where a text begins), no
-back-references, word boundaries, flags or Unicode classes. Where the two differ in which characters a class
-holds, it holds those that both agree on.
+The supported syntax is what ECMAScript and Python share with the same meaning. There are no back-references,
+word boundaries, flags or Unicode classes, and lookahead is allowed only at the start of the text. Where the
+two languages disagree about the characters of a class, it contains those that both include.
 """
 
 import re
@@ -17,11 +17,11 @@ from frontend.structured.charset import Charset
 
 
 class UnsupportedPattern(Exception):
-    """The message says what cannot be honoured, and where in the text."""
+    """The message describes the unsupported syntax and gives its position."""
 
 
 class CharClass(msgspec.Struct, frozen=True):
-    """One character of a set."""
+    """Any one character of a set."""
 
     characters: Charset
 
@@ -41,7 +41,7 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 class RuleRef(msgspec.Struct, frozen=True):
-    """What a grammar's rule of this name matches; in no pattern."""
+    """Whatever the grammar rule of this name matches. Does not occur in patterns."""
 
     name: str
 
@@ -50,7 +50,7 @@ Tree = CharClass | Concat | Alternation | Repeat | RuleRef
 
 
 class WithLookaheads(msgspec.Struct, frozen=True):
-    """What `tree` matches, and each of `alike`, and none of `unlike`."""
+    """Texts that match `tree` and every tree in `positive`, but no tree in `negative`."""
 
     tree: Tree
     positive: tuple[Tree, ...]
@@ -64,7 +64,7 @@ ANYTHING = Repeat(CharClass(cs.ANY), 0, None)
 
 _SHORTHANDS = {
     "d": cs.DIGITS,
-    "D": cs.minus(cs.ASCII, cs.DIGITS),  # beyond ASCII they differ
+    "D": cs.minus(cs.ASCII, cs.DIGITS),  # the languages differ beyond ASCII
     "w": cs.WORD,
     "W": cs.minus(cs.ASCII, cs.WORD),
     "s": cs.SPACE,
@@ -82,8 +82,11 @@ def literal(text: str) -> Tree:
 
 
 def parse(text: str, *, search: bool) -> Pattern:
-    """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and
-    after where it is not anchored; else it must match the whole. Raises Unsupported."""
+    """Raises UnsupportedPattern.
+
+    With `search` the pattern may match anywhere in a text, as in JSON Schema, so that an unanchored tree also
+    allows any text before and after. Otherwise it must match the whole text.
+    """
     if len(text) > limits.PATTERN_BYTES:
         raise UnsupportedPattern(f"is longer than {limits.PATTERN_BYTES} characters")
     return _Parser(text, search).whole()
@@ -97,12 +100,12 @@ class _Parser:
         self.depth = 0
         self.positive: list[Tree] = []
         self.negative: list[Tree] = []
-        self.wide = False  # classes hold all that either language takes, as the result is taken away
+        self.wide = False  # in what is negated, classes contain the characters of either language
 
     def whole(self) -> Pattern:
         tree = self.choice(outermost=True)
         if self.at < len(self.text):
-            self.fail("has a ')' without its '('")
+            self.fail("has a ')' without a matching '('")
         if not self.positive and not self.negative:
             return tree
         return WithLookaheads(tree, tuple(self.positive), tuple(self.negative))
@@ -135,7 +138,7 @@ class _Parser:
         ends = False
         while self.peek() not in ("", "|", ")"):
             if ends:
-                self.fail("goes on after '$'")
+                self.fail("continues after '$'")
             if (outermost or ahead) and self.take("$"):
                 ends = True
             else:
@@ -143,7 +146,7 @@ class _Parser:
         if ahead or (outermost and self.search):
             parts = ([] if starts else [ANYTHING]) + parts + ([] if ends else [ANYTHING])
         if ends and self.wide:
-            parts.append(Repeat(literal("\n"), 0, 1))  # to Python a text ends before that, too
+            parts.append(Repeat(literal("\n"), 0, 1))  # in Python, $ also matches before a final newline
         return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def look_ahead(self) -> None:
@@ -152,16 +155,16 @@ class _Parser:
             (self.negative if negative else self.positive).append(self.choice(ahead=True))
             self.wide = False
             if not self.take(")"):
-                self.fail("has a '(' without its ')'")
+                self.fail("has a '(' without a matching ')'")
 
     def repeated(self) -> Tree:
         part = self.atom()
         counts = self.counts()
         if counts is None:
             return part
-        self.take("?")  # greedy or lazy makes no difference to what matches
+        self.take("?")  # lazy repetitions match the same texts
         if self.peek() in ("*", "+", "?") or _COUNTS.match(self.text, self.at):
-            self.fail("repeats a repetition")
+            self.fail("repeats a repetition, which is not supported")
         return Repeat(part, *counts)
 
     def counts(self) -> tuple[int, int | None] | None:
@@ -187,7 +190,7 @@ class _Parser:
         if character == "\\":
             return CharClass(self.escape())
         if character in "^$":
-            self.fail(f"has {character!r} where only characters can match; anchors belong at the ends")
+            self.fail(f"has an anchor {character!r} that is not at the start or end, which is not supported")
         if character in "*+?{}":
             self.fail(f"has {character!r} with nothing to repeat; escape it to match it")
         self.at += 1
@@ -197,7 +200,7 @@ class _Parser:
 
     def character(self, character: str) -> Charset:
         if not (found := cs.of(character)):
-            self.fail("has half of a surrogate pair")
+            self.fail("has a lone surrogate")
         return found
 
     def group(self) -> Tree:
@@ -212,7 +215,7 @@ class _Parser:
             self.take("(?:") or self.take("(")
         tree = self.choice()
         if not self.take(")"):
-            self.fail("has a '(' without its ')'")
+            self.fail("has a '(' without a matching ')'")
         self.depth -= 1
         return tree
 
@@ -236,13 +239,13 @@ class _Parser:
     def range(self, low: Charset, high: Charset) -> Charset:
         ends = [bounds[0][0] for bounds in (low, high) if len(bounds) == 1 and bounds[0][0] == bounds[0][1]]
         if len(ends) < 2 or ends[0] > ends[1]:
-            self.fail("has a range in a character class that is none")
+            self.fail("has an invalid range in a character class")
         return cs.charset([(ends[0], ends[1])])
 
     def member(self) -> Charset:
         character = self.peek()
         if character == "":
-            self.fail("has a '[' without its ']'")
+            self.fail("has a '[' without a matching ']'")
         if character == "\\":
             return self.escape()
         self.at += 1
@@ -265,7 +268,7 @@ class _Parser:
 
 
 def shortened(pattern: Pattern, maximum: int) -> Pattern:
-    """The pattern with no more repetitions than `most`, or than it must have."""
+    """The pattern with at most `maximum` repetitions, or as few as it requires if that is more."""
     if isinstance(pattern, WithLookaheads):
         return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, maximum))
     return _shortened(pattern, maximum)
@@ -285,7 +288,7 @@ def _shortened(tree: Tree, maximum: int) -> Tree:
 
 
 def longest(pattern: Pattern) -> float:
-    """How many characters it may match, or more."""
+    """An upper bound of the length of matches, in characters."""
     match pattern:
         case WithLookaheads(tree):
             return longest(tree)
@@ -300,7 +303,7 @@ def longest(pattern: Pattern) -> float:
 
 
 def size(pattern: Pattern) -> int:
-    """How many states it takes with its repetitions unrolled, counted no further than the limit."""
+    """The number of states with repetitions unrolled, counted up to the limit."""
     match pattern:
         case WithLookaheads(tree):
             total = size(tree)

@@ -1,4 +1,4 @@
-"""From a client's grammar to the one the engine gets: what is regular in it becomes automata."""
+"""Rewrites a client's grammar for the engine: its regular parts become automata."""
 
 from frontend.structured import ambiguity, limits
 from frontend.structured import automaton as fa
@@ -10,8 +10,10 @@ from frontend.structured.writer import NothingMatches, Writer, quoted
 
 
 def rewrite(rules: dict[str, Tree]) -> str:
-    """The grammar's text. The rules are as `ebnf.parse` returns them. Raises Invalid, TooComplex, and Empty
-    if a rule matches nothing that can be written."""
+    """The text of the grammar whose rules `ebnf.parse` returned.
+
+    Raises InvalidGrammar, TooComplex, or NothingMatches if a rule matches nothing that can be written.
+    """
     return _Rewriter(rules).text()
 
 
@@ -28,8 +30,7 @@ class _Rewriter:
         return self._writer.text(self._rule("root"))
 
     def _inlined(self) -> dict[str, Tree]:
-        """The rules that refer to none, once those that refer to such ones only have them put in place,
-        as far as they stay small."""
+        """The regular rules, with the rules they refer to inlined as long as the results stay small."""
         found: dict[str, Tree] = {}
         waiting = {name: references(tree) for name, tree in self._rules.items()}
         while ready := [name for name, needed in waiting.items() if needed <= found.keys()]:
@@ -92,7 +93,7 @@ def _replaced(tree: Tree, rules: dict[str, Tree]) -> Tree:
 
 
 def _literal(tree: Tree) -> str | None:
-    """The text, if the tree matches only one."""
+    """The text that the tree matches, if there is only one."""
     match tree:
         case CharClass(((low, high),)) if low == high:
             return chr(low)
@@ -103,7 +104,7 @@ def _literal(tree: Tree) -> str | None:
 
 
 def _grouped(parts: tuple[Tree, ...]) -> list[Tree]:
-    """Neighbours without references as one."""
+    """The parts, with adjacent ones merged if they have no references."""
     found: list[Tree] = []
     regular: list[Tree] = []
     for part in (*parts, None):

@@ -1,15 +1,15 @@
-"""Elements between commas, as an array or an object has them: some optional, their number bounded."""
+"""Comma-separated elements, as in arrays and objects: some are optional, and their number is bounded."""
 
 import msgspec
 
 from frontend.structured.writer import Writer
 
-FREE = 1_000  # elements of a bounded list; less may be written than is allowed
+FREE = 1_000  # maximum elements of a bounded list, even if the schema allows more
 _COMMA = '", "'
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An element that comes at most once, in its place."""
+    """An element that occurs at most once, at its position."""
 
     text: str  # EBNF
     required: bool
@@ -28,16 +28,18 @@ class Sequences:
         close: str,
         distinct: bool,
     ) -> str | None:
-        """A rule for the entries, then any number of `free` elements (each one of the texts given), then
-        `close`; `least` to `most` elements in all. None if there is no such sequence. `distinct`: free
-        elements may turn out to be the same one, so that only the first counts towards `least`.
-        Raises TooComplex."""
+        """A rule for the entries, then any number of elements from the EBNF texts in `free`, then `close`.
+
+        There are `minimum` to `maximum` elements in total. With `distinct`, elements count once if they are
+        equal: several free elements may be, so that only the first one counts towards `minimum`. None if no
+        such sequence exists. Raises TooComplex.
+        """
         required = sum(entry.required for entry in entries)
         counting = minimum > required or (
             maximum is not None and maximum < len(entries) + (1_000_000 if free else 0)
         )
         counts = range((len(entries) if counting else 1) + 1)
-        # By how many elements came before: what may follow. Without counting: by whether any came.
+        # What may follow, indexed by the number of elements before it, or by whether there are any.
         following = [
             self._end(
                 free,

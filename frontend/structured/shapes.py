@@ -1,4 +1,7 @@
-"""What the keywords of one schema say, without those that combine schemas, and what two say together."""
+"""Shapes: the constraints of a schema's own keywords, and the intersection of two shapes.
+
+Keywords that combine or refer to schemas are resolved in alternatives.py.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -9,16 +12,16 @@ from frontend.structured import keywords
 from frontend.structured.errors import reject
 from frontend.structured.keywords import below
 
-Subschema = tuple[Any, str]  # a schema, and where it stands
-AllOf = tuple[Subschema, ...]  # schemas that must all hold
+Subschema = tuple[Any, str]  # a schema and its path
+AllOf = tuple[Subschema, ...]  # a value must satisfy all of these schemas
 
-# What a shape says of a value it can be compared with, so that true is not 1.
+# A value as (type, value), so that true does not equal 1.
 Comparable = tuple[str, Any]
 
 
 class Bound(msgspec.Struct, frozen=True):
     at: Decimal
-    open: bool  # the bound itself is left out
+    open: bool  # the bound itself is excluded
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,30 +30,30 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[Any, ...] | None = None
     properties: dict[str, AllOf] = {}
     required: frozenset[str] = frozenset()
-    always: frozenset[str] = frozenset()  # written, though the schema does not require them
+    always: frozenset[str] = frozenset()  # optional in the schema, but always written
     additional: AllOf | None = None
     pattern_properties: dict[str, AllOf] = {}
     property_names: AllOf = ()
     prefix: tuple[AllOf, ...] = ()
     items: AllOf | None = None
-    unique: str | None = None  # where it says so
-    patterns: tuple[tuple[str, str], ...] = ()  # and where
+    unique: str | None = None  # the path of uniqueItems
+    patterns: tuple[tuple[str, str], ...] = ()  # with their paths
     formats: tuple[tuple[str, str], ...] = ()
-    min_counts: dict[str, int] = {}  # of "Length", "Items", "Properties"
+    min_counts: dict[str, int] = {}  # by "Length", "Items" or "Properties"
     max_counts: dict[str, int] = {}
     low: Bound | None = None
     high: Bound | None = None
     multiples: tuple[tuple[Any, str], ...] = ()
 
     def written_types(self) -> frozenset[str]:
-        """The types of what may be written. Without `type`, only those that a keyword says something of."""
+        """The types of the values to write: without `type`, only those that a keyword applies to."""
         if self.values is not None:
             return frozenset(map(type_of, self.values))
         types = self.types or frozenset(filter(self.constrains, keywords.TYPES)) or frozenset(keywords.TYPES)
         return types - {"integer"} if "number" in types else types
 
     def constrains(self, kind: str) -> bool:
-        """Whether something but `type` limits values of this type."""
+        """Whether a keyword other than `type` applies to values of this type."""
         match kind:
             case "object":
                 named = self.properties or self.required or self.pattern_properties or self.property_names
@@ -68,7 +71,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def type_of(value: Any) -> str:
-    """A value's type in JSON; a number without a fraction is an integer."""
+    """The JSON type of a value. A number without a fraction is an integer."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -88,7 +91,7 @@ def comparable(value: Any) -> Comparable:
 
 
 def of_keywords(schema: dict[str, Any], path: str) -> Shape:
-    """Raises ConstraintError. References and combinations are left to the caller."""
+    """The shape of a schema without its references and combinations. Raises ConstraintError."""
     for keyword, value in schema.items():
         keywords.check(keyword, value, below(path, keyword))
     types = schema.get("type")
@@ -96,7 +99,7 @@ def of_keywords(schema: dict[str, Any], path: str) -> Shape:
     if "const" in schema:
         const = comparable(schema["const"])
         if values is not None and const not in map(comparable, values):
-            reject(below(path, "const"), "is not one of the enum's values")
+            reject(below(path, "const"), "is not a value of the enum")
         values = [schema["const"]]
     return Shape(
         path=path,
@@ -158,7 +161,7 @@ def _tighter(bounds: list[Bound], tighter: Any) -> Bound | None:
 
 
 def intersect(left: Shape, right: Shape) -> Shape | None:
-    """What satisfies the two of them; None where that is plainly nothing."""
+    """The shape of values that satisfy both shapes; None if there evidently are none."""
     types = _types(left.types, right.types)
     if types is not None and not types:
         return None
@@ -218,7 +221,7 @@ def _item(shape: Shape, index: int) -> AllOf:
 
 
 def _properties(left: Shape, right: Shape) -> dict[str, AllOf]:
-    """Each schema's additionalProperties holds for what only the other one names."""
+    """The additionalProperties of each shape apply to the properties that only the other one names."""
     return {
         name: left.properties.get(name, left.additional or ())
         + right.properties.get(name, right.additional or ())
@@ -230,10 +233,10 @@ def _pattern_properties(left: Shape, right: Shape) -> dict[str, AllOf]:
     for one, other in ((left, right), (right, left)):
         if one.pattern_properties and (other.pattern_properties or other.properties or other.additional):
             path = below(one.path, "patternProperties")
-            reject(path, "cannot be combined with other schemas that speak of properties")
+            reject(path, "cannot be combined with other schemas that constrain properties")
         if one.pattern_properties and one.additional and other.required - one.properties.keys():
             reject(
                 below(one.path, "patternProperties"),
-                "cannot be combined with properties that others require",
+                "cannot be combined with properties that other schemas require",
             )
     return left.pattern_properties or right.pattern_properties

@@ -1,4 +1,4 @@
-"""Whether a schema is small enough to be looked into at all."""
+"""Rejects schemas that are too large to process."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from frontend.structured.keywords import below
 
 
 def check(schema: Any) -> None:
-    """Raises ConstraintError for what is too large or too deep, or is no JSON. Stops at the limits."""
+    """Raises ConstraintError if the schema is too large, too deep or not JSON. Stops at the limits."""
     left = limits.SCHEMA_BYTES
     nodes = limits.SCHEMA_NODES
     waiting: list[tuple[Any, str, int]] = [(schema, "", 0)]
@@ -32,16 +32,16 @@ def check(schema: Any) -> None:
 
 def _keys(value: dict[Any, Any], path: str, left: int) -> int:
     if not all(isinstance(key, str) for key in value):
-        reject(path, "must have strings for keys")
+        reject(path, "must have strings as keys")
     return sum(_scalar(key, path, left) for key in value)
 
 
 def _scalar(value: Any, path: str, left: int) -> int:
-    """Its size, after a check that it is fit for JSON if that is no more than `left`."""
+    """The size of a key or scalar, which is checked to be valid unless it exceeds `left`."""
     if isinstance(value, str):
         known = value.isascii() or len(value) > left
         if not known and not all(cs.holds(cs.ANY, ord(character)) for character in value):
-            reject(path, "has half of a surrogate pair, or a character that Unicode has not assigned")
+            reject(path, "contains a lone surrogate or an unassigned character")
         return len(value)
     if isinstance(value, float) and not math.isfinite(value):
         reject(path, "must be a finite number")

@@ -1,4 +1,4 @@
-"""JSON strings within limits: as runs of characters where that is all, else as automata."""
+"""Grammar rules of constrained JSON strings: runs of characters where possible, otherwise automata."""
 
 from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
@@ -11,15 +11,15 @@ from frontend.structured.pattern import ANYTHING, CharClass, Concat, Pattern, Re
 from frontend.structured.shapes import Shape
 from frontend.structured.writer import BEYOND_ASCII, NothingMatches, Writer
 
-TOO_COMPLEX = "is too complex: with all limits of the string, its automaton would be too large"
+TOO_COMPLEX = "is too complex: the automaton of all constraints on the string would be too large"
 
-_COUNTED = 128  # states, of the pattern and the characters that are counted beside it
-_REPETITIONS = (64, 32, 24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)  # how many are tried where that is too much
-_SHORT = 160  # size of a pattern with so few
+_COUNTED = 128  # maximum states of a pattern times the length that is counted along with it
+_REPETITIONS = (64, 32, 24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)  # tried in turn where that is exceeded
+_SHORT = 160  # maximum size of a pattern with fewer repetitions
 
 
 class Strings:
-    """Of one grammar. A pattern that comes again is made once."""
+    """The strings of one grammar. Repeated patterns share an automaton."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -27,11 +27,11 @@ class Strings:
         self._automata: dict[tuple[object, ...], Automaton] = {}
 
     def rule(self, shape: Shape) -> str:
-        """A rule for the inside of a string of this shape, and its closing quote. Raises ConstraintError."""
+        """A rule for the content of a string of this shape and its closing quote. Raises ConstraintError."""
         low, high = shape.min_counts.get("Length", 0), shape.max_counts.get("Length")
         path = self._fault_path(shape)
         if high is not None and high < low:
-            reject(path, f"no string is {low} or more and {high} or fewer characters long")
+            reject(path, f"no string has at least {low} and at most {high} characters")
         try:
             if (run := _character_run(shape, low, high)) is not None:
                 return self._writer.run(*run)
@@ -91,7 +91,7 @@ class Strings:
 
 
 def parse_pattern(text: str, path: str) -> Pattern:
-    """A pattern of a JSON schema. Raises ConstraintError."""
+    """Parse a JSON schema's pattern. Raises ConstraintError."""
     try:
         return pattern.parse(text, search=True)
     except pattern.UnsupportedPattern as error:
@@ -101,7 +101,7 @@ def parse_pattern(text: str, path: str) -> Pattern:
 def _trees(shape: Shape) -> list[Pattern]:
     trees = [parse_pattern(text, path) for text, path in shape.patterns]
     for name, path in shape.formats:
-        if name in string_formats.REFUSED:
+        if name in string_formats.UNSUPPORTED:
             reject(path, f"the format {name!r} is not supported")
         if name in string_formats.PATTERNS:
             trees.append(pattern.parse(string_formats.PATTERNS[name], search=False))
@@ -109,8 +109,10 @@ def _trees(shape: Shape) -> list[Pattern]:
 
 
 def _shortened(trees: list[Pattern], low: int, high: int) -> list[Pattern]:
-    """With fewer repetitions in one of them, so that nothing it matches is too long: to count characters
-    beside that would take too many states."""
+    """The patterns with fewer repetitions in one of them, so that none of its matches is too long.
+
+    Counting characters along with the patterns would need too many states.
+    """
     if min(map(pattern.longest, trees)) <= high:
         return trees
     for maximum in _REPETITIONS:
@@ -122,7 +124,7 @@ def _shortened(trees: list[Pattern], low: int, high: int) -> list[Pattern]:
 
 
 def _character_run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
-    """The string's characters and how many of them, if there is no more to say of it."""
+    """The string's characters and its minimum and maximum length, if there are no other constraints."""
     trees = _trees(shape)
     if len(trees) > 1:
         return None
