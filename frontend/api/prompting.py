@@ -1,4 +1,4 @@
-"""From what a turn is to be, to the prompt and the sampling that hosts are sent. Pure."""
+"""Plans a turn: from what the client asked for to the prompt and the sampling that hosts receive. Pure."""
 
 import contextlib
 import secrets
@@ -11,40 +11,40 @@ from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.api.toolless import explain_tools, spell_out_calls
 from frontend.parsing import Dialect, ToolFormat, tool_format
-from frontend.structured import ConstraintError
+from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
 _NO_REASONING = "none"
-_FALLBACK_FORMAT = "hermes"  # where a chat template knows no tools
+_FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
 class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn is to be, as the API understood it."""
+    """What a client asked for in a turn."""
 
     model: str
     messages: list[ChatMessage]
     samplings: list[Sampling]  # one per choice, without a grammar
     tool_use: ToolUse | None = None
-    output_format: dict[str, Any] | None = None  # the format of a structural tag that the answer must keep to
+    output_format: Format | None = None  # of the answer
     reasoning_effort: str | None = None  # none, minimal, low, medium, high, …
     template_arguments: dict[str, Any] = {}
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    streaming: bool = False  # the client sees events as they come
+    streaming: bool = False  # the client receives events as they occur
     report_ids: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What hosts are sent, and how their text is to be read."""
+    """What hosts receive, and how their output is parsed."""
 
     dialect: Dialect
     prompt: ChatPrompt
-    tools: list[FunctionTool] | None  # that may be called; None where no calls are looked for
-    calls_are_certain: bool  # a grammar sees to it that what begins as a call is one
+    tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
+    calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
 
     def new_call_id(self) -> str:
-        """An id for a tool call, of the form that the chat template takes back."""
+        """An id for a tool call, in the form that the chat template accepts."""
         number = uuid.uuid4().hex
         form = self.dialect.tool_format
         return number[:9] if form is not None and form.name == "mistral" else f"call_{number[:24]}"
@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def encoded(value: object) -> str:
-    """JSON; encode a grammar once per request, for it may have megabytes."""
+    """JSON text. A grammar may be megabytes long, so encode it only once per request."""
     return msgspec.json.encode(value).decode()
 
 
@@ -67,13 +67,13 @@ def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) ->
         asked,
         grammar=grammar,
         reasoning_markers=reasoning_markers,
-        # With a seed the text can be generated again, should its host die.
+        # With a seed the text can be generated again if its host dies.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
     )
 
 
 def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
-    """Raises BadRequest for a schema that must be kept to and cannot be."""
+    """Raises BadRequest for a schema that must be enforced but is not supported."""
     use = spec.tool_use if spec.tool_use is not None and spec.tool_use.choice != "none" else None
     form = dialect.tool_format
     messages, offered = spec.messages, use.tools if use is not None else []
@@ -82,7 +82,7 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         messages, offered = explain_tools(spell_out_calls(messages), offered), []
     answer = None if spec.output_format is None else dialect.answer_format(spec.output_format)
     grammar = _grammar(use, form, answer)
-    binds = answer is not None or (use is not None and _is_forced(use))  # from the text's beginning on
+    binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
     if grammar is not None and binds:
@@ -102,13 +102,13 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     )
 
 
-def _grammar(use: ToolUse | None, form: ToolFormat, answer: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the text must look like, if it must: a forced call, an answer of some format, or either."""
+def _grammar(use: ToolUse | None, form: ToolFormat, answer: Format | None) -> Format | None:
+    """The format of a forced call, of the answer, or of either; None if the text is unconstrained."""
     if use is None:
         return answer
     several = use.parallel is not False
     if _is_forced(use):
-        # One, unless several are asked for: a small model may find no end, and its last call be cut off.
+        # One call unless several are requested: a small model may never stop, and its last call be cut off.
         several = use.parallel is True and use.named is None
         return _calls(use, form, at_least_one=True, several=several)
     if answer is not None:
@@ -122,8 +122,8 @@ def _is_forced(use: ToolUse) -> bool:
     return use.choice == "required"
 
 
-def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
-    """Calls of the functions in `use`. Raises BadRequest."""
+def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
+    """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
         tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
@@ -132,7 +132,7 @@ def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) ->
     return form.grammar(calls, at_least_one=at_least_one, parallel=several)
 
 
-def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -> dict[str, Any]:
+def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -> Format:
     """The format of a call's arguments.
 
     Those of a strict function validate against its schema, and so do those of others if a call is forced and
@@ -146,18 +146,15 @@ def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -
 
 
 def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without values other than objects, as arguments are never anything else.
-
-    Raises ConstraintError.
-    """
+    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError."""
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
-        raise ConstraintError("must be object, as arguments are one", ".type")
+        raise ConstraintError("must be object, as the arguments of a call are one", ".type")
     return {**schema, "type": "object"}
 
 
-def _with_reasoning(grammar: dict[str, Any], spec: TurnSpec, dialect: Dialect) -> dict[str, Any]:
-    """Room for reasoning before the grammar, if the client asked for it in so many words."""
+def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:
+    """The grammar, optionally preceded by reasoning if the client explicitly asked for that."""
     markers = dialect.reasoning_markers
     if not markers or not _wants_reasoning(spec):
         return grammar
@@ -173,7 +170,10 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
 
 
 def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
-    """The client's own win. Templates differ in how they call the switch."""
+    """Arguments for the chat template, as JSON. The client's own take precedence.
+
+    Templates differ in the name of the switch for reasoning.
+    """
     arguments: dict[str, Any] = {}
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
@@ -187,7 +187,7 @@ def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
 
 
 def _definition(tool: FunctionTool) -> dict[str, Any]:
-    """As chat templates expect it, which is as OpenAI has it."""
+    """The tool in OpenAI's form, which chat templates expect."""
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description

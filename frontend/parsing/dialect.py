@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from frontend.parsing.qwen3_coder import Qwen3Coder
 from frontend.parsing.reasoning import HARMONY, REASONING_FORMATS, ReasoningFormat
 from frontend.parsing.scanner import Machine, Program, Reading, Scanner
 from frontend.parsing.tool_formats import ParserOptions, Tool, ToolFormat, marks_of
+from frontend.structured import Format
 
 OFF = "none"
 
@@ -59,7 +59,7 @@ class Dialect(msgspec.Struct, frozen=True):
         form = self.reasoning
         return [form.begin, form.end] if form and form.begin else []
 
-    def answer_format(self, output_format: dict[str, Any]) -> dict[str, Any]:
+    def answer_format(self, output_format: Format) -> Format:
         """The format of the whole text whose content must have `output_format`, both of structural tags."""
         return answer_format(output_format) if self.reasoning is HARMONY else output_format
 

@@ -1,4 +1,4 @@
-"""What an answer must look like: OpenAI's response_format, and vLLM's structured_outputs."""
+"""Constraints on an answer: OpenAI's response_format and vLLM's structured_outputs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from frontend.errors import BadRequest
-from frontend.structured import ConstraintError, choice, ebnf, json_object, json_schema, regex
+from frontend.structured import ConstraintError, Format, choice, ebnf, json_object, json_schema, regex
 
 
 class JsonSchemaBody(msgspec.Struct):
@@ -24,7 +24,7 @@ class ResponseFormat(msgspec.Struct):
 
 
 class StructuredOutputs(msgspec.Struct):
-    """One of these."""
+    """Exactly one of these is given."""
 
     json: Any = None  # a schema, as an object or as text
     regex: str | None = None
@@ -35,9 +35,9 @@ class StructuredOutputs(msgspec.Struct):
 
 @contextlib.contextmanager
 def constraint_at(param: str) -> Iterator[None]:
-    """Report a fault in the constraint that the request's parameter `param` holds: raises BadRequest.
+    """Report a fault in the constraint that the request's parameter `param` contains.
 
-    Its `param` is the path of the fault within the request.
+    Raises BadRequest, whose `param` is the path of the fault in the request.
     """
     try:
         yield
@@ -48,17 +48,19 @@ def constraint_at(param: str) -> Iterator[None]:
 
 def output_format(
     response_format: ResponseFormat | None, structured: StructuredOutputs | None
-) -> dict[str, Any] | None:
-    """The format of a structural tag, or None where anything will do. Raises BadRequest."""
+) -> Format | None:
+    """The format of a structural tag, or None if the answer is unconstrained. Raises BadRequest."""
     asked = _of_response_format(response_format) if response_format is not None else None
     if structured is None:
         return asked
     if asked is not None:
-        raise BadRequest("response_format and structured_outputs exclude each other", "structured_outputs")
+        raise BadRequest(
+            "response_format and structured_outputs are mutually exclusive", "structured_outputs"
+        )
     return _of_structured_outputs(structured)
 
 
-def _of_response_format(body: ResponseFormat) -> dict[str, Any] | None:
+def _of_response_format(body: ResponseFormat) -> Format | None:
     where = "response_format.json_schema"
     if body.type == "json_schema" and body.json_schema is None:
         raise BadRequest(f"{where} is missing", where)
@@ -66,8 +68,11 @@ def _of_response_format(body: ResponseFormat) -> dict[str, Any] | None:
     return json_format(body.type, schema, "response_format.type", f"{where}.schema")
 
 
-def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> dict[str, Any] | None:
-    """The format of a structural tag, or None for text. Raises BadRequest that names where the fault is."""
+def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> Format | None:
+    """The format of a structural tag, or None for text. Raises BadRequest.
+
+    `kind_where` and `schema_where` name the request's parameters.
+    """
     match kind:
         case "text":
             return None
@@ -81,11 +86,11 @@ def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> d
     raise BadRequest(f"{kind_where}: must be text, json_object or json_schema, not {kind!r}", kind_where)
 
 
-def _of_structured_outputs(body: StructuredOutputs) -> dict[str, Any]:
+def _of_structured_outputs(body: StructuredOutputs) -> Format:
     given = [name for name in body.__struct_fields__ if getattr(body, name) not in (None, False)]
     if len(given) != 1:
         raise BadRequest(
-            "structured_outputs: give one of json, regex, choice, grammar and json_object",
+            "structured_outputs: exactly one of json, regex, choice, grammar and json_object is required",
             "structured_outputs",
         )
     where = f"structured_outputs.{given[0]}"
@@ -105,4 +110,4 @@ def _parsed(schema: Any, where: str) -> Any:
     try:
         return msgspec.json.decode(schema)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"{where}: not JSON: {error}", where) from None
+        raise BadRequest(f"{where}: invalid JSON: {error}", where) from None

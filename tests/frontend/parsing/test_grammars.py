@@ -1,4 +1,4 @@
-"""Parts of the grammars that force calls; tests/host/test_forced_calls.py holds them against the engine."""
+"""Parts of the grammars of calls; tests/host/test_forced_calls.py runs them in the engine."""
 
 import re
 
@@ -14,7 +14,7 @@ _BEGINNINGS = ('{"name": "', "<|python_tag|>")
 
 
 @given(st.text(st.sampled_from('{"name: <|python_tg>x'), max_size=16), st.sampled_from(["", *_BEGINNINGS]))
-def test_other_text_is_all_that_does_not_begin_as_a_call_does(rest, before):
+def test_other_text_is_any_text_that_does_not_begin_like_a_call(rest, before):
     pattern = unless_beginning_with(*_BEGINNINGS)["elements"][0]["pattern"]
     text = before + rest
     begins = any(beginning.startswith(text) or text.startswith(beginning) for beginning in _BEGINNINGS)
@@ -39,7 +39,7 @@ def value_format(schema):
         ({"type": "string", "minLength": 1, "maxLength": 32.0}, "[^<]{1,32}"),
     ],
 )
-def test_a_string_without_quotes_keeps_to_short_lengths(schema, pattern):
+def test_short_length_limits_of_an_unquoted_string_are_enforced(schema, pattern):
     assert value_format(schema)["elements"][0] == {"type": "regex", "pattern": pattern}
 
 

@@ -1,4 +1,4 @@
-"""Texts of a grammar that was written for the engine, drawn at random."""
+"""Draws random texts of a grammar that was written for the engine."""
 
 from random import Random
 
@@ -7,7 +7,7 @@ from frontend.structured.pattern import Alternation, CharClass, Concat, Repeat, 
 
 
 def texts(grammar: str, count: int) -> list[str]:
-    """The same ones each time. The grammar has no lookahead."""
+    """The same texts on every call. The grammar must not have lookaheads."""
     rules, chance = parse(grammar), Random(0)
     return [_text(rules, chance) for _ in range(count)]
 
