@@ -149,7 +149,7 @@ def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError."""
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
-        raise ConstraintError("must be object, as the arguments of a call are one", ".type")
+        raise ConstraintError("must be object, as arguments are always objects", ".type")
     return {**schema, "type": "object"}
 
 

@@ -11,6 +11,7 @@ import msgspec
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
+from frontend.structured.lru import BoundedLru
 from frontend.structured.pattern import (
     Alternation,
     CharClass,
@@ -23,6 +24,7 @@ from frontend.structured.pattern import (
 )
 
 OTHER_WORDS_STATES = 32
+_NODE_BYTES = 160  # approximate memory of a state, an edge, a range of characters, or a node of a tree
 
 
 class TooComplex(Exception):
@@ -33,12 +35,13 @@ class Budget:
     """The number of steps that building automata may still take; about 1500 take a millisecond."""
 
     def __init__(self, steps: int = limits.PATTERN_STEPS) -> None:
-        self._left = steps
+        self._steps = steps
+        self.spent = 0
 
     def spend(self, steps: int) -> None:
         """Raises TooComplex."""
-        self._left -= steps
-        if self._left < 0:
+        self.spent += steps
+        if self.spent > self._steps:
             raise TooComplex
 
 
@@ -50,8 +53,28 @@ class Automaton(msgspec.Struct, frozen=True):
     accepting: list[bool]
 
 
+# Most schemas contain the same few formats and bounds. Each automaton is kept with the steps that it took.
+_kept = BoundedLru[tuple[Automaton, int]](limits.AUTOMATA_BYTES)
+
+
 def of_tree(tree: Pattern, budget: Budget) -> Automaton:
-    """Raises TooComplex."""
+    """Raises TooComplex, and spends the same steps whether or not the automaton is kept from before."""
+    known = _kept.get(tree)
+    if known is None:
+        own = Budget()
+        known = _built(tree, own), own.spent
+        _kept.put(tree, known, _size_bytes(known[0]) + _NODE_BYTES * size(tree))
+    found, steps = known
+    budget.spend(steps)
+    return found
+
+
+def _size_bytes(automaton: Automaton) -> int:
+    ranges = sum(len(characters) for found in automaton.edges for characters, _ in found)
+    return _NODE_BYTES * (len(automaton.edges) + sum(map(len, automaton.edges)) + ranges)
+
+
+def _built(tree: Pattern, budget: Budget) -> Automaton:
     if isinstance(tree, WithLookaheads):
         found = of_tree(tree.tree, budget)
         for guard in tree.positive:

@@ -7,8 +7,6 @@ schemas. A key therefore holds nothing of where a constraint was found, and erro
 import hashlib
 import json
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -16,11 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from frontend.structured.errors import ConstraintError
+from frontend.structured.lru import BoundedLru
 
 Format = dict[str, Any]  # of a structural tag
 Constraint = TypeVar("Constraint")
 
-_ENTRY_BYTES = 300  # of an entry's key and containers
 _MAX_KEY_BYTES = 1024 * 1024  # longer constraints exceed the limits and are rejected
 
 _Error = tuple[str, str]  # message and path; an exception object would collect tracebacks
@@ -28,13 +26,10 @@ _Outcome = Format | _Error
 
 
 class FormatCache:
-    """Evicts the least recently used formats. Thread-safe; compiles outside its lock."""
+    """Thread-safe. Two threads that miss the same format both compile it."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._outcomes: OrderedDict[bytes, tuple[_Outcome, int]] = OrderedDict()  # with their sizes
-        self._lock = threading.Lock()
+        self._outcomes = BoundedLru[_Outcome](max_bytes)
 
     def memoize(self, compiler: Callable[[Constraint], Format]) -> Callable[[Constraint], Format]:
         """Cache what `compiler` returns, and also the ConstraintErrors that it raises.
@@ -49,10 +44,10 @@ class FormatCache:
             key = _key(kind, constraint)
             if key is None:
                 return compiler(constraint)
-            outcome = self._find(key)
+            outcome = self._outcomes.get(key)
             if outcome is None:
                 outcome = _outcome(compiler, constraint)
-                self._store(key, outcome)
+                self._outcomes.put(key, outcome, _size(outcome))
             if isinstance(outcome, dict):
                 return outcome
             raise ConstraintError(*outcome)
@@ -62,25 +57,7 @@ class FormatCache:
     @property
     def size_bytes(self) -> int:
         """Memory in use, approximately."""
-        return self._bytes
-
-    def _find(self, key: bytes) -> _Outcome | None:
-        with self._lock:
-            if key not in self._outcomes:
-                return None
-            self._outcomes.move_to_end(key)
-            return self._outcomes[key][0]
-
-    def _store(self, key: bytes, outcome: _Outcome) -> None:
-        size = _ENTRY_BYTES + _size(outcome)
-        with self._lock:
-            if key in self._outcomes:  # another thread was faster
-                return
-            self._outcomes[key] = outcome, size
-            self._bytes += size
-            while self._bytes > self._max_bytes:
-                _, (_, evicted) = self._outcomes.popitem(last=False)
-                self._bytes -= evicted
+        return self._outcomes.size_bytes
 
 
 def _outcome(compiler: Callable[[Constraint], Format], constraint: Constraint) -> _Outcome:

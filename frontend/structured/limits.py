@@ -26,6 +26,7 @@ AUTOMATON_STATES = 400  # of a deterministic automaton
 WIDE_STATES = 200
 
 CACHE_BYTES = 32 * 1024 * 1024  # memory for compiled formats
+AUTOMATA_BYTES = 8 * 1024 * 1024  # memory for automata of patterns
 
 EBNF_BYTES = 32 * 1024
 EBNF_RULES = 200

@@ -196,3 +196,15 @@ def test_exactly_the_multiples_of_an_integer_match(divisor: int) -> None:
     found = numbers.multiples(divisor)
     taken = [sample for sample in range(-300, 300) if fa.matches(found, str(sample))]
     assert taken == [sample for sample in range(-300, 300) if sample % divisor == 0]
+
+
+def test_an_automaton_that_is_kept_spends_as_many_steps_as_a_new_one() -> None:
+    """So that the limits of a schema do not depend on the schemas before it."""
+    tree = pattern.parse("^(?!no)(?=[a-z]+)[a-z]{3,20}(-[0-9]{1,7})?$", search=True)
+    first, second = Budget(), Budget()
+    found = fa.of_tree(tree, first)
+    assert fa.of_tree(tree, second) is found
+    assert second.spent == first.spent > 100
+    assert fa.of_tree(tree, Budget(first.spent)) is found
+    with pytest.raises(TooComplex):
+        fa.of_tree(tree, Budget(first.spent - 1))
