@@ -13,7 +13,7 @@ from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
 from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
-from frontend.api.schema.tools import understand
+from frontend.api.schema.tools import parse_tool_choice
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
@@ -77,7 +77,7 @@ def turn_spec(body: ChatRequest) -> TurnSpec:
         model=body.model,
         messages=[chat_message(message, index) for index, message in enumerate(body.messages)],
         samplings=[body.sampling(max_tokens, choice, bool(body.logprobs)) for choice in range(body.n or 1)],
-        tool_use=understand(body.tools, body.tool_choice, body.parallel_tool_calls),
+        tool_use=parse_tool_choice(body.tools, body.tool_choice, body.parallel_tool_calls),
         output_format=body.output_format,
         reasoning_effort=body.reasoning_effort,
         template_arguments=body.chat_template_kwargs or {},

@@ -1,7 +1,7 @@
 """POST /v1/completions."""
 
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import falcon.asgi
 import msgspec
@@ -11,7 +11,7 @@ from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start, text_card
-from frontend.api.prompting import with_grammar
+from frontend.api.prompting import encoded, with_grammar
 from frontend.api.questions import text_of
 from frontend.api.schema.common import (
     MAX_CHOICES,
@@ -91,7 +91,8 @@ def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
     prompts, choices = prompts_of(body.prompt, body.add_special_tokens is not False), body.n or 1
     if len(prompts) * choices > MAX_CHOICES:
         raise BadRequest(f"prompts × n must be at most {MAX_CHOICES}", "n" if choices > 1 else "prompt")
-    sampling = partial(_sampling, body, body.output_format)
+    output_format = body.output_format
+    sampling = partial(_sampling, body, "" if output_format is None else encoded(output_format))
     return [
         SequenceSpec(prompt, sampling(choice), index, bool(body.return_token_ids))
         for index, prompt in enumerate(prompts)
@@ -117,9 +118,9 @@ def prompts_of(
     ]
 
 
-def _sampling(body: CompletionRequest, output_format: dict[str, Any] | None, choice: int) -> Sampling:
+def _sampling(body: CompletionRequest, grammar: str, choice: int) -> Sampling:
     sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
-    return sampling if output_format is None else with_grammar(sampling, output_format, [])
+    return with_grammar(sampling, grammar, []) if grammar else sampling
 
 
 def install(app: App, server: Server) -> None:

@@ -73,10 +73,14 @@ class Tokenizing:
         model = await self._model(body.model, request)
         plan = await _plan(model, body)
         answer = await tokens_of(model, plan.prompt, request)
-        grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
-            RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
+            RenderAnswer(
+                model=body.model,
+                prompt=answer.text,
+                token_ids=answer.token_ids,
+                grammar=plan.grammar or msgspec.UNSET,
+            ),
         )
 
     async def _model(self, name: str, request: falcon.asgi.Request) -> Model:

@@ -35,9 +35,8 @@ def check_options(model: ModelSettings) -> None:
     engines = ["auto", "continuous_batching", *(engine for task in TASKS for engine in task.engines)]
     if model.engine not in engines:
         known = ", ".join(engines)
-        raise _clash(
-            model, f"no engine {model.engine!r}{suggestion(model.engine, engines)} (there are {known})"
-        )
+        hint = f"{suggestion(model.engine, engines)} (there are {known})"
+        raise _clash(model, f"no engine {model.engine!r}{hint}")
     batching_only = [
         name for name in ("draft_model", "prompt_lookup", "cache_eviction_tokens") if getattr(model, name)
     ]
