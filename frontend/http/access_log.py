@@ -106,4 +106,3 @@ def observe(exchange: Exchange, message: Message) -> bool:
         exchange.status = exchange.status or 403  # of a handshake, that is a refusal
         exchange.ended = True
     return exchange.ended
-
