@@ -109,7 +109,8 @@ class Turn:
         return []
 
     def take(self) -> list[tuple[int, TurnEvent]]:
-        return self._read(self._generation.take())
+        outputs = self._generation.take()
+        return self._read(outputs) if outputs else []
 
     @property
     def finished(self) -> bool:

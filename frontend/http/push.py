@@ -80,11 +80,10 @@ class _Push(Generic[T]):
         if self._ended.done():
             return
         try:
-            if not self._writer.paused:
-                if items := self._source.take():
-                    self._writer.write(self._encode(items))
-                if self._source.finished:
-                    self._ended.set_result(None)
+            while not self._writer.paused and (items := self._source.take()):
+                self._writer.write(self._encode(items))
+            if self._source.finished:
+                self._ended.set_result(None)
         except Exception as error:
             self._ended.set_exception(error)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from frontend.http.asgi import Receive, Send
+from frontend.http.asgi import Application, Receive, Send
 from frontend.http.server import HttpServer, listen
 
 
@@ -48,6 +48,10 @@ class Connected:
         assert length
         return int(head.split()[1]), await self.reader.readexactly(int(length[1]))
 
+    async def heard_all(self) -> bytes:
+        """Every byte until the server closes the connection, but the Date headers."""
+        return re.sub(rb"date: [^\r]*\r\n", b"", await self.reader.read())
+
     async def later(self, seconds: float) -> None:
         """Timers that are due within `seconds` fire now."""
         loop = asyncio.get_running_loop()
@@ -65,15 +69,40 @@ async def connected(app: Any) -> AsyncIterator[Connected]:
     try:
         yield Connected(reader, writer, server)
     finally:
-        writer.close()
-        server.should_exit = True
-        await serving
+        writer.transport.abort()
+        while server.server_state.connections or server.server_state.tasks:
+            await asyncio.sleep(0)
+        serving.cancel()  # an orderly end takes uvicorn a quarter of a second
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        for sockets in server.servers:
+            sockets.close()
         listener.close()
 
 
-def with_connection(scenario: Callable[[Connected], Awaitable[None]], app: Any = echo) -> None:
+def with_connection(
+    scenario: Callable[[Connected], Awaitable[None]],
+    app: Any = echo,
+    loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> None:
+    """`loop` makes the event loop; time can be put forward in that of asyncio only."""
+
     async def run() -> None:
         async with connected(app) as connection:
             await scenario(connection)
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
+
+
+def without_writer(app: Application) -> Application:
+    """What an application sees of a server that offers no `nacelle.writer`."""
+
+    async def stripped(scope: Any, receive: Receive, send: Send) -> None:
+        await app({**scope, "extensions": {}}, receive, send)
+
+    return stripped
+
+
+def with_writer(app: Application) -> Application:
+    return app

@@ -1,14 +1,20 @@
-"""Who may ask."""
+"""Who may make requests, and what those get who may not."""
+
+import asyncio
+import json
 
 import falcon.asgi
-import falcon.testing
 import pytest
-from frontend.api.access import check_host, check_key, origin_allowed
 
 from frontend.api.errors import install
-from frontend.api.middleware import Access
 from frontend.config import Settings
 from frontend.errors import Forbidden, Unauthorized
+from frontend.http.access import Asked, Rules, check_host, check_key, judge, origin_allowed
+from frontend.http.asgi import Application, Message, Receive, Scope, Send
+from frontend.http.gate import Gate
+from tests.frontend.http.driving import Answer, answer_of, ask, connect, run
+
+OPEN = Rules(None, frozenset(), frozenset())
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic secret", "secret"])
@@ -67,22 +73,138 @@ def test_pages_of_other_sites_may_not_call(origin, expected):
     assert origin_allowed(origin, "server.example:8000", ["https://chat.example"]) is expected
 
 
-def preflight(origin: str) -> falcon.testing.Result:
-    app = falcon.asgi.App(middleware=[Access(Settings(allowed_origins=["https://chat.example"]))])
-    install(app)
-    wanted = {"Access-Control-Request-Headers": "authorization, x-stainless-lang"}
-    client = falcon.testing.TestClient(app)
-    return client.simulate_options("/v1/models", host="127.0.0.1", headers={"Origin": origin} | wanted)
+def preflight(origin: str) -> Answer:
+    gate = Gate(unreachable, Settings(allowed_origins=["https://chat.example"]))
+    wanted = "authorization, x-stainless-lang"
+    return ask(
+        gate,
+        "OPTIONS",
+        "/v1/models",
+        host="127.0.0.1",
+        origin=origin,
+        access_control_request_headers=wanted,
+    )
 
 
 def test_a_page_of_an_allowed_origin_may_send_the_headers_that_clients_send():
     answer = preflight("https://chat.example")
-    assert answer.status_code == 204
+    assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
     assert answer.headers["access-control-allow-headers"] == "authorization, x-stainless-lang"
 
 
 def test_a_page_of_another_origin_may_send_nothing():
     answer = preflight("https://evil.example")
-    assert answer.status_code == 403
+    assert answer.status == 403
     assert "access-control-allow-origin" not in answer.headers
+
+
+def asked(method="GET", path="/v1/models", host="localhost", origin=None, authorization=None):
+    return Asked(method, path, host, origin, authorization)
+
+
+def test_a_key_makes_the_host_irrelevant_because_a_rebound_page_does_not_know_it():
+    assert isinstance(judge(OPEN, asked(host="evil.example")).error, Forbidden)
+    with_key = Rules("secret", frozenset(), frozenset())
+    assert judge(with_key, asked(host="evil.example", authorization="Bearer secret")).error is None
+    assert isinstance(judge(with_key, asked(host="evil.example")).error, Unauthorized)
+
+
+def test_a_preflight_needs_no_key_and_a_page_may_read_why_it_was_refused():
+    with_key = Rules("secret", frozenset(), frozenset())
+    preflight = judge(with_key, asked("OPTIONS", origin="http://localhost:3000"))
+    assert (preflight.is_preflight, preflight.error) == (True, None)
+    refused = judge(with_key, asked(origin="http://localhost:3000"))
+    assert isinstance(refused.error, Unauthorized)
+    assert refused.shared_with == "http://localhost:3000"
+    assert isinstance(judge(with_key, asked("OPTIONS")).error, Unauthorized)  # no page asks
+
+
+async def unreachable(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("the application was reached")
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"vary", b"Accept")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_page():
+    settings = Settings(api_key="secret", allowed_origins=["https://chat.example"])
+    answer = ask(Gate(hello, settings), authorization="Bearer secret", origin="https://chat.example")
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert answer.headers["vary"] == "Accept, Origin"
+    assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
+
+
+def test_a_header_that_is_sent_twice_opens_nothing():
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    for name, values in ((b"host", [b"localhost", b"evil.example"]), (b"origin", [b"http://localhost"] * 2)):
+        headers = [(name, value) for value in values]
+        sent = drive(Gate(unreachable, Settings()), scope | {"headers": headers})
+        assert answer_of(sent).status == 403
+
+
+def drive(app: Application, scope: Scope) -> list[Message]:
+    return asyncio.run(run(app, scope, [{"type": "http.request"}]))
+
+
+class Refusing:
+    """Says on a Falcon route what the gate says outside Falcon."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def on_get(self, request, response):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        (Settings(api_key="secret"), {}),
+        (Settings(), {"host": "evil.example"}),
+        (Settings(), {"host": "localhost", "origin": "https://evil.example"}),
+    ],
+    ids=["key", "host", "origin"],
+)
+def test_a_refusal_looks_like_every_other_error(settings, headers):
+    refused = ask(Gate(unreachable, settings), path="/v1/models", **headers)
+    error = json.loads(refused.body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    app = falcon.asgi.App()
+    install(app)
+    kinds = {401: Unauthorized, 403: Forbidden}
+    app.add_route("/v1/models", Refusing(kinds[refused.status](error["message"])))
+    assert refused == ask(app, path="/v1/models", **headers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        (Settings(api_key="secret"), {"host": "localhost"}),
+        (Settings(), {"host": "evil.example"}),
+        (Settings(), {"host": "localhost", "origin": "https://evil.example"}),
+    ],
+    ids=["key", "host", "origin"],
+)
+def test_a_websocket_passes_the_same_checks(settings, headers):
+    expected = 401 if settings.api_key else 403
+    refused = answer_of(
+        connect(Gate(unreachable, settings), [], "websocket.http.response", **headers), "websocket.http"
+    )
+    assert refused.status == expected
+    assert json.loads(refused.body)["error"]["code"] in ("invalid_api_key", "forbidden")
+    assert connect(Gate(unreachable, settings), [], **headers) == [{"type": "websocket.close"}]
+
+
+def test_a_websocket_that_may_pass_reaches_the_application():
+    key = {"authorization": "Bearer secret"}
+    for settings, headers in ((Settings(api_key="secret"), key), (Settings(), {"host": "localhost"})):
+        assert connect(Gate(hello, settings), [], **headers) == [{"type": "websocket.accept"}]
