@@ -6,6 +6,8 @@ counts against Nacelle.
 
 from itertools import count
 
+import psutil
+
 from bench import figures, load
 from bench.engine_process import EngineProcess
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
@@ -28,6 +30,7 @@ class Sides:
 
     def __init__(self, server: Server, raw: EngineProcess) -> None:
         self._raw = raw
+        self._frontend = psutil.Process(server.pid)
         self._target = load.Target(server.base_url, MODEL_NAME, endpoint="completions")
         self._seeds = count()
 
@@ -41,6 +44,12 @@ class Sides:
             concurrency=concurrency,
             ignore_eos=True,
         )
+
+    @property
+    def frontend_seconds(self) -> float:
+        """CPU time that the frontend's process has used, without its hosts."""
+        times = self._frontend.cpu_times()
+        return float(times.user + times.system)
 
     def served(self, workload: Workload) -> Summary:
         return summarize_flawless(load.run(self._target, workload).records)
@@ -83,14 +92,16 @@ def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
     Both sides of a pair get the same prompts. A single pair proves little: with other processes on the
     machine, ratios from 0.65 to 1.9 were seen within one run.
     """
-    measured = []
+    measured, cpu = [], []
     for _ in range(pairs):
         workload = sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)
         raw = sides.raw(workload)
+        before = sides.frontend_seconds
         served = sides.served(workload)
+        cpu.append(1e6 * (sides.frontend_seconds - before) / served.output_tokens)
         measured.append(Pair(served.output_tokens_per_second, raw.output_tokens_per_second))
     ratios = [pair.ratio for pair in measured]
-    note = f"{_medians(measured)} tokens/s"
+    note = f"{_medians(measured)} tokens/s; the frontend used {median(cpu):.0f} µs of CPU per token"
     return Figure(figures.SERVED, median(ratios), ratios, f"concurrency {concurrency}", measured, note)
 
 
