@@ -13,7 +13,6 @@ Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_d
 """
 
 import logging
-import time
 from collections.abc import Callable
 
 from frontend.http.asgi import (
@@ -35,10 +34,7 @@ log = logging.getLogger("nacelle.access")
 class AccessLog:
     """Reports every request, also those that the layers inside refuse."""
 
-    def __init__(
-        self, app: Application, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`clock` returns seconds, as the one that `Identity` uses."""
+    def __init__(self, app: Application, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = clock
