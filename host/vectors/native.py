@@ -20,9 +20,9 @@ _INPUTS: dict[str, Callable[[Batch], npt.NDArray[Any]]] = {
     "input_ids": lambda batch: batch.ids,
     "attention_mask": lambda batch: batch.mask,
     "token_type_ids": lambda batch: batch.types,
-    "position_ids": lambda batch: np.broadcast_to(np.arange(batch.ids.shape[1]), batch.ids.shape),
-    "beam_idx": lambda batch: np.arange(len(batch.ids)),
-    "last_token": lambda batch: np.append(batch.lengths, np.ones(len(batch.ids) - batch.inputs, int)) - 1,
+    "position_ids": lambda batch: np.broadcast_to(np.arange(batch.mask.shape[1]), batch.mask.shape),
+    "beam_idx": lambda batch: np.arange(len(batch.mask)),
+    "last_token": lambda batch: np.append(batch.lengths, np.ones(len(batch.mask) - batch.inputs, int)) - 1,
 }
 
 
