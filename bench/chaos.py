@@ -26,17 +26,17 @@ from bench.server import Server, free_port, nacelle_command
 from bench.workload import text_prompt
 
 MODEL_NAME = "bench"
-# Arithmetic in which a text is the same alone and in any batch, so that texts can be compared.
+# Exact arithmetic: a text does not depend on the other requests of its batch, so texts can be compared.
 EXACT = ("INFERENCE_PRECISION_HINT=f32", "KV_CACHE_PRECISION=f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0")
 _PROMPTS = 32
 _PROMPT_WORDS = 16
-_DEADLINE_SECONDS = 180.0  # of one request: many kills may fall into its life
+_DEADLINE_SECONDS = 180.0  # for one request, which may live through many kills
 _BIN_SECONDS = 0.5
 _PAUSE_SECONDS = 0.2
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """An answer that is not the undisturbed one."""
+    """An answer that differs from the one given without kills."""
 
     expected: Said
     got: Said
@@ -44,8 +44,8 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct):
-    """One run with one number of replicas. Times in seconds, by the server's own histograms; recovery is from
-    a death to the next token of each request that was in the dead host."""
+    """One run with a given number of replicas. Times are in seconds, from the server's own histograms;
+    recovery time is from a death to the next token of each request that the dead host was working on."""
 
     replicas: int
     sent: int = 0
@@ -59,11 +59,11 @@ class Trial(msgspec.Struct):
     orphans: int = 0
     left_in_shm: int = 0
     cold_load: float = 0.0
-    ready_p50: float | None = None  # from a host's death to the readiness of the next
+    ready_p50: float | None = None  # from a host's death until its successor is ready
     recovery_p50: float | None = None
     recovery_p99: float | None = None
     kills: list[Kill] = []
-    tokens_per_second: list[float] = []  # of the streamed half, in bins
+    tokens_per_second: list[float] = []  # of the streamed answers, per bin
     bin_seconds: float = _BIN_SECONDS
 
     @property
@@ -94,14 +94,49 @@ class ChaosResults(msgspec.Struct, frozen=True):
 
 @click.command("chaos", short_help="Kill engine hosts under load and compare every answer.")
 @click.argument("model")
-@click.option("--clients", type=click.IntRange(2), default=16, show_default=True, help="Half of them stream.")
-@click.option("--replicas", default="2,1", show_default=True, help="One trial each, comma-separated.")
-@click.option("--kills-per-signal", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(2), default=64, show_default=True)
-@click.option("--stall-seconds", type=float, default=5.0, show_default=True, help="What notices SIGSTOP.")
-@click.option("--property", "properties", multiple=True, default=EXACT, help="Instead of exact arithmetic.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and the kills.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Default: beside the JSON file.")
+@click.option(
+    "--clients",
+    type=click.IntRange(2),
+    default=16,
+    show_default=True,
+    help="Concurrent clients. Half of them stream.",
+)
+@click.option(
+    "--replicas",
+    default="2,1",
+    show_default=True,
+    help="Numbers of replicas, comma-separated. One trial each.",
+)
+@click.option(
+    "--kills-per-signal",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Kills with each signal, in each trial.",
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(2), default=64, show_default=True, help="Output tokens per request."
+)
+@click.option(
+    "--stall-seconds",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="The server's limit for an engine step, by which it detects a stopped host.",
+)
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    default=EXACT,
+    help="OpenVINO properties, instead of those for exact arithmetic.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the prompts and the kills.")
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the charts, one per trial. Default: beside the JSON file.",
+)
 @json_option
 def chaos(
     model: str,
@@ -115,11 +150,12 @@ def chaos(
     svg: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Serve MODEL, kill its engine hosts under load, and compare every answer with the undisturbed one.
+    """Serve MODEL, kill its engine hosts under load, and compare each answer with the one without kills.
 
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
-    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Ends with status 1 if an answer failed or
-    differs from the greedy text that the same prompt gave before the kills, or if anything is left behind.
+    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Exits with status 1 if a request fails, if an
+    answer differs from the greedy answer that the same prompt got before the kills, or if a process or shared
+    memory is left behind.
     """
     console = Console()
     trials: list[Trial] = []
@@ -185,7 +221,7 @@ async def _load(
     try:
         expected = [read_text(await _post(client, whole)) for whole, _ in bodies]
     except ClientError as error:
-        raise RunFailed(f"without any kill, a request failed: {error}") from error
+        raise RunFailed(f"a request failed before the first kill: {error}") from error
     done = asyncio.Event()
     answers: list[tuple[int, Response | ClientError]] = []
     turn = itertools.count()
@@ -197,7 +233,7 @@ async def _load(
                 answers.append((index, await _post(client, bodies[index][streaming])))
             except ClientError as error:
                 answers.append((index, error))
-                await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
+                await asyncio.sleep(_PAUSE_SECONDS)  # an error may arrive at once, and so would the next
 
     started = clock()
     workers = [asyncio.create_task(work(streaming=number % 2 == 1)) for number in range(clients)]
@@ -221,7 +257,7 @@ async def _post(client: Client, body: bytes) -> Response:
 def _judge(
     trial: Trial, answers: list[tuple[int, Response | ClientError]], expected: list[Said], started: float
 ) -> None:
-    """Compare every answer with the undisturbed one: text, number of tokens and finish reason."""
+    """Compare every answer with the one given without kills: text, number of tokens and finish reason."""
     arrivals: list[float] = []
     failures: Counter[str] = Counter()
     for index, answer in answers:
@@ -234,7 +270,7 @@ def _judge(
         except ClientError as error:
             failures[f"{error.kind}: {error}"[:200]] += 1
     trial.sent, trial.failed, trial.failures = len(answers), failures.total(), dict(failures)
-    for kill in trial.kills:  # from the load's start on, as the picture has it
+    for kill in trial.kills:  # relative to the start of the load, as in the chart
         assert kill.time >= started
     trial.kills = [msgspec.structs.replace(kill, time=kill.time - started) for kill in trial.kills]
     end = max(arrivals, default=started + _BIN_SECONDS)
@@ -253,21 +289,23 @@ def _read_metrics(trial: Trial, observer: Observer) -> None:
 
 
 def _picture(model: str, trial: Trial) -> str:
-    title = f"{model}, {trial.replicas} replica(s): tokens per second of the streamed half, hosts killed"
+    title = f"{model}, {trial.replicas} replica(s): tokens/s of streamed answers while hosts are killed"
     return timeline.svg(title, trial.tokens_per_second, trial.bin_seconds, trial.kills, 0.0)
 
 
 def _table(trials: list[Trial]) -> Table:
-    table = Table("", *(f"{trial.replicas} replica(s)" for trial in trials), title="What survives kills")
+    table = Table(
+        "", *(f"{trial.replicas} replica(s)" for trial in trials), title="Answers while hosts are killed"
+    )
     rows: dict[str, list[object]] = {
-        "sent": [trial.sent for trial in trials],
+        "requests": [trial.sent for trial in trials],
         "failed": [trial.failed for trial in trials],
         "wrong": [trial.wrong for trial in trials],
         "kills": [_by_signal(trial.kills) for trial in trials],
         "resumed": [round(trial.resumed) for trial in trials],
-        "sent whole again": [round(trial.restarted) for trial in trials],
+        "restarted": [round(trial.restarted) for trial in trials],
         "blamed": [round(trial.blamed) for trial in trials],
-        "orphans": [trial.orphans for trial in trials],
+        "orphaned hosts": [trial.orphans for trial in trials],
         "left in /dev/shm": [trial.left_in_shm for trial in trials],
         "cold load": [f"{trial.cold_load:.2f} s" for trial in trials],
         "recovery p50 / p99": [f"{_s(trial.recovery_p50)} / {_s(trial.recovery_p99)}" for trial in trials],

@@ -1,4 +1,4 @@
-"""A raw pipeline in a child process, seen from its parent, which loads no engine."""
+"""Starts and commands a raw pipeline in a child process, so that this process loads no engine."""
 
 import subprocess
 import sys
@@ -17,7 +17,8 @@ _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class EngineProcess:
-    """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
+    """A raw pipeline in a child process, idle between workloads. A context manager, which ends the
+    process."""
 
     def __init__(self, launch: Launch[TextOptions]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
@@ -36,7 +37,7 @@ class EngineProcess:
         self.load_seconds = loaded.seconds
 
     def run(self, workload: Workload) -> list[RequestRecord]:
-        """The records of a closed loop. Raises EngineFailed."""
+        """Run a workload as a closed loop and return its records. Raises EngineFailed."""
         self._commands.write(msgspec.json.encode(workload) + b"\n")
         self._commands.flush()
         measured = self._receive()

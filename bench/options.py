@@ -1,4 +1,4 @@
-"""The command-line options that more than one benchmark has."""
+"""Command-line options that several benchmarks share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +9,35 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _WORKLOAD = (
-    click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="In flight."),
-    click.option("--requests", type=click.IntRange(1), default=64, show_default=True, help="In all."),
     click.option(
-        "--prompt-words", type=click.IntRange(1), default=64, show_default=True, help="About one token each."
+        "--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Requests in flight."
     ),
     click.option(
-        "--prompt-tokens", type=click.IntRange(1), help="Random token ids instead, exactly so many."
+        "--requests", type=click.IntRange(1), default=64, show_default=True, help="Total number of requests."
     ),
-    click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True),
-    click.option("--ignore-eos", is_flag=True, help="Generate all --max-tokens."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and arrival times."),
+    click.option(
+        "--prompt-words",
+        type=click.IntRange(1),
+        default=64,
+        show_default=True,
+        help="Words per prompt, about one token each.",
+    ),
+    click.option(
+        "--prompt-tokens",
+        type=click.IntRange(1),
+        help="Use prompts of exactly this many random token ids instead.",
+    ),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(1),
+        default=128,
+        show_default=True,
+        help="Maximum number of output tokens per request.",
+    ),
+    click.option("--ignore-eos", is_flag=True, help="Generate --max-tokens tokens in every request."),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed for prompts and arrival times."
+    ),
 )
 
 json_option = click.option(
@@ -31,14 +49,14 @@ json_option = click.option(
 
 
 def workload_options(command: Command) -> Command:
-    """Options named like the fields of Workload."""
+    """Add the options of a Workload, which have the names of its fields."""
     for option in reversed(_WORKLOAD):
         command = option(command)
     return command
 
 
 def positive_numbers(text: str) -> list[int]:
-    """A comma-separated list of numbers from 1. Raises click.BadParameter."""
+    """Parse a comma-separated list of numbers from 1. Raises click.BadParameter."""
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if not all(numbers):
         raise click.BadParameter(f"expected numbers from 1, comma-separated, not {text!r}")

@@ -16,11 +16,12 @@ from ipc.messages import (
     Detokenize,
     Detokenized,
     Failed,
+    Prompt,
     TextPrompt,
     Tokenize,
     Tokenized,
 )
-from tests.frontend.routing.hosts import CARD, History, prompt_in
+from tests.frontend.routing.hosts import CARD, History
 
 
 def in_a_loop(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -54,7 +55,7 @@ def test_a_question_is_answered_by_a_host_that_is_ready():
         history = History()
         answer = ask(history, TextPrompt("some text"))
         (question,) = asked(history)
-        assert prompt_in(question.payload) == TextPrompt("some text")
+        assert msgspec.msgpack.decode(question.payload, type=Prompt) == TextPrompt("some text")
         history.say(0, Tokenized(question.request_id, [1, 2], "some text", ["some", " text"]))
         assert await answer == Tokenized(question.request_id, [1, 2], "some text", ["some", " text"])
         assert questions(history) == 0
@@ -172,7 +173,7 @@ def test_the_questions_of_a_model_are_bounded():
             ask(history, TextPrompt("t"))
         with pytest.raises(QueueFull):
             ask(history, TextPrompt("t"))
-        assert (await history.route.card()).vocab_size == CARD.vocab_size  # known: nobody has to wait
+        assert await history.route.card() == CARD  # known: nobody has to wait
 
     in_a_loop(scenario)
 
@@ -185,11 +186,11 @@ def test_the_card_is_known_once_a_host_was_ready_and_whoever_waits_for_it_is_cou
         assert questions(history) == 2
         gone.cancel()
         history.ready_again()
-        assert (await waiting).vocab_size == CARD.vocab_size
+        assert await waiting == CARD
         await asyncio.sleep(0)  # the futures' callbacks
         assert questions(history) == 0
         history.die()
-        assert (await history.route.card()).vocab_size == CARD.vocab_size
+        assert await history.route.card() == CARD
 
     in_a_loop(scenario)
 
