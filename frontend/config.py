@@ -44,6 +44,17 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         Literal["auto", "continuous_batching", "stateful"],
         Meta(description="stateful serves one request at a time; auto takes it on an NPU only."),
     ] = "auto"
+    task: Annotated[
+        Literal["auto", "text", "embeddings", "rerank"],
+        Meta(description="What the model is for. auto recognizes it from the model's files."),
+    ] = "auto"
+    library: Annotated[
+        Literal["openvino", "optimum"],
+        Meta(
+            description="Library that loads models for embeddings and reranking: OpenVINO GenAI, or "
+            "Optimum Intel (needs the extra optimum)."
+        ),
+    ] = "openvino"
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=64)], Meta(description="Engine processes that serve this model.")
     ] = 1
