@@ -117,6 +117,7 @@ class ModelCard(Message):
     context_length: int  # of one input, or of prompt and answer together
     load_seconds: float
     fingerprint: str  # changes with the model's files and the engine's version
+    properties: dict[str, str]  # OpenVINO properties that the host chose itself
 
 
 CardT = TypeVar("CardT", bound=ModelCard)
