@@ -9,11 +9,13 @@ from frontend.api import errors
 from frontend.api.chat import ChatCompletions
 from frontend.api.client import Application, DisconnectWatch
 from frontend.api.completions import Completions
+from frontend.api.embeddings import Embeddings
 from frontend.api.health import Health, MetricsPage, Ready
 from frontend.api.keep_alive import StreamKeepAlive
 from frontend.api.memory import Memory
 from frontend.api.middleware import Access, RequestIdentity
 from frontend.api.models import Models
+from frontend.api.rerank import Reranking, Scoring
 from frontend.api.responses import Responses
 from frontend.api.tokenizing import Tokenizing
 from frontend.config import Settings
@@ -30,6 +32,14 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     largest = settings.max_body_bytes
     app.add_route("/v1/chat/completions", ChatCompletions(router, memory.conversations, largest))
     app.add_route("/v1/completions", Completions(router, largest))
+    app.add_route("/v1/embeddings", Embeddings(router, largest))
+    reranking = Reranking(router, largest)
+    app.add_route("/v1/rerank", reranking, suffix="v1")
+    app.add_route("/rerank", reranking, suffix="v1")
+    app.add_route("/v2/rerank", reranking, suffix="v2")
+    scoring = Scoring(router, largest)
+    app.add_route("/v1/score", scoring)
+    app.add_route("/score", scoring)
     responses = Responses(memory.begin, memory.records, memory.background, largest)
     app.add_route("/v1/responses", responses)
     app.add_route("/v1/responses/{response_id}", responses, suffix="one")

@@ -1,0 +1,107 @@
+"""POST /v1/embeddings."""
+
+import asyncio
+from typing import cast
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.api.abilities import embedding_card
+from frontend.api.body import decode, read_body
+from frontend.api.client import on_leave_of
+from frontend.api.embedding_prompts import prompt_of
+from frontend.api.schema.common import refuse_unsupported
+from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
+from frontend.api.schema.vectors import VectorUsage
+from frontend.errors import BadRequest, EngineFailed
+from frontend.routing.router import Router
+from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
+
+_FLOAT_BYTES = 4
+# How many numbers are encoded before the event loop turns to others, which is about a millisecond of work.
+_NUMBERS_AT_ONCE: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
+
+_decoder = msgspec.json.Decoder(EmbeddingRequest)
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.encode
+
+
+class Embeddings:
+    def __init__(self, router: Router, max_body_bytes: int) -> None:
+        self._router = router
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        refuse_unsupported(body, UNSUPPORTED)
+        inputs = inputs_of(body.input)
+        on_leave = on_leave_of(request)
+        model = await self._router.model(body.model, on_leave)
+        card = embedding_card(model)
+        work = work_of(body, inputs, card)
+        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave))
+        count = len(inputs.texts) or len(inputs.token_ids)
+        if answer.shape != (count, body.dimensions or card.dimensions):
+            raise EngineFailed("the engine returned vectors of another shape than asked for")
+        response.content_type = falcon.MEDIA_JSON
+        response.data = await encoded(answer, model.name, body.encoding)
+
+
+def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
+    """The inputs of a request, all texts or all token ids. Raises BadRequest."""
+    if not given:
+        raise BadRequest("input must not be empty", "input")
+    if isinstance(given, str):
+        return EmbedInputs(texts=[given])
+    if all(isinstance(item, int) for item in given):
+        return EmbedInputs(token_ids=[cast("list[int]", given)])
+    if len(given) > MAX_INPUTS:
+        raise BadRequest(f"input: at most {MAX_INPUTS} inputs, not {len(given)}", "input")
+    if len({type(item) for item in given}) > 1:
+        raise BadRequest("input must be a string, token ids, or a list of either", "input")
+    if not all(given):
+        index = next(index for index, item in enumerate(given) if not item)
+        raise BadRequest(f"input[{index}] must not be empty", f"input[{index}]")
+    if isinstance(given[0], str):
+        return EmbedInputs(texts=cast("list[str]", given))
+    return EmbedInputs(token_ids=cast("list[list[int]]", given))
+
+
+def work_of(body: EmbeddingRequest, inputs: EmbedInputs, card: VectorCard) -> Embed:
+    """What to ask of a model with this card. Raises BadRequest."""
+    if body.dimensions is not None and body.dimensions > card.dimensions:
+        raise BadRequest(f"dimensions must be at most the model's, {card.dimensions}", "dimensions")
+    prompt = prompt_of(body, card.prompts)
+    if prompt and inputs.token_ids:
+        name = "prompt_name" if body.prompt_name else "input_type" if body.input_type else "task"
+        raise BadRequest(f"{name}: the model's prompt can only precede text, not token ids", name)
+    return Embed(0, b"", body.dimensions, prompt, body.truncation(card.context_length, default=None))
+
+
+async def encoded(answer: Embedded, model: str, encoding: Encoding) -> bytes:
+    """The response's body. Gives way to other requests between slices of a large one.
+
+    (A thread would not: it holds the interpreter's lock while it encodes.)
+    """
+    count, width = answer.shape
+    slices = []
+    rows = max(1, _NUMBERS_AT_ONCE[encoding] // width)
+    for first in range(0, count, rows):
+        if first:
+            await asyncio.sleep(0)
+        slices.append(_rows(answer, range(first, min(first + rows, count)), encoding))
+    usage = _json.encode(VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
+    head, tail = b'{"object":"list","data":[', b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
+    return b"".join([head, b",".join(slices), tail])
+
+
+def _rows(answer: Embedded, rows: range, encoding: Encoding) -> bytes:
+    """Some of the vectors as JSON, separated by commas."""
+    data, width = memoryview(cast(bytes, answer.payload)), answer.shape[1] * _FLOAT_BYTES
+    vectors = [(row, data[row * width : (row + 1) * width]) for row in rows]
+    if encoding == "base64":
+        bodies = [Embedding(index=row, embedding=vector) for row, vector in vectors]
+    else:
+        bodies = [Embedding(index=row, embedding=vector.cast("f").tolist()) for row, vector in vectors]
+    return _json.encode(bodies)[1:-1]
