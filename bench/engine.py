@@ -21,10 +21,10 @@ from frontend.config_sources import load_settings
 from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
-from ipc.messages import Launch, Options
+from ipc.messages import Launch, TextOptions
 
 
-def launch_like_a_server(model: str, **options: Any) -> Launch[Options]:
+def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
     """The launch of `nacelle serve MODEL`, NACELLE_ variables included. Fetches the model if need be.
 
     `options` are settings of the model that win over those variables.
@@ -33,7 +33,8 @@ def launch_like_a_server(model: str, **options: Any) -> Launch[Options]:
     settings = load_settings(model_options=chosen, models=[model], environ=os.environ)
     with TerminalReporter() as reporter:
         prepared = preparer_for(settings.store, reporter).prepare(settings.models[0])
-    return launch_of(prepared, settings, psutil.virtual_memory().available, 1)
+    launch: Launch[Any] = launch_of(prepared, settings, psutil.virtual_memory().available, 1)
+    return launch
 
 
 class EngineResults(msgspec.Struct, frozen=True):

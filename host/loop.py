@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from host.engines.base import Body, Engine, RequestRefused
 from host.gauges import GaugeReporter
 from host.results import Results
@@ -108,6 +110,8 @@ class Loop:
             self._unsent += self._engine.submit(work, body)
         except RequestRefused as refusal:
             self._unsent.append(Failed(work.request_id, refusal.error))
+        except msgspec.DecodeError as error:
+            raise ProtocolViolation(f"payload: {error}") from error
         except Exception as error:  # whatever it is, it is this request's alone
             print(f"admission failed: {error!r}", file=sys.stderr, flush=True)
             failure = RequestError(ErrorCode.ENGINE_FAILED, "the engine could not take this request")
@@ -121,7 +125,7 @@ class Loop:
         try:
             return self._requests.view(payload)
         except LeaseError as error:
-            raise ProtocolViolation(str(error)) from error
+            raise ProtocolViolation(f"payload: {error}") from error
 
     def _flush(self) -> None:
         """Send what there is in one frame, or one by one where that is too much for a frame."""

@@ -220,7 +220,7 @@ class TextEngine:
         self._crowd = max(1, inside // 2)
 
     def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[Reply | Failed]:
-        """Decode and match stop strings over the batch; a request that has ended leaves with its last delta."""
+        """Decode and match stop strings over the batch; what has ended leaves with its last delta."""
         if not gained:
             return []
         eos = self._pipeline.eos_token_ids

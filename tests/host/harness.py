@@ -165,7 +165,7 @@ class HostUnderTest:
         self.channel.send([Tokenize(self._next_id, payload_of(prompt))])
         return self.answer(Tokenized, self._next_id)
 
-    def refusal(self, prompt: Prompt) -> RequestError:
+    def refusal(self, prompt: Prompt | Lease) -> RequestError:
         """The refusal of a Tokenize."""
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()

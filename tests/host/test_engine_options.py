@@ -14,12 +14,12 @@ from host.model_folder import KvShape, ModelFolderError
 from ipc.errors import ErrorCode
 from ipc.messages import (
     Adapter,
+    Delta,
     DraftModel,
     Fatal,
     Gauges,
     GenerationDefaults,
     PromptLookup,
-    Step,
 )
 from tests.host.harness import HostUnderTest, chat, host_running, launch_of
 from tests.models.altered import altered, blur_weights, name_layers, write_adapter
@@ -69,8 +69,8 @@ def test_a_batch_that_speculates_gives_the_texts_of_one_that_does_not(
 def test_one_step_yields_several_tokens(host: HostUnderTest) -> None:
     seen = len(host.received)
     host.run(COPYING, **GREEDY)
-    steps = [message for message in host.received[seen:] if isinstance(message, Step)]
-    assert max(len(delta.token_ids) for step in steps for delta in step.deltas) > 1
+    deltas = [message for message in host.received[seen:] if isinstance(message, Delta)]
+    assert max(len(delta.token_ids) for delta in deltas) > 1
 
 
 @pytest.mark.parametrize("max_tokens", [1, 3, 7])

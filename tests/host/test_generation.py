@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipc.errors import ErrorCode
-from ipc.messages import ChatMessage, ChatPrompt, Detokenize, TextPrompt, Tokenize, TokenPrompt
-from tests.host.harness import HostUnderTest, Outcome, chat, copy_of, host_running, launch_of
+from ipc.messages import ChatMessage, ChatPrompt, Detokenize, TextPrompt, Tokenize, TokenPrompt, Work
+from tests.host.harness import HostUnderTest, Outcome, chat, copy_of, host_running, launch_of, payload_of
 
 COUNT = "1 2 3 4"
 FRANCE = chat("What is the capital of France?")
@@ -210,10 +211,11 @@ def test_special_tokens_are_skipped_on_demand(host: HostUnderTest) -> None:
 
 @pytest.mark.parametrize("asks", ["tokenize", "detokenize"])
 def test_a_question_with_ids_outside_the_vocabulary_fails_by_name(host: HostUnderTest, asks: str) -> None:
-    host.outcomes[10**6] = Outcome()
-    question = Tokenize(10**6, TokenPrompt([10**6])) if asks == "tokenize" else Detokenize(10**6, [10**6])
-    host.channel.send(question)
-    (outcome,) = host.finish(10**6)
+    if asks == "tokenize":
+        question: Work = Tokenize(0, payload_of(TokenPrompt([10**6])))
+    else:
+        question = Detokenize(0, msgspec.msgpack.encode([10**6]))
+    (outcome,) = host.finish(host.send(question))
     assert outcome.error.code is ErrorCode.INVALID_VALUE
     assert outcome.error.param == ("prompt" if asks == "tokenize" else "tokens")
 

@@ -11,20 +11,22 @@ import pytest
 
 from host.engines.load import load_engine
 from host.loop import HANDLERS
-from ipc.arena import Lease
+from host.results import Results
+from ipc.arena import ArenaProducer, Lease
 from ipc.errors import ErrorCode
 from ipc.messages import (
-    EngineKind,
+    TASKS,
+    TO_HOST_TYPE,
     Fatal,
     Gauges,
     Generate,
     Ready,
     Release,
     Sampling,
-    SharedPrompt,
+    Task,
     TextPrompt,
-    ToHost,
     TokenPrompt,
+    Work,
 )
 from ipc.progress import Phase
 from tests.host.harness import HostUnderTest, chat, host_running, launch_of
@@ -173,9 +175,9 @@ def test_a_prompt_in_shared_memory_is_read_and_released() -> None:
 )
 def test_a_bad_lease_is_fatal(lease: Lease) -> None:
     with host_running(launch_of("nowhere", engine="synthetic")) as host:
-        host.channel.send(Generate(1, SharedPrompt(lease), Sampling()))
+        host.channel.send([Generate(1, lease, Sampling())])
         assert host.wait_exit() == 1
-        assert host.first(Fatal).reason.startswith("shared prompt:")
+        assert host.first(Fatal).reason.startswith("payload:")
         assert not any(isinstance(message, Release) for message in host.received)
 
 
@@ -230,13 +232,16 @@ def test_gauges_are_few() -> None:
 
 
 def test_every_message_to_a_host_has_a_handler() -> None:
-    assert set(HANDLERS) == set(get_args(ToHost))
+    others = {kind for kind in get_args(TO_HOST_TYPE) if not issubclass(kind, Work)}
+    assert set(HANDLERS) == others
 
 
-def test_every_kind_of_engine_can_be_loaded(tmp_path: Path) -> None:
-    for kind in get_args(EngineKind):
-        if kind == "synthetic":
-            assert load_engine(launch_of(tmp_path, engine=kind)).card.device_name == "synthetic"
-        else:
-            with pytest.raises(Exception, match=r"lacks openvino_model\.xml"):
-                load_engine(launch_of(tmp_path, engine=kind))
+@pytest.mark.parametrize(("task", "engine"), [(task, engine) for task in TASKS for engine in task.engines])
+def test_every_engine_of_every_task_can_be_loaded(tmp_path: Path, task: Task, engine: str) -> None:
+    launch = launch_of(tmp_path, engine=engine, options=task.options())
+    results = Results(ArenaProducer("results", 4096))
+    if engine == "synthetic":
+        assert load_engine(launch, results).card.device_name == "synthetic"
+    else:
+        with pytest.raises(Exception, match=r"lacks openvino_model\.xml"):
+            load_engine(launch, results)

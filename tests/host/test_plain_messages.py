@@ -32,8 +32,8 @@ def test_every_family_shows_all_of_a_conversation(family: str) -> None:
     template = ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
     messages = LONG if detect(template.source).tool_format else spell_out_calls(LONG)
     text = template.render(ChatPrompt(list(messages)))
-    places = [text.find(m.content) for m in LONG if m.content and m.role != "system"]
-    assert all(message.content in text for message in LONG if message.content)
+    places = [text.find(m.text) for m in LONG if m.content and m.role != "system"]
+    assert all(message.text in text for message in LONG if message.content)
     assert places == sorted(places)
 
 

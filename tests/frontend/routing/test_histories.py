@@ -495,4 +495,4 @@ def test_log_probabilities_that_are_not_as_many_as_tokens_break_the_protocol():
     history.accept()
     (request_id,) = history.route.replicas[0].jobs
     with pytest.raises(ChannelError, match="log probabilities"):
-        history.say(0, Delta(request_id, [1, 2], "a", [-0.5], [b"a"]))
+        history.say(0, Delta(request_id, [1, 2], "a", None, [-0.5], [b"a"]))
