@@ -1,6 +1,8 @@
 """POST /v1/embeddings."""
 
 import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
 import falcon
@@ -19,8 +21,8 @@ from frontend.routing.router import Router
 from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
 
 _FLOAT_BYTES = 4
-# How many numbers are encoded before the event loop turns to others, which is about a millisecond of work.
-_NUMBERS_AT_ONCE: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
+# How many numbers are encoded before the event loop turns to others: about a millisecond of work.
+_NUMBERS_IN_A_PART: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
 
 _decoder = msgspec.json.Decoder(EmbeddingRequest)
 _json = msgspec.json.Encoder()
@@ -45,7 +47,11 @@ class Embeddings:
         if answer.shape != (count, body.dimensions or card.dimensions):
             raise EngineFailed("the engine returned vectors of another shape than asked for")
         response.content_type = falcon.MEDIA_JSON
-        response.data = await encoded(answer, model.name, body.encoding)
+        parts = encoded(answer, model.name, body.encoding)
+        if math.prod(answer.shape) <= _NUMBERS_IN_A_PART[body.encoding]:
+            response.data = b"".join(parts)
+        else:
+            response.stream = _giving_way(parts)
 
 
 def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
@@ -79,21 +85,23 @@ def work_of(body: EmbeddingRequest, inputs: EmbedInputs, card: VectorCard) -> Em
     return Embed(0, b"", body.dimensions, prompt, body.truncation(card.context_length, default=None))
 
 
-async def encoded(answer: Embedded, model: str, encoding: Encoding) -> bytes:
-    """The response's body. Gives way to other requests between slices of a large one.
-
-    (A thread would not: it holds the interpreter's lock while it encodes.)
-    """
+def encoded(answer: Embedded, model: str, encoding: Encoding) -> Iterator[bytes]:
+    """The response's body in parts, each about a millisecond of work."""
     count, width = answer.shape
-    slices = []
-    rows = max(1, _NUMBERS_AT_ONCE[encoding] // width)
+    rows = max(1, _NUMBERS_IN_A_PART[encoding] // width)
     for first in range(0, count, rows):
-        if first:
-            await asyncio.sleep(0)
-        slices.append(_rows(answer, range(first, min(first + rows, count)), encoding))
+        opening = b"," if first else b'{"object":"list","data":['
+        yield opening + _rows(answer, range(first, min(first + rows, count)), encoding)
     usage = _json.encode(VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
-    head, tail = b'{"object":"list","data":[', b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
-    return b"".join([head, b",".join(slices), tail])
+    yield b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
+
+
+async def _giving_way(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Other requests have their turn between two parts. (A thread would hold the interpreter's lock while it
+    encodes, and all parts at once would fill the memory.)"""
+    for part in parts:
+        yield part
+        await asyncio.sleep(0)
 
 
 def _rows(answer: Embedded, rows: range, encoding: Encoding) -> bytes:

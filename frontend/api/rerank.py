@@ -11,7 +11,9 @@ from frontend.api.abilities import rerank_card
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.generating import respond_json
+from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.rerank import (
+    UNSUPPORTED,
     ApiVersion,
     BilledUnits,
     CohereMeta,
@@ -57,6 +59,7 @@ class Reranking:
     ) -> None:
         """`return_documents`: unless the request says."""
         body = decode(await read_body(request, self._max_body_bytes), _rerank)
+        refuse_unsupported(body, UNSUPPORTED)
         texts = texts_of(body.documents, body.rank_fields or ["text"])
         if body.return_documents is None:
             body.return_documents = return_documents
@@ -118,8 +121,8 @@ async def _scored(
     answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave))
     if answer.shape != (len(inputs.documents),):
         raise EngineFailed("the engine returned another number of scores than asked for")
-    scores: memoryview[float] = memoryview(cast(bytes, answer.payload)).cast("f")
-    return _Scored(model.name, scores.tolist(), VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
+    scores = list(memoryview(cast(bytes, answer.payload)).cast("f"))
+    return _Scored(model.name, scores, VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
 
 
 def texts_of(documents: list[str | Fields], rank_fields: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Bodies of POST /v1/embeddings."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -51,8 +52,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 
 
 class Embedding(msgspec.Struct, kw_only=True):
-    """`embedding` is a list of numbers, or the base64 of little-endian 32-bit floats."""
-
     object: str = "embedding"
     index: int
-    embedding: list[float] | memoryview
+    embedding: Sequence[float]  # a list; or a memoryview of 32-bit floats, which is encoded as base64

@@ -26,6 +26,13 @@ class RerankRequest(TruncatingRequest, kw_only=True):
     max_tokens_per_doc: TokenCount | None = None
     instruction: Instruction | None = None  # for models that take one
 
+    relevant_spans: Any = None
+    priority: Any = None
+
+
+# Parameters that we cannot honour → values that ask for nothing.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {"relevant_spans": (), "priority": (0,)}
+
 
 class RankedDocument(msgspec.Struct, kw_only=True):
     index: int  # in the request's documents
