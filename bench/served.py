@@ -4,6 +4,7 @@ Both sides stay loaded and only one works at a time. The client shares the serve
 against Nacelle.
 """
 
+from collections.abc import Callable
 from itertools import count
 
 from bench import figures, load
@@ -63,6 +64,10 @@ class Sides:
         summarize_flawless(records)
         first, again = (1000 * (record.arrivals[0] - record.started) for record in records)
         return first, again
+
+    def ask(self) -> None:
+        """One short request to the server."""
+        self.served(self.workload(1, requests=1, max_tokens=4))
 
     def warm_up(self, concurrency: int) -> None:
         """Let both allocate what they need at the highest load."""
@@ -129,16 +134,16 @@ def shared_prefix(sides: Sides, pairs: int) -> Figure:
     return Figure(figures.SHARED_PREFIX, median(ratios), ratios, pairs=measured, note=note)
 
 
-def restart(sides: Sides, server: Server, cold_load: float) -> Figure:
+def restart(server: Server, cold_load: float, request: Callable[[], object]) -> Figure:
     """SIGKILL of the host → READY again, ÷ the host's first load, each until /ready/MODEL says so.
 
-    A request between kills completes, so that the back-off never enters. The first load may have to read the
+    A `request` between kills completes, so that the back-off never enters. The first load may have to read the
     model from disk, which then makes this ratio look better than it is.
     """
     samples = []
     for _ in range(_KILLS):
         samples.append(server.recovery_seconds(_READY, _LOAD_SECONDS) / cold_load)
-        sides.served(sides.workload(1, requests=1, max_tokens=4))
+        request()
     return Figure(figures.RESTART, median(samples), samples, note=f"cold load {cold_load:.2f} s")
 
 
