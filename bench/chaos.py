@@ -1,92 +1,30 @@
 """`nacelle bench chaos`: what survives when engine hosts are killed under load."""
 
-import asyncio
-import itertools
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
 import click
 import msgspec
-import psutil
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from bench import kills, report, timeline
-from bench.client import Client, Response, clock
-from bench.completions import PATHS, Said, read_response, read_text, request_body
-from bench.errors import ClientError, RunFailed
+from bench.chaos_traffic import Lane, text_lanes, vector_lane
+from bench.chaos_trial import Plan, Trial, run_trial
+from bench.errors import RunFailed
 from bench.figures import RESTART
-from bench.kills import Kill, Observer, carry_out, quantile, total
+from bench.kills import Kill
 from bench.options import json_option, positive_numbers
-from bench.served import wait_until_loaded
-from bench.server import Server, free_port, nacelle_command
-from bench.workload import text_prompt
+from bench.served import MODEL_NAME
 
-MODEL_NAME = "bench"
 # Arithmetic in which a text is the same alone and in any batch, so that texts can be compared.
 EXACT = ("INFERENCE_PRECISION_HINT=f32", "KV_CACHE_PRECISION=f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0")
-_PROMPTS = 32
-_PROMPT_WORDS = 16
-_DEADLINE_SECONDS = 180.0  # of one request: many kills may fall into its life
-_BIN_SECONDS = 0.5
-_PAUSE_SECONDS = 0.2
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """An answer that is not the undisturbed one."""
-
-    expected: Said
-    got: Said
-    streamed: bool
-
-
-class Trial(msgspec.Struct):
-    """One run with one number of replicas. Times in seconds, by the server's own histograms; recovery is from
-    a death to the next token of each request that was in the dead host."""
-
-    replicas: int
-    sent: int = 0
-    failed: int = 0
-    differences: list[Difference] = []
-    failures: dict[str, int] = {}
-    resumed: float = 0
-    restarted: float = 0
-    blamed: float = 0
-    regenerated_tokens: float = 0
-    orphans: int = 0
-    left_in_shm: int = 0
-    cold_load: float = 0.0
-    ready_p50: float | None = None  # from a host's death to the readiness of the next
-    recovery_p50: float | None = None
-    recovery_p99: float | None = None
-    kills: list[Kill] = []
-    tokens_per_second: list[float] = []  # of the streamed half, in bins
-    bin_seconds: float = _BIN_SECONDS
-
-    @property
-    def wrong(self) -> int:
-        return len(self.differences)
-
-    @property
-    def ready_ratio(self) -> float | None:
-        return None if self.ready_p50 is None else self.ready_p50 / self.cold_load
-
-    @property
-    def recovery_ratio(self) -> float | None:
-        return None if self.recovery_p50 is None else self.recovery_p50 / self.cold_load
-
-    @property
-    def flawless(self) -> bool:
-        return not (self.failed or self.wrong or self.orphans or self.left_in_shm)
 
 
 class ChaosResults(msgspec.Struct, frozen=True):
     """The JSON file's results."""
 
-    model: str
+    models: dict[str, str]  # what was served, by its name on the server
     clients: int
     seed: int
     trials: list[Trial]
@@ -94,9 +32,11 @@ class ChaosResults(msgspec.Struct, frozen=True):
 
 @click.command("chaos", short_help="Kill engine hosts under load and compare every answer.")
 @click.argument("model")
-@click.option("--clients", type=click.IntRange(2), default=16, show_default=True, help="Half of them stream.")
+@click.option("--embeddings", metavar="MODEL", help="Serve this model too, and ask it for embeddings.")
+@click.option("--rerank", metavar="MODEL", help="Serve this model too, and let it rank documents.")
+@click.option("--clients", type=click.IntRange(2), default=16, show_default=True, help="Over all tasks.")
 @click.option("--replicas", default="2,1", show_default=True, help="One trial each, comma-separated.")
-@click.option("--kills-per-signal", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--kills-per-signal", type=click.IntRange(1), default=3, show_default=True, help="Per model.")
 @click.option("--max-tokens", type=click.IntRange(2), default=64, show_default=True)
 @click.option("--stall-seconds", type=float, default=5.0, show_default=True, help="What notices SIGSTOP.")
 @click.option("--property", "properties", multiple=True, default=EXACT, help="Instead of exact arithmetic.")
@@ -105,6 +45,8 @@ class ChaosResults(msgspec.Struct, frozen=True):
 @json_option
 def chaos(
     model: str,
+    embeddings: str | None,
+    rerank: str | None,
     clients: int,
     replicas: str,
     kills_per_signal: int,
@@ -118,19 +60,20 @@ def chaos(
     """Serve MODEL, kill its engine hosts under load, and compare every answer with the undisturbed one.
 
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
-    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Ends with status 1 if an answer failed or
-    differs from the greedy text that the same prompt gave before the kills, or if anything is left behind.
+    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Half of the clients of MODEL stream. Clients do not retry. Ends
+    with status 1 if an answer failed or differs from the one that the same request got before the kills, or
+    if anything is left behind. Texts must be equal; numbers of embeddings and scores may differ by 0.00001.
     """
     console = Console()
     trials: list[Trial] = []
+    models, lanes = _traffic(model, embeddings, rerank, max_tokens, seed)
     order = kills.plan(kills_per_signal, seed)
+    plan = Plan(models, lanes, clients, order, properties, stall_seconds, seed)
     stem = Path(report.default_path("chaos")) if json_path is None else json_path
     for count in positive_numbers(replicas):
-        arguments = [model, "--name", MODEL_NAME, "--replicas", str(count)]
-        arguments += [word for item in properties for word in ("--property", item)]
         trial = Trial(count)
         try:
-            _run_trial(trial, arguments, stall_seconds, clients, max_tokens, order, seed)
+            run_trial(trial, plan)
         except RunFailed as error:
             raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
         trials.append(trial)
@@ -139,117 +82,24 @@ def chaos(
         picture.write_text(_picture(model, trial))
         console.print(f"SVG: {picture}", markup=False)
     console.print(_table(trials))
-    results = ChaosResults(model, clients, seed, trials)
+    results = ChaosResults(models, clients, seed, trials)
     console.print(f"JSON: {report.write(results, 'chaos', stem)}", markup=False)
     if not all(trial.flawless for trial in trials):
         raise SystemExit(1)
 
 
-def _run_trial(
-    trial: Trial,
-    arguments: list[str],
-    stall_seconds: float,
-    clients: int,
-    max_tokens: int,
-    order: list[signal.Signals],
-    seed: int,
-) -> None:
-    shm_before = set(os.listdir("/dev/shm"))  # noqa: S108, PTH208
-    port = free_port()
-    command = [*nacelle_command(), "serve", *arguments, "--port", str(port)]
-    with Server(command, port, {"NACELLE_STALL_SECONDS": str(stall_seconds)}) as server:
-        trial.cold_load = wait_until_loaded(server)
-        observer = Observer(server, MODEL_NAME)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_load(trial, server, observer, clients, max_tokens, order, seed))
-        observer.replicas()
-        _read_metrics(trial, observer)
-    trial.orphans = sum(psutil.pid_exists(pid) for pid in observer.pids)
-    trial.left_in_shm = len(set(os.listdir("/dev/shm")) - shm_before)  # noqa: S108, PTH208
-
-
-async def _load(
-    trial: Trial,
-    server: Server,
-    observer: Observer,
-    clients: int,
-    max_tokens: int,
-    order: list[signal.Signals],
-    seed: int,
-) -> None:
-    client = Client(server.base_url + "/v1", None)
-    bodies = [
-        [_body(text_prompt(seed, index, _PROMPT_WORDS), max_tokens, stream) for stream in (False, True)]
-        for index in range(_PROMPTS)
-    ]
-    try:
-        expected = [read_text(await _post(client, whole)) for whole, _ in bodies]
-    except ClientError as error:
-        raise RunFailed(f"without any kill, a request failed: {error}") from error
-    done = asyncio.Event()
-    answers: list[tuple[int, Response | ClientError]] = []
-    turn = itertools.count()
-
-    async def work(streaming: bool) -> None:
-        while not done.is_set():
-            index = next(turn) % _PROMPTS
-            try:
-                answers.append((index, await _post(client, bodies[index][streaming])))
-            except ClientError as error:
-                answers.append((index, error))
-                await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
-
-    started = clock()
-    workers = [asyncio.create_task(work(streaming=number % 2 == 1)) for number in range(clients)]
-    try:
-        trial.kills = await asyncio.to_thread(carry_out, order, observer, seed)
-    finally:
-        done.set()
-        await asyncio.gather(*workers)
-        client.close()
-    _judge(trial, answers, expected, started)
-
-
-def _body(prompt: str, max_tokens: int, stream: bool) -> bytes:
-    return request_body(MODEL_NAME, "chat", prompt, max_tokens, stream=stream, ignore_eos=True)
-
-
-async def _post(client: Client, body: bytes) -> Response:
-    return await client.post(PATHS["chat"], body, _DEADLINE_SECONDS)
-
-
-def _judge(
-    trial: Trial, answers: list[tuple[int, Response | ClientError]], expected: list[Said], started: float
-) -> None:
-    """Compare every answer with the undisturbed one: text, number of tokens and finish reason."""
-    arrivals: list[float] = []
-    failures: Counter[str] = Counter()
-    for index, answer in answers:
-        try:
-            if isinstance(answer, ClientError):
-                raise answer
-            if (got := read_text(answer)) != expected[index]:
-                trial.differences.append(Difference(expected[index], got, bool(answer.events)))
-            arrivals += read_response(answer).arrivals
-        except ClientError as error:
-            failures[f"{error.kind}: {error}"[:200]] += 1
-    trial.sent, trial.failed, trial.failures = len(answers), failures.total(), dict(failures)
-    for kill in trial.kills:  # from the load's start on, as the picture has it
-        assert kill.time >= started
-    trial.kills = [msgspec.structs.replace(kill, time=kill.time - started) for kill in trial.kills]
-    end = max(arrivals, default=started + _BIN_SECONDS)
-    trial.tokens_per_second = timeline.rates(arrivals, started, end, _BIN_SECONDS)
-
-
-def _read_metrics(trial: Trial, observer: Observer) -> None:
-    samples = observer.metrics()
-    trial.resumed = total(samples, "nacelle_resumed_total")
-    trial.restarted = total(samples, "nacelle_restarted_total")
-    trial.blamed = total(samples, "nacelle_blamed_total")
-    trial.regenerated_tokens = total(samples, "nacelle_regenerated_tokens_total")
-    trial.ready_p50 = quantile(samples, "nacelle_host_recovery_seconds", 0.5)
-    trial.recovery_p50 = quantile(samples, "nacelle_recovery_seconds", 0.5)
-    trial.recovery_p99 = quantile(samples, "nacelle_recovery_seconds", 0.99)
+def _traffic(
+    model: str, embeddings: str | None, rerank: str | None, max_tokens: int, seed: int
+) -> tuple[dict[str, str], list[Lane]]:
+    """The models by their names on the server, and what clients ask of them."""
+    models, lanes = {MODEL_NAME: model}, [*text_lanes(MODEL_NAME, max_tokens, seed)]
+    if embeddings is not None:
+        models["embeddings"] = embeddings
+        lanes.append(vector_lane("embeddings", "embeddings", seed))
+    if rerank is not None:
+        models["rerank"] = rerank
+        lanes.append(vector_lane("rerank", "rerank", seed))
+    return models, lanes
 
 
 def _picture(model: str, trial: Trial) -> str:
@@ -260,7 +110,7 @@ def _picture(model: str, trial: Trial) -> str:
 def _table(trials: list[Trial]) -> Table:
     table = Table("", *(f"{trial.replicas} replica(s)" for trial in trials), title="What survives kills")
     rows: dict[str, list[object]] = {
-        "sent": [trial.sent for trial in trials],
+        "sent": [_sent(trial) for trial in trials],
         "failed": [trial.failed for trial in trials],
         "wrong": [trial.wrong for trial in trials],
         "kills": [_by_signal(trial.kills) for trial in trials],
@@ -280,6 +130,12 @@ def _table(trials: list[Trial]) -> Table:
         for failure, count in trial.failures.items():
             table.add_row(f"{count} ×", failure)
     return table
+
+
+def _sent(trial: Trial) -> str:
+    if len(trial.sent_by_task) < 2:
+        return str(trial.sent)
+    return ", ".join(f"{count} {task}" for task, count in sorted(trial.sent_by_task.items()))
 
 
 def _s(value: float | None, unit: str = " s") -> str:

@@ -50,7 +50,7 @@ class EngineResults(msgspec.Struct, frozen=True):
 
 
 class RawVectorResults(msgspec.Struct, frozen=True):
-    """The JSON file's results for an embedding model. The summary counts calls of the pipeline as requests."""
+    """The JSON file's results for an embedding model. The summary's requests are calls of the pipeline."""
 
     model: str
     device: str

@@ -16,7 +16,7 @@ from bench.workload import Workload
 
 MODEL_NAME = "bench"
 _READY = f"/ready/{MODEL_NAME}"
-_LOAD_SECONDS = 600.0
+LOAD_SECONDS = 600.0
 _KILLS = 3
 _MAX_TOKENS = 128
 _PROMPT_WORDS = 32
@@ -78,7 +78,7 @@ class Sides:
 
 def wait_until_loaded(server: Server) -> float:
     """Seconds from the spawn of the host's process until the server says that its model is ready."""
-    ready = server.wait_for(_READY, _LOAD_SECONDS)
+    ready = server.wait_for(_READY, LOAD_SECONDS)
     return ready - min(started_at(host.pid) for host in server.hosts())
 
 
@@ -137,12 +137,12 @@ def shared_prefix(sides: Sides, pairs: int) -> Figure:
 def restart(server: Server, cold_load: float, request: Callable[[], object]) -> Figure:
     """SIGKILL of the host → READY again, ÷ the host's first load, each until /ready/MODEL says so.
 
-    A `request` between kills completes, so that the back-off never enters. The first load may have to read the
-    model from disk, which then makes this ratio look better than it is.
+    A `request` between kills completes, so that the back-off never enters. The first load may have to read
+    the model from disk, which then makes this ratio look better than it is.
     """
     samples = []
     for _ in range(_KILLS):
-        samples.append(server.recovery_seconds(_READY, _LOAD_SECONDS) / cold_load)
+        samples.append(server.recovery_seconds(_READY, LOAD_SECONDS) / cold_load)
         request()
     return Figure(figures.RESTART, median(samples), samples, note=f"cold load {cold_load:.2f} s")
 
