@@ -10,7 +10,7 @@ from bench.serve import serve
 
 @click.group()
 def bench() -> None:
-    """Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."""
+    """Benchmark OpenAI servers, the raw pipeline, and the overhead of Nacelle."""
 
 
 for _command in (serve, engine, overhead, chaos):

@@ -1,7 +1,7 @@
-"""What can be set: every setting once, with its type, range, default and description.
+"""All settings, each defined once: its type, range, default and description.
 
-Where values come from is `frontend.config_sources`; command-line options and NACELLE_ variables derive from
-the Structs below.
+Command-line options and NACELLE_* variables are derived from the Structs below; `frontend.config_sources`
+reads and merges their values.
 """
 
 import ipaddress
@@ -12,16 +12,16 @@ from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+/-]*$", max_length=200)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week, which also keeps out inf
+Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
-Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+$")]  # what an HTTP header carries unchanged
+Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+$")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used. The message is one line and says where the value came from."""
+    """An invalid setting. The message is one line and names the source of the value."""
 
 
 class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -30,125 +30,149 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     name: Annotated[
         Name,
         Meta(
-            description="The model's name in the API. Default: the catalogue name, or the path's last part."
+            description="Name of the model in the API. Default: the catalogue name, or the last part of the "
+            "path."
         ),
     ]
     source: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="A catalogue name, a GGUF file, an IR folder, or synthetic[:TOKENS_PER_SECOND]."),
+        Meta(description="Catalogue name, GGUF file, IR folder, or synthetic[:TOKENS_PER_SECOND]."),
     ]
     device: Annotated[
-        Annotated[str, Meta(min_length=1)], Meta(description="OpenVINO device, such as CPU, GPU.0 or NPU.")
+        Annotated[str, Meta(min_length=1)],
+        Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU."),
     ] = "CPU"
     engine: Annotated[
         Literal["auto", "continuous_batching", "stateful"],
-        Meta(description="stateful serves one request at a time; auto takes it on an NPU only."),
+        Meta(
+            description="stateful processes one request at a time; auto selects it for NPUs, and continuous "
+            "batching for all other devices."
+        ),
     ] = "auto"
     replicas: Annotated[
-        Annotated[int, Meta(ge=1, le=64)], Meta(description="Engine processes that serve this model.")
+        Annotated[int, Meta(ge=1, le=64)], Meta(description="Number of engine processes for this model.")
     ] = 1
     properties: Annotated[
         dict[str, str],
         Meta(
-            description="OpenVINO property, passed on verbatim.",
+            description="OpenVINO property, passed to the engine unchanged.",
             extra={"option": "--property", "metavar": "KEY=VALUE"},
         ),
     ] = {}
     threads: Annotated[
         Annotated[int, Meta(ge=0, le=4096)],
-        Meta(description="Inference threads of each replica; 0 leaves the choice to OpenVINO."),
+        Meta(description="Number of inference threads per replica; 0 lets OpenVINO choose."),
     ] = 0
     kv_cache_gib: Annotated[
         Annotated[float, Meta(gt=0, le=65_536)] | None,
-        Meta(description="KV cache of each replica in GiB. Default: a share of the free memory."),
+        Meta(
+            description="Size of the KV cache per replica, in GiB. Default: a quarter of the free memory, "
+            "divided among all replicas."
+        ),
     ] = None
     kv_cache_precision: Annotated[
         Literal["u8", "f16", "bf16", "f32"] | None,
         Meta(
-            description="Type of the values in the KV cache. Default: the device's own.",
+            description="Data type of the KV cache. Default: chosen by the device's plugin.",
             extra={"metavar": "u8|f16|bf16|f32"},
         ),
     ] = None
     cache_eviction_tokens: Annotated[
         Annotated[int, Meta(ge=128, le=100_000_000)] | None,
         Meta(
-            description="Keep the KV cache of so many tokens of a request, the first, the last and the most "
-            "attended to. Answers change. Default: of all tokens.",
+            description="Keep at most N tokens per request in the KV cache: the first, the last and the most "
+            "attended to. This changes answers. Default: keep all tokens.",
             extra={"metavar": "N"},
         ),
     ] = None
     context_length: Annotated[
         Annotated[int, Meta(ge=16, le=100_000_000)] | None,
         Meta(
-            description="Longest prompt plus answer, in tokens. Default: the model's own.",
+            description="Maximum length of prompt and answer together, in tokens. Default: the model's own "
+            "limit.",
             extra={"metavar": "N"},
         ),
     ] = None
-    max_num_seqs: Annotated[Count, Meta(description="Most requests in one batch.")] = 64
+    max_num_seqs: Annotated[Count, Meta(description="Maximum number of sequences in a batch.")] = 64
     max_num_batched_tokens: Annotated[
-        Count, Meta(description="Most tokens in one engine step; a cancel waits at most one step.")
+        Count,
+        Meta(
+            description="Maximum number of tokens per engine step. Cancellation waits for at most one step."
+        ),
     ] = 256
     prefix_caching: Annotated[
         bool,
         Meta(
-            description="Reuse the KV cache of prompts that begin alike. Always off with a draft model, "
-            "prompt lookup or cache eviction."
+            description="Reuse the KV cache of common prompt prefixes. Always off with a draft model, prompt "
+            "lookup or cache eviction."
         ),
     ] = True
     draft_model: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(
-            description="Speculative decoding: a small model with the same vocabulary that guesses tokens "
-            "ahead; a catalogue name, a GGUF file or an IR folder.",
+            description="Speculative decoding: a smaller model with the same vocabulary that proposes "
+            "tokens. A catalogue name, GGUF file or IR folder.",
             extra={"metavar": "MODEL"},
         ),
     ] = None
     draft_device: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="OpenVINO device of the draft model. Default: the model's."),
+        Meta(description="OpenVINO device of the draft model. Default: the device of the model."),
     ] = None
     prompt_lookup: Annotated[
-        bool, Meta(description="Speculative decoding that guesses what followed the same words before.")
+        bool,
+        Meta(
+            description="Speculative decoding without a draft model: propose the tokens that followed the "
+            "same tokens earlier in the text."
+        ),
     ] = False
     num_assistant_tokens: Annotated[
-        Annotated[int, Meta(ge=1, le=64)], Meta(description="Tokens that speculative decoding guesses ahead.")
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Number of tokens that speculative decoding proposes per step."),
     ] = 4
     max_ngram_size: Annotated[
-        Annotated[int, Meta(ge=1, le=64)], Meta(description="Longest run of tokens that a lookup matches.")
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Maximum number of consecutive tokens that prompt lookup matches."),
     ] = 3
     adapters: Annotated[
         dict[str, str],
         Meta(
-            description="LoRA adapter, served as MODEL:NAME by engine processes of its own; ALPHA is its "
-            "weight, 1 unless given.",
+            description="LoRA adapter, served as MODEL:NAME by separate engine processes. ALPHA is its "
+            "weight (default 1).",
             extra={"option": "--adapter", "metavar": "NAME=FILE.safetensors[:ALPHA]"},
         ),
     ] = {}
     generation_defaults: Annotated[
         dict[str, str | int | float],
         Meta(
-            description="Default for requests, before the model's own: temperature, top_p, top_k, min_p, "
-            "repetition_penalty or max_tokens.",
+            description="Default for requests that omit the parameter; overrides the model's own default. "
+            "KEY is temperature, top_p, top_k, min_p, repetition_penalty or max_tokens.",
             extra={"option": "--generation-default", "metavar": "KEY=VALUE"},
         ),
     ] = {}
     chat_template: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="Jinja file used in place of the model's chat template.", extra={"metavar": "FILE"}),
+        Meta(description="Jinja file that replaces the model's chat template.", extra={"metavar": "FILE"}),
     ] = None
     tool_format: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="How the model writes tool calls. Default: as its chat template tells."),
+        Meta(
+            description="Format of the model's tool calls. Default: detected from the chat template.",
+            extra={"metavar": "FORMAT"},
+        ),
     ] = None
     reasoning_format: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="How the model marks its reasoning. Default: as its chat template tells."),
+        Meta(
+            description="Format of the model's reasoning. Default: detected from the chat template.",
+            extra={"metavar": "FORMAT"},
+        ),
     ] = None
     soft_memory_gib: Annotated[
         Annotated[float, Meta(gt=0, le=65_536)] | None,
         Meta(
-            description="A process that has grown beyond this many GiB is replaced between requests. "
-            "Default: no limit."
+            description="Replace an engine process between requests once it uses more than this many GiB of "
+            "memory. Default: no limit."
         ),
     ] = None
 
@@ -160,114 +184,138 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         "127.0.0.1"
     )
     port: Annotated[
-        Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 takes a free one.")
+        Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
     api_key: Annotated[
         Secret | None,
         Meta(
-            description="Clients must send this as a bearer token. Other users of this machine can see a "
-            "command line: prefer the environment."
+            description="Key that clients must send as a bearer token. Prefer the environment variable: "
+            "other users of this machine can see command lines."
         ),
     ] = None
     allow_unauthenticated: Annotated[
-        bool, Meta(description="Listen beyond this machine without an API key.")
+        bool, Meta(description="Allow listening on non-loopback addresses without an API key.")
     ] = False
     allowed_hosts: Annotated[
         list[str],
-        Meta(description="Further name accepted in the Host header.", extra={"option": "--allowed-host"}),
+        Meta(
+            description="Additional host name to accept in the Host header.",
+            extra={"option": "--allowed-host"},
+        ),
     ] = []
     allowed_origins: Annotated[
         list[str],
         Meta(
-            description="Web origin, such as https://chat.example, whose pages may call the API.",
+            description="Web origin whose pages may call the API, for example https://chat.example.",
             extra={"option": "--allowed-origin"},
         ),
     ] = []
-    max_body_bytes: Annotated[Bytes, Meta(description="Largest request body.")] = 16 * 1024**2
+    max_body_bytes: Annotated[Bytes, Meta(description="Maximum size of a request body.")] = 16 * 1024**2
     request_timeout_seconds: Annotated[
-        Seconds, Meta(description="Longest life of a request, waiting included.")
+        Seconds, Meta(description="Maximum duration of a request, including time in the queue.")
     ] = 600.0
     max_queue: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000)],
-        Meta(description="Most requests that wait for one model; more get a 429."),
+        Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
-    drain_seconds: Annotated[
-        Grace, Meta(description="On shutdown, how long running requests may take to finish.")
-    ] = 30.0
+    drain_seconds: Annotated[Grace, Meta(description="On shutdown, time for running requests to finish.")] = (
+        30.0
+    )
     term_seconds: Annotated[
         Grace,
-        Meta(description="After that, how long an engine process may take to exit before it is killed."),
+        Meta(
+            description="On shutdown, after draining: time for an engine process to exit before it is killed."
+        ),
     ] = 5.0
     stall_seconds: Annotated[
-        Seconds, Meta(description="Longest engine step; past it the engine process is killed and replaced.")
+        Seconds,
+        Meta(
+            description="Maximum duration of an engine step; an engine process that exceeds it is killed and "
+            "replaced."
+        ),
     ] = 30.0
-    load_seconds: Annotated[Seconds, Meta(description="Longest load of a model.")] = 600.0
+    load_seconds: Annotated[Seconds, Meta(description="Maximum time to load a model.")] = 600.0
     arena_bytes: Annotated[
-        Bytes, Meta(description="Shared memory in each direction between the server and one replica.")
+        Bytes,
+        Meta(description="Shared memory between the server and a replica, in each direction."),
     ] = 64 * 1024**2
     session_store: Annotated[
         Annotated[str, Meta(pattern=r"^(memory:|sqlite:|rediss?://)")],
         Meta(
-            description="Where responses and conversations are kept: memory:, sqlite:PATH or redis://HOST.",
+            description="Where to store responses and conversations: memory:, sqlite:PATH or redis://HOST.",
             extra={"metavar": "URL"},
         ),
     ] = "memory:"
     session_ttl_seconds: Annotated[
-        Seconds, Meta(description="How long they are kept after their last change.")
+        Seconds, Meta(description="Lifetime of a stored response or conversation after its last change.")
     ] = 86_400.0
-    session_max_entries: Annotated[Count, Meta(description="Most of them that are kept.")] = 10_000
+    session_max_entries: Annotated[
+        Count,
+        Meta(
+            description="Maximum number of stored responses and conversations. Redis is limited by its own "
+            "configuration."
+        ),
+    ] = 10_000
     session_max_bytes: Annotated[
-        Bytes, Meta(description="Most bytes of them; one may take a quarter. Redis has a bound of its own.")
+        Bytes,
+        Meta(
+            description="Maximum total size of stored responses and conversations; a single one may use at "
+            "most a quarter. Redis limits the total by its own configuration."
+        ),
     ] = 256 * 1024**2
     log_format: Annotated[
-        Literal["text", "json"], Meta(description="Log lines for people or for machines.")
+        Literal["text", "json"],
+        Meta(description="Format of log lines: plain text, or a JSON object per line."),
     ] = "text"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Least severity that is logged.")
+        Literal["debug", "info", "warning", "error"], Meta(description="Minimum log level.")
     ] = "info"
     store: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="Folder of pulled and converted models. Default: the user's data folder."),
+        Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),
     ] = None
     faults: Annotated[
         bool,
-        Meta(description="Honour fault markers in prompts (for tests).", extra={"environment_only": True}),
+        Meta(
+            description="Inject the faults that markers in prompts request (for tests).",
+            extra={"environment_only": True},
+        ),
     ] = False
     models: Annotated[
-        list[ModelSettings], Meta(description="The models to serve.", extra={"metavar": "MODEL"})
+        list[ModelSettings], Meta(description="Models to serve.", extra={"metavar": "MODEL"})
     ] = []
 
 
 def check_bind(settings: Settings) -> None:
-    """Raise ConfigError where anybody who reaches the port could use the server."""
+    """Raises ConfigError if anyone who can reach the port could use the server."""
     if settings.api_key or settings.allow_unauthenticated or is_loopback(settings.host):
         return
     raise ConfigError(
         f"refusing to listen on {settings.host} without an API key: set NACELLE_API_KEY, "
-        "or pass --allow-unauthenticated if something else keeps strangers out"
+        "or pass --allow-unauthenticated if access is restricted by other means"
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine only."""
+    """Whether `host`, an address to listen on, can be reached only from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 
 
-_AUTOMATIC_FRACTION = 4  # of the free memory, the rest is for weights and everybody else
-_AUTOMATIC_LEAST = GIB // 4
-_AUTOMATIC_MOST = 16 * GIB
+_DEFAULT_DIVISOR = 4  # of the free memory; the rest is for weights and other processes
+_DEFAULT_MIN = GIB // 4
+_DEFAULT_MAX = 16 * GIB
 
 
 def kv_cache_bytes(model: ModelSettings, available: int, replicas: int) -> int:
     """The KV cache budget of one replica of `model`, in bytes.
 
-    `available` is the machine's free memory in bytes and `replicas` the number of replicas of all models that
-    share it.
+    `available` is the free memory of the machine, in bytes, and `replicas` is the number of replicas of all
+    models that share it.
     """
     if model.kv_cache_gib is not None:
         return int(model.kv_cache_gib * GIB)
-    share = available // _AUTOMATIC_FRACTION // max(1, replicas)
-    return min(max(share, _AUTOMATIC_LEAST), _AUTOMATIC_MOST)
+    share = available // _DEFAULT_DIVISOR // max(1, replicas)
+    return min(max(share, _DEFAULT_MIN), _DEFAULT_MAX)

@@ -1,7 +1,8 @@
-"""Where settings come from: the command line, the environment, a TOML file, in this order of precedence.
+"""Reads settings from the command line, the environment and a TOML file, and merges them.
 
-One mechanism for all of them: each source is a mapping from a Struct's field names to `Given` values, and
-every value is converted on its own, so that an error can say which setting it is and where it came from.
+Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* variable, [server].
+Every source becomes a mapping from a Struct's field names to `Given` values. Each value is converted on its
+own, so that an error names the setting and where its value was set.
 """
 
 import re
@@ -23,10 +24,10 @@ Built = TypeVar("Built", bound=msgspec.Struct)
 
 
 class Setting(NamedTuple):
-    """What a command line and a help text need to know of one field."""
+    """One field of a settings Struct, as command-line options and help texts need it."""
 
     name: str
-    type: Any  # without its outer Annotated
+    type: Any  # without the outer Annotated
     description: str
     default: Any
     option: str
@@ -36,13 +37,13 @@ class Setting(NamedTuple):
 
 
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
-    """The settings that a Struct declares, in its order."""
+    """The settings that a Struct declares, in order of declaration."""
     hints = get_type_hints(struct, include_extras=True)
     return [_setting(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
 
 
 def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
-    # Annotated of Annotated is flattened: the ranges come first, the description last.
+    # Nested Annotated types are flattened: ranges first, the description last.
     *constraints, meta = hint.__metadata__
     base = Annotated[(hint.__origin__, *constraints)] if constraints else hint.__origin__
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
@@ -68,9 +69,9 @@ def load_settings(
 ) -> Settings:
     """Merge all sources. Raises ConfigError.
 
-    `models` are the command line's MODEL arguments: each is the name of a model of the file, or a source.
-    A model option of the command line applies to every model, one of the environment to every model whose
-    entry in the file does not set it.
+    `models` are the MODEL arguments of the command line: each is the name of a [[models]] entry, or a source.
+    A model option on the command line applies to every model; a model variable in the environment applies to
+    every model whose [[models]] entry does not set it.
     """
     environ = environ or {}
     file = _read_file(config) if config else {}
@@ -98,19 +99,19 @@ def load_settings(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    import tomllib  # only who has a file pays for it
+    import tomllib  # imported only when there is a file
 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if unknown := sorted(content.keys() - {"server", "models"}):
-        raise ConfigError(f"{path}: no table {unknown[0]!r}; there are [server] and [[models]]")
+        raise ConfigError(f"{path}: unknown table {unknown[0]!r}; expected [server] or [[models]]")
     server, models = content.get("server", {}), content.get("models", [])
     if not isinstance(server, dict):
-        raise ConfigError(f"{path}: write the server's settings as a table, [server]")
+        raise ConfigError(f"{path}: the server's settings must be a table, [server]")
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
-        raise ConfigError(f"{path}: write each model as an entry [[models]]")
+        raise ConfigError(f"{path}: each model must be an array entry, [[models]]")
     anchored = partial(_anchored, path.parent)
     _anchor_server(server, anchored)
     for entry in models:
@@ -119,7 +120,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _anchored(folder: Path, path: Any) -> Any:
-    """Paths of a file are relative to it. What is of the wrong type is refused later."""
+    """`path` relative to the settings file's folder. A value of the wrong type is rejected later."""
     return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
 
 
@@ -132,7 +133,7 @@ def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> No
 
 
 def _anchor_model(entry: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
-    for name in ("source", "draft_model"):  # without a slash they are names of the catalogue
+    for name in ("source", "draft_model"):  # a catalogue name if there is no slash
         if "/" in str(entry.get(name, "")):
             entry[name] = anchored(entry[name])
     if "chat_template" in entry:
@@ -149,7 +150,7 @@ def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str)
     }
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: no setting {key!r}{suggestion(key, known)}")
+            raise ConfigError(f"{where}: unknown setting {key!r}{suggestion(key, known)}")
     return {key: Given(value, f"{where} {key}") for key, value in table.items()}
 
 
@@ -163,7 +164,7 @@ def _from_environment(struct: type[msgspec.Struct], environ: Mapping[str, str]) 
     return {
         setting.name: Given(value, setting.variable)
         for setting in settings_of(struct)
-        # An empty variable counts as unset. Sources are named by NACELLE_MODELS.
+        # An empty variable counts as unset. NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.
         if setting.name != "source" and (value := environ.get(setting.variable, ""))
     }
 
@@ -191,7 +192,7 @@ def _name(layer: Layer) -> str:
 
 
 def default_name(source: str) -> str:
-    """The name of a model that was given none: what users call the source, without folder and suffix."""
+    """The default name of a model: its source without folder and suffix."""
     if source.startswith("synthetic"):
         return "synthetic"
     stem = Path(source).name.removesuffix(".gguf") or Path(source).resolve().name
@@ -204,8 +205,8 @@ def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
         for name in served_names(model):
             if name in seen:
                 raise ConfigError(
-                    f"two models are called {name!r} ({seen[name].source} and {model.source}): "
-                    "give each a name of its own in a config file"
+                    f"two models have the name {name!r} ({seen[name].source} and {model.source}): "
+                    "set different names in a settings file"
                 )
             seen[name] = model
     return models

@@ -1,4 +1,4 @@
-"""One raw value of a setting, wherever it came from, as the type that the setting has."""
+"""Converts the raw value of a setting, from any source, to the setting's type."""
 
 import difflib
 import json
@@ -12,15 +12,18 @@ from frontend.config import ConfigError
 
 
 class Given(NamedTuple):
-    """A raw value and the words that tell a user where it was set."""
+    """A raw value and where it was set, as shown in error messages."""
 
     value: Any
     origin: str
 
 
 def convert(given: Given, wanted: Any) -> Any:
-    """One value as its setting's type. Text, as from a command line, is parsed; a list is comma-separated and
-    a mapping is KEY=VALUE items, or either is JSON. Raises ConfigError."""
+    """The value as the type `wanted`. Raises ConfigError.
+
+    Text, as from a command line, is parsed: a list is comma-separated items, a mapping is comma-separated
+    KEY=VALUE items, and either may be JSON instead.
+    """
     value = given.value
     if isinstance(value, str):
         value = _parse_text(given, wanted)
@@ -38,7 +41,7 @@ def _parse_text(given: Given, wanted: Any) -> Any:
         try:
             return json.loads(given.value)
         except ValueError as error:
-            raise ConfigError(f"{given.origin}: not JSON: {error}") from error
+            raise ConfigError(f"{given.origin}: invalid JSON: {error}") from error
     items = split_list(given.value)
     return items if container is list else key_values(items, given.origin)
 
@@ -53,7 +56,7 @@ def key_values(items: Iterable[str], origin: str) -> dict[str, str]:
     pairs = [item.partition("=") for item in items]
     for key, equals, _ in pairs:
         if not (key and equals):
-            raise ConfigError(f"{origin}: write KEY=VALUE, not {key + equals!r}")
+            raise ConfigError(f"{origin}: must be KEY=VALUE, not {key + equals!r}")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
@@ -64,13 +67,13 @@ def _complaint(error: msgspec.ValidationError, value: Any, wanted: Any) -> str:
     if get_origin(wanted) is Literal:
         return f"must be {' or '.join(get_args(wanted))}, not {value!r}"
     expected = re.sub(r"Expected |, got `.*?`|`", "", str(error))
-    # Text that does not match a pattern may be a secret, so it is not shown.
+    # A value that does not match a pattern may be a secret, so it is not shown.
     shown = "" if "matching regex" in expected else f", not {value!r}"
     expected = re.sub(r"\b(int|float|bool|str)\b|( \| null)", lambda word: _WORDS[word[0]], expected)
     return f"must be {expected}{shown}"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """A phrase that offers the known word most like `word`, or nothing."""
+    """A phrase that suggests the known word most similar to `word`; empty if none is similar."""
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,7 +1,7 @@
-"""Every error a client can get, with its HTTP status.
+"""Every error that a client can receive, with its HTTP status.
 
 ServerError
-├── BadRequest 400 ─── HostRefused (a host's typed refusal)
+├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
 ├── Conflict 409 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500
@@ -14,7 +14,7 @@ from ipc.errors import ErrorCode, RequestError
 
 
 class ServerError(Exception):
-    """The base. `code` is machine-readable, `type` is OpenAI's family of errors, `param` names a field."""
+    """The base class. `code` is machine-readable, `type` is OpenAI's error type, `param` names a field."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -34,7 +34,7 @@ class BadRequest(ServerError):
 
 
 class HostRefused(BadRequest):
-    """A host refused the request; its code says why."""
+    """A host rejected the request; `code` is the host's error code."""
 
     def __init__(self, error: RequestError) -> None:
         named = error.param is None or error.param in error.message
@@ -71,7 +71,7 @@ class MethodNotAllowed(ServerError):
 
 
 class Conflict(ServerError):
-    """Somebody else is changing the same thing."""
+    """Another request is changing the same resource."""
 
     status = 409
     type = "invalid_request_error"
@@ -85,7 +85,7 @@ class RequestTooLarge(ServerError):
 
 
 class RequestBlamed(ServerError):
-    """Its like was found to kill engines, lately."""
+    """A similar request recently killed engine hosts."""
 
     status = 422
     type = "invalid_request_error"
@@ -99,37 +99,37 @@ class QueueFull(ServerError):
 
 
 class EngineFailed(ServerError):
-    """The engine raised on this request."""
+    """The engine raised an error for this request."""
 
     code = "engine_failed"
 
 
 class EngineCrashed(ServerError):
-    """The host died with this request in flight."""
+    """The host died while it was processing this request."""
 
     code = "engine_crashed"
 
 
 class InternalError(ServerError):
-    """A defect of the frontend; the details are in the log."""
+    """A defect in the frontend; the log has the details."""
 
 
 class ModelUnavailable(ServerError):
-    """No replica runs and none will soon."""
+    """No replica is running, and none will be soon."""
 
     status = 503
     code = "model_unavailable"
 
 
 class Overloaded(ServerError):
-    """Room did not become free in time."""
+    """Capacity did not become available in time."""
 
     status = 503
     code = "overloaded"
 
 
 class StoreUnavailable(ServerError):
-    """What keeps responses and conversations does not answer."""
+    """The session store does not answer."""
 
     status = 503
     code = "store_unavailable"
@@ -146,7 +146,7 @@ class RequestTimeout(ServerError):
 
 
 class ClientGone(Exception):
-    """The client closed its connection. Never answered, for nobody listens."""
+    """The client closed its connection, so there is nobody to answer."""
 
 
 _HOST_ERRORS: dict[ErrorCode, type[HostRefused] | type[EngineFailed]] = {
@@ -159,6 +159,6 @@ _HOST_ERRORS: dict[ErrorCode, type[HostRefused] | type[EngineFailed]] = {
 
 
 def from_host(error: RequestError) -> ServerError:
-    """What a host's failure is to the client."""
+    """The client's error for a failure that a host reported."""
     kind = _HOST_ERRORS[error.code]
     return HostRefused(error) if kind is HostRefused else EngineFailed(error.message, error.param)

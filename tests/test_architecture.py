@@ -1,9 +1,11 @@
-"""The import rules: the frontend loads no native engine, host and frontend do not know each other."""
+"""The import rules: no native engine in the frontend, no imports between host and frontend, no cycles."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
+from collections.abc import Collection, Iterator, Mapping
 
 import pytest
 
@@ -66,3 +68,87 @@ def test_nothing_pickles(package):
 def test_every_module_says_what_it_is_for(package):
     silent = [p for p in (ROOT / package).rglob("*.py") if not ast.get_docstring(ast.parse(p.read_text()))]
     assert not silent
+
+
+# --- cycles -------------------------------------------------------------------------------------------------
+
+
+def module_name(path: pathlib.Path, root: pathlib.Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(source: str, modules: Collection[str]) -> Iterator[str]:
+    """The `modules` that a source imports by name: at its top, in functions, and for type checkers only.
+
+    `from package import module` imports the module. That importing a module also runs the `__init__` of its
+    packages is not counted, because they could import nothing otherwise.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if name in modules:
+                    yield name
+                elif node.module in modules:
+                    yield node.module
+
+
+def import_graph(root: pathlib.Path, packages: Collection[str]) -> dict[str, set[str]]:
+    """Module → the modules that it imports, over all `packages` under `root`."""
+    sources = {
+        module_name(path, root): path.read_text()
+        for package in packages
+        for path in (root / package).rglob("*.py")
+    }
+    return {name: set(imports_of(source, sources)) for name, source in sources.items()}
+
+
+def find_cycle(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """The modules of one cycle, the first one repeated at the end; empty if there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        cycle: list[str] = error.args[1]
+        return cycle[::-1]  # each imports the next
+    return []
+
+
+# Imports that close a cycle and may stay: (module, what it imports) → why.
+KNOWN_CYCLES = {
+    ("frontend.tasks.text", "frontend.tasks.generation"): "a type annotation: a job names its generation",
+}
+
+
+def test_no_import_cycle_in_the_product():
+    graph = import_graph(ROOT, ["frontend", "host", "ipc"])
+    assert "frontend.config" in graph["frontend.app"]  # or the checks below looked at nothing
+    for module, imported_module in KNOWN_CYCLES:
+        graph[module].remove(imported_module)  # a KeyError: the import has gone, so should its entry
+    assert " → ".join(find_cycle(graph)) == ""
+    for module, imported_module in KNOWN_CYCLES:
+        closed = find_cycle({**graph, module: {*graph[module], imported_module}})
+        assert closed, f"{module} → {imported_module} closes no cycle any more: remove its entry"
+
+
+@pytest.mark.parametrize(
+    ("sources", "cycle"),
+    [
+        ({"a": "import p.b", "b": "import p.c", "c": ""}, set()),
+        ({"a": "import p.b", "b": "from p.c import x", "c": "from p import a"}, {"p.a", "p.b", "p.c"}),
+        ({"a": "def f():\n    from p.b import x", "b": "from p.a import y"}, {"p.a", "p.b"}),
+        ({"a": "if TYPE_CHECKING:\n    import p.b", "b": "import p.a"}, {"p.a", "p.b"}),
+        ({"__init__": "from p.a import x", "a": "from p.b import y", "b": "import q, os"}, set()),
+        (
+            {"__init__": "from p.a import x", "a": "from p import b", "b": "from p import x"},
+            {"p", "p.a", "p.b"},
+        ),
+    ],
+    ids=["none", "module level", "function level", "for types", "packages", "by way of a package"],
+)
+def test_cycles_of_every_kind_are_found(tmp_path, sources, cycle):
+    (tmp_path / "p").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "p" / f"{name}.py").write_text(source)
+    assert set(find_cycle(import_graph(tmp_path, ["p"]))) == cycle

@@ -8,14 +8,14 @@ from frontend.api.turns import begin_turn_of
 from frontend.config import Settings
 from frontend.routing.router import Router
 from frontend.sessions.conversations import Conversations
-from frontend.sessions.limits import Limits
+from frontend.sessions.limits import StoreLimits
 from frontend.sessions.store import open_store
 
 
 class Memory:
     def __init__(self, settings: Settings, router: Router) -> None:
         """Raises ConfigError."""
-        limits = Limits(
+        limits = StoreLimits(
             ttl_seconds=settings.session_ttl_seconds,
             max_entries=settings.session_max_entries,
             max_bytes=settings.session_max_bytes,

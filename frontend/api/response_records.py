@@ -1,7 +1,6 @@
-"""Stored responses: what is kept of each, and how it changes."""
+"""Stored responses: their records, and how a record changes."""
 
 import itertools
-import logging
 import re
 from collections.abc import Callable
 
@@ -11,41 +10,48 @@ from frontend.api.response_outputs import NewId
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, StoreUnavailable
+from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
 
-_RACES = 10  # lost in a row before giving up
+_MAX_RACES = 10  # consecutive lost updates before giving up
 
-log = logging.getLogger("nacelle.api")
+# Increase it when Record changes such that stored records no longer decode, or change their meaning, and add
+# a reader for the old layout. A test holds a record of each version.
+VERSION = 1
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A response with all that led to it, so that it does not depend on the responses before it."""
+    """A response with the whole conversation before it, so that it does not depend on earlier responses."""
 
     response: ResponseBody
-    input: list[Item]  # the whole conversation before the output, without instructions
-    deadline: float = 0.0  # Unix seconds; a background response that runs past it has lost its server
+    input: list[Item]  # the conversation before the output, without instructions
+    deadline: float = 0.0  # Unix seconds; past it, the server of an unfinished background response is gone
 
     @property
     def conversation(self) -> list[Item]:
         return [*self.input, *self.response.output]
 
 
-_encode = msgspec.msgpack.encode
-_decoder = msgspec.msgpack.Decoder(Record)
+# JSON, because a tool's schema may hold integers beyond the 64 bits of MessagePack.
+_codec: Codec[Record] = Codec(
+    "response", VERSION, msgspec.json.encode, {1: msgspec.json.Decoder(Record).decode}
+)
 
 
 class Records:
-    """All methods raise StoreUnavailable; those that write, RequestTooLarge."""
+    """All methods raise StoreUnavailable; those that write also raise RequestTooLarge.
+
+    A record that cannot be decoded counts as absent: damaged, or of a version that this server does not know.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def save(self, record: Record) -> None:
-        await self._store.put(_key(record.response.id), _encode(record))
+        await self._store.put(_key(record.response.id), _codec.encode(record))
 
     async def load(self, response_id: str) -> Record | None:
-        data = await self._store.get(_key(response_id))
-        return None if data is None else _decoded(response_id, data)
+        return _decoded(response_id, await self._store.get(_key(response_id)))
 
     async def find(self, response_id: str) -> Record:
         """Raises NotFound."""
@@ -55,34 +61,34 @@ class Records:
         return record
 
     async def update(self, response_id: str, change: Callable[[Record], Record | None]) -> Record | None:
-        """Put what `change` makes of the record, unless that is None. Returns the record as it is then.
+        """Atomically replace the record by `change(record)`, unless that is None.
 
-        Whatever another server does at the same time comes before or after, never between.
+        Returns the record that is stored afterwards, or None if there is none.
         """
-        for _ in range(_RACES):
+        for _ in range(_MAX_RACES):
             old = await self._store.get(_key(response_id))
-            record = None if old is None else _decoded(response_id, old)
+            record = _decoded(response_id, old)
             if record is None or (changed := change(record)) is None:
                 return record
-            if await self._store.replace(_key(response_id), old, _encode(changed)):
+            if await self._store.replace(_key(response_id), old, _codec.encode(changed)):
                 return changed
-        raise StoreUnavailable("the stored response changes all the time", retry_after=1)
+        raise StoreUnavailable("the stored response keeps changing", retry_after=1)
 
     async def delete(self, response_id: str) -> None:
-        """Raises NotFound."""
+        """Remove the record, readable or not. Raises NotFound."""
         if not await self._store.delete(_key(response_id)):
             raise not_found(response_id)
 
 
 def item_ids(response_id: str) -> NewId:
-    """Makes ids for the items of a response's output. They tell which response that is."""
+    """Makes ids for the output items of a response, from which `response_id_of` finds the response."""
     number = itertools.count()
     own = response_id.rpartition("_")[2]
     return lambda prefix: f"{prefix}_{own}-{next(number)}"
 
 
 def response_id_of(item_id: str) -> str | None:
-    """The response in whose output an item came; None for an id that is none of ours."""
+    """The id of the response that produced an item; None for an id that this server did not make."""
     found = re.fullmatch(r"[a-z]+_([0-9a-f]{32})-[0-9]+", item_id)
     return f"resp_{found[1]}" if found else None
 
@@ -96,9 +102,9 @@ def is_live(response: ResponseBody) -> bool:
 
 
 def as_of(record: Record, now: float) -> ResponseBody:
-    """A response that no task of this server works on, at `now` in Unix seconds.
+    """The response at `now`, in Unix seconds, if no task of this server is generating it.
 
-    Another server may work on it, but only until its deadline: past that, its server is gone.
+    Another server may be generating it, but only until its deadline: past that, it counts as failed.
     """
     response = record.response
     if not is_live(response) or now <= record.deadline:
@@ -114,9 +120,5 @@ def _key(response_id: str) -> str:
     return f"response:{response_id}"
 
 
-def _decoded(response_id: str, data: bytes) -> Record | None:
-    try:
-        return _decoder.decode(data)
-    except msgspec.MsgspecError as error:  # of another version of this server
-        log.warning("cannot read the stored response %s: %s", response_id, error)
-        return None
+def _decoded(response_id: str, data: bytes | None) -> Record | None:
+    return None if data is None else _codec.decode(_key(response_id), data)

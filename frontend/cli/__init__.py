@@ -1,4 +1,4 @@
-"""The command line: `nacelle COMMAND`. Each command's module is imported when it runs."""
+"""The command line, `nacelle COMMAND`. The module of a command is imported when the command runs."""
 
 import signal
 from types import FrameType
@@ -7,8 +7,8 @@ from frontend.cli.root import root
 
 
 def main() -> None:
-    """The console script."""
-    # An orderly exit removes the temporary files of a download. The server has handlers of its own.
+    """Entry point of the console script."""
+    # SystemExit, so that the temporary files of a download are removed. The server replaces this handler.
     signal.signal(signal.SIGTERM, _exit)
     root()
 

@@ -1,4 +1,4 @@
-"""`nacelle list`: the catalogue and the store, side by side."""
+"""`nacelle list`: the models of the catalogue and of the store."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
-from frontend.cli.terminal import MEGABYTE
+from frontend.cli.units import MEGABYTE
 from frontend.config import Settings
 from frontend.config_sources import load_settings
 from frontend.models.catalogue import Entry, load_catalogue
@@ -20,7 +20,7 @@ _HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
 
 
 class Row(NamedTuple):
-    """One model: `bytes` is its size in the store or, where it is not there, that of its download."""
+    """One model. `bytes` is its size in the store, or its download size if it is not in the store."""
 
     name: str
     state: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 @click.command("list", params=[STORE_OPTION, config_option])
 def listing(store: str | None, config: Path | None) -> None:
-    """Show the catalogue and what the store holds."""
+    """List the catalogue and the models in the store."""
     settings = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
     root = store_root(settings.store)
     models = Store(root, Silent())
@@ -51,7 +51,7 @@ def catalogue_rows(catalogue: dict[str, Entry], store: Store) -> list[Row]:
 
 
 def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list[Row]:
-    """The conversions of users' files. One made by another OpenVINO is made anew when it is served."""
+    """Converted model files of users. One converted by another OpenVINO version is converted again on use."""
     return [
         Row(
             manifest.recipe.name,
@@ -65,7 +65,7 @@ def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list
 
 
 def table(rows: list[Row]) -> list[str]:
-    """The rows under their headings, in columns; the last is cut by nothing, so that it can be copied."""
+    """The rows in aligned columns, with headings. Nothing is truncated."""
     cells = [
         _HEADINGS,
         *((row.name, row.state, f"{row.bytes / MEGABYTE:.0f} MB", row.description) for row in rows),

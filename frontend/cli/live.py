@@ -1,4 +1,4 @@
-"""Progress for a person at a terminal: a bar that moves, and a line that stays of what has ended."""
+"""Progress in a terminal: a moving bar for the current activity, and a line for each finished one."""
 
 from rich.console import Console
 from rich.progress import (
@@ -12,11 +12,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from frontend.cli.terminal import MEGABYTE
+from frontend.cli.units import MEGABYTE
 
 
 class BytesColumn(ProgressColumn):
-    """How much of a download is done and how fast it goes; nothing for an activity without bytes."""
+    """Downloaded size and speed; empty for an activity that reports no bytes."""
 
     def render(self, task: Task) -> Text:
         if not task.completed:
@@ -27,7 +27,7 @@ class BytesColumn(ProgressColumn):
 
 
 class LiveReporter:
-    """A Reporter on stderr. The activity that goes on is one line; those before it stay above as lines."""
+    """A Reporter on stderr. The current activity is the last line; finished ones remain above it."""
 
     def __init__(self) -> None:
         self._progress = Progress(

@@ -18,12 +18,12 @@ config_option = click.Option(
     ["--config"],
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="NACELLE_CONFIG",
-    help="Settings file in TOML: a [server] table and [[models]] entries.  [env NACELLE_CONFIG]",
+    help="Settings file in TOML, with a [server] table and [[models]] entries.  [env NACELLE_CONFIG]",
 )
 
 
 class SettingOption(click.Option):
-    """The option of one setting. Its value is checked as the setting's is, wherever that comes from."""
+    """The option for one setting. Its value is checked like the setting's value from any other source."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -52,12 +52,12 @@ class SettingOption(click.Option):
 
 
 def options_of(struct: type[msgspec.Struct]) -> list[click.Option]:
-    """An option for each setting of a Struct that has one."""
+    """The options for the settings of a Struct."""
     return [SettingOption(setting) for setting in settings_of(struct) if _has_option(setting)]
 
 
 def layer_of(struct: type[msgspec.Struct], values: Mapping[str, Any]) -> Layer:
-    """The settings of a Struct among a command's parsed `values`."""
+    """The settings of a Struct that are set in `values`, the parsed options of a command."""
     return {
         setting.name: Given(values[setting.name], setting.option)
         for setting in settings_of(struct)

@@ -1,4 +1,4 @@
-"""`nacelle pull`: what a first start would fetch and convert, and no more."""
+"""`nacelle pull`: downloads and converts models, as the first start of a server would."""
 
 import os
 from pathlib import Path
@@ -20,9 +20,9 @@ from frontend.models.resolve import preparer_for
     ]
 )
 def pull(names: tuple[str, ...], store: str | None, config: Path | None) -> None:
-    """Fetch and convert models of the catalogue.
+    """Download and convert catalogue models.
 
-    Serving them then needs no network. Prints each model's folder.
+    Serving them then needs no network. Prints the folder of each model.
     """
     settings = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
     for name in names:

@@ -1,4 +1,4 @@
-"""The `nacelle` command: finds the subcommands and turns what goes wrong into one line and an exit status."""
+"""The `nacelle` command: finds subcommands, and reports an error as one line and an exit status."""
 
 import importlib
 from typing import Any, NamedTuple
@@ -15,16 +15,16 @@ class _Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
-    "pull": _Subcommand("frontend.cli.pull:pull", "Fetch and convert models of the catalogue."),
-    "list": _Subcommand("frontend.cli.listing:listing", "Show the catalogue and what the store holds."),
+    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
+    "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
     "bench": _Subcommand(
-        "bench.cli:bench", "Measure any OpenAI server, the raw pipeline, or what Nacelle adds to it."
+        "bench.cli:bench", "Benchmark OpenAI servers, the raw pipeline, and the overhead of Nacelle."
     ),
 }
 
 
 class _Root(click.Group):
-    """Imports a subcommand when it is called: the help of all is shown without importing any."""
+    """Imports a subcommand when it is called; the overview of all is shown without importing any."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(SUBCOMMANDS)
@@ -42,7 +42,7 @@ class _Root(click.Group):
             formatter.write_dl([(name, command.help) for name, command in SUBCOMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        from frontend.config import ConfigError  # not needed to show the help
+        from frontend.config import ConfigError  # not needed to show help
         from frontend.models.errors import ModelError
 
         try:
@@ -57,7 +57,7 @@ class _Root(click.Group):
 @click.group(
     cls=_Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Begin with: nacelle serve smollm2",
+    epilog="Get started: nacelle serve smollm2",
 )
 @click.version_option(package_name="nacelle-server", prog_name="nacelle", message="%(prog)s %(version)s")
 def root() -> None:

@@ -1,4 +1,4 @@
-"""`nacelle serve`: settings, models, then the server."""
+"""`nacelle serve`: reads the settings, prepares the models, and runs the server."""
 
 import os
 from pathlib import Path
@@ -14,12 +14,12 @@ from frontend.models.resolve import PreparedModel, preparer_for
 
 
 class _Sectioned(click.Command):
-    """Shows the options of models and of the server under headings of their own."""
+    """Lists model options and server options under separate headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[click.Option | None]] = {
-            "Options of every MODEL": [*MODEL_OPTIONS],
-            "Options of the server": [*SERVER_OPTIONS],
+            "Model options (apply to every MODEL)": [*MODEL_OPTIONS],
+            "Server options": [*SERVER_OPTIONS],
             "Other options": [config_option, self.get_help_option(ctx)],
         }
         for title, options in sections.items():
@@ -36,24 +36,24 @@ class _Sectioned(click.Command):
         *SERVER_OPTIONS,
         config_option,
     ],
-    epilog="An option wins over the environment, and that over the settings file; but what the file says of "
-    "one model wins over the environment, which speaks of all.",
+    epilog="Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* "
+    "variable, [server] table.",
 )
 def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve models over the OpenAI API.
 
-    MODEL is a name of the catalogue, a GGUF file, an IR folder, or a name that the settings file gives to
-    one of its [[models]]. Without MODEL, all of these are served.
+    MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
+    file. Without MODEL, all [[models]] entries are served.
     """
     settings = load_settings(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
     if not settings.models:
-        raise click.UsageError("name a model to serve, for example: nacelle serve smollm2")
+        raise click.UsageError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
     prepared = _prepare(settings)
 
-    from frontend.app import serve as run  # after all that can be refused without it
+    from frontend.app import serve as run  # imported last: an invalid command line fails fast
 
     raise SystemExit(run(settings, prepared))
 

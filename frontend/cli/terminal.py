@@ -1,4 +1,4 @@
-"""Shows on stderr how preparing a model goes: live in a terminal, as a few plain lines elsewhere."""
+"""Reports on stderr how the preparation of a model proceeds: live in a terminal, as plain lines elsewhere."""
 
 import sys
 import time
@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from frontend.cli.units import MEGABYTE
+
 if TYPE_CHECKING:
     from frontend.cli.live import LiveReporter
 
-MEGABYTE = 1_000_000
 _PLAIN_LINES = 4  # per download
-_PLAIN_SECONDS = 1.0  # between two lines at least, so that what is quick says nothing
+_PLAIN_SECONDS = 1.0  # minimum time between two lines, so that quick activities print none
 
 
 class TerminalReporter:
-    """A Reporter for a `with` statement. Silent, and cheap, until there is something to say."""
+    """A Reporter for a `with` statement. Prints and imports nothing until there is something to report."""
 
     def __init__(self) -> None:
-        self._shown: LiveReporter | PlainReporter | None = None
+        self._reporter: LiveReporter | PlainReporter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -28,49 +29,49 @@ class TerminalReporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._shown is not None:
-            self._shown.close(done=kind is None)
+        if self._reporter is not None:
+            self._reporter.close(done=kind is None)
 
     def step(self, text: str) -> None:
-        if self._shown is None:
-            self._shown = _fitting()
-        self._shown.step(text)
+        if self._reporter is None:
+            self._reporter = _reporter_for_stderr()
+        self._reporter.step(text)
 
     def progress(self, done: int, total: int | None) -> None:
-        if self._shown is not None:
-            self._shown.progress(done, total)
+        if self._reporter is not None:
+            self._reporter.progress(done, total)
 
     def note(self, text: str) -> None:
-        if self._shown is not None:
-            self._shown.note(text)
+        if self._reporter is not None:
+            self._reporter.note(text)
 
 
-def _fitting() -> "LiveReporter | PlainReporter":
+def _reporter_for_stderr() -> "LiveReporter | PlainReporter":
     if not sys.stderr.isatty():
         return PlainReporter()
-    from frontend.cli.live import LiveReporter  # its import takes time and memory
+    from frontend.cli.live import LiveReporter  # imports rich, which takes time and memory
 
     return LiveReporter()
 
 
 class PlainReporter:
-    """For logs and pipes: one line for each activity, and a few of its progress."""
+    """For logs and pipes: a line for each activity, and a few lines for its progress."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._said = clock()
-        self._part = 0
+        self._printed_at = clock()
+        self._quarter = 0
 
     def step(self, text: str) -> None:
-        self._said = self._clock()
-        self._part = 0
+        self._printed_at = self._clock()
+        self._quarter = 0
         click.echo(text, err=True)
 
     def progress(self, done: int, total: int | None) -> None:
-        if not total or self._clock() - self._said < _PLAIN_SECONDS:
+        if not total or self._clock() - self._printed_at < _PLAIN_SECONDS:
             return
-        if (part := done * _PLAIN_LINES // total) > self._part:
-            self._part, self._said = part, self._clock()
+        if (quarter := done * _PLAIN_LINES // total) > self._quarter:
+            self._quarter, self._printed_at = quarter, self._clock()
             click.echo(f"  {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB", err=True)
 
     def note(self, text: str) -> None:

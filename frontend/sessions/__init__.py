@@ -1,1 +1,1 @@
-"""What the server remembers between requests: stored responses and conversations."""
+"""State that the server keeps between requests: stored responses and conversations."""

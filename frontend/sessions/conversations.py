@@ -1,8 +1,9 @@
-"""Conversations that the server keeps for plain chat completions, by the client's session id.
+"""Conversations that the server keeps for chat completions, by the client's session id.
 
-One turn at a time: who comes while another turn of the same conversation runs is refused with a 409, because
-a turn that waited would not answer what its client had in view. Within this server that happens before any
-work; between servers that share a store it shows at the end of the slower turn, which is then not kept.
+A conversation has one turn at a time. A request that arrives during another turn of the same conversation
+gets a 409, because an answer to it could not take that turn into account. Within this server, the conflict is
+found before any work. Between servers that share a store, it is found at the end of the slower turn, which is
+then not stored.
 """
 
 import time
@@ -11,30 +12,38 @@ from collections.abc import Callable
 import msgspec
 
 from frontend.errors import BadRequest, Conflict
+from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
-from ipc.messages import ChatMessage
+from ipc.messages import ChatMessage, ContentPart, TextPart
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 1024**2
 
+# Increase it when ChatMessage changes such that stored messages no longer decode, or change their meaning,
+# and add a reader for the old layout. A test holds a record of each version.
+VERSION = 1
+
 _PARAM = "session_id"
-_decoder = msgspec.msgpack.Decoder(list[ChatMessage])
+_encode = msgspec.msgpack.encode
+_codec: Codec[list[ChatMessage]] = Codec(
+    "conversation", VERSION, _encode, {1: msgspec.msgpack.Decoder(list[ChatMessage]).decode}
+)
 
 
 class Conversations:
     def __init__(
         self, store: Store, turn_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """No turn takes longer than `turn_seconds`; a conversation is free again after that in any case."""
+        """`turn_seconds` is the maximum duration of a turn, after which the conversation is free again."""
         self._store = store
         self._turn_seconds = turn_seconds
         self._clock = clock
-        self._began: dict[str, float] = {}  # of the turns that run, by conversation
+        self._began: dict[str, float] = {}  # start of the running turn, by conversation
 
     async def begin(self, session_id: str, messages: list[ChatMessage]) -> "SessionTurn":
-        """A turn in which the client says `messages`. The caller closes it.
+        """Begin a turn that adds `messages` to the conversation. The caller closes it.
 
-        Raises Conflict, StoreUnavailable, or BadRequest where the conversation would become too long.
+        Raises Conflict, StoreUnavailable, or BadRequest if the conversation would become too long.
         """
         now = self._clock()
         if now < self._began.get(session_id, -self._turn_seconds) + self._turn_seconds:
@@ -54,41 +63,53 @@ class Conversations:
 
 
 class SessionTurn:
-    """One question and its answer. `messages` is the conversation up to and with the question."""
+    """One question and its answer. `messages` is the conversation up to and including the question."""
 
     def __init__(self, store: Store, session_id: str, close: Callable[[], None]) -> None:
         self.messages: list[ChatMessage] = []
-        self.close = close  # the conversation is free for its next turn
+        self.close = close  # ends the turn, so that the next one can begin
         self._store = store
         self._key = f"conversation:{session_id}"
         self._stored: bytes | None = None
 
     async def load(self, question: list[ChatMessage]) -> None:
-        """Raises StoreUnavailable, or BadRequest where the conversation would become too long."""
+        """Read the conversation; one that cannot be decoded starts afresh.
+
+        Raises StoreUnavailable, or BadRequest if the conversation would become too long.
+        """
         self._stored = await self._store.get(self._key)
-        self.messages = [*(_decoder.decode(self._stored) if self._stored is not None else []), *question]
-        if len(self.messages) >= MAX_MESSAGES or len(msgspec.msgpack.encode(self.messages)) > MAX_BYTES:
+        earlier = None if self._stored is None else _codec.decode(self._key, self._stored)
+        self.messages = [*(earlier or []), *question]
+        if len(self.messages) >= MAX_MESSAGES or len(_encode(self.messages)) > MAX_BYTES:
             raise BadRequest(
-                f"{_PARAM}: a conversation holds at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes; "
-                "begin a new one",
+                f"{_PARAM}: a conversation is limited to {MAX_MESSAGES} messages and {MAX_BYTES} bytes; "
+                "start a new one",
                 _PARAM,
             )
 
     async def keep(self, answer: ChatMessage, goes_on: bool = False) -> None:
-        """Add the question and its answer to what is stored. `goes_on`: it continues the last message.
+        """Store the question and its answer. With `goes_on`, the answer continues the last message.
 
-        Raises Conflict where another server was faster, StoreUnavailable or RequestTooLarge.
+        Raises Conflict if another server stored a turn first, StoreUnavailable or RequestTooLarge.
         """
         kept = list(self.messages)
         if goes_on:
-            answer = msgspec.structs.replace(answer, content=f"{kept.pop().content}{answer.content or ''}")
-        new = msgspec.msgpack.encode([*kept, answer])
-        if not await self._replace(new):
-            raise Conflict(f"{_PARAM}: the conversation went on elsewhere in the meantime", _PARAM)
+            answer = msgspec.structs.replace(answer, content=_continued(kept.pop().content, answer.text))
+        if not await self._replace(_codec.encode([*kept, answer])):
+            raise Conflict(f"{_PARAM}: another server continued this conversation in the meantime", _PARAM)
 
     async def _replace(self, new: bytes) -> bool:
-        """What was stored may have expired during the turn."""
+        """Store the conversation, also if the stored one expired during the turn."""
         for old in dict.fromkeys((self._stored, None)):
             if await self._store.replace(self._key, old, new):
                 return True
         return False
+
+
+def _continued(content: str | list[ContentPart] | None, text: str) -> str | list[ContentPart]:
+    """The content of a message with `text` appended to it."""
+    if not isinstance(content, list):
+        return f"{content or ''}{text}"
+    if content and isinstance(content[-1], TextPart):
+        return [*content[:-1], TextPart(content[-1].text + text)]
+    return [*content, TextPart(text)]

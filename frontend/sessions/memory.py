@@ -1,4 +1,4 @@
-"""A store in this process: gone with it, and never unavailable."""
+"""A store in the memory of this process: lost when it exits, and never unavailable."""
 
 import time
 from collections import OrderedDict
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from frontend.sessions.limits import Limits, check_size
+from frontend.sessions.limits import StoreLimits, check_size
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -17,10 +17,10 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
 class MemoryStore:
     """Implements `store.Store`."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: StoreLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._bytes = 0
 
     async def get(self, key: str) -> bytes | None:
@@ -28,17 +28,17 @@ class MemoryStore:
         if entry is None:
             return None
         if entry.expires <= self._clock():
-            self._forget(key)
+            self._remove(key)
             return None
         self._entries.move_to_end(key)
         return entry.value
 
     async def put(self, key: str, value: bytes) -> None:
         check_size(value, self._limits)
-        self._forget(key)
+        self._remove(key)
         self._entries[key] = _Entry(value, self._clock() + self._limits.ttl_seconds)
         self._bytes += len(value)
-        self._make_room()
+        self._evict()
 
     async def replace(self, key: str, old: bytes | None, new: bytes) -> bool:
         if await self.get(key) != old:
@@ -47,18 +47,18 @@ class MemoryStore:
         return True
 
     async def delete(self, key: str) -> bool:
-        there = await self.get(key) is not None
-        self._forget(key)
-        return there
+        existed = await self.get(key) is not None
+        self._remove(key)
+        return existed
 
     async def close(self) -> None:
         self._entries.clear()
         self._bytes = 0
 
-    def _forget(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         if (entry := self._entries.pop(key, None)) is not None:
             self._bytes -= len(entry.value)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         while len(self._entries) > self._limits.max_entries or self._bytes > self._limits.max_bytes:
-            self._forget(next(iter(self._entries)))
+            self._remove(next(iter(self._entries)))

@@ -1,4 +1,4 @@
-"""A store in a SQLite file: survives restarts, and is shared by the server processes of one machine."""
+"""A store in a SQLite file: survives restarts, and several servers on one machine can share it."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from frontend.errors import StoreUnavailable
-from frontend.sessions.limits import Limits, check_size
-from frontend.sessions.store import unavailable
+from frontend.sessions.failures import unavailable
+from frontend.sessions.limits import StoreLimits, check_size
 
 T = TypeVar("T")
 
-_BUSY_SECONDS = 2.0  # waiting for another process's transaction
+_BUSY_SECONDS = 2.0  # maximum wait for another process's transaction
 _RETRY_SECONDS = 0.01
 _CALL_SECONDS = 5.0
 _MAX_PENDING = 1024  # calls
 
-# `used` orders the entries by their last use; its index also covers what making room has to add up.
+# `used` orders the entries by their last use. Its index also covers `size`, which eviction adds up.
+# The file is input like any other: a damaged row must neither fail a call nor stop eviction. Hence the casts,
+# and total(), which never overflows.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, size INTEGER NOT NULL,
                                     expires REAL NOT NULL, used INTEGER NOT NULL);
@@ -30,17 +32,20 @@ CREATE INDEX IF NOT EXISTS entries_by_use ON entries (used, size);
 CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires);
 """
 _TOUCH = "UPDATE entries SET used = (SELECT max(used) + 1 FROM entries) WHERE key = ?"
+_READ = "SELECT CAST(value AS BLOB) FROM entries WHERE key = ? AND expires > ?"
+_TOTAL = "SELECT count(*), total(size) FROM entries"
+_OLDEST = "SELECT used, CAST(size AS INTEGER) FROM entries ORDER BY used"
 _WRITE = "INSERT OR REPLACE INTO entries SELECT ?, ?, ?, ?, coalesce(max(used), 0) + 1 FROM entries"
 
 
 class SqliteStore:
-    """Implements `store.Store`. All calls run in one thread, off the event loop."""
+    """Implements `store.Store`. All calls run in a single thread, off the event loop."""
 
-    def __init__(self, path: Path, limits: Limits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, limits: StoreLimits, clock: Callable[[], float] = time.time) -> None:
         self._limits = limits
         self._file = _File(path, limits, clock)
         self._thread = ThreadPoolExecutor(1, "sessions")
-        self._room = threading.BoundedSemaphore(_MAX_PENDING)
+        self._pending = threading.BoundedSemaphore(_MAX_PENDING)
 
     async def get(self, key: str) -> bytes | None:
         return await self._run(lambda: self._file.get(key))
@@ -62,24 +67,24 @@ class SqliteStore:
         self._thread.shutdown(wait=False)
 
     async def _run(self, call: Callable[[], T]) -> T:
-        if not self._room.acquire(blocking=False):
-            raise StoreUnavailable("too many requests wait for the session store", retry_after=1)
+        if not self._pending.acquire(blocking=False):
+            raise StoreUnavailable("too many requests are waiting for the session store", retry_after=1)
         try:
             future = self._thread.submit(call)
         except RuntimeError:
-            self._room.release()
+            self._pending.release()
             raise StoreUnavailable("the session store is closed") from None
-        future.add_done_callback(lambda _: self._room.release())
+        future.add_done_callback(lambda _: self._pending.release())
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), _CALL_SECONDS)
-        except (sqlite3.Error, OSError) as error:  # TimeoutError among them
+        except (sqlite3.Error, OSError) as error:  # OSError includes TimeoutError
             raise unavailable(error) from None
 
 
 class _File:
-    """The calls, as the one thread makes them."""
+    """The blocking side of the store, used by its thread only."""
 
-    def __init__(self, path: Path, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, limits: StoreLimits, clock: Callable[[], float]) -> None:
         self._path = path
         self._limits = limits
         self._clock = clock
@@ -105,9 +110,9 @@ class _File:
 
     def delete(self, key: str) -> bool:
         with self._transaction() as connection:
-            there = self._value(connection, key) is not None
+            existed = self._value(connection, key) is not None
             connection.execute("DELETE FROM entries WHERE key = ?", (key,))
-            return there
+            return existed
 
     def close(self) -> None:
         if self._connection is not None:
@@ -116,12 +121,13 @@ class _File:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that may write. After any failure the file is opened anew."""
+        """A transaction that may write. After any failure, the next call reopens the file."""
         try:
             if self._connection is None:
                 self._connection = self._open()
             with self._connection as connection:
-                connection.execute("BEGIN IMMEDIATE")  # a read that turns into a write could not wait
+                # IMMEDIATE, because a read lock that is upgraded later cannot wait for other writers.
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except BaseException:
             self.close()
@@ -129,7 +135,7 @@ class _File:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # nobody else's business
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             _enter_wal(connection)
@@ -141,8 +147,7 @@ class _File:
         return connection
 
     def _value(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        select = "SELECT value FROM entries WHERE key = ? AND expires > ?"
-        row = connection.execute(select, (key, self._clock())).fetchone()
+        row = connection.execute(_READ, (key, self._clock())).fetchone()
         return None if row is None else row[0]
 
     def _write(self, connection: sqlite3.Connection, key: str, value: bytes) -> None:
@@ -150,14 +155,17 @@ class _File:
         connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
         row = (key, value, len(value), now + self._limits.ttl_seconds)
         connection.execute(_WRITE, row)
-        self._make_room(connection)
+        self._evict(connection)
 
-    def _make_room(self, connection: sqlite3.Connection) -> None:
-        count, size = connection.execute("SELECT count(*), sum(size) FROM entries").fetchone()
-        rows = connection.execute("SELECT used, size FROM entries ORDER BY used")
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        """Remove the least recently used entries until the limits hold."""
+        count, size = connection.execute(_TOTAL).fetchone()
+        rows = connection.execute(_OLDEST)
         last = None
         while count > self._limits.max_entries or size > self._limits.max_bytes:
-            last, freed = rows.fetchone()
+            if (row := rows.fetchone()) is None:
+                break
+            last, freed = row
             count, size = count - 1, size - freed
         rows.close()
         if last is not None:
@@ -165,7 +173,7 @@ class _File:
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
-    """SQLite does not wait by itself while another process does the same."""
+    """Retries, because SQLite's own busy timeout does not cover this change of mode."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -9,7 +9,7 @@ from host.detokenizer import Detokenizer
 from host.engines import failures
 from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
-from host.engines.prompt_ids import PromptReader
+from host.engines.prompt_ids import PromptReader, ReadPrompt
 from host.engines.prompts import decode_prompt, decode_token_ids, prompt_param
 from host.engines.request import ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
@@ -66,6 +66,7 @@ class TextEngine:
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
         self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
+        self._last_read: tuple[tuple[bytes, int | None], tuple[Prompt, ReadPrompt]] | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
 
     @property
@@ -75,7 +76,7 @@ class TextEngine:
     def submit(self, work: Work, body: Body) -> list[Reply]:
         match work:
             case Generate():
-                return [self._admit(work, decode_prompt(body))]
+                return [self._admit(work, self._read(body, tokens_to_keep(work.sampling, self._limits)))]
             case Tokenize():
                 return [self._tokens.tokenize(work.request_id, decode_prompt(body))]
             case Detokenize():
@@ -83,9 +84,17 @@ class TextEngine:
                 return [self._tokens.detokenize(work.request_id, ids, work.skip_special_tokens)]
         raise not_served(work)
 
-    def _admit(self, work: Generate, prompt: Prompt) -> Accepted:
+    def _read(self, body: Body, keep: int | None) -> tuple[Prompt, ReadPrompt]:
+        """The choices of one request arrive one after the other, with one prompt: it is read once."""
+        key = bytes(body), keep
+        if self._last_read is None or self._last_read[0] != key:
+            prompt = decode_prompt(body)
+            self._last_read = key, (prompt, self._prompts.read(prompt, keep))
+        return self._last_read[1]
+
+    def _admit(self, work: Generate, prompt_read: tuple[Prompt, ReadPrompt]) -> Accepted:
+        prompt, read = prompt_read
         param, sampling = prompt_param(prompt), work.sampling
-        read = self._prompts.read(prompt, tokens_to_keep(sampling, self._limits))
         if not read.ids:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
         if isinstance(prompt, TokenPrompt):

@@ -175,8 +175,8 @@ def test_every_model_setting_can_come_from_the_environment(variable, text, value
         ({"NACELLE_FAULTS": "maybe"}, "NACELLE_FAULTS: must be true or false, not 'maybe'"),
         ({"NACELLE_REPLICAS": "0"}, "NACELLE_REPLICAS: must be a whole number >= 1, not '0'"),
         ({"NACELLE_KV_CACHE_GIB": "-1"}, "NACELLE_KV_CACHE_GIB: must be a number > 0"),
-        ({"NACELLE_PROPERTIES": "FAST"}, "NACELLE_PROPERTIES: write KEY=VALUE, not 'FAST'"),
-        ({"NACELLE_PROPERTIES": "{"}, "NACELLE_PROPERTIES: not JSON"),
+        ({"NACELLE_PROPERTIES": "FAST"}, "NACELLE_PROPERTIES: must be KEY=VALUE, not 'FAST'"),
+        ({"NACELLE_PROPERTIES": "{"}, "NACELLE_PROPERTIES: invalid JSON"),
     ],
 )
 def test_a_bad_variable_is_named(environ, complaint):
@@ -196,22 +196,25 @@ def test_a_bad_api_key_is_not_repeated():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[server]\nprot = 1", r"\[server\]: no setting 'prot'; did you mean 'port'\?"),
-        ("[server]\nport = '1'\nfaults = true", r"\[server\]: no setting 'faults'"),
+        ("[server]\nprot = 1", r"\[server\]: unknown setting 'prot'; did you mean 'port'\?"),
+        ("[server]\nport = '1'\nfaults = true", r"\[server\]: unknown setting 'faults'"),
         ("[server]\nport = 80000", r"\[server\] port: must be a whole number <= 65535, not 80000"),
         ("[server]\nallowed_hosts = 'a'\nmax_queue = 1.5", r"\[server\] max_queue: must be a whole number"),
         (
             "[[models]]\nsource = 'a'\n[[models]]\nsource = 'b'\ncpu = 1",
-            r"\[\[models\]\] 2: no setting 'cpu'",
+            r"\[\[models\]\] 2: unknown setting 'cpu'",
         ),
         ("[[models]]\ndevice = 'CPU'", r"\[\[models\]\] 1: source is missing"),
         ("[[models]]\nname = 'x'", r"\[\[models\]\] 1: source is missing"),
         ("[[models]]\nsource = 'a'\nreplicas = true", r"\[\[models\]\] 1 replicas: must be a whole number"),
-        ("[[models]]\nsource = 'a'\nadapters = 'x'", r"\[\[models\]\] 1 adapters: write KEY=VALUE, not 'x'"),
+        (
+            "[[models]]\nsource = 'a'\nadapters = 'x'",
+            r"\[\[models\]\] 1 adapters: must be KEY=VALUE, not 'x'",
+        ),
         ("[[models]]\nsource = 'a'\ndraft_model = 1", r"\[\[models\]\] 1 draft_model: must be text"),
-        ("[models]\nsource = 'a'", r"write each model as an entry \[\[models\]\]"),
-        ("server = 1", r"as a table, \[server\]"),
-        ("[sever]", "no table 'sever'"),
+        ("[models]\nsource = 'a'", r"each model must be an array entry, \[\[models\]\]"),
+        ("server = 1", r"the server's settings must be a table, \[server\]"),
+        ("[sever]", "unknown table 'sever'"),
         ("[server", "cannot read .*nacelle.toml"),
     ],
 )
@@ -227,7 +230,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_two_models_with_one_name_are_refused():
-    with pytest.raises(ConfigError, match=r"two models are called 'm' \(a/m and b/m\)"):
+    with pytest.raises(ConfigError, match=r"two models have the name 'm' \(a/m and b/m\)"):
         load_settings(models=["a/m", "b/m"])
 
 
@@ -235,7 +238,7 @@ def test_an_adapter_takes_a_name_that_no_other_model_may_have(config):
     file = config(
         "[[models]]\nsource = 'a'\nadapters = {x = 'x.safetensors'}\n[[models]]\nname = 'a:x'\nsource = 'b'"
     )
-    with pytest.raises(ConfigError, match=r"two models are called 'a:x' \(a and b\)"):
+    with pytest.raises(ConfigError, match=r"two models have the name 'a:x' \(a and b\)"):
         load_settings(config=file)
 
 

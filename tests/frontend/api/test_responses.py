@@ -25,14 +25,14 @@ from frontend.errors import (
     StoreUnavailable,
 )
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
-from frontend.sessions.limits import Limits
+from frontend.sessions.limits import StoreLimits
 from frontend.sessions.memory import MemoryStore
 from frontend.sessions.store import open_store
 from ipc.errors import ErrorCode, RequestError
 from tests.frontend.api.openai_types import accumulated, checked_event, checked_response
 
 STOP = Finished("stop")
-LIMITS = Limits(ttl_seconds=60, max_entries=100, max_bytes=1_000_000)
+LIMITS = StoreLimits(ttl_seconds=60, max_entries=100, max_bytes=1_000_000)
 
 
 class FakeTurn:

