@@ -29,7 +29,7 @@ PAGES = {
     )
 }
 # Pages that are linked before they are written.
-COMING = {"docs/embeddings-and-rerank.md"}
+COMING: set[str] = set()
 
 # What vLLM's documentation adds to OpenAI's parameters of text endpoints.
 VLLM = """
