@@ -62,7 +62,7 @@ def chaos(
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
     SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Half of the clients of MODEL stream. Clients do not retry. Ends
     with status 1 if an answer failed or differs from the one that the same request got before the kills, or
-    if anything is left behind. Texts must be equal; numbers of embeddings and scores may differ by 0.00001.
+    if anything is left behind. Texts must be equal; the distance of vectors and of scores is at most 0.00001.
     """
     console = Console()
     trials: list[Trial] = []

@@ -1,7 +1,7 @@
 """What the clients of `nacelle bench chaos` ask, and how an answer is compared with the undisturbed one."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -13,7 +13,9 @@ from bench.vectors import PATHS as VECTOR_PATHS
 from bench.vectors import VectorTask, VectorWorkload, read_vectors
 from bench.workload import text_prompt
 
-TOLERANCE = 1e-5  # of each number: in exact arithmetic, other texts in a batch change it by 1e-7
+# Between a vector and the expected one, or between scores. In exact arithmetic, the other texts of a batch
+# change a number by 1e-7.
+TOLERANCE = 1e-5
 
 _REQUESTS = 32
 _PROMPT_WORDS = 16
@@ -51,20 +53,15 @@ def vector_lane(task: VectorTask, model: str, seed: int) -> Lane:
 def difference(expected: Answer, got: Answer) -> str | None:
     """What is wrong with an answer, in words; None if it is the expected one.
 
-    Texts must be equal, with their numbers of tokens and finish reasons; numbers within TOLERANCE.
+    Texts must be equal, with their numbers of tokens and finish reasons; vectors and scores within TOLERANCE.
     """
     if isinstance(expected, Said) or isinstance(got, Said):
         return None if expected == got else f"expected {expected}, got {got}"
     if [len(row) for row in expected] != [len(row) for row in got]:
         return f"expected {_shape(expected)}, got {_shape(got)}"
-    worst = max((abs(a - b) for a, b in _pairs(expected, got)), default=0.0)
-    return None if worst <= TOLERANCE else f"a number differs by {worst:g}"
-
-
-def _pairs(expected: list[list[float]], got: list[list[float]]) -> Iterator[tuple[float, float]]:
-    for one, other in zip(expected, got, strict=True):
-        for a, b in zip(one, other, strict=True):
-            yield a, b if math.isfinite(b) else math.inf
+    distances = [math.dist(one, other) for one, other in zip(expected, got, strict=True)]
+    wrong = [distance for distance in distances if not distance <= TOLERANCE]  # or not a number
+    return f"{len(wrong)} of {len(got)} differ, the first by {wrong[0]:g}" if wrong else None
 
 
 def _shape(rows: Sequence[Sequence[float]]) -> str:

@@ -35,6 +35,8 @@ _rerank = msgspec.json.Decoder(RerankRequest)
 _score = msgspec.json.Decoder(ScoreRequest)
 _msgpack = msgspec.msgpack.encode
 
+_SCORE_PARAMS = {"query": "text_1", "queries": "text_1", "documents": "text_2"}
+
 
 class Reranking:
     """One resource for every version of the API. `suffix` names the version."""
@@ -85,7 +87,11 @@ class Scoring:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes), _score)
-        scored = await _scored(self._router, request, body, pairs_of(body), default_truncation=None)
+        inputs = pairs_of(body)
+        try:
+            scored = await _scored(self._router, request, body, inputs, default_truncation=None)
+        except BadRequest as error:
+            raise _by_its_own_names(error) from None
         respond_json(
             response,
             ScoreList(
@@ -96,6 +102,15 @@ class Scoring:
                 usage=scored.usage,
             ),
         )
+
+
+def _by_its_own_names(error: BadRequest) -> BadRequest:
+    """A refusal that names a field of Rerank, with the name that the field has in a score request."""
+    field, bracket, index = (error.param or "").partition("[")
+    if error.param is not None and field in _SCORE_PARAMS:
+        name = f"{_SCORE_PARAMS[field]}{bracket}{index}"
+        error.message, error.param = error.message.replace(error.param, name), name
+    return error
 
 
 class _Scored(msgspec.Struct, frozen=True):

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ipc.messages import Rerank, Reranked, RerankInputs, ToFrontend
+from ipc.errors import ErrorCode, RequestError
+from ipc.messages import Failed, Rerank, Reranked, RerankInputs, ToFrontend
 from ipc.messages.vectors import decode_rerank_inputs
 from tests.frontend.api.vector_server import VectorServer, run, vector_card
 from tests.frontend.routing.hosts import CARD as TEXT_CARD
@@ -208,6 +209,21 @@ def test_what_forms_no_pairs_is_refused(first, second, param):
         named, _ = await server.refusal("/score", text_1=first, text_2=second)
         assert named == param
         assert server.host.sent == []
+
+    run(scenario, CARD)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [("documents[3]", "text_2[3]"), ("queries[1]", "text_1[1]"), ("query", "text_1"), ("model", "model")],
+)
+def test_what_the_engine_refuses_of_a_pair_has_the_names_of_the_request(named, expected):
+    error = RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, f"{named} is too long", named)
+
+    async def scenario(server: VectorServer) -> None:
+        server.host.reply = lambda work: Failed(work.request_id, error)
+        param, message = await server.refusal("/score", text_1="q", text_2=["a", "b", "c", "d"])
+        assert (param, message) == (expected, f"{expected} is too long")
 
     run(scenario, CARD)
 
