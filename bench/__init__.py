@@ -1,1 +1,1 @@
-"""Benchmarks: any OpenAI server, the raw pipeline, and what Nacelle adds to it."""
+"""Benchmarks of any OpenAI server, of the raw pipeline, and of the overhead that Nacelle adds."""

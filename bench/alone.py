@@ -1,4 +1,4 @@
-"""What needs no model: the cost of a tensor through shared memory, and the start of the command line."""
+"""Measurements without a model: a tensor's transfer through an arena, and the start of the command line."""
 
 import os
 import subprocess
@@ -18,12 +18,12 @@ _STARTS = 5
 
 
 def arena_copy() -> Figure:
-    """A tensor's way through an arena ÷ one memcpy of it, medians over many rounds.
+    """Time of a tensor's transfer through an arena ÷ time of one memcpy of it, median over many rounds.
 
-    Its way: lease, write, view through the consumer's own mapping, one pass of the consumer over all bytes
-    (a copy into memory it owns), release. Both ends are in this process, so that no message is waited for.
-    Varies by half, with the caches and the memory bandwidth that others leave. Where the kernel's part costs
-    more, as in virtual machines, the ratio is larger.
+    A transfer is: lease, write, view through the consumer's own mapping, one pass of the consumer over all
+    bytes (a copy into its own memory), release. Both ends are in this process, so no messages are included.
+    The ratio varies by up to 50 % with the caches and memory bandwidth that other processes leave, and is
+    larger where system calls cost more, as in virtual machines.
     """
     source, target = os.urandom(_TENSOR_BYTES), memoryview(bytearray(_TENSOR_BYTES))
     producer = ArenaProducer("bench", _ARENA_BYTES)
@@ -46,7 +46,7 @@ def arena_copy() -> Figure:
 
 
 def command_start(*arguments: str) -> Figure:
-    """Seconds of wall time until `nacelle ARGUMENTS` has printed and ended. Varies by about 10 %."""
+    """Wall time in seconds for `nacelle ARGUMENTS` to print and exit. Varies by about 10 %."""
     samples = []
     for _ in range(_STARTS):
         start = time.perf_counter()

@@ -1,7 +1,8 @@
-"""The yardstick for the frontend: Falcon on uvicorn streaming made-up tokens, with no engine behind it.
+"""The frontend's baseline: Falcon on uvicorn, streaming made-up tokens without an engine.
 
-It speaks enough of the OpenAI API for `nacelle bench serve`: one chunk per token, shaped like Nacelle's. It
-waits for nothing between tokens, so that no server on Falcon can stream chunk by chunk any faster.
+It implements as much of the OpenAI API as `nacelle bench serve` needs, with one chunk per token in the same
+form as Nacelle's. It never waits between tokens, so no Falcon server that sends one chunk per token can be
+faster.
 """
 
 import time
@@ -16,7 +17,7 @@ import msgspec
 import uvicorn
 
 _WORDS = tuple(f" word{number}" for number in range(16))
-_PROMPT_TOKENS = 1  # nobody tokenizes here
+_PROMPT_TOKENS = 1  # prompts are not tokenized
 
 
 class _StreamOptions(msgspec.Struct):
@@ -98,7 +99,7 @@ class Completions:
 
 
 class Health:
-    """GET /health, so that a starter knows when to begin."""
+    """GET /health, which is polled until the server is up."""
 
     async def on_get(self, _: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.media = {"status": "ok"}

@@ -17,7 +17,7 @@ from bench.kills import Kill
 from bench.options import json_option, positive_numbers
 from bench.served import MODEL_NAME
 
-# Arithmetic in which a text is the same alone and in any batch, so that texts can be compared.
+# Exact arithmetic: a text does not depend on the other requests of its batch, so texts can be compared.
 EXACT = ("INFERENCE_PRECISION_HINT=f32", "KV_CACHE_PRECISION=f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0")
 
 
@@ -32,16 +32,51 @@ class ChaosResults(msgspec.Struct, frozen=True):
 
 @click.command("chaos", short_help="Kill engine hosts under load and compare every answer.")
 @click.argument("model")
-@click.option("--embeddings", metavar="MODEL", help="Serve this model too, and ask it for embeddings.")
-@click.option("--rerank", metavar="MODEL", help="Serve this model too, and let it rank documents.")
-@click.option("--clients", type=click.IntRange(2), default=16, show_default=True, help="Over all tasks.")
-@click.option("--replicas", default="2,1", show_default=True, help="One trial each, comma-separated.")
-@click.option("--kills-per-signal", type=click.IntRange(1), default=3, show_default=True, help="Per model.")
-@click.option("--max-tokens", type=click.IntRange(2), default=64, show_default=True)
-@click.option("--stall-seconds", type=float, default=5.0, show_default=True, help="What notices SIGSTOP.")
-@click.option("--property", "properties", multiple=True, default=EXACT, help="Instead of exact arithmetic.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and the kills.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Default: beside the JSON file.")
+@click.option("--embeddings", metavar="MODEL", help="Also serve this model, and request embeddings.")
+@click.option("--rerank", metavar="MODEL", help="Also serve this model, and have it rank documents.")
+@click.option(
+    "--clients",
+    type=click.IntRange(2),
+    default=16,
+    show_default=True,
+    help="Concurrent clients of all models. Half of those of MODEL stream.",
+)
+@click.option(
+    "--replicas",
+    default="2,1",
+    show_default=True,
+    help="Numbers of replicas of each model, comma-separated. One trial each.",
+)
+@click.option(
+    "--kills-per-signal",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Kills of each model with each signal, in each trial.",
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(2), default=64, show_default=True, help="Output tokens per request."
+)
+@click.option(
+    "--stall-seconds",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="The server's limit for an engine step, by which it detects a stopped host.",
+)
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    default=EXACT,
+    help="OpenVINO properties, instead of those for exact arithmetic.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the prompts and the kills.")
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the charts, one per trial. Default: beside the JSON file.",
+)
 @json_option
 def chaos(
     model: str,
@@ -57,12 +92,12 @@ def chaos(
     svg: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Serve MODEL, kill its engine hosts under load, and compare every answer with the undisturbed one.
+    """Serve MODEL, kill its engine hosts under load, and compare each answer with the one without kills.
 
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
-    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Half of the clients of MODEL stream. Clients do not retry. Ends
-    with status 1 if an answer failed or differs from the one that the same request got before the kills, or
-    if anything is left behind. Texts must be equal; the distance of vectors and of scores is at most 0.00001.
+    SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Exits with status 1 if a request fails, if an
+    answer differs from the one that the same request got before the kills, or if a process or shared memory
+    is left behind. Greedy texts must be equal; vectors and scores may be 0.00001 apart.
     """
     console = Console()
     trials: list[Trial] = []
@@ -103,21 +138,23 @@ def _traffic(
 
 
 def _picture(model: str, trial: Trial) -> str:
-    title = f"{model}, {trial.replicas} replica(s): tokens per second of the streamed half, hosts killed"
+    title = f"{model}, {trial.replicas} replica(s): tokens/s of streamed answers while hosts are killed"
     return timeline.svg(title, trial.tokens_per_second, trial.bin_seconds, trial.kills, 0.0)
 
 
 def _table(trials: list[Trial]) -> Table:
-    table = Table("", *(f"{trial.replicas} replica(s)" for trial in trials), title="What survives kills")
+    table = Table(
+        "", *(f"{trial.replicas} replica(s)" for trial in trials), title="Answers while hosts are killed"
+    )
     rows: dict[str, list[object]] = {
-        "sent": [_sent(trial) for trial in trials],
+        "requests": [_sent(trial) for trial in trials],
         "failed": [trial.failed for trial in trials],
         "wrong": [trial.wrong for trial in trials],
         "kills": [_by_signal(trial.kills) for trial in trials],
         "resumed": [round(trial.resumed) for trial in trials],
-        "sent whole again": [round(trial.restarted) for trial in trials],
+        "restarted": [round(trial.restarted) for trial in trials],
         "blamed": [round(trial.blamed) for trial in trials],
-        "orphans": [trial.orphans for trial in trials],
+        "orphaned hosts": [trial.orphans for trial in trials],
         "left in /dev/shm": [trial.left_in_shm for trial in trials],
         "cold load": [f"{trial.cold_load:.2f} s" for trial in trials],
         "recovery p50 / p99": [f"{_s(trial.recovery_p50)} / {_s(trial.recovery_p99)}" for trial in trials],

@@ -4,14 +4,15 @@ import click
 
 from bench.chaos import chaos
 from bench.engine import engine
+from bench.ipc import ipc
 from bench.overhead import overhead
 from bench.serve import serve
 
 
 @click.group()
 def bench() -> None:
-    """Benchmark OpenAI servers, the raw pipeline, and the overhead of Nacelle."""
+    """Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory."""
 
 
-for _command in (serve, engine, overhead, chaos):
+for _command in (serve, engine, overhead, ipc, chaos):
     bench.add_command(_command)

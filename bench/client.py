@@ -1,8 +1,7 @@
-"""A small HTTP/1.1 client for load generation: what it costs is charged to the server under test.
+"""A small HTTP/1.1 client for load generation. It must be fast: its own cost is measured as the server's.
 
-General-purpose clients spend over 100 µs on a server-sent event. This one reads the clock once a packet,
-splits lines, and leaves decoding for after the run.
-
+General-purpose clients spend over 100 µs on each server-sent event. This one reads the clock once per packet,
+splits lines, and leaves decoding until after the run.
 """
 
 import asyncio
@@ -25,14 +24,14 @@ from bench.errors import (
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """The data of one server-sent event, and when the packet that completed it came, in `clock`'s seconds."""
+    """The data of one server-sent event, and the time when it was complete, in `clock`'s seconds."""
 
     time: float
     data: bytes
 
 
 class Response(msgspec.Struct):
-    """A whole response. Times are in `clock`'s seconds; `events` is empty unless it was an event stream."""
+    """A complete response. Times are in `clock`'s seconds; `events` is empty unless it is an event stream."""
 
     status: int
     started: float
@@ -45,9 +44,10 @@ clock: Callable[[], float] = time.perf_counter
 
 
 class EventSplitter:
-    """Splits the bytes of an event stream, however cut into packets, into the data of its events.
+    """Splits the bytes of an event stream into the data of its events, wherever packets begin and end.
 
-    Each `data:` line counts as one event, as OpenAI servers send them; other fields are skipped.
+    Each `data:` line counts as one event, because OpenAI servers send one per event; other fields are
+    skipped.
     """
 
     def __init__(self) -> None:
@@ -73,14 +73,14 @@ class _Connection(asyncio.Protocol):
         self._splitter: EventSplitter | None = None
         self._body: list[bytes] = []
         self._events: list[Event] = []
-        self.answered = False  # a byte of the current response came
+        self.answered = False  # a byte of the current response has arrived
 
     @property
     def usable(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, request: bytes) -> Response:
-        """Send one request and wait for the whole response."""
+        """Send one request and wait for the complete response."""
         if self._transport is None or not self.usable:
             raise ConnectionLost("the connection was closed")
         self._reset()
@@ -99,7 +99,7 @@ class _Connection(asyncio.Protocol):
 
     # asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, though no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has its methods but is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._now = clock()
@@ -111,7 +111,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = f": {exc}" if exc else ""
-        self._fail(ConnectionLost(f"the server closed the connection within a response{reason}"))
+        self._fail(ConnectionLost(f"the server closed the connection before the end of a response{reason}"))
 
     # httptools
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -135,9 +135,9 @@ class _Connection(asyncio.Protocol):
 
 
 class Client:
-    """Requests to one server over a pool of keep-alive connections, one per request in flight.
+    """Sends requests to one server over a pool of keep-alive connections, one per request in flight.
 
-    `base_url` with or without a trailing `/v1`; paths given to `post` begin below it.
+    `base_url` may omit a final `/v1`; paths given to `post` are relative to it.
     """
 
     def __init__(self, base_url: str, api_key: str | None = None) -> None:
@@ -154,7 +154,7 @@ class Client:
         self._idle: list[_Connection] = []
 
     async def post(self, path: str, body: bytes, deadline: float) -> Response:
-        """Send a JSON body and read the response to its end, at most `deadline` seconds from now.
+        """Send a JSON body and read the complete response, within `deadline` seconds.
 
         Raises a ClientError; HttpError for a status of 400 or more.
         """
@@ -164,7 +164,7 @@ class Client:
             async with asyncio.timeout(deadline):
                 response = await self._exchange(request)
         except TimeoutError:
-            raise DeadlineExceeded(f"no whole response within {deadline:g} s") from None
+            raise DeadlineExceeded(f"no complete response within {deadline:g} s") from None
         if response.status >= 400:
             raise HttpError(response.status, response.body)
         return response
@@ -186,7 +186,7 @@ class Client:
         try:
             response = await connection.exchange(request)
         except BaseException:
-            connection.abort()  # also on cancellation: what is still to come must not reach the next request
+            connection.abort()  # the next request must not read the rest of this response
             raise
         self._idle.append(connection)
         return response

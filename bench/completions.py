@@ -1,4 +1,4 @@
-"""What an OpenAI server's answer says: when text came, how many tokens, how it ended."""
+"""Encodes requests to OpenAI servers, and reads answers: when text arrived, how many tokens, how it ended."""
 
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/comp
 
 
 class _Text(msgspec.Struct, gc=False):
-    """A chat delta or message. Reasoning counts as text: it is generated just the same."""
+    """A chat delta or message. Reasoning counts as text, since it is generated in the same way."""
 
     content: str | None = None
     reasoning_content: str | None = None
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What an answer says, to compare it with another one's."""
+    """An answer's content, for comparison with that of another answer."""
 
     text: str
     tokens: int | None
@@ -89,7 +89,7 @@ def read_response(response: Response) -> RequestRecord:
 
 
 def read_text(response: Response) -> Said:
-    """The first choice's whole text, of a stream or not. Raises BadAnswer."""
+    """The complete text of an answer with one choice, streamed or not. Raises BadAnswer."""
     record = read_response(response)
     bodies = [event.data for event in response.events[:-1]] or [response.body]
     texts = [choice.said for body in bodies for choice in _decode(body).choices]

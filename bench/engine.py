@@ -1,4 +1,4 @@
-"""`nacelle bench engine`: the raw ContinuousBatchingPipeline under the same load, no server around it."""
+"""`nacelle bench engine`: the raw ContinuousBatchingPipeline under the same load, without a server."""
 
 import os
 from pathlib import Path
@@ -26,9 +26,9 @@ from ipc.messages import Launch, TextOptions
 
 
 def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
-    """The launch of `nacelle serve MODEL`, NACELLE_ variables included. Fetches the model if need be.
+    """The launch message of `nacelle serve MODEL`, with NACELLE_ variables applied.
 
-    `options` are settings of the model that win over those variables.
+    Downloads the model if needed. `options` are settings of the model, which override those variables.
     """
     chosen = {name: Given(value, name) for name, value in options.items()}
     settings = load_settings(model_options=chosen, models=[model], environ=os.environ)
@@ -39,7 +39,7 @@ def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
 
 
 class EngineResults(msgspec.Struct, frozen=True):
-    """The JSON file's results. `load_seconds` is the pipeline's load alone."""
+    """The JSON file's results. `load_seconds` is the time to load the pipeline, without imports."""
 
     model: str
     device: str
@@ -72,21 +72,27 @@ class SpeculationResults(msgspec.Struct, frozen=True):
     gain: Gain
 
 
-@click.command("engine", short_help="Load the raw pipeline, with no server around it.")
+@click.command("engine", short_help="Measure the raw pipeline, without a server.")
 @click.argument("model")
 @workload_options
 @vector_options
 @click.option(
     "--draft-model",
     metavar="MODEL",
-    help="Compare with speculative decoding by this model. MODEL as its own draft is a stand-in: it shows "
-    "that all guesses are taken, not what a smaller model would gain.",
+    help="Compare with speculative decoding by this draft model. MODEL as its own draft shows only that all "
+    "draft tokens are accepted, not what a smaller model would gain.",
 )
 @click.option(
-    "--prompt-lookup", is_flag=True, help=f"Compare with prompt lookup, on words said {COPIES} times over."
+    "--prompt-lookup",
+    is_flag=True,
+    help=f"Compare with prompt lookup decoding. Each prompt repeats its words {COPIES} times.",
 )
 @click.option(
-    "--pairs", type=click.IntRange(1), default=5, show_default=True, help="Alternations of a comparison."
+    "--pairs",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Alternating measurements in a comparison.",
 )
 @json_option
 def engine(
@@ -94,11 +100,10 @@ def engine(
 ) -> None:
     """Load MODEL, a catalogue name or a path, into a raw pipeline and run a closed loop on it.
 
-    A model that computes embeddings gets all texts of all requests at once, sorted by length, in calls of
-    the best size.
+    All texts for an embedding model are passed at once, sorted by length, in calls of the best size.
 
-    Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts go in as they are, without a
-    chat template, as the completions endpoint has it.
+    Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts are used as they are,
+    without a chat template, as by the completions endpoint.
     """
     if draft_model and prompt_lookup:
         raise click.UsageError("--draft-model and --prompt-lookup exclude each other")
@@ -146,7 +151,7 @@ def _compare(model: str, draft: str | None, workload: Workload, pairs: int, json
         workload = msgspec.structs.replace(workload, copies=COPIES)
     found = speculation.gain(launch, workload, pairs)
     console = Console()
-    by = f"drafts by {draft}" if draft else "prompt lookup"
+    by = f"draft model {draft}" if draft else "prompt lookup"
     console.print(speculation.table(f"{model} on {launch.device}, {by}", found))
     results = SpeculationResults(model, draft, launch.device, launch.properties, workload, found)
     console.print(f"JSON: {report.write(results, 'speculation', json_path)}", markup=False)

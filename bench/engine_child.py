@@ -1,4 +1,4 @@
-"""The raw pipeline in a process of its own: workloads come in as lines of JSON, records go out."""
+"""The raw pipeline in its own process: reads workloads as lines of JSON, and writes their records."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ from ipc.messages import Launch
 
 
 class Loaded(msgspec.Struct, tag=True):
-    """The model is ready. `seconds` is how long its load took."""
+    """The model is ready. `seconds` is its load time."""
 
     seconds: float
 
 
 class Measured(msgspec.Struct, tag=True):
-    """The records of one workload, in the order in which requests finished."""
+    """The records of one workload, in the order in which its requests finished."""
 
     records: list[RequestRecord]
 
@@ -34,7 +34,7 @@ class _Engine(Protocol):
 
 
 def serve(commands: BinaryIO, replies: BinaryIO) -> None:
-    """Load what the launch message says, then run each workload of a line of JSON, until the input ends."""
+    """Load the model of the launch message, then run the workload on each line, until the input ends."""
     launch = receive_launch(commands)
     started = clock()
     engine = _load(launch)
@@ -61,7 +61,7 @@ def _send(replies: BinaryIO, reply: Reply) -> None:
 
 
 if __name__ == "__main__":
-    # What native code prints must not get among the replies.
+    # Keeps the output of native code out of the replies.
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         serve(sys.stdin.buffer, out)

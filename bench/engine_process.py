@@ -1,4 +1,4 @@
-"""A raw pipeline in a child process, seen from its parent, which loads no engine."""
+"""Starts and commands a raw pipeline in a child process, so that this process loads no engine."""
 
 import subprocess
 import sys
@@ -18,7 +18,8 @@ _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class EngineProcess:
-    """A raw pipeline in a child process, idle between workloads. As a context manager, it ends itself."""
+    """A raw pipeline in a child process, idle between workloads. A context manager, which ends the
+    process."""
 
     def __init__(self, launch: Launch[Any]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
@@ -37,7 +38,7 @@ class EngineProcess:
         self.load_seconds = loaded.seconds
 
     def run(self, workload: Workload | VectorWorkload) -> list[RequestRecord]:
-        """The records of a workload of the engine's task. Raises EngineFailed."""
+        """Run a workload of the engine's task and return its records. Raises EngineFailed."""
         self._commands.write(msgspec.json.encode(workload) + b"\n")
         self._commands.flush()
         measured = self._receive()

@@ -1,14 +1,14 @@
-"""Every way in which a measurement fails.
+"""Every way in which a measurement can fail.
 
 ClientError                one request failed; counted by its kind
-├── ConnectFailed          nobody listens
-├── ConnectionLost         the server went away before the response was whole
+├── ConnectFailed          no server listens at the address
+├── ConnectionLost         the server closed the connection before the response was complete
 ├── DeadlineExceeded       the response took longer than the caller's deadline
-├── MalformedResponse      what came is not HTTP
+├── MalformedResponse      the response is not HTTP
 ├── HttpError              a status of 400 or more, with its body
-└── BadAnswer              whole HTTP, but not a whole completion
-RunFailed                  a server did not start, or a request failed where none may: no figure
-└── EngineFailed           the raw engine's process ended; its own words are on stderr
+└── BadAnswer              a complete HTTP response without a complete completion
+RunFailed                  no figure: a server did not start, or a request failed where none may
+└── EngineFailed           the raw engine's process ended; its error output is on stderr
 """
 
 
@@ -51,7 +51,7 @@ class BadAnswer(ClientError):
 
 
 class RunFailed(Exception):
-    """There is no figure."""
+    """The measurement has no result."""
 
 
 class EngineFailed(RunFailed):

@@ -1,6 +1,6 @@
-"""The frontend without a model: `nacelle serve synthetic:0` against a bare Falcon loop, streaming flat out.
+"""The frontend without a model: `nacelle serve synthetic:0` against a bare Falcon loop, both at full speed.
 
-Both servers, Nacelle's synthetic host included, are pinned to the same core, and the client to another.
+Both servers, including Nacelle's synthetic host, are pinned to the same core, and the client to the others.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ _START_SECONDS = 60.0
 def frontend_alone(pairs: int) -> Figure:
     """Streamed tokens/s of Nacelle with its synthetic engine ÷ those of a bare Falcon SSE loop.
 
-    The median of the pairs' ratios, which strayed from 0.4 to 1.0 while others used the machine. Where the
-    client used up its own core, the yardstick may be faster than measured and the ratio is then too good: the
-    note says how busy it was.
+    The median of the pairs' ratios, which ranged from 0.4 to 1.0 while other processes used the machine. If
+    the client used up its own core, the baseline may be faster than measured and the ratio too high: the
+    note reports how busy the client was.
     """
     *others, server_core = sorted(os.sched_getaffinity(0))
     measured: list[Pair] = []

@@ -1,4 +1,4 @@
-"""Who is killed when: a seeded plan of signals, and the killer that carries it out on hosts that work."""
+"""A seeded plan of kills, and its execution on hosts that have requests in flight."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from bench.errors import RunFailed
 from bench.server import Server
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
-_POLL_SECONDS = 0.25  # what polls takes from the hosts that load
-_PATIENCE_SECONDS = 120.0  # for a host to kill, or for the death and the progress after it
+_POLL_SECONDS = 0.25  # rare enough not to slow down hosts that are loading
+_PATIENCE_SECONDS = 120.0  # for a host to become busy, and for the recovery after a kill
 
 Found = TypeVar("Found")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -36,7 +36,7 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
-    """One replica, as /ready/MODEL tells it."""
+    """One replica, as reported by /ready/MODEL."""
 
     replica: int
     state: str
@@ -44,7 +44,7 @@ class ReplicaState(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Looks at one model of a server from outside."""
+    """Watches one model of a server through HTTP endpoints."""
 
     def __init__(self, server: Server, model: str) -> None:
         self._base_url = server.base_url
@@ -75,8 +75,8 @@ class Observer:
         ]
 
     def over(self, before: Samples) -> bool:
-        """Since `before` a death was noticed and a request completed, every replica is ready again, and
-        nobody waits any more to be sent or tried."""
+        """Whether the server has recovered: since `before` a death was noticed and a request completed, every
+        replica is ready again, no request is queued, and some are running."""
         if any(replica.state != "ready" for replica in self.replicas()):
             return False
         now = self.metrics()
@@ -98,25 +98,26 @@ class Observer:
 
 
 def plan(per_signal: int, seed: int) -> list[signal.Signals]:
-    """Each signal `per_signal` times, in an order that the seed fixes."""
+    """Each signal `per_signal` times, in an order that depends on the seed only."""
     order = list(SIGNALS) * per_signal
     random.Random(seed).shuffle(order)  # noqa: S311  no secret
     return order
 
 
 def carry_out(order: list[signal.Signals], observers: Sequence[Observer], seed: int) -> list[Kill]:
-    """Send each signal to a READY host of each model with requests in flight, once what the one before has
-    interrupted goes on again. Raises RunFailed if that does not happen in time."""
+    """Send each signal to a READY host of each model with requests in flight, after the recovery from the one
+    before. Raises RunFailed if no host is busy, or none recovers, in time."""
     chance = random.Random(seed)  # noqa: S311  no secret
     sent = []
     for number in order:
         for observer in observers:
-            victim = chance.choice(_wait(observer.working, f"a host of {observer.model} at work"))
+            busy = _wait(observer.working, f"a host of {observer.model} with requests in flight")
+            victim = chance.choice(busy)
             before = observer.metrics()
             assert victim.pid is not None, "a ready replica has a process"
             os.kill(victim.pid, number)
             sent.append(Kill(clock(), number.name, victim.replica, observer.model))
-            _wait(partial(observer.over, before), f"an end of what {number.name} began in {observer.model}")
+            _wait(partial(observer.over, before), f"the recovery of {observer.model} from {number.name}")
     return sent
 
 
@@ -124,13 +125,13 @@ def _wait(condition: Callable[[], Found], what: str) -> Found:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise RunFailed(f"waited {_PATIENCE_SECONDS:g} s in vain for {what}")
+            raise RunFailed(f"timed out after {_PATIENCE_SECONDS:g} s waiting for {what}")
         time.sleep(_POLL_SECONDS)
     return found
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of a metric's samples that carry `labels`."""
+    """The sum of a metric's samples that have these labels."""
     return sum(
         value
         for (found, carried), value in samples.items()

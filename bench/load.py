@@ -29,7 +29,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """One request as it ended; decoded only after the run, so that decoding loads no core during it."""
+    """How one request ended. Decoded only after the run, so that decoding takes no CPU time from it."""
 
     started: float
     finished: float
@@ -40,9 +40,9 @@ Send = Callable[[bytes], Awaitable[Outcome]]
 
 
 class Run(msgspec.Struct, frozen=True):
-    """`client_busy` is the share of one core that this client used. Near 1, the client was the limit."""
+    """`client_busy` is the share of one core that this client used. Near 1, the client was the bottleneck."""
 
-    records: list[RequestRecord]  # in the order of the answers
+    records: list[RequestRecord]  # in the order in which requests finished
     client_busy: float
 
 
@@ -111,7 +111,7 @@ async def _run(target: Target, requests: Requests) -> tuple[list[Outcome], float
 
 
 async def _closed_loop(send: Send, bodies: list[bytes], concurrency: int) -> list[Outcome]:
-    """`concurrency` requests in flight: a finished one is replaced at once."""
+    """Keep `concurrency` requests in flight: replace each one as soon as it finishes."""
     outcomes: list[Outcome] = []
     waiting = iter(bodies)
 
@@ -126,7 +126,7 @@ async def _closed_loop(send: Send, bodies: list[bytes], concurrency: int) -> lis
 
 
 async def _open_loop(send: Send, bodies: list[bytes], arrivals: list[float]) -> list[Outcome]:
-    """Each request at its time, however many are still in flight."""
+    """Send each request at its arrival time, however many are in flight."""
     outcomes: list[Outcome] = []
 
     async def work(body: bytes) -> None:

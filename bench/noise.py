@@ -1,13 +1,22 @@
-"""How much of the machine others used meanwhile: the first thing to look at when figures jump."""
+"""How much of the machine other processes used during a run: the first thing to check if figures vary."""
 
 import os
 import time
 
 import psutil
 
+_QUIET = 0.03  # with more than this, ratios vary widely
+
+
+def warning(share: float) -> str | None:
+    """What to print beside the figures if others used more than a negligible share of the machine."""
+    if share <= _QUIET:
+        return None
+    return f"Other processes used {share:.0%} of this machine: do not rely on these figures."
+
 
 class Noise:
-    """Counts from its creation."""
+    """Measures from its creation on."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -15,9 +24,9 @@ class Noise:
         self._ours = _own_seconds()
 
     def share(self) -> float:
-        """Others' share of all cores since then, 0 to 1, what a hypervisor withheld included.
+        """The share of all cores that other processes have used, 0 to 1, with what a hypervisor took.
 
-        Of our child processes only those that have ended, and were waited for, count as ours.
+        Child processes count as ours only once they have ended and been waited for.
         """
         capacity = (time.monotonic() - self._started) * (os.cpu_count() or 1)
         others = (_machine_seconds() - self._busy) - (_own_seconds() - self._ours)
@@ -25,11 +34,11 @@ class Noise:
 
 
 def _machine_seconds() -> float:
-    """Seconds that all cores spent at work since the machine began."""
+    """CPU seconds of all cores since the machine started."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 def _own_seconds() -> float:
-    """Seconds that this process and the children it waited for spent at work."""
+    """CPU seconds of this process and of the children it has waited for."""
     return sum(os.times()[:4])

@@ -1,4 +1,4 @@
-"""The command-line options that more than one benchmark has."""
+"""Command-line options that several benchmarks share."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,21 +10,35 @@ import msgspec
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _WORKLOAD = (
-    click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="In flight."),
-    click.option("--requests", type=click.IntRange(1), default=64, show_default=True, help="In all."),
+    click.option(
+        "--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Requests in flight."
+    ),
+    click.option(
+        "--requests", type=click.IntRange(1), default=64, show_default=True, help="Total number of requests."
+    ),
     click.option(
         "--prompt-words",
         type=click.IntRange(1),
         default=64,
         show_default=True,
-        help="Of a prompt, or the median of an input to embed or rank. About one token each.",
+        help="Words per prompt, about one token each; for embeddings and rerank the median.",
     ),
     click.option(
-        "--prompt-tokens", type=click.IntRange(1), help="Random token ids instead, exactly so many."
+        "--prompt-tokens",
+        type=click.IntRange(1),
+        help="Use prompts of exactly this many random token ids instead.",
     ),
-    click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True),
-    click.option("--ignore-eos", is_flag=True, help="Generate all --max-tokens."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the prompts and arrival times."),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(1),
+        default=128,
+        show_default=True,
+        help="Maximum number of output tokens per request.",
+    ),
+    click.option("--ignore-eos", is_flag=True, help="Generate --max-tokens tokens in every request."),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed for prompts and arrival times."
+    ),
 )
 
 _VECTORS = (
@@ -33,14 +47,14 @@ _VECTORS = (
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="Texts of an embedding request, or documents of a rerank request.",
+        help="Texts per embedding request, or documents per rerank request.",
     ),
     click.option(
         "--spread",
         type=click.FloatRange(0, 3),
         default=0.0,
         show_default=True,
-        help="Of the inputs' lengths: standard deviation of their logarithm.",
+        help="Standard deviation of the logarithm of the inputs' lengths.",
     ),
 )
 
@@ -53,12 +67,12 @@ json_option = click.option(
 
 
 def workload_options(command: Command) -> Command:
-    """Options named like the fields of Workload."""
+    """Add the options of a Workload, which have the names of its fields."""
     return _with(_WORKLOAD, command)
 
 
 def vector_options(command: Command) -> Command:
-    """Further options, named like those fields of VectorWorkload that Workload does not have."""
+    """Add the options of a VectorWorkload that a Workload does not have."""
     return _with(_VECTORS, command)
 
 
@@ -74,7 +88,7 @@ def options_of(kind: type[msgspec.Struct], asked: dict[str, Any]) -> dict[str, A
 
 
 def positive_numbers(text: str) -> list[int]:
-    """A comma-separated list of numbers from 1. Raises click.BadParameter."""
+    """Parse a comma-separated list of numbers from 1. Raises click.BadParameter."""
     numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if not all(numbers):
         raise click.BadParameter(f"expected numbers from 1, comma-separated, not {text!r}")

@@ -1,4 +1,4 @@
-"""`nacelle bench overhead`: what serving costs, as ratios within one run, each beside its budget."""
+"""`nacelle bench overhead`: the cost of serving, as ratios within one run, each with its budget."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import figures, report
+from bench import figures, noise, report
 from bench.alone import arena_copy, command_start
 from bench.engine import launch_like_a_server
 from bench.engine_process import EngineProcess
@@ -32,7 +32,7 @@ from bench.server import Server, free_port, nacelle_command
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A figure of the JSON file, with all its samples and pairs."""
+    """One figure in the JSON file, with all its samples and pairs."""
 
     figure: Figure
     verdict: Verdict
@@ -42,19 +42,22 @@ class OverheadResults(msgspec.Struct, frozen=True):
     """The JSON file's results."""
 
     model: str
-    others_busy: float  # others' share of the machine meanwhile, 0 to 1
+    others_busy: float  # share of the machine that other processes used meanwhile, 0 to 1
     figures: list[Judged]
 
 
 _TEXT_LEVELS = "1,8,32"
 _EMBEDDING_LEVELS = "64"
-_QUIET = 0.03  # more noise than this makes ratios jump
 
 
-@click.command("overhead", short_help="Compare served with raw, and check the budgets.")
+@click.command("overhead", short_help="Compare serving with the raw pipeline, and check the budgets.")
 @click.argument("model")
 @click.option(
-    "--pairs", type=click.IntRange(1), default=5, show_default=True, help="Alternations per figure."
+    "--pairs",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Alternating measurements per figure.",
 )
 @click.option(
     "--concurrency",
@@ -62,18 +65,19 @@ _QUIET = 0.03  # more noise than this makes ratios jump
 )
 @json_option
 def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | None) -> None:
-    """Compare MODEL served with MODEL in a raw pipeline, and measure the other budgets.
+    """Compare serving MODEL with a raw pipeline, and measure the other figures that have a budget.
 
     MODEL generates text or computes embeddings. The raw embedding pipeline gets all texts at once, sorted by
     length, in calls of the best size.
 
-    Both sides read the same NACELLE_ variables. Needs memory for the model twice. Ends with status 1 if a run
-    failed or if served ÷ raw is below 0.90; other figures below their budget are only reported.
+    Both sides read the same NACELLE_ variables. Needs memory for two copies of the model. Exits with status
+    1 if a run fails or if served ÷ raw is below 0.90; other figures that miss their budget are only
+    reported.
     """
     if concurrency is not None:
         positive_numbers(concurrency)  # refuse it before minutes have passed
     console = Console()
-    noise = Noise()
+    machine = Noise()
     found: list[Figure] = []
     try:
         for figure in _measure(model, pairs, concurrency):
@@ -84,9 +88,9 @@ def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | 
     except (RunFailed, subprocess.CalledProcessError) as error:
         raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
     console.print(figures.table(found))
-    others_busy = noise.share()
-    if others_busy > _QUIET:
-        console.print(f"Others kept {others_busy:.0%} of this machine busy: do not trust these.", style="red")
+    others_busy = machine.share()
+    if warning := noise.warning(others_busy):
+        console.print(warning, style="red")
     results = OverheadResults(model, others_busy, [Judged(figure, figure.verdict) for figure in found])
     console.print(f"JSON: {report.write(results, 'overhead', json_path)}", markup=False)
     if any(figure.verdict == "FAIL" for figure in found):
@@ -94,7 +98,7 @@ def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | 
 
 
 def _measure(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure]:
-    """Each figure as soon as it is known."""
+    """Yield each figure as soon as it is measured."""
     yield command_start("--help")
     yield command_start("list")
     yield arena_copy()

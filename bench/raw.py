@@ -1,7 +1,7 @@
-"""The raw pipeline: add_request, step, read and detokenize in one thread, with no server around it.
+"""The raw pipeline: add_request, step, read and detokenize in one thread, without a server.
 
-What OpenVINO GenAI gives on this machine. It loads its model and detokenizes with a host's own code, so
-that the ratio of the two shows what serving costs and nothing else.
+This is the speed of OpenVINO GenAI itself on this machine. Loading and detokenizing use the host's own
+code, so served ÷ raw shows the cost of serving and nothing else.
 """
 
 from itertools import islice
@@ -30,20 +30,20 @@ class _Running(msgspec.Struct):
 
 
 class RawEngine:
-    """A pipeline and what it takes to run workloads on it."""
+    """A pipeline that runs workloads."""
 
     def __init__(self, launch: Launch[TextOptions]) -> None:
         """Load the model. Raises whatever OpenVINO raises."""
         self._tokenizer = openvino_genai.Tokenizer(launch.path)
         folder = read_model_folder(Path(launch.path))
         pipeline = Pipeline(launch, folder, self._tokenizer)
-        self._pipeline = pipeline.native  # raw: without what a host adds
+        self._pipeline = pipeline.native  # without the host's additions
         self._assist = pipeline.assist
         self._detokenizer: Detokenizer[Any] = choose_detokenizer(self._tokenizer)
-        self._last_id = 0  # must never repeat in the life of a pipeline
+        self._last_id = 0  # ids must never repeat in a pipeline's life
 
     def run(self, workload: Workload) -> list[RequestRecord]:
-        """A closed loop: a finished request is replaced at once. Greedy."""
+        """Run a greedy closed loop: each finished request is replaced at once."""
         waiting = iter(workload.prompts())
         config = self._config(workload)
         running: list[_Running] = []
@@ -73,7 +73,7 @@ class RawEngine:
         return config
 
     def _read(self, running: list[_Running], records: list[RequestRecord]) -> list[_Running]:
-        """Take what one step produced; returns the requests that go on."""
+        """Read the output of one step; return the requests that are still running."""
         gained = [(request, ids) for request in running if (ids := _new_ids(request.handle))]
         texts = self._detokenizer.feed([(request.stream, ids) for request, ids in gained])
         now = clock()

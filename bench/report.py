@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a table for the eye and a JSON file with everything."""
+"""A benchmark's output: tables on the terminal, and a JSON file with all results."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ Results = TypeVar("Results")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where a run took place. Memory in MiB."""
+    """The machine of a run. Memory in MiB."""
 
     cpu: str
     cores: int  # that this process may use
@@ -81,7 +81,7 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def default_path(kind: str) -> Path:
-    """A new file's name in ./bench-results."""
+    """The name of a new file in ./bench-results."""
     return Path("bench-results") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
 
 

@@ -1,4 +1,4 @@
-"""`nacelle bench serve`: load any OpenAI-compatible server and measure what its clients feel."""
+"""`nacelle bench serve`: latency and throughput of any OpenAI-compatible server under load."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bench.stats import Slo, Summary, parse_slo, summarize
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
 
-_CLIENT_LIMIT = 0.85  # of a core; above, the figures may be the client's and not the server's
+_CLIENT_LIMIT = 0.85  # of a core; above it, the client may be the bottleneck
 
 
 class ServeResults(msgspec.Struct, frozen=True):
@@ -52,15 +52,25 @@ class SloType(click.ParamType[Slo]):
             self.fail(str(error), param, ctx)
 
 
-@click.command("serve", short_help="Load any OpenAI-compatible server.")
-@click.option("--base-url", required=True, help="Of the server, with or without /v1.")
+@click.command("serve", short_help="Measure any OpenAI-compatible server under load.")
+@click.option("--base-url", required=True, help="The server's URL, with or without /v1.")
 @click.option("--model", required=True, help="The model's name on that server.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", help="Sent as a bearer token.")
 @click.option(
-    "--task", type=click.Choice(["text", "embeddings", "rerank"]), default="text", show_default=True
+    "--task",
+    type=click.Choice(["text", "embeddings", "rerank"]),
+    default="text",
+    show_default=True,
+    help="What the model does.",
 )
-@click.option("--endpoint", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
-@click.option("--stream/--no-stream", default=True, show_default=True)
+@click.option(
+    "--endpoint",
+    type=click.Choice(["chat", "completions"]),
+    default="chat",
+    show_default=True,
+    help="Which API to measure, for text.",
+)
+@click.option("--stream/--no-stream", default=True, show_default=True, help="Request streamed answers.")
 @workload_options
 @vector_options
 @click.option(
@@ -68,13 +78,26 @@ class SloType(click.ParamType[Slo]):
     type=click.Choice(["float", "base64"]),
     default="base64",
     show_default=True,
-    help="Of embeddings in answers.",
+    help="How embeddings are returned.",
 )
-@click.option("--request-rate", type=click.FloatRange(0, min_open=True), help="Per second, Poisson, instead.")
 @click.option(
-    "--deadline", type=click.FloatRange(0, min_open=True), default=600.0, help="Seconds per request."
+    "--request-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Requests per second, sent at random (Poisson) times, instead of --concurrency.",
 )
-@click.option("--goodput", "slo", type=SloType(), help="Limits in ms, such as ttft:200,tpot:50,e2e:4000.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds allowed per request.",
+)
+@click.option(
+    "--goodput",
+    "slo",
+    type=SloType(),
+    help="Report the share of requests within these limits in ms, such as ttft:200,tpot:50,e2e:4000.",
+)
 @json_option
 def serve(
     base_url: str,
@@ -88,12 +111,13 @@ def serve(
     json_path: Path | None,
     **asked: Any,
 ) -> None:
-    """Load an OpenAI-compatible server: a closed loop of --concurrency, or --request-rate.
+    """Measure an OpenAI-compatible server with --concurrency requests in flight, or at --request-rate.
 
-    For --task embeddings and --task rerank, a request has --inputs texts of about --prompt-words each.
+    A request for embeddings or for reranking has --inputs texts of about --prompt-words each.
 
-    Latencies are as this client sees them, on its own clock. Prompts differ in their first token, so that no
-    prefix cache hides their prefill. One request outside the figures goes first and must succeed.
+    Latencies are as this client sees them, on its own clock. Prompts differ from their first token on, so
+    that a prefix cache cannot hide the prefill. One request is sent first; it must succeed and is not
+    counted.
     """
     try:
         Client(base_url)
@@ -122,7 +146,8 @@ def serve(
         results = ServeResults(base_url, model, endpoint, stream, workload, run.client_busy, summary)
     if run.client_busy > _CLIENT_LIMIT:
         console.print(
-            f"The client kept a core {run.client_busy:.0%} busy: the server may do better.", style="red"
+            f"The client used {run.client_busy:.0%} of a core: the server may be faster than measured.",
+            style="red",
         )
     console.print(f"JSON: {report.write(results, 'serve', json_path)}", markup=False)
     if not summary.completed:
@@ -134,7 +159,9 @@ def _workload(task: str, endpoint: str, asked: dict[str, Any]) -> Workload | Vec
     if task == "text":
         workload = msgspec.convert(options_of(Workload, asked), Workload)
         if workload.prompt_tokens is not None and endpoint == "chat":
-            raise click.UsageError("--prompt-tokens needs --endpoint completions: a chat has no token ids")
+            raise click.UsageError(
+                "--prompt-tokens needs --endpoint completions: the chat endpoint does not take token ids"
+            )
         return workload
     if asked["prompt_tokens"] is not None:
         raise click.UsageError(f"--prompt-tokens is for text; --task {task} takes --prompt-words")

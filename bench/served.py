@@ -1,11 +1,13 @@
-"""What serving adds to the raw pipeline: throughput, time to first token, memory, and recovery after a kill.
+"""The cost of serving over the raw pipeline: throughput, time to first token, memory, recovery after a kill.
 
-Both sides stay loaded and only one works at a time. The client shares the server's cores: what it uses counts
-against Nacelle.
+Both sides stay loaded, and only one works at a time. The client shares the server's cores, so its CPU time
+counts against Nacelle.
 """
 
 from collections.abc import Callable
 from itertools import count
+
+import psutil
 
 from bench import figures, load
 from bench.engine_process import EngineProcess
@@ -29,11 +31,12 @@ class Sides:
 
     def __init__(self, server: Server, raw: EngineProcess) -> None:
         self._raw = raw
+        self._frontend = psutil.Process(server.pid)
         self._target = load.Target(server.base_url, MODEL_NAME, endpoint="completions")
         self._seeds = count()
 
     def workload(self, concurrency: int, requests: int, max_tokens: int) -> Workload:
-        """With prompts that are new to both sides, so that their prefix caches hold none of them."""
+        """A workload with prompts that are in neither side's prefix cache."""
         return Workload(
             requests=requests,
             max_tokens=max_tokens,
@@ -43,6 +46,12 @@ class Sides:
             ignore_eos=True,
         )
 
+    @property
+    def frontend_seconds(self) -> float:
+        """CPU time that the frontend's process has used, without its hosts."""
+        times = self._frontend.cpu_times()
+        return float(times.user + times.system)
+
     def served(self, workload: Workload) -> Summary:
         return summarize_flawless(load.run(self._target, workload).records)
 
@@ -50,7 +59,7 @@ class Sides:
         return summarize_flawless(self._raw.run(workload))
 
     def times_to_first_token(self, prefix_tokens: int) -> tuple[float, float]:
-        """Milliseconds, of two prompts one after the other whose first tokens are new and the same."""
+        """In milliseconds, of two consecutive prompts that begin with the same new tokens."""
         workload = Workload(
             requests=2,
             max_tokens=2,
@@ -70,14 +79,14 @@ class Sides:
         self.served(self.workload(1, requests=1, max_tokens=4))
 
     def warm_up(self, concurrency: int) -> None:
-        """Let both allocate what they need at the highest load."""
+        """Let both sides allocate what they need at the highest load."""
         workload = self.workload(concurrency, requests=concurrency, max_tokens=16)
         self.served(workload)
         self.raw(workload)
 
 
 def wait_until_loaded(server: Server) -> float:
-    """Seconds from the spawn of the host's process until the server says that its model is ready."""
+    """Seconds from the spawn of the host's process until the server reports its model as ready."""
     ready = server.wait_for(_READY, LOAD_SECONDS)
     return ready - min(started_at(host.pid) for host in server.hosts())
 
@@ -85,24 +94,26 @@ def wait_until_loaded(server: Server) -> float:
 def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
     """Output tokens/s served ÷ raw: the median of the pairs' ratios.
 
-    Each pair asks both sides the same prompts. A single pair says little: where others use the machine too,
-    ratios from 0.65 to 1.9 were seen within one run.
+    Both sides of a pair get the same prompts. A single pair proves little: with other processes on the
+    machine, ratios from 0.65 to 1.9 were seen within one run.
     """
-    measured = []
+    measured, cpu = [], []
     for _ in range(pairs):
         workload = sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)
         raw = sides.raw(workload)
+        before = sides.frontend_seconds
         served = sides.served(workload)
+        cpu.append(1e6 * (sides.frontend_seconds - before) / served.output_tokens)
         measured.append(Pair(served.output_tokens_per_second, raw.output_tokens_per_second))
     ratios = [pair.ratio for pair in measured]
-    note = f"{_medians(measured)} tokens/s"
+    note = f"{_medians(measured)} tokens/s; the frontend used {median(cpu):.0f} µs of CPU per token"
     return Figure(figures.SERVED, median(ratios), ratios, f"concurrency {concurrency}", measured, note)
 
 
 def first_token(sides: Sides, pairs: int) -> Figure:
     """Milliseconds that serving adds to the median time to first token: HTTP, routing, ipc and the client.
 
-    The prefill is some ten times longer and varies by more than what is sought, hence medians of medians.
+    The prefill takes about ten times longer and varies by more than the difference, hence medians of medians.
     """
     measured = []
     for _ in range(pairs):
@@ -120,25 +131,23 @@ def _medians(pairs: list[Pair]) -> str:
 
 
 def shared_prefix(sides: Sides, pairs: int) -> Figure:
-    """Time to first token of a prompt whose first 1000 tokens were just seen, ÷ that of the prompt before.
-
-    Each ends in tokens of its own.
-    """
+    """Time to first token of a prompt that shares its first 1000 tokens with the prompt before ÷ that of the
+    prompt before. Their last tokens differ."""
     measured = []
     for _ in range(pairs):
         first, again = sides.times_to_first_token(_PREFIX_TOKENS)
         measured.append(Pair(again, first))
     ratios = [pair.ratio for pair in measured]
     middle = median_pair(measured)
-    note = f"again {middle.ours:.1f}, at first {middle.yardstick:.1f} ms"
+    note = f"second {middle.ours:.1f}, first {middle.yardstick:.1f} ms"
     return Figure(figures.SHARED_PREFIX, median(ratios), ratios, pairs=measured, note=note)
 
 
 def restart(server: Server, cold_load: float, request: Callable[[], object]) -> Figure:
-    """SIGKILL of the host → READY again, ÷ the host's first load, each until /ready/MODEL says so.
+    """Time from SIGKILL of the host until READY again ÷ time of its first load, as seen in /ready/MODEL.
 
-    A `request` between kills completes, so that the back-off never enters. The first load may have to read
-    the model from disk, which then makes this ratio look better than it is.
+    A `request` completes between kills, so that no restart is delayed by back-off. If the first load had to
+    read the model from disk, the ratio looks better than it is.
     """
     samples = []
     for _ in range(_KILLS):
@@ -148,6 +157,6 @@ def restart(server: Server, cold_load: float, request: Callable[[], object]) -> 
 
 
 def idle_memory(server: Server) -> Figure:
-    """Resident memory of the frontend's process alone, in MiB. Steady to about 1 MiB."""
+    """Resident memory of the frontend process alone, in MiB. Varies by about 1 MiB."""
     resident = server.resident_mib()
     return Figure(figures.MEMORY, resident, [resident])

@@ -18,12 +18,12 @@ import psutil
 
 from bench.errors import RunFailed
 
-_POLL_SECONDS = 0.01  # fine against loads of seconds, coarse enough to take nothing from them
+_POLL_SECONDS = 0.01  # short compared with a load of seconds, and too rare to slow it down
 _STOP_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listened on just now."""
+    """A port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -38,7 +38,7 @@ def nacelle_command() -> list[str]:
 
 @contextlib.contextmanager
 def pinned(cpus: Sequence[int]) -> Iterator[None]:
-    """Processes started within run on `cpus` only; so does this one until the end."""
+    """Run this process on `cpus` only, and for good the processes that are started meanwhile."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -48,7 +48,7 @@ def pinned(cpus: Sequence[int]) -> Iterator[None]:
 
 
 class Server:
-    """One server process on 127.0.0.1:`port`. As a context manager, it is stopped at the end."""
+    """One server process on 127.0.0.1:`port`. A context manager, which stops the server."""
 
     def __init__(self, command: Sequence[str], port: int, environment: dict[str, str] | None = None) -> None:
         self.port = port
@@ -71,7 +71,7 @@ class Server:
         return [child for child in psutil.Process(self.pid).children() if _is_host(child)]
 
     def status(self, path: str) -> int | None:
-        """The status of GET `path`, or None while nobody answers."""
+        """The status of GET `path`, or None if there is no answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", path)
@@ -82,7 +82,7 @@ class Server:
             connection.close()
 
     def wait_for(self, path: str, deadline: float) -> float:
-        """Poll until GET `path` is 200; return when that was, in seconds of CLOCK_BOOTTIME.
+        """Poll until GET `path` answers 200; return the time, in seconds of CLOCK_BOOTTIME.
 
         Raises RunFailed if the server exits or `deadline` seconds pass.
         """
@@ -90,11 +90,11 @@ class Server:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def recovery_seconds(self, path: str, deadline: float) -> float:
-        """SIGKILL the only engine host; how long until another one has made GET `path` 200 again."""
+        """Kill the only engine host; return the seconds until GET `path` answers 200 from its successor."""
         [victim] = self.hosts()
         killed_at = time.clock_gettime(time.CLOCK_BOOTTIME)
         victim.kill()
-        # Right after the kill the old host's 200 may still be given: wait for its successor first.
+        # Just after the kill the answer may still be the old host's 200: wait for the successor first.
         self._wait_until(lambda: any(host != victim for host in self.hosts()), "new host", deadline)
         return self.wait_for(path, deadline) - killed_at
 
@@ -108,17 +108,17 @@ class Server:
             time.sleep(_POLL_SECONDS)
 
     def resident_mib(self) -> float:
-        """Resident memory of the server's own process, its children left out."""
+        """Resident memory of the server's own process, without its children, in MiB."""
         resident: int = psutil.Process(self.pid).memory_info().rss
         return resident / 2**20
 
     def log_tail(self) -> str:
-        """The last of what the server printed."""
+        """The end of the server's output."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), 4000, max(0, size - 4000)).decode("utf-8", "replace")
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL if that is not enough."""
+        """Send SIGTERM, and SIGKILL if the server does not exit in time."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -132,12 +132,12 @@ class Server:
 
     def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         if error is not None:
-            error.add_note(f"the server on port {self.port} last said:\n{self.log_tail()}")
+            error.add_note(f"last output of the server on port {self.port}:\n{self.log_tail()}")
         self.stop()
 
 
 def started_at(pid: int) -> float:
-    """When a process was spawned, in seconds of CLOCK_BOOTTIME, to a clock tick (10 ms)."""
+    """When a process was spawned, in seconds of CLOCK_BOOTTIME, to within a clock tick (10 ms)."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
 
@@ -145,6 +145,6 @@ def started_at(pid: int) -> float:
 def _is_host(process: psutil.Process) -> bool:
     try:
         command = process.cmdline()
-    except psutil.Error:  # it ended meanwhile
+    except psutil.Error:  # it has ended
         return False
     return ("-m", "host") in pairwise(command)

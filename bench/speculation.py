@@ -1,4 +1,4 @@
-"""What speculative decoding gains: the raw pipeline with it and without, alternating in one run."""
+"""The gain of speculative decoding: the raw pipeline with and without it, alternating in one run."""
 
 import msgspec
 from rich.table import Table
@@ -9,7 +9,7 @@ from bench.stats import median
 from bench.workload import Workload
 from ipc.messages import Launch, TextOptions
 
-COPIES = 3  # of the words in each prompt of a lookup, so that the model has something to copy
+COPIES = 3  # of each prompt's words for prompt lookup, so that the model has something to copy
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 def gain(launch: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
-    """Holds the model twice, and the draft model. Raises EngineFailed, RunFailed."""
+    """Needs memory for two copies of the model and for the draft model. Raises EngineFailed, RunFailed."""
     plain = msgspec.structs.replace(launch, options=msgspec.structs.replace(launch.options, speculation=None))
     with EngineProcess(plain) as without, EngineProcess(launch) as speculating:
         _rate(without, workload, -1)  # warms up
@@ -37,7 +37,7 @@ def gain(launch: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
 
 
 def _rate(process: EngineProcess, workload: Workload, number: int) -> float:
-    """Both sides of a pair get the same prompts, which no other pair does."""
+    """Output tokens/s. Both sides of a pair get the same prompts, and no other pair gets them."""
     own = msgspec.structs.replace(workload, seed=workload.seed + number)
     return summarize_flawless(process.run(own)).output_tokens_per_second
 

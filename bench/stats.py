@@ -3,7 +3,7 @@
 TTFT  time to first token: request sent → first text
 TPOT  time per output token: first text → last text, over the tokens after the first
 ITL   inter-token latency: the gaps between one request's events; 0 between events of one packet
-E2E   request sent → response whole
+E2E   request sent → response complete
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ class RequestRecord(msgspec.Struct):
 
     started: float
     finished: float
-    arrivals: list[float] = []  # when text came, one entry per event; empty if the response was not streamed
+    arrivals: list[float] = []  # when text arrived, one entry per event; empty if not streamed
     prompt_tokens: int | None = None
     output_tokens: int = 0
     counted_from: TokenSource = "usage"
     finish_reason: str | None = None
     failure: str | None = None  # its kind; None for a request that succeeded
-    detail: str | None = None  # of a failure, in the server's words
+    detail: str | None = None  # the server's description of a failure
 
     @property
     def e2e(self) -> float:
@@ -58,7 +58,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 class Slo(msgspec.Struct, frozen=True):
-    """Latencies that a request must meet to count as good, in milliseconds; None is not asked for."""
+    """Maximum latencies of a request that counts as good, in milliseconds. None is no limit."""
 
     ttft: float | None = None
     tpot: float | None = None
@@ -66,7 +66,7 @@ class Slo(msgspec.Struct, frozen=True):
 
 
 class Goodput(msgspec.Struct, frozen=True):
-    """`share` is of all requests, failed ones included; `requests_per_second` counts the good ones."""
+    """`share` is of all requests, including failed ones; `requests_per_second` counts the good ones."""
 
     slo: Slo
     share: float
@@ -74,15 +74,15 @@ class Goodput(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A run in figures. Tokens, rates and latencies are of requests that succeeded."""
+    """The figures of a run. Tokens, rates and latencies are those of successful requests."""
 
     requests: int
     completed: int
     failures: dict[str, int]
     failure_details: dict[str, str]  # one example of each kind
     finish_reasons: dict[str, int]
-    duration: float  # seconds, first request sent → last response whole
-    prompt_tokens: int | None  # None if the server does not say
+    duration: float  # seconds, first request sent → last response complete
+    prompt_tokens: int | None  # None if the server does not report them
     output_tokens: int
     counted_from: list[TokenSource]
     requests_per_second: float
@@ -104,12 +104,12 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Of a non-empty sequence."""
+    """The median of a non-empty sequence."""
     return percentile(sorted(values), 0.5)
 
 
 def distribution(seconds: Sequence[float | None]) -> Distribution | None:
-    """Of the values that are there, in milliseconds; None if there are none."""
+    """The distribution in milliseconds of the values that are not None; None if there are no values."""
     ordered = sorted(value * 1000 for value in seconds if value is not None)
     if not ordered:
         return None
@@ -118,7 +118,7 @@ def distribution(seconds: Sequence[float | None]) -> Distribution | None:
 
 
 def parse_slo(text: str) -> Slo:
-    """`ttft:200,tpot:50,e2e:4000`, in milliseconds, any of them. Raises ValueError."""
+    """Parse limits in milliseconds such as `ttft:200,tpot:50,e2e:4000`, any of them. Raises ValueError."""
     asked: dict[str, float] = {}
     for part in text.split(","):
         name, _, limit = part.partition(":")
@@ -126,13 +126,13 @@ def parse_slo(text: str) -> Slo:
             raise ValueError(f"expected each of ttft:MS, tpot:MS, e2e:MS at most once, not {part!r}")
         asked[name] = float(limit)
         if not asked[name] > 0:
-            raise ValueError(f"a latency in milliseconds is above 0, not {limit!r}")
+            raise ValueError(f"a latency in milliseconds must be above 0, not {limit!r}")
     return Slo(**asked)
 
 
 def meets(record: RequestRecord, slo: Slo) -> bool:
-    """Whether the request succeeded within every limit. A latency that could not be measured is not met,
-    except TPOT of a single token."""
+    """Whether the request succeeded within every limit. A latency that could not be measured misses its
+    limit, except the TPOT of a single token."""
     if record.failure is not None:
         return False
     tpot = 0.0 if record.tpot is None and record.output_tokens <= 1 else record.tpot
@@ -141,7 +141,7 @@ def meets(record: RequestRecord, slo: Slo) -> bool:
 
 
 def summarize(records: Sequence[RequestRecord], slo: Slo | None = None) -> Summary:
-    """Figures of a run. Raises ValueError if there was no request."""
+    """Compute the figures of a run. Raises ValueError if there was no request."""
     if not records:
         raise ValueError("a run without requests has no figures")
     good = [record for record in records if record.failure is None]

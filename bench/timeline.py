@@ -1,4 +1,4 @@
-"""A run as a picture: tokens per second over time, with the kills marked. Plain SVG."""
+"""A chart of a run in plain SVG: tokens per second over time, with the kills marked."""
 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
@@ -25,7 +25,7 @@ def rates(arrivals: Sequence[float], start: float, end: float, bin_seconds: floa
 
 
 def svg(title: str, values: Sequence[float], bin_seconds: float, kills: Sequence[Kill], start: float) -> str:
-    """`kills` are marked at their times after `start`, in the seconds of their clock."""
+    """The chart. `start` is the time of the first bin, on the clock of the kills."""
     seconds = len(values) * bin_seconds
     highest = max([*values, 1.0])
 

@@ -1,10 +1,10 @@
-"""What a benchmark asks and when: prompts and arrival times, the same for the same seed."""
+"""A benchmark's requests: prompts and arrival times, reproducible by their seed."""
 
 from random import Random
 
 import msgspec
 
-# Each is one token, with the space before it, in the byte-level BPE vocabularies of common models.
+# Each word, with a space before it, is one token in the byte-level BPE vocabularies of common models.
 _WORDS = """
 the of and to in a is that for it as was with be by on not he his but at are this have from or had an they
 which one you were all her she there would their we him been has when who will no more if out so up said
@@ -23,21 +23,21 @@ Prompt = str | list[int]
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run's requests. `concurrency` closes the loop; `request_rate` (per second) opens it instead."""
+    """A run's requests: `concurrency` at a time, or `request_rate` per second regardless of the answers."""
 
     requests: int
     max_tokens: int
     prompt_words: int
     seed: int
-    prompt_tokens: int | None = None  # instead of words: prompts of exactly so many random token ids
+    prompt_tokens: int | None = None  # instead of words: prompts of exactly this many random token ids
     shared_prefix_tokens: int = 0  # before each of those
     concurrency: int = 1
     request_rate: float | None = None
     ignore_eos: bool = False
-    copies: int = 1  # each text prompt says its words so many times, which makes a model go on copying
+    copies: int = 1  # of the words in each text prompt, which make a model continue copying
 
     def prompts(self) -> list[Prompt]:
-        """One prompt per request, no two sharing a prefix but the one that was asked for."""
+        """One prompt per request. No two share a prefix, except `shared_prefix_tokens`."""
         if self.prompt_tokens is not None:
             prefix = token_prompt(self.seed, -1, self.shared_prefix_tokens)
             own = [token_prompt(self.seed, index, self.prompt_tokens) for index in range(self.requests)]
@@ -55,9 +55,9 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def text_prompt(seed: int, index: int, words: int) -> str:
-    """English-like text of `words` words, about as many tokens.
+    """English-like text of `words` words, which are about as many tokens.
 
-    It begins with a number of its own, so that a server's prefix cache cannot hide the prefill.
+    It begins with a random number, so that a server's prefix cache cannot hide the prefill.
     """
     random = Random(f"text {seed} {index}")  # noqa: S311 - reproducible, not secret
     opening = f"{random.getrandbits(24)}"

@@ -17,12 +17,12 @@ from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import GIB, Settings
 from frontend.fleet import Fleet, Spawner
+from frontend.http.server import HttpServer, listen
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router, RouterOptions
-from frontend.server import HttpServer, listen
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions

@@ -43,10 +43,11 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU."),
     ] = "CPU"
     engine: Annotated[
-        Literal["auto", "continuous_batching", "stateful"],
+        Annotated[str, Meta(min_length=1)],
         Meta(
-            description="stateful processes one request at a time; auto selects it for NPUs, and continuous "
-            "batching for all other devices."
+            description="stateful processes one request at a time; auto selects it for NPUs, and otherwise "
+            "the engine of the model's task, which is continuous_batching for text.",
+            extra={"metavar": "ENGINE"},
         ),
     ] = "auto"
     replicas: Annotated[

@@ -5,30 +5,29 @@ from collections.abc import Sequence
 
 from host.engines.base import RequestRefused
 from ipc.errors import ErrorCode
-from ipc.messages import Sampling
 
 _BLANKS = {"type": "regex", "pattern": "[ \\n]{0,4}"}  # that models write after their reasoning
 
 
-def structural_tag(sampling: Sampling, prompt_text: str) -> str:
+def structural_tag(grammar: str, reasoning_markers: Sequence[str], prompt_text: str) -> str:
     """The request's grammar as an XGrammar structural tag, JSON; empty for none.
 
     Where the prompt leaves the model in its reasoning, the grammar holds after the reasoning's end. Raises
     RequestRefused if the grammar is not JSON.
     """
-    if not sampling.grammar:
+    if not grammar:
         return ""
     try:
-        grammar = json.loads(sampling.grammar)
+        form = json.loads(grammar)
     except (ValueError, RecursionError) as error:
         raise RequestRefused(
             ErrorCode.INVALID_VALUE, "the grammar is not valid JSON", "response_format"
         ) from error
-    if _reasons(sampling.reasoning_markers, prompt_text):
+    if _reasons(reasoning_markers, prompt_text):
         reasoning = {"type": "tag", "begin": "", "content": {"type": "any_text"}}
-        end = sampling.reasoning_markers[1].strip()
-        grammar = {"type": "sequence", "elements": [reasoning | {"end": end}, _BLANKS, grammar]}
-    return json.dumps({"type": "structural_tag", "format": grammar})
+        end = reasoning_markers[1].strip()
+        form = {"type": "sequence", "elements": [reasoning | {"end": end}, _BLANKS, form]}
+    return json.dumps({"type": "structural_tag", "format": form})
 
 
 def _reasons(markers: Sequence[str], prompt_text: str) -> bool:

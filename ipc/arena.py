@@ -6,18 +6,19 @@ Only the producer of an arena allocates in it. The consumer reads and returns th
 import contextlib
 import mmap
 import os
+import threading
 import weakref
 
 import msgspec
 
 from ipc.extents import FreeExtents
 from ipc.lease import Lease, LeaseError, check_bounds, check_tensor, vector_shape
-from ipc.memfd import copy_range, create_sealed, map_shared, read_range
+from ipc.memfd import copy_range, create_sealed, map_shared, read_range, write_range
 
 __all__ = ["ArenaConsumer", "ArenaProducer", "Lease", "LeaseError", "check_bounds"]
 
 _ALIGNMENT = 4096  # leases start on pages, so tensors are aligned
-_KEPT_BYTES = 16 * 1024 * 1024  # from an arena's start, that may stay mapped in the frontend while it is idle
+_KEPT_BYTES = 16 * 1024 * 1024  # from an arena's start, may stay mapped in an idle frontend
 
 
 def _whole_pages(size: int) -> int:
@@ -36,7 +37,7 @@ class _Live(msgspec.Struct):
 class ArenaProducer:
     """The allocating side.
 
-    Leases are taken and released in one thread; different leases may be filled in other threads meanwhile.
+    Belongs to one thread, except that `write_from` may run in others, and views may be filled there.
     """
 
     def __init__(self, label: str, size: int, fd: int | None = None) -> None:
@@ -50,6 +51,7 @@ class ArenaProducer:
         self._live: dict[int, _Live] = {}  # by slot
         self._generation = 0
         self._idle_slots: list[int] = []
+        self._closing = threading.Lock()
 
     @classmethod
     def from_fd(cls, fd: int) -> "ArenaProducer":
@@ -95,19 +97,32 @@ class ArenaProducer:
         return memoryview(self._map)[lease.offset : end]
 
     def write(self, lease: Lease, data: bytes | bytearray | memoryview, at: int = 0) -> None:
-        """Copy `data` into the lease, `at` bytes from its start. Raises LeaseError."""
+        """Copy `data` into the lease, `at` bytes from its start. Raises LeaseError.
+
+        Bytes past the first 16 MiB of the arena are not mapped and so never count in this process's resident
+        memory. Mapping them anew after each trim took three times as long.
+        """
         source = memoryview(data).cast("B")
         start = self._start(lease, at, len(source))
-        self._map[start : start + len(source)] = source
-        self._touched = max(self._touched, start + len(source))
+        mapped = source[: max(0, _KEPT_BYTES - start)]
+        end = start + len(mapped)
+        self._map[start:end] = mapped
+        self._touched = max(self._touched, end)
+        write_range(self.fd, end, source[len(mapped) :])
 
     def write_from(self, lease: Lease, fd: int, size: int, at: int = 0) -> None:
         """Copy the first `size` bytes of the file at `fd` into the lease, `at` bytes from its start.
 
-        The bytes never count in this process's resident memory. Other threads run meanwhile. Raises
-        LeaseError, also if the file is shorter, and OSError.
+        The bytes never count in this process's resident memory. Other threads run meanwhile and may close
+        the arena. Raises LeaseError, also if the file is shorter, and OSError.
         """
-        copied = copy_range(fd, 0, self.fd, self._start(lease, at, size), size)
+        with self._closing:
+            start = self._start(lease, at, size)
+            target = os.dup(self.fd)  # the number of a closed descriptor may be another file's by then
+        try:
+            copied = copy_range(fd, 0, target, start, size)
+        finally:
+            os.close(target)
         if copied < size:
             raise LeaseError(f"the file ends after {copied} of {size} bytes")
 
@@ -129,12 +144,13 @@ class ArenaProducer:
 
     def close(self) -> None:
         """End every lease. Views that still exist stay valid; the memory is freed with the last of them."""
-        self._live.clear()
+        with self._closing:
+            self._live.clear()
+            os.close(self.fd)
         self._free = FreeExtents(0)
         with contextlib.suppress(BufferError):  # such views exist, and hold the mapping
             self._map.close()
         del self._map
-        os.close(self.fd)
 
     def _held(self, slot: int, generation: int) -> _Live:
         live = self._live.get(slot)
@@ -150,7 +166,7 @@ class ArenaProducer:
         return lease.offset + at
 
     def _trim(self) -> None:
-        """Unmap what a burst has touched. Mapped pages are fast to write again, but count as our memory."""
+        """Unmap what views have touched past the first 16 MiB: mapped pages count in our resident memory."""
         excess = _whole_pages(self._touched) - _KEPT_BYTES
         if excess > 0:
             self._map.madvise(mmap.MADV_DONTNEED, _KEPT_BYTES, excess)

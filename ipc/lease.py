@@ -29,8 +29,8 @@ class LeaseError(ValueError):
 
 
 def check_bounds(lease: Lease, arena_size: int) -> None:
-    """Raise LeaseError unless the lease lies inside an arena of `arena_size` bytes and holds exactly one
-    tensor of its dtype and shape."""
+    """Raise LeaseError unless the lease lies inside an arena of `arena_size` bytes and holds just one tensor
+    of its dtype and shape."""
     if lease.offset < 0 or lease.size < 0 or lease.offset + lease.size > arena_size:
         raise LeaseError(f"lease of {lease.size} bytes at {lease.offset} is outside an arena of {arena_size}")
     check_tensor(lease.size, lease.dtype, lease.shape)

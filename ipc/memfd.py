@@ -37,9 +37,7 @@ def copy_range(source: int, source_offset: int, target: int, target_offset: int,
         count = os.preadv(source, [buffer[: size - done]], source_offset + done)
         if not count:
             break
-        written = 0
-        while written < count:
-            written += os.pwrite(target, buffer[written:count], target_offset + done + written)
+        write_range(target, target_offset + done, buffer[:count])
         done += count
     return done
 
@@ -52,3 +50,10 @@ def read_range(fd: int, offset: int, size: int) -> bytes:
         offset += len(part)
         size -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write_range(fd: int, offset: int, data: memoryview) -> None:
+    """Write all bytes of `data` to the file at `fd` without mapping it. Raises OSError."""
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written

@@ -27,16 +27,21 @@ FORBIDDEN = {
 }
 
 
-def imported(path: pathlib.Path) -> set[str]:
-    """Top-level names that a module imports anywhere, in functions too."""
+def imported_modules(path: pathlib.Path) -> set[str]:
+    """Full names that a module imports anywhere, in functions too: modules, or names in them."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module.partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    """Top-level names that a module imports anywhere, in functions too."""
+    return {name.partition(".")[0] for name in imported_modules(path)}
 
 
 @pytest.mark.parametrize("package", sorted(FORBIDDEN))
@@ -45,6 +50,21 @@ def test_no_module_imports_what_its_package_must_not(package):
     assert modules
     wrong = {str(p.relative_to(ROOT)): bad for p in modules if (bad := imported(p) & FORBIDDEN[package])}
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("structured", ("frontend.structured.",)),
+        ("parsing", ("frontend.parsing.", "frontend.structured.")),
+    ],
+)
+def test_grammars_and_parsers_know_nothing_of_http(package, allowed):
+    modules = list((ROOT / "frontend" / package).rglob("*.py"))
+    assert modules
+    names = {f"{name}." for path in modules for name in imported_modules(path)}
+    ours = {name for name in names if name.startswith(("frontend.", "ipc."))}
+    assert not {name for name in ours if not name.startswith(allowed)}
 
 
 def test_the_whole_frontend_loads_no_native_engine():

@@ -3,6 +3,7 @@
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
 from frontend.api.client import on_leave_of
@@ -12,7 +13,7 @@ from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
 from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
-from frontend.api.schema.tools import understand
+from frontend.api.schema.tools import parse_tool_choice
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
@@ -36,7 +37,7 @@ class ChatCompletions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         spec = await off_loop(body.is_constrained, turn_spec, body)
         if body.stream:
-            await respond_streaming(response, self._stream(body, spec, request))
+            await respond_streaming(request, response, self._stream(body, spec, request))
         else:
             identity, turn = await self._begin(body, spec, request)
             respond_json(response, await completion(identity, turn, body))
@@ -46,7 +47,7 @@ class ChatCompletions:
     ) -> Stream[tuple[int, TurnEvent]]:
         identity, turn = await self._begin(body, spec, request)
         chunks = ChatChunks(identity, turn, body)
-        return Stream(turn.events, chunks.encode, chunks.ending, turn.close, chunks.opening)
+        return Stream(turn, chunks.encode, chunks.ending, turn.close, chunks.opening, turn.finish)
 
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
@@ -76,7 +77,7 @@ def turn_spec(body: ChatRequest) -> TurnSpec:
         model=body.model,
         messages=[chat_message(message, index) for index, message in enumerate(body.messages)],
         samplings=[body.sampling(max_tokens, choice, bool(body.logprobs)) for choice in range(body.n or 1)],
-        tool_use=understand(body.tools, body.tool_choice, body.parallel_tool_calls),
+        tool_use=parse_tool_choice(body.tools, body.tool_choice, body.parallel_tool_calls),
         output_format=body.output_format,
         reasoning_effort=body.reasoning_effort,
         template_arguments=body.chat_template_kwargs or {},
@@ -120,3 +121,8 @@ def _text(message: MessageBody, where: str) -> str | None:
             raise BadRequest(f"{place}.{part.type} is missing", f"{place}.{part.type}")
         texts.append(text)
     return "\n".join(texts)
+
+
+def install(app: App, server: Server) -> None:
+    chat = ChatCompletions(server.router, server.memory.conversations, server.max_body_bytes)
+    app.add_route("/v1/chat/completions", chat)

@@ -131,9 +131,9 @@ class ChatChunks:
         return event(ChatChunk(**self._fields, choices=[], usage=usage_body(usage, usage.reasoning_tokens)))
 
     def _encoded(self, index: int, happened: TurnEvent) -> bytes:
+        if type(happened) is Content:  # once per token: a class pattern takes a third of the time for it
+            return self._text(index, happened.text, "content", self._content[index])
         match happened:
-            case Content(text):
-                return self._text(index, text, "content", self._content[index])
             case Tokens():
                 _extend(self._tokens[index], happened)
                 return b""

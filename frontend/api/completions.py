@@ -1,17 +1,18 @@
 """POST /v1/completions."""
 
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import falcon.asgi
 import msgspec
 
 from frontend.api.abilities import text_card
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start
-from frontend.api.prompting import with_grammar
+from frontend.api.prompting import encoded, with_grammar
 from frontend.api.questions import text_of
 from frontend.api.schema.common import (
     MAX_CHOICES,
@@ -42,7 +43,7 @@ class Completions:
         body = decode(await read_body(request, self._max_body_bytes), _decoder)
         specs = await off_loop(body.is_constrained, specs_of, body)
         if body.stream:
-            await respond_streaming(response, self._stream(body, specs, request))
+            await respond_streaming(request, response, self._stream(body, specs, request))
         else:
             identity, generation, echoes = await self._begin(body, specs, request)
             respond_json(response, await completion(identity, generation, body, echoes))
@@ -52,7 +53,7 @@ class Completions:
     ) -> Stream[Output]:
         identity, generation, echoes = await self._begin(body, specs, request)
         chunks = TextChunks(identity, generation, body, echoes)
-        return Stream(generation.outputs, chunks.encode, chunks.ending, generation.close, chunks.opening)
+        return Stream(generation, chunks.encode, chunks.ending, generation.close, chunks.opening)
 
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
@@ -91,7 +92,8 @@ def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
     prompts, choices = prompts_of(body.prompt, body.add_special_tokens is not False), body.n or 1
     if len(prompts) * choices > MAX_CHOICES:
         raise BadRequest(f"prompts × n must be at most {MAX_CHOICES}", "n" if choices > 1 else "prompt")
-    sampling = partial(_sampling, body, body.output_format)
+    output_format = body.output_format
+    sampling = partial(_sampling, body, "" if output_format is None else encoded(output_format))
     return [
         SequenceSpec(prompt, sampling(choice), index, bool(body.return_token_ids))
         for index, prompt in enumerate(prompts)
@@ -117,6 +119,10 @@ def prompts_of(
     ]
 
 
-def _sampling(body: CompletionRequest, output_format: dict[str, Any] | None, choice: int) -> Sampling:
+def _sampling(body: CompletionRequest, grammar: str, choice: int) -> Sampling:
     sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
-    return sampling if output_format is None else with_grammar(sampling, output_format, [])
+    return with_grammar(sampling, grammar, []) if grammar else sampling
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/v1/completions", Completions(server.router, server.max_body_bytes))

@@ -10,6 +10,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.abilities import embedding_card
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.embedding_prompts import prompt_of
@@ -113,3 +114,7 @@ def _rows(answer: Embedded, rows: range, encoding: Encoding) -> bytes:
     else:
         bodies = [Embedding(index=row, embedding=vector.cast("f").tolist()) for row, vector in vectors]
     return _json.encode(bodies)[1:-1]
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/v1/embeddings", Embeddings(server.router, server.max_body_bytes))

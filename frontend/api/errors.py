@@ -18,25 +18,10 @@ from frontend.errors import (
     RequestTooLarge,
     ServerError,
 )
-
-CLIENT_CLOSED_REQUEST = "499 Client Closed Request"  # for the log and the metrics; nobody reads it
+from frontend.http.error_body import error_body, error_headers
+from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
 
 log = logging.getLogger("nacelle.api")
-
-
-class ErrorObject(msgspec.Struct):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorBody(msgspec.Struct):
-    error: ErrorObject
-
-
-def error_body(error: ServerError) -> ErrorBody:
-    return ErrorBody(ErrorObject(error.message, error.type, error.param, error.code))
 
 
 def presentable(error: Exception, where: str) -> ServerError:
@@ -67,38 +52,36 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
     app.add_error_handler(ServerError, _on_server_error)
 
 
-def answer(response: falcon.asgi.Response, error: ServerError) -> None:
+def answer(request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError) -> None:
+    exchange_of(request.scope).fail(error.code)
     response.status = error.status
-    response.content_type = falcon.MEDIA_JSON
     response.data = msgspec.json.encode(error_body(error))
-    if error.retry_after is not None:
-        response.set_header("Retry-After", str(error.retry_after))
-    if error.status == 401:
-        response.set_header("WWW-Authenticate", "Bearer")
+    response.set_headers(error_headers(error))
 
 
 async def _on_server_error(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError, params: object
 ) -> None:
-    answer(response, error)
+    answer(request, response, error)
 
 
 async def _on_client_gone(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: ClientGone, params: object
 ) -> None:
-    response.status = CLIENT_CLOSED_REQUEST
+    exchange_of(request.scope).fail(CLIENT_GONE)
+    response.status = CLIENT_CLOSED_REQUEST  # for log and metrics: nobody reads it
 
 
 async def _on_falcon_error(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: falcon.HTTPError, params: object
 ) -> None:
-    answer(response, _translated(error, request))
+    answer(request, response, _translated(error, request))
 
 
 async def _on_defect(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: Exception, params: object
 ) -> None:
-    answer(response, presentable(error, f"{request.method} {request.path}"))
+    answer(request, response, presentable(error, f"{request.method} {request.path}"))
 
 
 def _translated(error: falcon.HTTPError, request: falcon.asgi.Request) -> ServerError:

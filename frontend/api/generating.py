@@ -10,9 +10,9 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from frontend.api.client import client_of
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
+from frontend.http.client import client_of
 from frontend.routing.router import Model
 from frontend.tasks.generation import Generation, Usage, generate
 from frontend.tasks.text import SequenceSpec

@@ -4,6 +4,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
 from frontend.routing.replica import Host
 from frontend.routing.router import Router
@@ -91,3 +92,11 @@ def _answer(response: falcon.asgi.Response, ready: bool, body: msgspec.Struct) -
     response.status = 200 if ready else 503
     response.content_type = falcon.MEDIA_JSON
     response.data = msgspec.json.encode(body)
+
+
+def install(app: App, server: Server) -> None:
+    ready = Ready(server.router)
+    app.add_route("/health", Health())
+    app.add_route("/ready", ready)
+    app.add_route("/ready/{model:path}", ready, suffix="one")
+    app.add_route("/metrics", MetricsPage(server.router, server.metrics))

@@ -1,5 +1,7 @@
 """A turn of a conversation that the server keeps: its question and answer are added to it at the end."""
 
+from collections.abc import Callable
+
 import falcon.asgi
 import msgspec
 
@@ -29,11 +31,28 @@ class KeptTurn:
         return self._turn.usage
 
     async def events(self) -> list[tuple[int, TurnEvent]]:
-        events = await self._turn.events()
+        events = self._added(await self._turn.events())
+        if not events:
+            await self.finish()
+        return events
+
+    def take(self) -> list[tuple[int, TurnEvent]]:
+        return self._added(self._turn.take())
+
+    @property
+    def finished(self) -> bool:
+        return self._turn.finished
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        self._turn.listen(callback)
+
+    async def finish(self) -> None:
+        """Keep the question and the answer."""
+        await self._session.keep(_message(self._answer), self._goes_on)
+
+    def _added(self, events: list[tuple[int, TurnEvent]]) -> list[tuple[int, TurnEvent]]:
         for _, happened in events:
             self._answer.add(happened)
-        if not events:
-            await self._session.keep(_message(self._answer), self._goes_on)
         return events
 
     def close(self) -> None:

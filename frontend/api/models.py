@@ -4,6 +4,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.routing.route import Route
 from frontend.routing.router import Router
 
@@ -49,3 +50,9 @@ class Models:
 def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:
     response.content_type = falcon.MEDIA_JSON
     response.data = msgspec.json.encode(body)
+
+
+def install(app: App, server: Server) -> None:
+    models = Models(server.router, server.started)
+    app.add_route("/v1/models", models)
+    app.add_route("/v1/models/{model:path}", models, suffix="one")

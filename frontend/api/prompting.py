@@ -1,51 +1,50 @@
-"""From what a turn is to be, to the prompt and the sampling that hosts are sent. Pure."""
+"""Plans a turn: from what the client asked for to the prompt and the sampling that hosts receive. Pure."""
 
 import contextlib
-import json
 import secrets
 import uuid
 from typing import Any
 
 import msgspec
 
+from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.api.toolless import explain_tools, spell_out_calls
-from frontend.errors import BadRequest
 from frontend.parsing import Dialect, ToolFormat, tool_format
-from frontend.structured import json_object, json_schema
+from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
 _NO_REASONING = "none"
-_FALLBACK_FORMAT = "hermes"  # where a chat template knows no tools
+_FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
 class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn is to be, as the API understood it."""
+    """What a client asked for in a turn."""
 
     model: str
     messages: list[ChatMessage]
     samplings: list[Sampling]  # one per choice, without a grammar
     tool_use: ToolUse | None = None
-    output_format: dict[str, Any] | None = None  # the format of a structural tag that the answer must keep to
+    output_format: Format | None = None  # of the answer
     reasoning_effort: str | None = None  # none, minimal, low, medium, high, …
     template_arguments: dict[str, Any] = {}
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    streaming: bool = False  # the client sees events as they come
+    streaming: bool = False  # the client receives events as they occur
     report_ids: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What hosts are sent, and how their text is to be read."""
+    """What hosts receive, and how their output is parsed."""
 
     dialect: Dialect
     prompt: ChatPrompt
-    tools: list[FunctionTool] | None  # that may be called; None where no calls are looked for
-    calls_are_certain: bool  # a grammar sees to it that what begins as a call is one
-    grammar: dict[str, Any] | None  # the format of a structural tag
+    tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
+    calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
+    grammar: str  # the format of a structural tag, as JSON; empty for none
 
     def new_call_id(self) -> str:
-        """An id for a tool call, of the form that the chat template takes back."""
+        """An id for a tool call, in the form that the chat template accepts."""
         number = uuid.uuid4().hex
         form = self.dialect.tool_format
         return number[:9] if form is not None and form.name == "mistral" else f"call_{number[:24]}"
@@ -53,23 +52,28 @@ class Plan(msgspec.Struct, frozen=True):
     def sampling(self, asked: Sampling) -> Sampling:
         if self.dialect.needs_special_tokens and (self.tools is not None or self.dialect.reasoning):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
-        if self.grammar is None:
+        if not self.grammar:
             return asked
         return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
 
 
-def with_grammar(asked: Sampling, grammar: dict[str, Any], reasoning_markers: list[str]) -> Sampling:
+def encoded(value: object) -> str:
+    """JSON text. A grammar may be megabytes long, so encode it only once per request."""
+    return msgspec.json.encode(value).decode()
+
+
+def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) -> Sampling:
     return msgspec.structs.replace(
         asked,
-        grammar=json.dumps(grammar),
+        grammar=grammar,
         reasoning_markers=reasoning_markers,
-        # With a seed the text can be generated again, should its host die.
+        # With a seed the text can be generated again if its host dies.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
     )
 
 
 def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
-    """Raises BadRequest for a schema that must be kept to and cannot be."""
+    """Raises BadRequest for a schema that must be enforced but is not supported."""
     use = spec.tool_use if spec.tool_use is not None and spec.tool_use.choice != "none" else None
     form = dialect.tool_format
     messages, offered = spec.messages, use.tools if use is not None else []
@@ -78,31 +82,33 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         messages, offered = explain_tools(spell_out_calls(messages), offered), []
     answer = None if spec.output_format is None else dialect.answer_format(spec.output_format)
     grammar = _grammar(use, form, answer)
-    binds = answer is not None or (use is not None and _is_forced(use))  # from the text's beginning on
+    binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
+    if grammar is not None and binds:
+        grammar = _with_reasoning(grammar, spec, dialect)
     return Plan(
         dialect=dialect,
         prompt=ChatPrompt(
             messages,
-            tools=json.dumps([_definition(tool) for tool in offered]) if offered else "",
+            tools=encoded([_definition(tool) for tool in offered]) if offered else "",
             template_arguments=_template_arguments(spec, dialect, binds),
             add_generation_prompt=spec.add_generation_prompt,
             continue_final_message=spec.continue_final_message,
         ),
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
-        grammar=_with_reasoning(grammar, spec, dialect) if grammar and binds else grammar,
+        grammar=encoded(grammar) if grammar is not None else "",
     )
 
 
-def _grammar(use: ToolUse | None, form: ToolFormat, answer: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the text must look like, if it must: a forced call, an answer of some format, or either."""
+def _grammar(use: ToolUse | None, form: ToolFormat, answer: Format | None) -> Format | None:
+    """The format of a forced call, of the answer, or of either; None if the text is unconstrained."""
     if use is None:
         return answer
     several = use.parallel is not False
     if _is_forced(use):
-        # One, unless several are asked for: a small model may find no end, and its last call be cut off.
+        # One call unless several are requested: a small model may never stop, and its last call be cut off.
         several = use.parallel is True and use.named is None
         return _calls(use, form, at_least_one=True, several=several)
     if answer is not None:
@@ -116,54 +122,39 @@ def _is_forced(use: ToolUse) -> bool:
     return use.choice == "required"
 
 
-def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> dict[str, Any]:
-    """Calls whose arguments keep to the schemas of strict functions, and to those of others where calls are
-    forced and that is possible; else they are any object."""
-    # By the identity of a schema, which stays one for as long as the schema is kept beside.
-    formats: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-
-    def value(schema: dict[str, Any] | None) -> dict[str, Any]:
-        if schema is None:
-            return json_object()
-        if id(schema) in formats:
-            return formats[id(schema)][1]
-        return json_schema(schema, "tools")  # of one property
-
-    def bound(tool: FunctionTool, where: str) -> FunctionTool:
-        if not tool.parameters:
-            return msgspec.structs.replace(tool, parameters=None)
-        schema = _of_objects(tool.parameters, where)
-        formats[id(schema)] = schema, json_schema(schema, where)
-        return msgspec.structs.replace(tool, parameters=schema)
-
-    def bound_if_possible(tool: FunctionTool, where: str) -> FunctionTool:
-        if tool.strict:
-            return bound(tool, where)
-        if _is_forced(use):
-            with contextlib.suppress(BadRequest):
-                found = bound(tool, where)
-                form.grammar([found], at_least_one=True, parallel=False, value=value)  # may ask for more
-                return found
-        return msgspec.structs.replace(tool, parameters=None)
-
-    tools = [
-        bound_if_possible(tool, use.where.format(index))
+def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
+    """The format of calls of the functions in `use`. Raises BadRequest."""
+    calls = {
+        tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
         if use.named in (None, tool.name)
-    ]
-    return form.grammar(tools, at_least_one=at_least_one, parallel=several, value=value)
+    }
+    return form.grammar(calls, at_least_one=at_least_one, parallel=several)
 
 
-def _of_objects(schema: dict[str, Any], where: str) -> dict[str, Any]:
-    """The schema, of nothing but objects: arguments are never anything else. Raises BadRequest."""
+def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -> Format:
+    """The format of a call's arguments.
+
+    Those of a strict function validate against its schema, and so do those of others if a call is forced and
+    the schema is supported. Otherwise they are any object. Raises BadRequest for a strict function's schema.
+    """
+    if not tool.parameters or not (tool.strict or forced):
+        return form.arguments_format(None)
+    with constraint_at(where) if tool.strict else contextlib.suppress(ConstraintError):
+        return form.arguments_format(_of_objects(tool.parameters))
+    return form.arguments_format(None)
+
+
+def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError."""
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
-        raise BadRequest(f"{where}.type: must be object, as arguments are one", f"{where}.type")
+        raise ConstraintError("must be object, as arguments are always objects", ".type")
     return {**schema, "type": "object"}
 
 
-def _with_reasoning(grammar: dict[str, Any], spec: TurnSpec, dialect: Dialect) -> dict[str, Any]:
-    """Room for reasoning before the grammar, if the client asked for it in so many words."""
+def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:
+    """The grammar, optionally preceded by reasoning if the client explicitly asked for that."""
     markers = dialect.reasoning_markers
     if not markers or not _wants_reasoning(spec):
         return grammar
@@ -179,7 +170,10 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
 
 
 def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
-    """The client's own win. Templates differ in how they call the switch."""
+    """Arguments for the chat template, as JSON. The client's own take precedence.
+
+    Templates differ in the name of the switch for reasoning.
+    """
     arguments: dict[str, Any] = {}
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
@@ -189,11 +183,11 @@ def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
         elif spec.reasoning_effort is not None:
             arguments |= {"enable_thinking": True, "thinking": True}
     arguments |= spec.template_arguments
-    return json.dumps(arguments) if arguments else ""
+    return encoded(arguments) if arguments else ""
 
 
 def _definition(tool: FunctionTool) -> dict[str, Any]:
-    """As chat templates expect it, which is as OpenAI has it."""
+    """The tool in OpenAI's form, which chat templates expect."""
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description

@@ -8,6 +8,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.abilities import rerank_card
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.generating import respond_json
@@ -183,3 +184,13 @@ def pairs_of(body: ScoreRequest) -> RerankInputs:
         if not query:
             raise BadRequest(f"text_1[{index}] must not be empty", f"text_1[{index}]")
     return RerankInputs(queries, documents)
+
+
+def install(app: App, server: Server) -> None:
+    reranking = Reranking(server.router, server.max_body_bytes)
+    app.add_route("/v1/rerank", reranking, suffix="v1")
+    app.add_route("/rerank", reranking, suffix="v1")
+    app.add_route("/v2/rerank", reranking, suffix="v2")
+    scoring = Scoring(server.router, server.max_body_bytes)
+    app.add_route("/score", scoring)
+    app.add_route("/v1/score", scoring)

@@ -7,13 +7,16 @@ from functools import partial
 import falcon.asgi
 import msgspec
 
-from frontend.api.errors import presentable
 from frontend.api.prompting import TurnSpec
 from frontend.api.response_builder import ResponseBuilder
 from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.responses import ResponseBody
-from frontend.api.turns import AnyTurn
+from frontend.api.sse import failed
+from frontend.api.turns import AnyTurn, TurnEvent
 from frontend.errors import ClientGone, ServerError
+from frontend.http.asgi import Writer
+from frontend.http.exchange import CLIENT_GONE, Exchange
+from frontend.http.push import body_of
 
 BeginTurn = Callable[[TurnSpec, falcon.asgi.Request | None], Awaitable[AnyTurn]]
 Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
@@ -47,21 +50,27 @@ def refused(builder: ResponseBuilder, error: ServerError) -> bytes:
     return frames([*begun, *builder.announce()])
 
 
-async def stream(turn: AnyTurn, builder: ResponseBuilder, keep: Keep) -> AsyncIterator[bytes]:
+async def stream(
+    turn: AnyTurn, builder: ResponseBuilder, keep: Keep, writer: Writer | None, exchange: Exchange
+) -> AsyncIterator[bytes]:
     """The body of a streamed response. Kept before its end is announced; if the client leaves, never."""
     call_id = partial(turn.call_id, _CHOICE)
+
+    def encode(pairs: list[tuple[int, TurnEvent]]) -> bytes:
+        return frames(said for _, event in pairs for said in builder.apply(event, call_id))
+
     try:
         yield frames(builder.begin())
         try:
-            while pairs := await turn.events():
-                if events := [said for _, event in pairs for said in builder.apply(event, call_id)]:
-                    yield frames(events)
+            async for data in body_of(turn, encode, writer):
+                yield data
             yield frames(builder.end(turn.usage))
             await keep(builder.response)
         except ClientGone:
+            exchange.fail(CLIENT_GONE)
             return
         except Exception as error:
-            builder.fail(presentable(error, "a response"))
+            builder.fail(failed(exchange, error, "a response"))
             with contextlib.suppress(ServerError):
                 await keep(builder.response)
         yield frames(builder.announce())

@@ -9,6 +9,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.errors import called
 from frontend.api.generating import off_loop, respond_json
@@ -24,6 +25,8 @@ from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesReques
 from frontend.api.sse import respond_events
 from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
+from frontend.http.asgi import writer_of
+from frontend.http.exchange import exchange_of
 
 _MOST_LISTED = 100
 _LISTED = 20
@@ -67,7 +70,7 @@ class Responses:
         keep = await self._keeper(builder.response, items)
         if body.stream:
             begin = self._stream(spec, request, builder, keep)
-            await respond_events(response, begin, partial(refused, builder))
+            await respond_events(request, response, begin, partial(refused, builder))
             return
         turn = await self._begin_turn(spec, request)
         try:
@@ -84,7 +87,8 @@ class Responses:
     async def _stream(
         self, spec: TurnSpec, request: falcon.asgi.Request, builder: ResponseBuilder, keep: Keep
     ) -> AsyncIterator[bytes]:
-        return stream(await self._begin_turn(spec, request), builder, keep)
+        turn = await self._begin_turn(spec, request)
+        return stream(turn, builder, keep, writer_of(request.scope), exchange_of(request.scope))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
@@ -192,3 +196,12 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
         last_id=shown[-1].id if shown else None,
         has_more=begin + limit < len(items),
     )
+
+
+def install(app: App, server: Server) -> None:
+    memory = server.memory
+    responses = Responses(memory.begin, memory.records, memory.background, server.max_body_bytes)
+    app.add_route("/v1/responses", responses)
+    app.add_route("/v1/responses/{response_id}", responses, suffix="one")
+    app.add_route("/v1/responses/{response_id}/cancel", responses, suffix="cancel")
+    app.add_route("/v1/responses/{response_id}/input_items", responses, suffix="items")

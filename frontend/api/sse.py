@@ -1,4 +1,4 @@
-"""Streaming an answer as server-sent events: what has come since the last write goes out in one write."""
+"""Streaming an answer as server-sent events: what has arrived since the last write goes out in one write."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -7,12 +7,16 @@ from typing import Any, Generic, TypeVar
 import falcon.asgi
 import msgspec
 
-from frontend.api.errors import error_body, presentable
+from frontend.api.errors import presentable
 from frontend.errors import ClientGone, ServerError
+from frontend.http.asgi import Writer, writer_of
+from frontend.http.error_body import error_body
+from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
+from frontend.http.push import Source, body_of
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 15.0  # until a stream begins that waits in the queue
+PATIENCE_SECONDS = 15.0  # for which a stream that waits in the queue does not begin
 DONE = b"data: [DONE]\n\n"
 _CONTENT_TYPE = "text/event-stream"
 _MARK = "\0text\0"
@@ -25,7 +29,7 @@ def event(body: msgspec.Struct) -> bytes:
 
 
 def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
-    """Split the event of `chunk(text)` at its text: all else is the same over a request and encoded once."""
+    """Split the event of `chunk(text)` at its text: the rest is the same over a request and encoded once."""
     before, after = event(chunk(_MARK)).split(_encode(_MARK))
     return before, after
 
@@ -33,31 +37,37 @@ def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
 class Stream(msgspec.Struct, Generic[T]):
     """Where a streamed answer comes from, and how it looks on the wire."""
 
-    read: Callable[[], Awaitable[list[T]]]  # all that came since the last call; empty at the end
+    source: Source[T]
     encode: Callable[[list[T]], bytes]
     ending: Callable[[], bytes]  # before `[DONE]`
     close: Callable[[], None]
     opening: bytes = b""
+    finish: Callable[[], Awaitable[None]] | None = None  # what must happen before the end is announced
 
 
-async def respond_streaming(response: falcon.asgi.Response, begin: Coroutine[Any, Any, Stream[T]]) -> None:
+async def respond_streaming(
+    request: falcon.asgi.Request, response: falcon.asgi.Response, begin: Coroutine[Any, Any, Stream[T]]
+) -> None:
     """As `respond_events`."""
+    scope = request.scope
 
     async def begun() -> AsyncIterator[bytes]:
-        return _stream(await begin)
+        return _stream(await begin, writer_of(scope), exchange_of(scope))
 
-    await respond_events(response, begun(), lambda error: event(error_body(error)))
+    await respond_events(request, response, begun(), lambda error: event(error_body(error)))
 
 
 async def respond_events(
+    request: falcon.asgi.Request,
     response: falcon.asgi.Response,
     begin: Coroutine[Any, Any, AsyncIterator[bytes]],
-    told: Callable[[ServerError], bytes],
+    error_event: Callable[[ServerError], bytes],
 ) -> None:
-    """Answer with events that are already as they go over the wire.
+    """Answer with events that are already encoded.
 
-    What `begin` refuses is an HTTP error; after a while the answer begins without it, so that whoever is
-    between us and the client sees something, and an error can only be an event, as `told`.
+    An error of `begin` is an HTTP error. After PATIENCE_SECONDS the response starts without waiting for `begin` any
+    longer, so that proxies and clients see a sign of life; from then on an error can only be an event, as
+    `error_event` encodes it.
     """
     begun = asyncio.create_task(begin)
     try:
@@ -65,38 +75,52 @@ async def respond_events(
     except asyncio.CancelledError:
         begun.cancel()
         raise
-    response.stream = begun.result() if begun.done() else _late(begun, told)
+    if begun.done():
+        response.stream = begun.result()
+    else:
+        response.stream = _late(begun, error_event, exchange_of(request.scope))
     response.content_type = _CONTENT_TYPE
     response.set_header("Cache-Control", "no-cache")
-    response.set_header("X-Accel-Buffering", "no")  # tells nginx not to hold events back
+    response.set_header("X-Accel-Buffering", "no")  # nginx must not hold events back
 
 
 async def _late(
-    begun: "asyncio.Task[AsyncIterator[bytes]]", told: Callable[[ServerError], bytes]
+    begun: "asyncio.Task[AsyncIterator[bytes]]",
+    error_event: Callable[[ServerError], bytes],
+    exchange: Exchange,
 ) -> AsyncIterator[bytes]:
     try:
         events = await begun
     except ClientGone:
+        exchange.fail(CLIENT_GONE)
         return
     except Exception as error:
-        yield told(presentable(error, "a stream that waited"))
+        yield error_event(failed(exchange, error, "a stream that waited"))
         return
     async for data in events:
         yield data
 
 
-async def _stream(source: Stream[T]) -> AsyncIterator[bytes]:
-    """The response body, up to `[DONE]`; an error ends it with an error event and no `[DONE]`."""
+async def _stream(source: Stream[T], writer: Writer | None, exchange: Exchange) -> AsyncIterator[bytes]:
+    """The response body, up to `[DONE]`. An error ends it with an error event and no `[DONE]`."""
     try:
         if source.opening:
             yield source.opening
-        while items := await source.read():
-            if data := source.encode(items):
-                yield data
+        async for data in body_of(source.source, source.encode, writer):
+            yield data
+        if source.finish is not None:
+            await source.finish()
         yield source.ending() + DONE
     except ClientGone:
-        pass
+        exchange.fail(CLIENT_GONE)
     except Exception as error:
-        yield event(error_body(presentable(error, "a stream")))
+        yield event(error_body(failed(exchange, error, "a stream")))
     finally:
         source.close()
+
+
+def failed(exchange: Exchange, error: Exception, where: str) -> ServerError:
+    """The error as clients may see it; the exchange has failed with its code, whatever status was sent."""
+    shown = presentable(error, where)
+    exchange.fail(shown.code)
+    return shown

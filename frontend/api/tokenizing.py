@@ -3,6 +3,7 @@
 import falcon.asgi
 import msgspec
 
+from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.chat import turn_spec
 from frontend.api.client import on_leave_of
@@ -72,10 +73,14 @@ class Tokenizing:
         model = await self._model(body.model, request)
         plan = await _plan(model, body)
         answer = await tokens_of(model, plan.prompt, request)
-        grammar = msgspec.UNSET if plan.grammar is None else msgspec.json.encode(plan.grammar).decode()
         respond_json(
             response,
-            RenderAnswer(model=body.model, prompt=answer.text, token_ids=answer.token_ids, grammar=grammar),
+            RenderAnswer(
+                model=body.model,
+                prompt=answer.text,
+                token_ids=answer.token_ids,
+                grammar=plan.grammar or msgspec.UNSET,
+            ),
         )
 
     async def _model(self, name: str, request: falcon.asgi.Request) -> Model:
@@ -84,3 +89,10 @@ class Tokenizing:
 
 async def _plan(model: Model, body: ChatRequest) -> Plan:
     return await plan_of(model, await off_loop(body.is_constrained, turn_spec, body))
+
+
+def install(app: App, server: Server) -> None:
+    tokenizing = Tokenizing(server.router, server.max_body_bytes)
+    app.add_route("/v1/chat/completions/render", tokenizing, suffix="render")
+    app.add_route("/tokenize", tokenizing, suffix="tokenize")
+    app.add_route("/detokenize", tokenizing, suffix="detokenize")

@@ -1,4 +1,4 @@
-"""Tools for models whose chat template knows none: told in words, in the form that is then parsed."""
+"""Tools for models whose chat template does not support them: described in the prompt, as text."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ To call one, write nothing but this:
 
 
 def explain_tools(messages: Sequence[ChatMessage], tools: Sequence[FunctionTool]) -> list[ChatMessage]:
-    """Put the tools into the system message, which comes first."""
+    """Describe the tools in the system message, which becomes the first message."""
     if not tools:
         return list(messages)
     lines = "\n".join(
@@ -33,7 +33,7 @@ def explain_tools(messages: Sequence[ChatMessage], tools: Sequence[FunctionTool]
 
 
 def spell_out_calls(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Earlier calls as the text that made them, and their results as the user's words."""
+    """Replace earlier calls by the text that makes such calls, and their results by user messages."""
     return [_spelled_out(message) for message in messages]
 
 

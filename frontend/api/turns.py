@@ -3,6 +3,7 @@
 From messages, tools and an output format to a generation, and from its text to events.
 """
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import falcon.asgi
@@ -58,10 +59,23 @@ class AnyTurn(Protocol):
         """The id of a tool call, of the form that the model's chat template takes back."""
 
     async def events(self) -> list[tuple[int, TurnEvent]]:
-        """(choice, event) pairs that came since the last call, at least one; empty at the end.
+        """(choice, event) pairs since the last call, at least one; empty at the end.
 
         Raises ServerError or ClientGone.
         """
+
+    def take(self) -> list[tuple[int, TurnEvent]]:
+        """As `events`, of what has already arrived: empty while there is nothing."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all events have been taken."""
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` when there may be something to take, or the turn has failed; None: nobody."""
+
+    async def finish(self) -> None:
+        """What must happen after the last event and before the end is announced. Raises ServerError."""
 
     def close(self) -> None:
         """Whatever still runs is cancelled."""
@@ -91,14 +105,27 @@ class Turn:
 
     async def events(self) -> list[tuple[int, TurnEvent]]:
         while outputs := await self._generation.outputs():
-            events: list[tuple[int, TurnEvent]] = [
-                (output.choice, event)
-                for output in outputs
-                for event in self._choices[output.choice].read(output)
-            ]
-            if events:
+            if events := self._read(outputs):
                 return events
         return []
+
+    def take(self) -> list[tuple[int, TurnEvent]]:
+        outputs = self._generation.take()
+        return self._read(outputs) if outputs else []
+
+    @property
+    def finished(self) -> bool:
+        return self._generation.finished
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        self._generation.listen(callback)
+
+    async def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def _read(self, outputs: list[Output]) -> list[tuple[int, TurnEvent]]:
+        choices = self._choices
+        return [(output.choice, event) for output in outputs for event in choices[output.choice].read(output)]
 
     @property
     def usage(self) -> TurnUsage:

@@ -18,7 +18,8 @@ SUBCOMMANDS = {
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
     "bench": _Subcommand(
-        "bench.cli:bench", "Benchmark OpenAI servers, the raw pipeline, and the overhead of Nacelle."
+        "bench.cli:bench",
+        "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",
     ),
 }
 

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
-from ipc.messages import Adapter, GenerationDefaults
+from ipc.messages import TASKS, Adapter, GenerationDefaults
 
 SYNTHETIC = "synthetic"
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -18,7 +18,7 @@ def engine_kind(model: ModelSettings) -> str:
         return "synthetic"
     if model.engine == "auto":
         return "stateful" if model.device.startswith("NPU") else "text"
-    return "stateful" if model.engine == "stateful" else "text"
+    return "text" if model.engine == "continuous_batching" else model.engine
 
 
 def served_names(model: ModelSettings) -> list[str]:
@@ -32,6 +32,11 @@ def adapted_name(model: ModelSettings, adapter: str) -> str:
 
 def check_options(model: ModelSettings) -> None:
     """Raise ConfigError, naming the settings, where some do not fit together or cannot be read."""
+    engines = ["auto", "continuous_batching", *(engine for task in TASKS for engine in task.engines)]
+    if model.engine not in engines:
+        known = ", ".join(engines)
+        hint = f"{suggestion(model.engine, engines)} (there are {known})"
+        raise _clash(model, f"no engine {model.engine!r}{hint}")
     batching_only = [
         name for name in ("draft_model", "prompt_lookup", "cache_eviction_tokens") if getattr(model, name)
     ]

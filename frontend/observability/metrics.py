@@ -16,6 +16,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _FIRST_TOKEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BETWEEN_TOKENS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1, 2.5)
+_HTTP = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _WHOLE = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _RECOVERY = (0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 13, 20, 30, 60, 120)
 
@@ -26,7 +27,20 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "nacelle_requests", "API requests, by HTTP status", ("route", "status"), registry=self.registry
+            "nacelle_requests",
+            "HTTP requests, by the status and the outcome of their responses",
+            ("route", "status", "outcome"),
+            registry=self.registry,
+        )
+        self.http_seconds = Histogram(
+            "nacelle_http_request_duration_seconds",
+            "From an HTTP request's head to the last byte of its response",
+            ("route",),
+            registry=self.registry,
+            buckets=_HTTP,
+        )
+        self.http_bytes = Counter(
+            "nacelle_http_response_bytes", "Bytes of response bodies", ("route",), registry=self.registry
         )
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)

@@ -1,4 +1,4 @@
-"""From a model's text to what it means: reasoning, content, tool calls. Pure machines over text."""
+"""Parses a model's output into reasoning, content and tool calls, and builds the grammars of tool calls."""
 
 from frontend.parsing.dialect import (
     REASONING_FORMAT_NAMES,
@@ -8,7 +8,7 @@ from frontend.parsing.dialect import (
     parser_for,
     tool_format,
 )
-from frontend.parsing.formats import Tool, ToolFormat
+from frontend.parsing.tool_formats import Tool, ToolFormat
 
 __all__ = [
     "REASONING_FORMAT_NAMES",

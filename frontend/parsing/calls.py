@@ -1,4 +1,4 @@
-"""How a call is passed on while it is read, and how one is read that is a JSON object."""
+"""Emits calls while they are read, and reads calls that are JSON objects."""
 
 import json
 from collections.abc import Collection
@@ -14,7 +14,7 @@ _ALSO_KNOWN = ("type", "id")
 
 
 class Call:
-    """A call that is being read: passed on at once where `eager`, else when it is complete."""
+    """A call that is being read. It is emitted piece by piece if `eager`, otherwise once it is complete."""
 
     def __init__(self, scanner: Scanner, eager: bool) -> None:
         self._scanner = scanner
@@ -30,12 +30,12 @@ class Call:
             self._begin()
 
     def write(self, text: str) -> None:
-        """The next piece of the arguments."""
+        """Add a piece of the arguments."""
         self._has_arguments = True
         (self._sink or self._waiting.append)(text)
 
     def complete(self) -> None:
-        """All that is held belonged to the call, or to its marks."""
+        """Emit what remains. All held text belonged to the call or its marks."""
         self._scanner.into(self._scanner.drop)
         if self._sink is None:
             self._begin()
@@ -49,18 +49,18 @@ class Call:
             self._sink("".join(self._waiting))
 
 
-def json_call(scanner: Scanner, call: Call, declared: Collection[str] | None = None) -> Reading[None]:
-    """Reads `{"name": …, "arguments": {…}}` into `call`, up to its last brace. Raises Malformed.
+def read_json_call(scanner: Scanner, call: Call, declared: Collection[str] | None = None) -> Reading[None]:
+    """Read `{"name": …, "arguments": {…}}` into `call`, up to the closing brace. Raises Malformed.
 
-    Where `declared` are given, nothing else marks a call: so its name must be among them, and it must have
-    arguments and nothing that calls do not have.
+    `declared` is given if no mark precedes the call. Then its name must be one of these, it must have
+    arguments, and it must not have unknown keys.
     """
     seen = set()
     scanner.into(scanner.drop)
     yield from scanner.expect("{")
     while True:
         yield from scanner.space()
-        key = yield from decoded_string(scanner)
+        key = yield from read_string(scanner)
         key = "arguments" if key in _ARGUMENTS else key
         if key in seen or (declared is not None and key not in ("name", "arguments", *_ALSO_KNOWN)):
             raise Malformed
@@ -69,12 +69,12 @@ def json_call(scanner: Scanner, call: Call, declared: Collection[str] | None = N
         yield from scanner.expect(":")
         yield from scanner.space()
         if key == "name":
-            name = yield from decoded_string(scanner)
+            name = yield from read_string(scanner)
             if not name or (declared is not None and name not in declared):
                 raise Malformed
             call.named(name)
         elif key == "arguments":
-            yield from json_arguments(scanner, call)
+            yield from read_json_arguments(scanner, call)
         else:
             yield from json_text.value(scanner)
         yield from scanner.space()
@@ -84,44 +84,44 @@ def json_call(scanner: Scanner, call: Call, declared: Collection[str] | None = N
         raise Malformed
 
 
-def json_arguments(scanner: Scanner, call: Call) -> Reading[None]:
-    """Reads an object as it is, one in a string, or null for an empty one. Raises Malformed."""
+def read_json_arguments(scanner: Scanner, call: Call) -> Reading[None]:
+    """Read an object, an object in a string, or null for an empty one. Raises Malformed."""
     first = yield from scanner.peek()
     if first == "{":
         scanner.into(call.write)
         yield from json_text.value(scanner)
         scanner.into(scanner.drop)
     elif first == '"':
-        text = yield from decoded_string(scanner)
-        if not isinstance(decoded(text), dict):
+        text = yield from read_string(scanner)
+        if not isinstance(decode_json(text), dict):
             raise Malformed
         call.write(text)
     else:
         yield from scanner.expect("null")
 
 
-def decoded_string(scanner: Scanner) -> Reading[str]:
-    """Reads a JSON string. Raises Malformed, also for one that is not Unicode."""
+def read_string(scanner: Scanner) -> Reading[str]:
+    """Read and decode a JSON string. Raises Malformed, also for lone surrogates."""
     literal: list[str] = []
     scanner.into(literal.append)
     yield from json_text.string(scanner)
     scanner.into(scanner.drop)
     text: str = json.loads("".join(literal))
-    if not is_unicode(text):
+    if not is_encodable(text):
         raise Malformed
     return text
 
 
-def decoded(text: str) -> Any:
-    """The JSON value that `text` is. Raises Malformed."""
+def decode_json(text: str) -> Any:
+    """Decode JSON. Raises Malformed."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Malformed from error
 
 
-def is_unicode(text: str) -> bool:
-    """Whether it can be sent: a lone half of a surrogate pair cannot."""
+def is_encodable(text: str) -> bool:
+    """Whether the text can be sent as UTF-8, that is, has no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,15 +1,13 @@
-"""How a model writes calls and reasoning, by its chat template, and the parser for that."""
+"""Detects how a model writes calls and reasoning from its chat template, and makes parsers for it."""
 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
 from frontend.parsing.events import Parser
-from frontend.parsing.formats import Tool, ToolFormat, Wanted, marks_of
-from frontend.parsing.harmony import Harmony, answer, messages
+from frontend.parsing.harmony import Harmony, answer_format, read_messages
 from frontend.parsing.hermes import Hermes
 from frontend.parsing.llama3_json import Llama3Json
 from frontend.parsing.mistral import Mistral
@@ -17,6 +15,8 @@ from frontend.parsing.pythonic import Pythonic
 from frontend.parsing.qwen3_coder import Qwen3Coder
 from frontend.parsing.reasoning import HARMONY, REASONING_FORMATS, ReasoningFormat
 from frontend.parsing.scanner import Machine, Program, Reading, Scanner
+from frontend.parsing.tool_formats import ParserOptions, Tool, ToolFormat, marks_of
+from frontend.structured import Format
 
 OFF = "none"
 
@@ -28,12 +28,12 @@ _TOOL_FORMATS: dict[str, ToolFormat] = {
 TOOL_FORMAT_NAMES = (*_TOOL_FORMATS, OFF)
 REASONING_FORMAT_NAMES = (*REASONING_FORMATS, OFF)
 
-# What the source of a template contains, in the order to look for it: some families build on another's marks.
+# Patterns in the source of a template. The order matters, as some families extend another's marks.
 _SIGNS = (
     ("harmony", re.compile(r"<\|channel\|>")),
     ("mistral", re.compile(r"\[TOOL_CALLS\]")),
     ("qwen3_coder", re.compile(r"<tool_call>[\s\S]*<function=[\s\S]*<parameter=")),
-    ("hermes", re.compile(r"\A(?![\s\S]*<arg_key>)[\s\S]*<tool_call>")),  # GLM writes keys and values in tags
+    ("hermes", re.compile(r"\A(?![\s\S]*<arg_key>)[\s\S]*<tool_call>")),  # GLM puts keys and values into tags
     ("pythonic", re.compile(r"<\|python_start\|>|<\|tool_call_start\|>\[|\[func\w*\(")),
     ("llama3_json", re.compile(r'<\|python_tag\|>|\{\\?"name\\?": function name, \\?"parameters\\?"')),
 )
@@ -46,7 +46,7 @@ class Dialect(msgspec.Struct, frozen=True):
 
     @property
     def needs_special_tokens(self) -> bool:
-        """Whether parsers must see the special tokens. Without a parser nobody should."""
+        """Whether the parsers must see special tokens. Without a parser they must not be visible."""
         return any(form.needs_special_tokens for form in (self.tool_format, self.reasoning) if form)
 
     @property
@@ -55,27 +55,27 @@ class Dialect(msgspec.Struct, frozen=True):
 
     @property
     def reasoning_markers(self) -> list[str]:
-        """What begins and what ends the reasoning; empty where there is no such pair."""
+        """The marks that begin and end the reasoning; empty if there is no such pair."""
         form = self.reasoning
         return [form.begin, form.end] if form and form.begin else []
 
-    def answer_format(self, output_format: dict[str, Any]) -> dict[str, Any]:
-        """From what the content must look like to what the whole text must: formats of structural tags."""
-        return answer(output_format) if self.reasoning is HARMONY else output_format
+    def answer_format(self, output_format: Format) -> Format:
+        """The format of the whole text whose content must have `output_format`, both of structural tags."""
+        return answer_format(output_format) if self.reasoning is HARMONY else output_format
 
 
 def tool_format(name: str) -> ToolFormat:
-    """The format of that name. Raises KeyError if there is none."""
+    """The format with this name. Raises KeyError if it does not exist."""
     return _TOOL_FORMATS[name]
 
 
-@lru_cache(maxsize=64)  # asked for every request, of a template that never changes
+@lru_cache(maxsize=64)  # called for every request, with few different templates
 def detect(
     chat_template: str, tool_format: str | None = None, reasoning_format: str | None = None
 ) -> Dialect:
-    """The dialect of a model whose chat template has this source, unless formats are named.
+    """The dialect of a model with this chat template source. Named formats override the detected ones.
 
-    Raises KeyError for a name that is none of TOOL_FORMAT_NAMES or REASONING_FORMAT_NAMES.
+    Raises KeyError for a name that is not in TOOL_FORMAT_NAMES or REASONING_FORMAT_NAMES.
     """
     return Dialect(
         _detected_tools(chat_template, tool_format), _detected_reasoning(chat_template, reasoning_format)
@@ -96,12 +96,12 @@ def _detected_reasoning(template: str, named: str | None) -> ReasoningFormat | N
         return None if named == OFF else REASONING_FORMATS[named]
     if "<|channel|>" in template:
         return HARMONY
-    # Some templates only take the reasoning out of earlier turns, and know no more than its end.
+    # Some templates only remove the reasoning from earlier turns, and contain no more than its end mark.
     return next((form for form in REASONING_FORMATS.values() if form.end and form.end in template), None)
 
 
 def _content(turn_ends: tuple[str, ...]) -> Program:
-    """Reads text in which no calls are looked for."""
+    """Reads text without looking for calls."""
     marks = marks_of((), turn_ends)
 
     def read(scanner: Scanner) -> Reading[None]:
@@ -113,21 +113,21 @@ def _content(turn_ends: tuple[str, ...]) -> Program:
 def parser_for(
     dialect: Dialect, *, tools: Sequence[Tool] | None, prompt_tail: str, eager: bool
 ) -> Parser | None:
-    """The parser of one answer; None where all of the text is content.
+    """The parser of one answer; None if all of its text is content.
 
     `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
-    those that may be called; None where no calls are looked for. `eager`: a grammar sees to it that what
-    begins as a call is one, so that it can be passed on while it comes.
+    those that may be called; None if calls are not looked for. `eager` states that, thanks to a grammar,
+    whatever begins like a call is one, so that calls can be emitted before they are complete.
     """
     form = dialect.tool_format if tools is not None else None
     reasoning = dialect.reasoning
     if reasoning is HARMONY:
         calls = isinstance(form, Harmony)
-        return Machine(messages(prompt_tail, calls=calls, reasons=True, eager=eager))
+        return Machine(read_messages(prompt_tail, calls=calls, reasons=True, eager=eager))
     if form is None and reasoning is None:
         return None
     turn_ends = dialect.turn_ends
-    rest = _content(turn_ends) if form is None else form.program(Wanted(tools or (), eager, turn_ends))
+    rest = _content(turn_ends) if form is None else form.program(ParserOptions(tools or (), eager, turn_ends))
     if reasoning is None:
         return Machine(rest)
 

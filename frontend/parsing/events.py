@@ -1,4 +1,4 @@
-"""What a parser finds in an assistant's text, in the order of the text."""
+"""The events that a parser finds in an assistant's text, in textual order."""
 
 from typing import Protocol
 
@@ -12,20 +12,20 @@ class Content(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reasoning(msgspec.Struct, frozen=True, gc=False):
-    """Text that the model wrote for itself before it answered."""
+    """Text of the model's reasoning, which precedes its answer."""
 
     text: str
 
 
 class CallBegun(msgspec.Struct, frozen=True, gc=False):
-    """A tool call. Calls of one answer count from 0; the arguments of one end before the next begins."""
+    """The beginning of a tool call. Calls are numbered from 0 and do not overlap."""
 
     index: int
     name: str
 
 
 class CallArguments(msgspec.Struct, frozen=True, gc=False):
-    """The next piece of a call's arguments, which are a JSON object as text when put together."""
+    """A piece of a call's arguments. The concatenated pieces are the text of a JSON object."""
 
     index: int
     text: str
@@ -35,9 +35,9 @@ Event = Content | Reasoning | CallBegun | CallArguments
 
 
 class Parser(Protocol):
-    """One answer's text in, its events out. However the text is cut, the events put together are the same."""
+    """Turns the text of one answer into events. Merged events do not depend on how the text was split."""
 
     def feed(self, text: str) -> list[Event]: ...
 
     def finish(self) -> list[Event]:
-        """What is still owed when no more text comes, possibly in the middle of anything."""
+        """The remaining events. The text may end anywhere, even within a call."""

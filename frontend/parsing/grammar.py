@@ -1,22 +1,20 @@
-"""The formats that structural tags are built of, as XGrammar knows them."""
+"""Constructors of XGrammar's structural tag formats."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-Format = dict[str, Any]
-FormatOf = Callable[[Format | None], Format]  # from a JSON schema, or None for any object, to its values
+from frontend.structured import Format
 
 ANY_TEXT: Format = {"type": "any_text"}
 NOTHING: Format = {"type": "grammar", "grammar": 'root ::= ""'}
 
-# XGrammar takes such a pair for one character: it writes the first as an escape without an end.
+# XGrammar misreads such pairs: it writes the first character as an unterminated hexadecimal escape.
 _MISREAD = re.compile("[\x80-\xff][0-9a-fA-F]")
 _SPECIAL = "\\.^$|?*+()[]{}"  # in a pattern
 
 
 def constant(text: str) -> Format:
-    """`text` is not empty."""
+    """Exactly this text, which must not be empty."""
     if _MISREAD.search(text):
         return regex("".join(map(_literally, text)))
     return {"type": "const_string", "value": text}
@@ -35,12 +33,15 @@ def sequence(*elements: Format) -> Format:
 
 
 def either(*elements: Format) -> Format:
-    """All of bounded extent, or none: any text and repeated tags have no bound but inside another tag."""
+    """One of the elements, which must be either all bounded or all unbounded.
+
+    `any_text` and repeated tags are unbounded unless they are inside another tag.
+    """
     return elements[0] if len(elements) == 1 else {"type": "or", "elements": list(elements)}
 
 
 def one_or_more(tags: Sequence[Format], separator: str, parallel: bool) -> Format:
-    """One of `tags`, or several with `separator` between them."""
+    """One of `tags`; with `parallel` several, with `separator` between them."""
     if not parallel:
         return either(*tags)
     return {"type": "tags_with_separator", "tags": list(tags), "separator": separator, "at_least_one": True}
@@ -49,7 +50,10 @@ def one_or_more(tags: Sequence[Format], separator: str, parallel: bool) -> Forma
 def triggered(
     triggers: Sequence[str], tags: Sequence[Format], *, once: bool, at_once: bool = False
 ) -> Format:
-    """Text in which each trigger must begin one of `tags`; `at_once` allows no text before the first."""
+    """Text in which each trigger must begin one of `tags`.
+
+    `once` ends the text after the first tag, and `at_once` allows no text before it.
+    """
     return {
         "type": "triggered_tags",
         "triggers": list(triggers),
@@ -60,7 +64,7 @@ def triggered(
 
 
 def unless_beginning_with(*beginnings: str) -> Format:
-    """Text that begins with none of `beginnings`, which differ in their first characters."""
+    """Text that begins with none of `beginnings`, whose first characters must differ."""
     first = "".join(map(_in_class, (beginning[0] for beginning in beginnings)))
     ways_out = [f"[^{first}]"]
     for beginning in beginnings:

@@ -1,16 +1,13 @@
-"""gpt-oss: messages with channels for reasoning, answer and calls, which are addressed to functions."""
+"""gpt-oss: messages in channels for reasoning, answers and calls. Calls are addressed to functions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
-from frontend.parsing.calls import Call, json_arguments
-from frontend.parsing.formats import Tool, ToolFormat, Wanted
+from frontend.parsing.calls import Call, read_json_arguments
 from frontend.parsing.grammar import (
     ANY_TEXT,
-    Format,
-    FormatOf,
     constant,
     either,
     sequence,
@@ -19,12 +16,14 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+from frontend.parsing.tool_formats import ParserOptions, ToolFormat
+from frontend.structured import Format
 
 _START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 _CONSTRAIN, _TO = "<|constrain|>", "to="
 _PARTS = (_CHANNEL, _TO, _CONSTRAIN, _MESSAGE)
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
-_MARKS = Marks(*_ENDS, _START, _CHANNEL)  # a message ends with the next one's beginning, too
+_MARKS = Marks(*_ENDS, _START, _CHANNEL)  # the beginning of the next message ends one, too
 _ASSISTANT = "assistant"
 _FUNCTIONS = "functions."
 _NOT_FUNCTIONS = ("", _FUNCTIONS, "user", "assistant", "all")
@@ -41,39 +40,38 @@ class Harmony(ToolFormat):
     name = "harmony"
     needs_special_tokens = True
 
-    def program(self, wanted: Wanted) -> Program:
-        return messages("", calls=True, reasons=False, eager=wanted.eager)
+    def program(self, options: ParserOptions) -> Program:
+        return read_messages("", calls=True, reasons=False, eager=options.eager)
 
     def grammar(
         self,
-        tools: Sequence[Tool],
+        calls: Mapping[str, Format],
         *,
         at_least_one: bool,
-        parallel: bool,  # noqa: ARG002 - a model of this family ends its turn with its first call
-        value: FormatOf,
+        parallel: bool,  # noqa: ARG002 - models of this family end their turn after one call
     ) -> Format:
         if not at_least_one:
             begins = (f"{_CHANNEL}commentary to=", f"{_START}{_ASSISTANT} to=")
-            calls = [call for begin in begins for call in _call_formats(tools, begin, value)]
-            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], calls, once=True)
-        call = either(*_call_formats(tools, f"{_CHANNEL}commentary to=", value))
+            tags = [tagged for begin in begins for tagged in _call_tags(calls, begin)]
+            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], tags, once=True)
+        call = either(*_call_tags(calls, f"{_CHANNEL}commentary to="))
         return either(call, sequence(*_THOUGHT, call))
 
 
 _THOUGHT = (tag(f"{_CHANNEL}analysis{_MESSAGE}", ANY_TEXT, "<|end|>"), constant(f"{_START}{_ASSISTANT}"))
 
 
-def _call_formats(tools: Sequence[Tool], begin: str, value: FormatOf) -> list[Format]:
+def _call_tags(calls: Mapping[str, Format], begin: str) -> list[Format]:
     typed = f" {_CONSTRAIN}json{_MESSAGE}"
     if begin.startswith(_START):
         typed = f"{_CHANNEL}commentary{typed}"
     return [
-        tag(f"{begin}{_FUNCTIONS}{tool.name}{typed}", value(tool.parameters), "<|call|>") for tool in tools
+        tag(f"{begin}{_FUNCTIONS}{name}{typed}", arguments, "<|call|>") for name, arguments in calls.items()
     ]
 
 
-def messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) -> Program:
-    """Reads a whole answer. Without `calls` those are content, and without `reasons` all else is."""
+def read_messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) -> Program:
+    """Reads a whole answer. Without `calls`, calls become content; without `reasons`, reasoning does."""
 
     def read(scanner: Scanner) -> Reading[None]:
         mark: str | None = ""
@@ -102,22 +100,22 @@ def messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) -> Pr
     return read
 
 
-def answer(output_format: Format) -> Format:
-    """An answer of `output_format`, in the channel for it, with or without reasoning before."""
+def answer_format(output_format: Format) -> Format:
+    """An answer with this format in the final channel, optionally preceded by reasoning."""
     final = sequence(constant(f"{_CHANNEL}final{_MESSAGE}"), output_format)
     return either(final, sequence(*_THOUGHT, final))
 
 
 def _open_header(prompt_tail: str) -> _Header | None:
-    """Of the message that the prompt ends in the middle of."""
+    """The header of a message that the prompt has begun; None if there is none."""
     found = _OPEN_MESSAGE.search(prompt_tail)
     return None if found is None else _Header(found[1])
 
 
 def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
-    """Reads from behind `mark` to the beginning of the text; None, all being held, for what is no header.
+    """Read a header, starting after `mark`. None, with all text still held, if it is not a header.
 
-    The prompt ends within the first one. One that the end of the answer cuts off is dropped.
+    The prompt ends within the first header. A header that the end of the answer cuts off is dropped.
     """
     words: dict[str, str] = {}
     try:
@@ -134,7 +132,7 @@ def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
                 raise Malformed
             words[mark] = word
             yield from scanner.space()
-            mark = (yield from scanner.literal(*_PARTS)) or _CONSTRAIN  # a content type may lack its mark
+            mark = (yield from scanner.literal(*_PARTS)) or _CONSTRAIN  # a content type without its mark
     except Malformed:
         if not (yield from scanner.peek()):
             scanner.release()
@@ -143,12 +141,12 @@ def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
 
 
 def _read_call(scanner: Scanner, recipient: str, eager: bool) -> Reading[str | None]:
-    """Reads a call and the mark behind it, which it returns. What is no call is given back: None."""
+    """Read a call and the mark after it, which is returned. Anything else is given back, for None."""
     call = Call(scanner, eager)
     try:
         call.named(recipient.removeprefix(_FUNCTIONS))
         yield from scanner.space()
-        yield from json_arguments(scanner, call)
+        yield from read_json_arguments(scanner, call)
         yield from scanner.space()
         yield from scanner.close(*_ENDS)
         call.complete()

@@ -1,34 +1,33 @@
-"""Hermes and Qwen: a JSON object in <tool_call> tags."""
+"""Hermes and Qwen: JSON objects in <tool_call> tags."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
-from frontend.parsing.grammar import Format, FormatOf, one_or_more, tag, triggered
+from frontend.parsing.calls import read_json_call
+from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Reading
+from frontend.parsing.tool_formats import CallContext, MarkedCalls
+from frontend.structured import Format
 
 
 class Hermes(MarkedCalls):
     name = "hermes"
     starts = ("<tool_call>",)
 
-    def read_calls(self, attempt: Attempt) -> Reading[None]:
-        scanner = attempt.scanner
-        call = attempt.call()
+    def read_calls(self, context: CallContext) -> Reading[None]:
+        scanner = context.scanner
+        call = context.call()
         yield from scanner.space()
-        yield from json_call(scanner, call)
+        yield from read_json_call(scanner, call)
         yield from scanner.space()
         yield from scanner.close("</tool_call>")
         call.complete()
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
-        calls = [
-            tag(f'{{"name": {json.dumps(tool.name)}, "arguments": ', value(tool.parameters), "}")
-            for tool in tools
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
+        objects = [
+            tag(f'{{"name": {json.dumps(name)}, "arguments": ', arguments, "}")
+            for name, arguments in calls.items()
         ]
         between = "\n</tool_call>\n<tool_call>\n"
-        tagged = tag("<tool_call>\n", one_or_more(calls, between, parallel), "\n</tool_call>")
+        tagged = tag("<tool_call>\n", one_or_more(objects, between, parallel), "\n</tool_call>")
         return tagged if at_least_one else triggered(self.starts, [tagged], once=not parallel)

@@ -1,10 +1,10 @@
-"""JSON read while it comes: each character is checked once, and the text is kept as it is."""
+"""An incremental JSON reader: checks each character once and leaves the text unchanged."""
 
 import re
 
 from frontend.parsing.scanner import Malformed, Reading, Scanner
 
-MAX_DEPTH = 128  # of arrays and objects in one another
+MAX_DEPTH = 128  # of nested arrays and objects
 
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _DIGITS = re.compile(r"[0-9]*")
@@ -14,7 +14,7 @@ _WORDS = {"t": "true", "f": "false", "n": "null"}
 
 
 def value(scanner: Scanner) -> Reading[None]:
-    """Reads one value that begins here. Raises Malformed at the first character that cannot be."""
+    """Read one value. Raises Malformed at the first invalid character."""
     open_closers: list[str] = []
     while True:
         closer = yield from _scalar_or_opening(scanner)
@@ -40,7 +40,7 @@ def value(scanner: Scanner) -> Reading[None]:
 
 
 def key(scanner: Scanner) -> Reading[None]:
-    """Reads a key with its colon, up to its value. Raises Malformed."""
+    """Read a key and its colon, up to the value. Raises Malformed."""
     yield from string(scanner)
     yield from scanner.space()
     yield from scanner.expect(":")
@@ -48,7 +48,7 @@ def key(scanner: Scanner) -> Reading[None]:
 
 
 def string(scanner: Scanner) -> Reading[None]:
-    """Reads a string with its quotes. Raises Malformed."""
+    """Read a string with its quotes. Raises Malformed."""
     yield from scanner.expect('"')
     while True:
         yield from scanner.run(_PLAIN)
@@ -67,7 +67,7 @@ def string(scanner: Scanner) -> Reading[None]:
 
 
 def _scalar_or_opening(scanner: Scanner) -> Reading[str | None]:
-    """Reads a scalar, or the bracket that opens a container, whose closing one it returns."""
+    """Read a scalar or an opening bracket. Returns the matching closing bracket, if any."""
     first = yield from scanner.peek()
     if first in _CLOSERS:
         scanner.advance()

@@ -1,13 +1,10 @@
-"""Llama 3: a JSON object that is the whole answer, with or without <|python_tag|> before it."""
+"""Llama 3: the whole answer is a JSON object, optionally preceded by <|python_tag|>."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
+from frontend.parsing.calls import read_json_call
 from frontend.parsing.grammar import (
-    Format,
-    FormatOf,
     either,
     one_or_more,
     tag,
@@ -15,6 +12,8 @@ from frontend.parsing.grammar import (
     unless_beginning_with,
 )
 from frontend.parsing.scanner import Reading
+from frontend.parsing.tool_formats import CallContext, MarkedCalls
+from frontend.structured import Format
 
 _PYTHON_TAG = "<|python_tag|>"
 _BEGIN = '{"name": "'
@@ -27,29 +26,27 @@ class Llama3Json(MarkedCalls):
     needs_special_tokens = True
     turn_ends = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
-    def read_calls(self, attempt: Attempt) -> Reading[None]:
-        scanner = attempt.scanner
+    def read_calls(self, context: CallContext) -> Reading[None]:
+        scanner = context.scanner
         yield from scanner.space()
-        yield from json_calls(attempt)
+        yield from read_json_calls(context)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         if at_least_one:
-            return json_object_calls(tools, parallel, value)
-        calls = [json_object_calls(tools, parallel, value, mark) for mark in ("", _PYTHON_TAG)]
+            return json_object_calls(calls, parallel)
+        tags = [json_object_calls(calls, parallel, mark) for mark in ("", _PYTHON_TAG)]
         return either(
-            triggered([_BEGIN, _PYTHON_TAG], calls, once=True, at_once=True),
+            triggered([_BEGIN, _PYTHON_TAG], tags, once=True, at_once=True),
             unless_beginning_with(_BEGIN, _PYTHON_TAG),
         )
 
 
-def json_calls(attempt: Attempt) -> Reading[None]:
-    """Reads calls that only their names mark, with `;`, `,` or space between them. Raises Malformed."""
-    scanner, declared = attempt.scanner, {tool.name for tool in attempt.tools}
+def read_json_calls(context: CallContext) -> Reading[None]:
+    """Read calls that have no marks, separated by `;`, `,` or spaces. Raises Malformed."""
+    scanner, declared = context.scanner, {tool.name for tool in context.tools}
     while True:
-        call = attempt.call()
-        yield from json_call(scanner, call, declared)
+        call = context.call()
+        yield from read_json_call(scanner, call, declared)
         call.complete()
         yield from scanner.newlines()
         scanner.hold()
@@ -58,13 +55,13 @@ def json_calls(attempt: Attempt) -> Reading[None]:
         yield from scanner.space()
 
 
-def json_object_calls(tools: Sequence[Tool], parallel: bool, value: FormatOf, mark: str = "") -> Format:
-    """A tag of one call or several, as `json_calls` reads them."""
-    calls = [
-        tag(f'{json.dumps(tool.name)[1:]}, "parameters": ', value(tool.parameters), "}") for tool in tools
+def json_object_calls(calls: Mapping[str, Format], parallel: bool, mark: str = "") -> Format:
+    """A tag with one or several calls, as `read_json_calls` reads them."""
+    objects = [
+        tag(f'{json.dumps(name)[1:]}, "parameters": ', arguments, "}") for name, arguments in calls.items()
     ]
-    # The brackets around the calls are the tag's own, so that their number is bounded for what is around.
+    # The tag's own begin and end enclose the calls, so that its extent counts as bounded.
     if not parallel:
-        return tag(f"{mark}{_BEGIN}", either(*calls), "")
-    several = [{**call, "end": ""} for call in calls]
+        return tag(f"{mark}{_BEGIN}", either(*objects), "")
+    several = [{**call, "end": ""} for call in objects]
     return tag(f"{mark}{_BEGIN}", one_or_more(several, f"}}; {_BEGIN}", parallel), "}")

@@ -1,16 +1,13 @@
-"""Mistral: [TOOL_CALLS] with a JSON list of calls, and in newer models with a name and [ARGS]."""
+"""Mistral: [TOOL_CALLS] before a JSON list of calls, or in newer models before a name and [ARGS]."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from frontend.parsing import json_text
-from frontend.parsing.calls import json_call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool, listed
+from frontend.parsing.calls import read_json_call
 from frontend.parsing.grammar import (
     NOTHING,
-    Format,
-    FormatOf,
     either,
     one_or_more,
     sequence,
@@ -18,11 +15,13 @@ from frontend.parsing.grammar import (
     triggered,
 )
 from frontend.parsing.scanner import Malformed, Reading
+from frontend.parsing.tool_formats import CallContext, MarkedCalls, read_list
+from frontend.structured import Format
 
 _START = "[TOOL_CALLS]"
 _CALL_ID, _ARGS = "[CALL_ID]", "[ARGS]"
 _NAME = re.compile(r"[\w.-]*")
-_MOST_FORCED = 4  # calls in one answer, where the grammar has to count them
+_MAX_FORCED = 4  # calls in one answer, if the grammar has to count them
 
 
 class Mistral(MarkedCalls):
@@ -32,52 +31,50 @@ class Mistral(MarkedCalls):
     turn_ends = ("</s>",)
 
     def __init__(self, listed: bool) -> None:
-        """Both ways are read. `listed`: the model writes lists."""
+        """`listed`: the model writes lists. Both forms are read in any case."""
         self._listed = listed
 
-    def read_calls(self, attempt: Attempt) -> Reading[None]:
-        scanner = attempt.scanner
+    def read_calls(self, context: CallContext) -> Reading[None]:
+        scanner = context.scanner
         yield from scanner.space()
         first = yield from scanner.peek()
         if first == "[":
-            yield from listed(scanner, lambda: _json_call(attempt))
+            yield from read_list(scanner, lambda: _json_call(context))
         elif first == "{":
-            yield from _json_call(attempt)
+            yield from _json_call(context)
         else:
-            yield from _named_call(attempt)
+            yield from _named_call(context)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         if self._listed:
-            calls = [
-                tag(f'{{"name": {json.dumps(tool.name)}, "arguments": ', value(tool.parameters), "}")
-                for tool in tools
+            objects = [
+                tag(f'{{"name": {json.dumps(name)}, "arguments": ', arguments, "}")
+                for name, arguments in calls.items()
             ]
-            whole = tag(f"{_START}[", one_or_more(calls, ", ", parallel), "]")
+            whole = tag(f"{_START}[", one_or_more(objects, ", ", parallel), "]")
             return whole if at_least_one else triggered([_START], [whole], once=True)
-        calls = [tag(f"{_START}{tool.name}{_ARGS}", value(tool.parameters), "") for tool in tools]
+        named = [tag(f"{_START}{name}{_ARGS}", arguments, "") for name, arguments in calls.items()]
         if at_least_one:
-            return _up_to(_MOST_FORCED if parallel else 1, either(*calls))
-        return triggered([_START], calls, once=not parallel)
+            return _up_to(_MAX_FORCED if parallel else 1, either(*named))
+        return triggered([_START], named, once=not parallel)
 
 
 def _up_to(count: int, call: Format) -> Format:
-    """Nothing ends the list, so its calls are spelled out where their number must have a bound."""
+    """Nothing marks the end of the calls, so they are spelled out to bound their number."""
     calls = call
     for _ in range(count - 1):
         calls = sequence(call, either(NOTHING, calls))
     return calls
 
 
-def _json_call(attempt: Attempt) -> Reading[None]:
-    call = attempt.call()
-    yield from json_call(attempt.scanner, call)
+def _json_call(context: CallContext) -> Reading[None]:
+    call = context.call()
+    yield from read_json_call(context.scanner, call)
     call.complete()
 
 
-def _named_call(attempt: Attempt) -> Reading[None]:
-    scanner = attempt.scanner
+def _named_call(context: CallContext) -> Reading[None]:
+    scanner = context.scanner
     name = yield from scanner.word(_NAME)
     if not name:
         raise Malformed
@@ -87,7 +84,7 @@ def _named_call(attempt: Attempt) -> Reading[None]:
     yield from scanner.space()
     if (yield from scanner.peek()) != "{":
         raise Malformed
-    call = attempt.call()
+    call = context.call()
     call.named(name)
     scanner.into(call.write)
     yield from json_text.value(scanner)

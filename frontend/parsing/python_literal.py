@@ -1,13 +1,13 @@
-"""The keyword arguments of a call in Python, read while they come and given as JSON. Nothing is evaluated."""
+"""An incremental reader of Python keyword arguments, which returns JSON. Nothing is executed."""
 
 import ast
 import json
 import re
 
-from frontend.parsing.calls import is_unicode
+from frontend.parsing.calls import is_encodable
 from frontend.parsing.scanner import Malformed, Reading, Scanner
 
-_MAX_DEPTH = 32  # of containers in one another
+_MAX_DEPTH = 32  # of nested containers
 
 _NAME = re.compile(r"\w*")
 _PLAIN = {quote: re.compile(rf"[^{quote}\\\r\n\x00]*") for quote in "'\""}
@@ -16,8 +16,8 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False, "null": None}
 
 
-def arguments(scanner: Scanner) -> Reading[str]:
-    """Reads `a=1, b="x")`: what follows the opening parenthesis. Raises Malformed."""
+def read_arguments(scanner: Scanner) -> Reading[str]:
+    """Read `a=1, b="x")`, that is, from after the opening parenthesis. Raises Malformed."""
     values: dict[str, object] = {}
     while True:
         yield from scanner.space()
@@ -33,12 +33,12 @@ def arguments(scanner: Scanner) -> Reading[str]:
             break
     try:
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:  # a float beyond all bounds, or an integer too long to be written
+    except ValueError as error:  # an infinite float, or an integer too long to convert
         raise Malformed from error
 
 
 def _value(scanner: Scanner, depth: int) -> Reading[object]:
-    """Reads a literal with the space around it."""
+    """Read a literal and the space around it."""
     yield from scanner.space()
     first = yield from scanner.peek()
     value: object
@@ -96,7 +96,7 @@ def _string(scanner: Scanner, quote: str) -> Reading[str]:
         if not escape or escape in "\r\n\x00":
             raise Malformed
         if escape not in "\\'\"abfnrtvxuUN":
-            scanner.into(scanner.drop)  # Python leaves the backslash of what is no escape; but it warns
+            scanner.into(scanner.drop)  # Python keeps the backslash of an unknown escape, but warns
             literal.append("\\")
             scanner.into(literal.append)
         scanner.advance()
@@ -105,7 +105,7 @@ def _string(scanner: Scanner, quote: str) -> Reading[str]:
         text = ast.literal_eval("".join(literal))
     except (SyntaxError, ValueError) as error:
         raise Malformed from error
-    if not is_unicode(text):
+    if not is_encodable(text):
         raise Malformed
     assert isinstance(text, str)
     return text

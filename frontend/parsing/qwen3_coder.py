@@ -1,17 +1,14 @@
-"""Qwen3-Coder: <function=…> with a <parameter=…> for each argument, whose type only the schema tells."""
+"""Qwen3-Coder: <function=…> with a <parameter=…> per argument, whose type only the schema specifies."""
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from frontend.parsing.calls import Call
-from frontend.parsing.formats import Attempt, MarkedCalls, Tool
 from frontend.parsing.grammar import (
     ANY_TEXT,
     NOTHING,
-    Format,
-    FormatOf,
     constant,
     either,
     one_or_more,
@@ -22,54 +19,56 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.scanner import Malformed, Reading, Scanner
 from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.parsing.tool_formats import CallContext, MarkedCalls
+from frontend.structured import Format, faults_below, json_schema
 from frontend.structured import regex as checked_regex
+from frontend.structured.outputs import cache
 
 _START, _END = "<tool_call>", "</tool_call>"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _NEXT, _LAST = f"\n{_PARAMETER}", f"\n{_FUNCTION_END}"  # at the beginning of a line
-_MOST_COUNTED = 32  # characters of a string; the engine takes seconds to count more
+_MAX_COUNTED = 32  # characters of a string; the engine would need seconds to count more
 _NAME = re.compile(r"[^<>\r\n]*")
 _PLAIN = re.compile(r"[^<\n]*")
 
 
 class Qwen3Coder(MarkedCalls):
     name = "qwen3_coder"
-    starts = (_START, _FUNCTION)  # the models sometimes forget the first
+    starts = (_START, _FUNCTION)  # models sometimes omit the first
 
-    def read_calls(self, attempt: Attempt) -> Reading[None]:
-        scanner = attempt.scanner
-        if attempt.mark == _START:
+    def read_calls(self, context: CallContext) -> Reading[None]:
+        scanner = context.scanner
+        if context.mark == _START:
             yield from scanner.space()
             yield from scanner.expect(_FUNCTION)
-        call = attempt.call()
+        call = context.call()
         name = yield from _name(scanner)
         call.named(name)
-        schema = next((tool.parameters for tool in attempt.tools if tool.name == name), None)
-        closed = yield from _parameters(attempt, call, schema)
-        if attempt.mark == _START and not closed:
+        schema = next((tool.parameters for tool in context.tools if tool.name == name), None)
+        closed = yield from _parameters(context, call, schema)
+        if context.mark == _START and not closed:
             yield from scanner.space()
             yield from scanner.close(_END)
         call.complete()
-        if attempt.mark != _START and not closed:
+        if context.mark != _START and not closed:
             yield from scanner.newlines()
             yield from scanner.literal(_END)
 
-    def grammar(
-        self, tools: Sequence[Tool], *, at_least_one: bool, parallel: bool, value: FormatOf
-    ) -> Format:
-        calls = [
-            tag(f"{tool.name}>", _parameters_format(tool, value), f"\n{_FUNCTION_END}") for tool in tools
-        ]
+    def arguments_format(self, schema: dict[str, Any] | None) -> Format:
+        return _parameters_format(schema)
+
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
+        named = [tag(f"{name}>", arguments, f"\n{_FUNCTION_END}") for name, arguments in calls.items()]
         begin = f"{_START}\n{_FUNCTION}"
-        several = one_or_more(calls, f"\n{_END}\n{begin}", parallel)
+        several = one_or_more(named, f"\n{_END}\n{begin}", parallel)
         tagged = tag(begin, several, f"\n{_END}")
         return tagged if at_least_one else triggered([_START], [tagged], once=not parallel)
 
 
-def _parameters(attempt: Attempt, call: Call, root: dict[str, Any] | None) -> Reading[bool]:
-    """Reads up to the end of the function, and writes a JSON object. True if the call's end was read, too."""
-    scanner, schemas = attempt.scanner, _properties(root)
+def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None) -> Reading[bool]:
+    """Read up to the end of the function and write a JSON object. True if the call's end was read, too."""
+    scanner, schemas = context.scanner, _properties(root)
     seen: set[str] = set()
 
     def may_follow(name: str) -> bool:
@@ -81,8 +80,8 @@ def _parameters(attempt: Attempt, call: Call, root: dict[str, Any] | None) -> Re
             raise Malformed
         before = ", " if seen else "{"
         seen.add(name)
-        # A grammar always ends a parameter, so whatever else looks like an end is part of the value there.
-        text, following = yield from _value(scanner, None if attempt.eager else may_follow)
+        # With a grammar every parameter has its end tag, so anything else is part of the value.
+        text, following = yield from _value(scanner, None if context.eager else may_follow)
         call.write(
             f"{before}{json.dumps(name, ensure_ascii=False)}: {as_json(text, schemas.get(name), root)}"
         )
@@ -92,7 +91,7 @@ def _parameters(attempt: Attempt, call: Call, root: dict[str, Any] | None) -> Re
 
 
 def _opening(scanner: Scanner) -> Reading[str]:
-    """Reads the name of the next parameter; empty at the end of the function."""
+    """Read the name of the next parameter; empty at the end of the function."""
     yield from scanner.space()
     last = (yield from scanner.expect(_PARAMETER, _FUNCTION_END)) == _FUNCTION_END
     return "" if last else (yield from _name(scanner))
@@ -107,13 +106,13 @@ def _name(scanner: Scanner) -> Reading[str]:
 
 
 def _value(scanner: Scanner, may_follow: Callable[[str], bool] | None) -> Reading[tuple[str, str | None]]:
-    """Reads up to the end of the parameter. One newline on each side of the value belongs to the tags.
+    """Read up to the end of the parameter. One newline on each side of the value belongs to the tags.
 
-    With `may_follow` the end may be missing: then the second of the results is what follows, as `_missed`
-    says. A function that begins in the value shows that it is about calls: what ends that one ends no value.
+    With `may_follow` the end tag may be missing. Then the second result is what `_missed` returns, otherwise
+    it is None. A value may itself contain calls: the end of a function that begins in it does not end it.
     """
     ends = (_PARAMETER_END,) if may_follow is None else (_PARAMETER_END, _NEXT, _LAST, _FUNCTION)
-    functions = 0  # begun in the value, and not ended
+    functions = 0  # that began in the value and have not ended
     following: str | None = None
     parts: list[str] = []
     scanner.into(parts.append)
@@ -142,9 +141,9 @@ def _value(scanner: Scanner, may_follow: Callable[[str], bool] | None) -> Readin
 def _missed(
     scanner: Scanner, found: str, parts: list[str], may_follow: Callable[[str], bool]
 ) -> Reading[str | None]:
-    """What follows a value without an end: a parameter's name, or nothing as the call has ended, too.
+    """What follows a value without its end tag: a parameter's name, or "" if the call has ended, too.
 
-    None if `found` is part of the value; then so is what was read to find that out.
+    None if `found`, and what was read after it, is part of the value.
     """
     tried: list[str] = []
     scanner.into(tried.append)
@@ -173,12 +172,14 @@ def _properties(schema: object) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-# --- what a grammar allows -------------------------------------------------------------------------------
+# --- grammar ---------------------------------------------------------------------------------------------
 
 
-def _parameters_format(tool: Tool, value: FormatOf) -> Format:
-    """All required parameters and any of the others, in the schema's order; any at all without a schema."""
-    root = tool.parameters
+@cache.memoize
+def _parameters_format(root: dict[str, Any] | None) -> Format:
+    """Parameters in the schema's order, of which optional ones may be missing; any without a schema."""
+    if root is not None:
+        json_schema(root)  # so that all families reject the same schemas
     properties = _properties(root)
     if not properties:
         if root is not None and root.get("additionalProperties") is False:
@@ -188,7 +189,8 @@ def _parameters_format(tool: Tool, value: FormatOf) -> Format:
     required = root.get("required") if root is not None else None
     parameters = []
     for name, schema in properties.items():
-        named = sequence(constant(f"{name}>\n"), _value_format(schema, root, value))
+        with faults_below(f".properties.{name}"):
+            named = sequence(constant(f"{name}>\n"), _value_format(schema, root))
         parameter = tag(f"\n{_PARAMETER}", named, _PARAMETER_END)
         parameters.append(
             parameter if isinstance(required, list) and name in required else either(parameter, NOTHING)
@@ -196,10 +198,10 @@ def _parameters_format(tool: Tool, value: FormatOf) -> Format:
     return sequence(*parameters)
 
 
-def _value_format(schema: object, root: Mapping[str, Any] | None, value: FormatOf) -> Format:
-    """The value and the newline behind it. Strings are not in quotes; any text may end with a newline.
+def _value_format(schema: object, root: Mapping[str, Any] | None) -> Format:
+    """The value and the newline after it. Strings have no quotes; free text may end with a newline.
 
-    Raises BadRequest for a pattern that no grammar can keep to.
+    Raises ConstraintError for a pattern that no grammar can enforce.
     """
     schema = resolved(schema, root)
     types = allowed_types(schema, root)
@@ -212,11 +214,12 @@ def _value_format(schema: object, root: Mapping[str, Any] | None, value: FormatO
         return either(*(constant(f"{text}\n") for text in texts))
     if "string" not in types:
         definitions = {name: root[name] for name in ("$defs", "definitions") if root and name in root}
-        return sequence(value({**schema, **definitions}), newline)
+        return sequence(json_schema({**schema, **definitions}), newline)
     if types == {"string"} and "pattern" in schema:
-        return sequence(checked_regex(schema["pattern"], "tools"), newline)
+        with faults_below(".pattern"):
+            return sequence(checked_regex(schema["pattern"]), newline)
     if types == {"string"} and ("minLength" in schema or "maxLength" in schema):
         least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
-        if max(least, most or 0) <= _MOST_COUNTED:
+        if max(least, most or 0) <= _MAX_COUNTED:
             return sequence(regex(f"[^<]{{{least},{'' if most is None else int(most)}}}"), newline)
     return ANY_TEXT

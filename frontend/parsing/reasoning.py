@@ -1,20 +1,20 @@
-"""Reasoning that stands before the answer, between a begin and an end mark."""
+"""Reasoning before the answer, between a begin mark and an end mark."""
 
 import msgspec
 
-from frontend.parsing.formats import marks_of
 from frontend.parsing.scanner import Reading, Scanner
+from frontend.parsing.tool_formats import marks_of
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True):
-    name: str  # in settings
-    begin: str = ""  # both empty where reasoning is a matter of the tool format: harmony
+    name: str  # as in the settings
+    begin: str = ""  # both are empty if the tool format reads the reasoning, as harmony does
     end: str = ""
     needs_special_tokens: bool = False  # the marks are special tokens, which are hidden by default
-    turn_ends: tuple[str, ...] = ()  # marks that are visible then, and nobody's business
+    turn_ends: tuple[str, ...] = ()  # marks that then become visible, and must be dropped
 
     def read(self, scanner: Scanner, prompt_tail: str) -> Reading[None]:
-        """Reads the reasoning, if the answer begins with it or the prompt ended in it, and both marks."""
+        """Read the reasoning and its marks, if the answer begins with it or the prompt has begun it."""
         tail = prompt_tail.rstrip()
         if tail.endswith(self.end):
             return

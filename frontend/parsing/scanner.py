@@ -1,8 +1,8 @@
-"""Reading a text while it comes: programs that ask for the next piece in the middle of what they read.
+"""Incremental parsing with generators that suspend while they wait for more text.
 
-A program is a generator over a Scanner. It yields wherever it needs more text than there is, and goes on when
-more has come or the text has ended. Nothing is read twice, so the work is linear in the text, and a program
-that asks only what the methods here answer cannot see how the text was cut.
+A program is a generator that reads from a Scanner. It yields whenever it needs more text, and continues when
+more has arrived or the text has ended. No text is read twice, so the work is linear in its length. A program
+that uses only the methods of Scanner cannot observe how the text was split.
 """
 
 import re
@@ -15,24 +15,24 @@ from frontend.parsing.marks import Marks
 
 T = TypeVar("T")
 Reading = Generator[None, None, T]
-Sink = Callable[[str], Any]  # takes the text that was read, in pieces
+Sink = Callable[[str], Any]  # receives the text that was read, in pieces
 
 _NEWLINES = re.compile(r"[\r\n]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class Malformed(Exception):
-    """What was begun is not what it looked like. The character that shows it is not read yet."""
+    """The text is not what it seemed to begin. The offending character has not been read yet."""
 
 
 class Scanner:
-    """The text so far, a place in it, and the events found."""
+    """The text so far, a position in it, and the events found."""
 
     def __init__(self) -> None:
         self.ended = False
         self._text = ""
         self._at = 0
-        self._sunk = 0  # what was read before it has gone to the sink
+        self._sunk = 0  # the sink has received the text before this position
         self._sink: Sink = self.drop
         self._held: list[str] | None = None
         self._events: list[Event] = []
@@ -61,7 +61,7 @@ class Scanner:
         self._events.append(Reasoning(text))
 
     def begin_call(self, name: str) -> Sink:
-        """The sink of the call's arguments."""
+        """Emit the beginning of a call, and return the sink of its arguments."""
         index = self._calls
         self._calls += 1
         self._events.append(CallBegun(index, name))
@@ -71,7 +71,7 @@ class Scanner:
         self._events.append(CallArguments(index, text))
 
     def into(self, sink: Sink) -> None:
-        """What is read from here on goes there."""
+        """Send the text that is read from here on to `sink`."""
         self._pour()
         self._sink = sink
 
@@ -86,17 +86,17 @@ class Scanner:
     # --- attempts -----------------------------------------------------------------------------------
 
     def hold(self) -> None:
-        """Remember what is read from here on, which may have to be given back."""
+        """Keep the text that is read from here on, as it may have to be given back."""
         self._pour()
         self._held = []
 
     def release(self) -> None:
-        """It was what it looked like."""
+        """Discard the held text, which has been recognized."""
         self._pour()
         self._held = None
 
     def give_back(self) -> None:
-        """It was not: what is remembered becomes content, as it came."""
+        """Emit the held text as content, unchanged."""
         self._pour()
         held, self._held = "".join(self._held or ()), None
         if held:
@@ -113,11 +113,11 @@ class Scanner:
         return self._text[self._at]
 
     def advance(self) -> None:
-        """Past the character that `peek` showed."""
+        """Read the character that `peek` returned."""
         self._at += 1
 
     def run(self, pattern: re.Pattern[str]) -> Reading[None]:
-        """The longest run of a class of characters, which may be empty: `pattern` is `[…]*`."""
+        """Read the longest run of a class of characters, possibly empty. `pattern` is `[…]*`."""
         while True:
             found = pattern.match(self._text, self._at)
             assert found is not None
@@ -133,7 +133,7 @@ class Scanner:
         return self.run(_NEWLINES)
 
     def word(self, pattern: re.Pattern[str]) -> Reading[str]:
-        """Reads a run of a class of characters, and returns it."""
+        """Read and return a run of a class of characters."""
         parts: list[str] = []
         self.into(parts.append)
         yield from self.run(pattern)
@@ -141,7 +141,7 @@ class Scanner:
         return "".join(parts)
 
     def literal(self, *options: str) -> Reading[str | None]:
-        """Reads the option that stands here, if one does."""
+        """Read and return the option that follows, if any."""
         longest = max(map(len, options))
         while True:
             there = self._text[self._at : self._at + longest]
@@ -154,14 +154,14 @@ class Scanner:
             yield
 
     def expect(self, *options: str) -> Reading[str]:
-        """Reads the option that stands here. Raises Malformed if none does."""
+        """Read and return the option that follows. Raises Malformed if there is none."""
         found = yield from self.literal(*options)
         if found is None:
             raise Malformed
         return found
 
     def close(self, *marks: str) -> Reading[None]:
-        """Reads one of `marks`, or as much of it as came before the text ended. Raises Malformed."""
+        """Read one of `marks`, or a prefix of one at the end of the text. Raises Malformed."""
         if (yield from self.literal(*marks)) is None:
             rest = self._text[self._at :]
             if not self.ended or not any(mark.startswith(rest) for mark in marks):
@@ -169,7 +169,7 @@ class Scanner:
             self._at = len(self._text)
 
     def opens_with(self, marks: Marks) -> Reading[bool]:
-        """Reads a mark that stands here, with the newlines around it."""
+        """Read a mark that follows, with the newlines around it. False if none follows."""
         while (found := marks.match(self._text, self._at)) is None:
             if self.ended or not marks.begin_at(self._text, self._at):
                 return False
@@ -180,10 +180,10 @@ class Scanner:
         return True
 
     def until(self, marks: Marks, sink: Sink) -> Reading[str | None]:
-        """Reads up to the next mark, and past it; None if the text ends first.
+        """Read up to and including the next mark, which is returned; None if the text ends first.
 
-        `sink` gets all but the newlines right around marks. The mark and the newlines before it are held, to
-        be released or given back. Silent marks are read over.
+        `sink` receives the text without the newlines around marks. The mark and the newlines before it are
+        held, to be released or given back. Silent marks are skipped.
         """
         self.into(sink)
         while True:
@@ -209,7 +209,7 @@ Program = Callable[[Scanner], Reading[None]]
 
 
 class Machine:
-    """A parser that runs a program, which has to read to the end of the text."""
+    """A parser that runs a program, which must read to the end of the text."""
 
     def __init__(self, program: Program) -> None:
         self._scanner = Scanner()

@@ -1,29 +1,29 @@
-"""Which JSON type a bare text is meant to be, by the schema of what it stands for."""
+"""Determines the JSON type of an unquoted text from the schema of its value."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from frontend.parsing.calls import decoded
-from frontend.parsing.python_literal import arguments
+from frontend.parsing.calls import decode_json
+from frontend.parsing.python_literal import read_arguments
 from frontend.parsing.scanner import Machine, Malformed, Reading, Scanner
 from frontend.structured.shapes import type_of
 
 _MAX_HOPS = 16  # through references and alternatives
-_MAX_PYTHON = 16 * 1024  # characters of a literal, which is read in one go
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja writes them
+_MAX_PYTHON = 16 * 1024  # characters of a literal, which is read at once
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja renders them
 
 
 def as_json(text: str, schema: object, root: object) -> str:
-    """The JSON text of the value that `text` stands for.
+    """The JSON text of the value that `text` represents.
 
-    A string stands without quotes. So `text` is JSON if it is one of another type, and the schema allows
-    that type; else it is a string as it stands. Where the schema allows no string, it may be Python as well.
+    Strings have no quotes. So `text` is read as JSON if it is a value of another type that the schema allows,
+    and otherwise as the content of a string. If the schema allows no strings, Python literals are read, too.
     """
     types = allowed_types(schema, root)
     word = _PYTHON_WORDS.get(text, text)
     try:
-        kind = type_of(decoded(word))
+        kind = type_of(decode_json(word))
     except Malformed:
         word, kind = _from_python(text) if types and "string" not in types else (text, "string")
     fits = not types or kind in types or (kind == "integer" and "number" in types)
@@ -31,25 +31,25 @@ def as_json(text: str, schema: object, root: object) -> str:
 
 
 def _from_python(text: str) -> tuple[str, str]:
-    """A literal as JSON, and its type; the text itself as a string if it is none. true may be TRUE."""
+    """A Python literal as (JSON, type), or (text, "string") if it is none. Booleans ignore case."""
     lowered = text.strip().lower()
     if lowered in ("true", "false"):
         return lowered, "boolean"
-    if len(text) > _MAX_PYTHON or text.rstrip().endswith(","):  # arguments may end with a comma
+    if len(text) > _MAX_PYTHON or text.rstrip().endswith(","):  # the arguments could end with a comma
         return text, "string"
     try:
         (value,) = _arguments(f"value={text}").values()
-    except (Malformed, ValueError):  # or there are several
+    except (Malformed, ValueError):  # ValueError if there are several values
         return text, "string"
     return json.dumps(value, ensure_ascii=False), type_of(value)
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """The keyword arguments that all of `text` is, as in Python. Raises Malformed."""
+    """Parse Python keyword arguments. Raises Malformed unless they are the whole text."""
     read: list[str] = []
 
     def program(scanner: Scanner) -> Reading[None]:
-        read.append((yield from arguments(scanner)))
+        read.append((yield from read_arguments(scanner)))
         if (yield from scanner.peek()):
             raise Malformed
 
@@ -61,12 +61,12 @@ def _arguments(text: str) -> dict[str, Any]:
 
 
 def allowed_types(schema: object, root: object) -> set[str]:
-    """The JSON types that a schema names; empty where it does not say."""
+    """The JSON types that a schema allows; empty if it does not specify any."""
     return set(_types(schema, root, _MAX_HOPS))
 
 
 def resolved(schema: object, root: object) -> object:
-    """What a chain of local references ends at; None for nowhere."""
+    """The schema at the end of a chain of local references; None if there is none."""
     for _ in range(_MAX_HOPS):
         if not isinstance(schema, Mapping) or "$ref" not in schema:
             return schema
@@ -94,7 +94,7 @@ def _types(schema: object, root: object, hops: int) -> Iterator[str]:
 
 
 def _pointed_at(reference: object, root: object) -> Any:
-    """What a local JSON pointer such as #/$defs/City points at; None for nothing."""
+    """The target of a local JSON pointer such as #/$defs/City; None if it does not exist."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     place: Any = root

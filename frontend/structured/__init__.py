@@ -1,8 +1,20 @@
-"""What a client asks its output to be, checked and turned into the format of an XGrammar structural tag.
+"""Constraints on a model's output, validated and compiled to formats of XGrammar structural tags.
 
-Pure functions, fast on any input: what would harm an engine, or could not be kept, is refused here.
+Pure functions that are fast on any input. They reject constraints that would harm an engine or that cannot be
+enforced.
 """
 
+from frontend.structured.cache import Format
+from frontend.structured.errors import ConstraintError, faults_below
 from frontend.structured.outputs import choice, ebnf, json_object, json_schema, regex
 
-__all__ = ["choice", "ebnf", "json_object", "json_schema", "regex"]
+__all__ = [
+    "ConstraintError",
+    "Format",
+    "choice",
+    "ebnf",
+    "faults_below",
+    "json_object",
+    "json_schema",
+    "regex",
+]

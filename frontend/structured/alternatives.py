@@ -1,4 +1,4 @@
-"""From schemas with $ref, allOf, anyOf and oneOf to the shapes that a value may have."""
+"""Resolves $ref, allOf, anyOf and oneOf: a schema becomes a list of alternative shapes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,80 +7,82 @@ from urllib.parse import unquote
 import msgspec
 
 from frontend.structured import keywords, limits
-from frontend.structured.keywords import below, fault
-from frontend.structured.shapes import Part, Shape, both, comparable, of_keywords, type_of
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
+from frontend.structured.shapes import AllOf, Shape, comparable, intersect, of_keywords, type_of
 
 
 class Resolver:
-    """Over one schema and what it refers to within itself."""
+    """Resolves one root schema and its internal references."""
 
-    def __init__(self, root: Any, where: str) -> None:
+    def __init__(self, root: Any) -> None:
         self._root = root
-        self._where = where
         self._merges = 0
 
-    def alternatives(self, part: Part) -> list[Shape]:
-        """A value satisfies the part if it has one of these shapes. Raises BadRequest."""
-        where = part[0][1] if part else self._where
-        found = [Shape(where=where)]
+    def alternatives(self, part: AllOf) -> list[Shape]:
+        """A value satisfies all the schemas if it has one of these shapes. Raises ConstraintError."""
+        path = part[0][1] if part else ""
+        found = [Shape(path=path)]
         for schema, at in part:
             found = self._product(found, self._of_schema(schema, at, ()), at)
         return found
 
-    def _of_schema(self, schema: Any, where: str, within: tuple[int, ...]) -> list[Shape]:
-        """`within` are the schemas that this one is, in turn, an alternative or a part of."""
+    def _of_schema(self, schema: Any, path: str, within: tuple[int, ...]) -> list[Shape]:
+        """`within` holds the ids of the schemas that combine or refer to this one."""
         if isinstance(schema, bool):
-            return [Shape(where=where)] if schema else []
+            return [Shape(path=path)] if schema else []
         if id(schema) in within:
-            fault(where, "refers to itself without anything in between")
+            reject(path, "refers to itself directly")
         within = (*within, id(schema))
         if len(within) > limits.SCHEMA_DEPTH:
-            fault(where, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
-        found = [of_keywords(schema, where)]
+            reject(path, f"combines schemas more than {limits.SCHEMA_DEPTH} levels deep")
+        found = [of_keywords(schema, path)]
         if "$ref" in schema:
-            at = below(where, "$ref")
+            at = below(path, "$ref")
             found = self._product(found, self._of_schema(*self._target(schema["$ref"], at), within), at)
         for index, one in enumerate(schema.get("allOf", ())):
-            at = below(below(where, "allOf"), index)
+            at = below(below(path, "allOf"), index)
             found = self._product(found, self._of_schema(one, at, within), at)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
-                found = self._any(found, schema[keyword], below(where, keyword), within, keyword == "oneOf")
-        return [self._with_unevaluated(shape, schema, where) for shape in found]
+                found = self._any(found, schema[keyword], below(path, keyword), within, keyword == "oneOf")
+        return [self._with_unevaluated(shape, schema, path) for shape in found]
 
     def _any(
-        self, found: list[Shape], options: list[Any], where: str, within: tuple[int, ...], exactly_one: bool
+        self, found: list[Shape], options: list[Any], path: str, within: tuple[int, ...], exactly_one: bool
     ) -> list[Shape]:
         branches = [
-            self._product(found, self._of_schema(one, below(where, index), within), below(where, index))
+            self._product(found, self._of_schema(one, below(path, index), within), below(path, index))
             for index, one in enumerate(options)
         ]
         if exactly_one:
             for index, shapes in enumerate(branches):
                 for before, others in enumerate(branches[:index]):
-                    self._spend(len(shapes) * len(others), where)
-                    if not self._tell_apart(shapes, others):
-                        fault(
-                            where, f"{before} and {index} may hold for the same value; use anyOf if they may"
+                    self._spend(len(shapes) * len(others), path)
+                    if not self._make_exclusive(shapes, others):
+                        reject(
+                            path,
+                            f"alternatives {before} and {index} may both match the same value;"
+                            " use anyOf if that is allowed",
                         )
         return [shape for shapes in branches for shape in shapes]
 
-    def _product(self, left: list[Shape], right: list[Shape], where: str) -> list[Shape]:
-        self._spend(len(left) * len(right), where)
-        found = [shape for x in left for y in right if (shape := both(x, y))]
+    def _product(self, left: list[Shape], right: list[Shape], path: str) -> list[Shape]:
+        self._spend(len(left) * len(right), path)
+        found = [shape for x in left for y in right if (shape := intersect(x, y))]
         if len(found) > limits.ALTERNATIVES:
-            fault(where, f"a value would have more than {limits.ALTERNATIVES} alternatives")
+            reject(path, f"combines to more than {limits.ALTERNATIVES} alternatives")
         return found
 
-    def _spend(self, merges: int, where: str) -> None:
+    def _spend(self, merges: int, path: str) -> None:
         self._merges += merges
         if self._merges > limits.MERGES:
-            fault(where, "the schema combines too many schemas")
+            reject(path, "the schema combines too many subschemas")
 
-    def _target(self, reference: str, where: str) -> tuple[Any, str]:
+    def _target(self, reference: str, path: str) -> tuple[Any, str]:
         if reference != "#" and not reference.startswith("#/"):
-            fault(where, "only references within the schema are supported, as '#/$defs/name'")
-        found, at = self._root, self._where
+            reject(path, "only references within the schema are supported, such as '#/$defs/name'")
+        found, at = self._root, ""
         for step in reference.split("/")[1:]:
             key = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(found, dict) and key in found:
@@ -88,22 +90,25 @@ class Resolver:
             elif isinstance(found, list) and key.isdecimal() and len(key) < 6 and int(key) < len(found):
                 found, at = found[int(key)], below(at, int(key))
             else:
-                fault(where, f"nothing is at {reference!r}")
+                reject(path, f"{reference!r} does not exist")
         if not isinstance(found, dict | bool):
-            fault(where, f"what is at {reference!r} is no schema")
+            reject(path, f"{reference!r} is not a schema")
         return found, at
 
-    def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], where: str) -> Shape:
-        """unevaluatedProperties is additionalProperties for all that was put together here; so for items."""
+    def _with_unevaluated(self, shape: Shape, schema: dict[str, Any], path: str) -> Shape:
+        """Treats unevaluatedProperties as additionalProperties, and unevaluatedItems as items, of `shape`."""
         rest = {}
         for keyword, field in (("unevaluatedProperties", "additional"), ("unevaluatedItems", "items")):
             if keyword in schema and getattr(shape, field) is None:
-                rest[field] = ((schema[keyword], below(where, keyword)),)
+                rest[field] = ((schema[keyword], below(path, keyword)),)
         return msgspec.structs.replace(shape, **rest)
 
-    def _tell_apart(self, shapes: list[Shape], others: list[Shape]) -> bool:
-        """Makes sure that nothing written for one of the shapes satisfies one of the others, and vice versa:
-        where a property tells them apart but may be missing, it is to be written always."""
+    def _make_exclusive(self, shapes: list[Shape], others: list[Shape]) -> bool:
+        """Ensure that no value written for one of the shapes satisfies one of the others, and vice versa.
+
+        If an optional property distinguishes two shapes, it becomes one that is always written. False if
+        nothing distinguishes them.
+        """
         for i, x in enumerate(shapes):
             for j, y in enumerate(others):
                 if self._exclude(x, y) and self._exclude(y, x):
@@ -118,7 +123,7 @@ class Resolver:
         return True
 
     def _excluded_by(self, name: str, x: Shape, y: Shape) -> bool:
-        """Whether no object with this property satisfies both, nor anything but an object."""
+        """Whether no object with this property satisfies both shapes, and no other value does."""
         if name not in y.properties or _shared_types(x, y) | _shared_types(y, x) != {"object"}:
             return False
         return self._parts_exclude(x.properties[name], y.properties[name]) and self._parts_exclude(
@@ -126,7 +131,7 @@ class Resolver:
         )
 
     def _exclude(self, written: Shape, other: Shape) -> bool:
-        """Nothing that is written for the one satisfies the other, and that can be seen easily."""
+        """Whether it is evident that no value written for one shape satisfies the other."""
         if written.values is not None and other.values is not None:
             return not set(map(comparable, written.values)) & set(map(comparable, other.values))
         shared = _shared_types(written, other)
@@ -148,7 +153,7 @@ class Resolver:
             for name in certain & written.properties.keys() & other.properties.keys()
         )
 
-    def _parts_exclude(self, written: Part, other: Part) -> bool:
+    def _parts_exclude(self, written: AllOf, other: AllOf) -> bool:
         shapes, others = self.alternatives(written), self.alternatives(other)
         if any(shape.values is None for shape in shapes + others):
             return False
@@ -156,7 +161,7 @@ class Resolver:
 
 
 def _shared_types(written: Shape, other: Shape) -> set[str]:
-    """Of values that are written for the one and might satisfy the other."""
+    """The types of values that are written for one shape and might satisfy the other."""
     return _roughly(written.written_types()) & _roughly(_accepted_types(other))
 
 
@@ -167,5 +172,5 @@ def _accepted_types(shape: Shape) -> Iterable[str]:
 
 
 def _roughly(types: Iterable[str]) -> set[str]:
-    """Every integer is a number, too."""
+    """Types with integers counted as numbers."""
     return {"number" if kind == "integer" else kind for kind in types}

@@ -1,21 +1,22 @@
-"""Finds in a grammar what would let the engine's work grow with the text, up to half a minute for one token.
+"""Finds ambiguities in a grammar that would make the engine's work per token grow with the text.
 
-That is where something recursive may go on with the very characters that what comes after it begins with, so
-that each of them has two meanings. What is regular is no matter: it becomes an automaton.
+They occur where a recursive part may continue with the characters that the next part begins with, so that
+each of these characters can be parsed in two ways; one token then took up to half a minute. Regular parts are
+harmless, as they become automata.
 """
 
 from collections.abc import Callable, Iterator
 
 from frontend.structured import charset as cs
 from frontend.structured.charset import Charset
-from frontend.structured.ebnf import Invalid, empty_rules, may_be_empty, references
-from frontend.structured.pattern import Either, One, Repeat, Rule, Sequence, Tree
+from frontend.structured.ebnf import InvalidGrammar, empty_rules, may_be_empty, references
+from frontend.structured.pattern import Alternation, CharClass, Concat, Repeat, RuleRef, Tree
 
-_PASSES = 50  # over all rules, until nothing is added
+_PASSES = 50  # maximum passes over all rules to reach a fixed point
 
 
 def check(rules: dict[str, Tree], regular: dict[str, Tree]) -> None:
-    """`regular` are the rules that refer to no others any more. Raises Invalid."""
+    """`regular` holds the rules without references to other rules. Raises InvalidGrammar."""
     _Ambiguity(rules, set(regular)).check()
 
 
@@ -32,8 +33,8 @@ class _Ambiguity:
     def check(self) -> None:
         for name, tree in self._rules.items():
             if name not in self._regular and any(self._conflicts(tree)):
-                raise Invalid(
-                    f"the rule {name!r} is ambiguous: a part that refers to other rules may go on with the"
+                raise InvalidGrammar(
+                    f"the rule {name!r} is ambiguous: a part that refers to other rules may continue with the"
                     " characters that the next part, or its own repetition, begins with"
                 )
 
@@ -44,20 +45,20 @@ class _Ambiguity:
                 found[name] = of(self._rules[name])
             if before == found:
                 return
-        raise Invalid("the grammar's rules refer to one another in too long chains")
+        raise InvalidGrammar("the chains of references between rules are too long")
 
     def _first_of(self, tree: Tree) -> Charset:
-        """The characters that it may begin with."""
+        """The characters that a match may begin with."""
         match tree:
-            case One(characters):
+            case CharClass(characters):
                 return characters
-            case Rule(name):
+            case RuleRef(name):
                 return self._first[name]
             case Repeat(part):
                 return self._first_of(part)
-            case Either(options):
+            case Alternation(options):
                 return cs.union(*map(self._first_of, options))
-            case Sequence(parts):
+            case Concat(parts):
                 return self._first_after(parts)
 
     def _first_after(self, parts: tuple[Tree, ...]) -> Charset:
@@ -69,15 +70,15 @@ class _Ambiguity:
         return cs.union(*found)
 
     def _onward_of(self, tree: Tree) -> Charset:
-        """The characters that it may go on with where it might have ended."""
+        """The characters that may follow where a match could already have ended."""
         match tree:
-            case Rule(name):
+            case RuleRef(name):
                 return self._onward[name]
             case Repeat(part, _, high):
                 return cs.union(self._onward_of(part), cs.NONE if high == 1 else self._first_of(part))
-            case Either(options):
+            case Alternation(options):
                 return cs.union(*map(self._onward_of, options), self._beyond_shared_beginnings(options))
-            case Sequence(parts):
+            case Concat(parts):
                 found: list[Charset] = []
                 for index in range(len(parts) - 1, -1, -1):
                     found.append(self._onward_of(parts[index]))
@@ -88,12 +89,12 @@ class _Ambiguity:
         return cs.NONE
 
     def _beyond_shared_beginnings(self, options: tuple[Tree, ...]) -> Charset:
-        """Where one option may be the beginning of another, what may come later in any of them."""
+        """If one option may be a prefix of another, the characters that may follow it in any option."""
         begun = cs.NONE
         for option in options:
             first = self._first_of(option)
             if cs.intersection(begun, first) or may_be_empty(option, self._empty):
-                parts = [part for one in options for part in (one.parts if isinstance(one, Sequence) else ())]
+                parts = [part for one in options for part in (one.parts if isinstance(one, Concat) else ())]
                 return cs.union(*map(self._first_of, [*options, *parts]))
             begun = cs.union(begun, first)
         return cs.NONE
@@ -103,10 +104,10 @@ class _Ambiguity:
             case Repeat(part, _, high):
                 yield from self._conflicts(part)
                 yield high != 1 and self._recursive(part) and self._meet(part, (part,))
-            case Either(parts):
+            case Alternation(parts):
                 for part in parts:
                     yield from self._conflicts(part)
-            case Sequence(parts):
+            case Concat(parts):
                 for index, part in enumerate(parts):
                     yield from self._conflicts(part)
                     after = parts[index + 1 :]

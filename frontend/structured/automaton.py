@@ -1,6 +1,6 @@
-"""Deterministic finite automata over characters: made from patterns, intersected, complemented, trimmed.
+"""Deterministic finite automata over characters: built from patterns, intersected, complemented, minimized.
 
-Whatever limits a string is one of them, so that several limits of one string are their intersection.
+Each constraint on a string is an automaton, so that several constraints on one string are their intersection.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,20 @@ import msgspec
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
-from frontend.structured.pattern import Either, Guarded, One, Pattern, Repeat, Sequence, Tree, size
+from frontend.structured.lru import BoundedLru
+from frontend.structured.pattern import (
+    Alternation,
+    CharClass,
+    Concat,
+    Pattern,
+    Repeat,
+    Tree,
+    WithLookaheads,
+    size,
+)
 
 OTHER_WORDS_STATES = 32
+_NODE_BYTES = 160  # approximate memory of a state, an edge, a range of characters, or a node of a tree
 
 
 class TooComplex(Exception):
@@ -21,32 +32,54 @@ class TooComplex(Exception):
 
 
 class Budget:
-    """Steps that making automata may still take; some 1500 are a millisecond."""
+    """The number of steps that building automata may still take; about 1500 take a millisecond."""
 
     def __init__(self, steps: int = limits.PATTERN_STEPS) -> None:
-        self._left = steps
+        self._steps = steps
+        self.spent = 0
 
     def spend(self, steps: int) -> None:
         """Raises TooComplex."""
-        self._left -= steps
-        if self._left < 0:
+        self.spent += steps
+        if self.spent > self._steps:
             raise TooComplex
 
 
 class Automaton(msgspec.Struct, frozen=True):
-    """State 0 is the start. A state lists its edges, with disjoint sets. Without states, nothing matches."""
+    """State 0 is the initial one. The edges of a state have disjoint character sets. Without states, nothing
+    matches."""
 
     edges: list[list[tuple[Charset, int]]]
     accepting: list[bool]
 
 
+# Most schemas contain the same few formats and bounds. Each automaton is kept with the steps that it took.
+_kept = BoundedLru[tuple[Automaton, int]](limits.AUTOMATA_BYTES)
+
+
 def of_tree(tree: Pattern, budget: Budget) -> Automaton:
-    """Raises TooComplex."""
-    if isinstance(tree, Guarded):
+    """Raises TooComplex, and spends the same steps whether or not the automaton is kept from before."""
+    known = _kept.get(tree)
+    if known is None:
+        own = Budget()
+        known = _built(tree, own), own.spent
+        _kept.put(tree, known, _size_bytes(known[0]) + _NODE_BYTES * size(tree))
+    found, steps = known
+    budget.spend(steps)
+    return found
+
+
+def _size_bytes(automaton: Automaton) -> int:
+    ranges = sum(len(characters) for found in automaton.edges for characters, _ in found)
+    return _NODE_BYTES * (len(automaton.edges) + sum(map(len, automaton.edges)) + ranges)
+
+
+def _built(tree: Pattern, budget: Budget) -> Automaton:
+    if isinstance(tree, WithLookaheads):
         found = of_tree(tree.tree, budget)
-        for guard in tree.alike:
+        for guard in tree.positive:
             found = intersection(found, of_tree(guard, budget), budget)
-        for guard in tree.unlike:
+        for guard in tree.negative:
             found = intersection(found, complement(of_tree(guard, budget)), budget)
         return found
     states = size(tree)
@@ -57,7 +90,7 @@ def of_tree(tree: Pattern, budget: Budget) -> Automaton:
 
 
 def of_words(words: Iterable[str]) -> Automaton:
-    """The strings given, and no others; linear in their length."""
+    """Matches the given strings only. Takes time linear in their total length."""
     edges: list[dict[str, int]] = [{}]
     accepting = [False]
     for word in words:
@@ -73,8 +106,10 @@ def of_words(words: Iterable[str]) -> Automaton:
 
 
 def of_other_words(words: list[str]) -> Automaton:
-    """Strings that are none of those given. Where these are many, also none that begin like one of them, so
-    that there are few states."""
+    """Matches strings other than the given ones.
+
+    If there are many, it also excludes strings that share a prefix with one of them, to save states.
+    """
     prefixes = {word[:end] for word in words for end in range(len(word) + 1)} | {""}
     longest = max(map(len, prefixes))
     while longest > 1 and sum(len(prefix) <= longest for prefix in prefixes) > OTHER_WORDS_STATES:
@@ -94,7 +129,7 @@ def of_other_words(words: list[str]) -> Automaton:
 
 
 class _Unrolled:
-    """A nondeterministic automaton: at most one edge per state, and free moves."""
+    """A nondeterministic automaton with at most one edge per state, and ε-transitions (`free`)."""
 
     def __init__(self, tree: Tree) -> None:
         self.edge: list[tuple[Charset, int] | None] = []
@@ -112,16 +147,16 @@ class _Unrolled:
 
     def connect(self, tree: Tree, start: int, end: int) -> None:
         match tree:
-            case One(characters):
+            case CharClass(characters):
                 via = self.state()
                 self.free[start].append(via)
                 self.edge[via] = (characters, end)
-            case Sequence(parts):
+            case Concat(parts):
                 for part in parts:
                     start, before = self.state(), start
                     self.connect(part, before, start)
                 self.free[start].append(end)
-            case Either(options):
+            case Alternation(options):
                 for option in options:
                     self.connect(option, start, end)
             case Repeat(part, low, high):
@@ -134,7 +169,7 @@ class _Unrolled:
             start, before = self.state(), start
             self.connect(part, before, start)
         if high is None:
-            loop = self.state()  # of its own, so that no move leads back into what came before
+            loop = self.state()  # a separate state, so that no ε-transition leads back to earlier states
             self.free[start].append(loop)
             self.connect(part, loop, loop)
             self.free[loop].append(end)
@@ -170,7 +205,7 @@ class _Unrolled:
 
 
 def _split(edges: Iterable[tuple[Charset, int]]) -> Iterator[tuple[Charset, frozenset[int]]]:
-    """Edges that overlap as edges that do not, each with all it leads to."""
+    """Split overlapping edges into disjoint ones, each with all its target states."""
     starts: dict[int, list[tuple[int, int]]] = {}
     for characters, target in edges:
         for low, high in characters:
@@ -199,11 +234,11 @@ def intersection(left: Automaton, right: Automaton, budget: Budget) -> Automaton
         budget.spend(len(left.edges[a]) * len(right.edges[b]))
         found = []
         for (mine, to), (theirs, other) in ((x, y) for x in left.edges[a] for y in right.edges[b]):
-            if both := cs.intersection(mine, theirs):
+            if shared := cs.intersection(mine, theirs):
                 if (to, other) not in numbers:
                     numbers[to, other] = len(numbers)
                     waiting.append((to, other))
-                found.append((both, numbers[to, other]))
+                found.append((shared, numbers[to, other]))
         edges.append(found)
         if len(numbers) > 4 * limits.AUTOMATON_STATES:
             raise TooComplex
@@ -222,8 +257,10 @@ def complement(automaton: Automaton) -> Automaton:
 
 
 def lengths(automaton: Automaton) -> tuple[int, int | None]:
-    """Of the shortest and of the longest match; None if there is no longest. The automaton is reduced and
-    matches something."""
+    """Lengths of the shortest and the longest match; None if matches have no maximum length.
+
+    The automaton must be reduced and match something.
+    """
     shortest, seen, states = 0, {0}, {0}
     while not any(automaton.accepting[state] for state in states):
         states = {to for state in states for _, to in automaton.edges[state]} - seen
@@ -252,7 +289,7 @@ def matches(automaton: Automaton, text: str) -> bool:
 
 
 def reduced(automaton: Automaton) -> Automaton:
-    """Without states from which nothing matches, and without states that are alike."""
+    """The minimal equivalent automaton: without dead states, and with equivalent states merged."""
     alive = _alive(automaton)
     if 0 not in alive:
         return Automaton([], [])
@@ -286,7 +323,7 @@ def _alive(automaton: Automaton) -> set[int]:
 
 
 def _onward(found: list[tuple[Charset, int]], block: list[int]) -> tuple[tuple[int, Charset], ...]:
-    """A state's edges with those to like states put together."""
+    """A state's edges by the target's block, with edges to one block merged."""
     grouped: dict[int, list[Charset]] = {}
     for characters, to in found:
         grouped.setdefault(block[to], []).append(characters)

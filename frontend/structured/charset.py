@@ -1,6 +1,6 @@
 """Sets of characters as sorted, disjoint ranges of code points.
 
-Surrogates are in none of them, nor are the planes 4 to 11: Unicode has assigned nothing there, and
+They never contain surrogates, nor the planes 4 to 11, in which Unicode has assigned nothing and for which
 vocabularies lack the bytes.
 """
 
@@ -77,8 +77,8 @@ WORD = union(ALPHANUMERIC, of("_"))
 ASCII = span("\0", "\x7f")
 LINE_ENDS = of("\n\r")
 BEYOND_ASCII = complement(ASCII)
-# What is a space to ECMAScript or to Python; \s is what both of them take for one.
+# SPACE is what both ECMAScript and Python match with \s, SPACE_OF_ANY what either of them does.
 SPACE = union(of(" \t\n\r\f\v\xa0\u1680\u2028\u2029\u202f\u205f\u3000"), span("\u2000", "\u200a"))
 SPACE_OF_ANY = union(SPACE, of("\ufeff\x85"), span("\x1c", "\x1f"))
-# What can be written as it is: vocabularies lack some of the control characters.
+# Characters that can be generated unescaped: vocabularies lack some of the control characters.
 PLAIN = minus(ANY, minus(span("\0", "\x1f"), of("\t\n\r")))

@@ -1,5 +1,8 @@
-"""Reads a grammar in the dialect that clients know (GBNF-like: `name ::= …`, literals, classes, groups and
-`* + ? {m,n}`) into trees, with all that would make it unusable refused."""
+"""Parses and validates grammars in a GBNF-like EBNF.
+
+It has rules (`name ::= …`), literals, character classes, groups, and the repetitions `*`, `+`, `?` and
+`{m,n}`.
+"""
 
 import re
 from typing import NoReturn
@@ -7,11 +10,11 @@ from typing import NoReturn
 from frontend.structured import charset as cs
 from frontend.structured import limits
 from frontend.structured.charset import Charset
-from frontend.structured.pattern import EMPTY, Either, One, Repeat, Rule, Sequence, Tree, literal
+from frontend.structured.pattern import EMPTY, Alternation, CharClass, Concat, Repeat, RuleRef, Tree, literal
 
 
-class Invalid(Exception):
-    """The message says what is wrong, and in which line."""
+class InvalidGrammar(Exception):
+    """The message describes the fault and where it is."""
 
 
 _TOKEN = re.compile(
@@ -29,14 +32,14 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "b": "\b", "
 
 
 def parse(text: str) -> dict[str, Tree]:
-    """The grammar's rules. Raises Invalid, also for rules that are missing, left-recursive or never end."""
+    """The rules by name. Raises InvalidGrammar, also for missing, left-recursive and endless rules."""
     if len(text) > limits.EBNF_BYTES:
-        raise Invalid(f"the grammar is longer than {limits.EBNF_BYTES} characters")
+        raise InvalidGrammar(f"the grammar is longer than {limits.EBNF_BYTES} characters")
     rules = _Parser(text).grammar()
     if "root" not in rules:
-        raise Invalid("the grammar has no rule 'root'")
+        raise InvalidGrammar("the grammar has no rule 'root'")
     if len(rules) > limits.EBNF_RULES:
-        raise Invalid(f"the grammar has more than {limits.EBNF_RULES} rules")
+        raise InvalidGrammar(f"the grammar has more than {limits.EBNF_RULES} rules")
     _check_references(rules)
     _check_that_texts_end(rules)
     _check_left_recursion(rules)
@@ -52,7 +55,7 @@ class _Parser:
         while position < len(text):
             found = _TOKEN.match(text, position)
             if not found:
-                raise Invalid(f"line {line}: cannot be read from {text[position : position + 10]!r} on")
+                raise InvalidGrammar(f"line {line}: syntax error at {text[position : position + 10]!r}")
             if found.lastgroup != "space":
                 self._tokens.append((found.lastgroup or "", found[0], line))
             line += found[0].count("\n")
@@ -64,9 +67,9 @@ class _Parser:
         while self._kind() != "end":
             kind, name, _ = self._tokens[self._at]
             if kind != "name" or self._kind(1) != "assign":
-                self._fail(f"expected a rule, as 'name ::= …', and not {name!r}")
+                self._fail(f"expected a rule such as 'name ::= …', not {name!r}")
             if name in rules:
-                self._fail(f"the rule {name!r} is there twice")
+                self._fail(f"the rule {name!r} is defined twice")
             self._at += 2
             rules[name] = self._choice()
         return rules
@@ -75,7 +78,7 @@ class _Parser:
         return self._tokens[self._at + ahead][0]
 
     def _fail(self, what: str) -> NoReturn:
-        raise Invalid(f"line {self._tokens[self._at][2]}: {what}")
+        raise InvalidGrammar(f"line {self._tokens[self._at][2]}: {what}")
 
     def _take(self, sign: str) -> bool:
         taken = self._tokens[self._at][:2] == ("sign", sign)
@@ -86,7 +89,7 @@ class _Parser:
         options = [self._sequence()]
         while self._take("|"):
             options.append(self._sequence())
-        return options[0] if len(options) == 1 else Either(tuple(options))
+        return options[0] if len(options) == 1 else Alternation(tuple(options))
 
     def _sequence(self) -> Tree:
         parts: list[Tree] = []
@@ -97,8 +100,8 @@ class _Parser:
                 break
             parts.append(self._repeated())
         if not parts:
-            self._fail('an alternative is empty; write "" for it')
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+            self._fail('an alternative is empty; write "" for an empty text')
+        return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def _repeated(self) -> Tree:
         part = self._element()
@@ -107,8 +110,8 @@ class _Parser:
                 return Repeat(part, low, high)
         if self._kind() == "counts":
             text = self._tokens[self._at][1]
-            least, comma, most = text.strip("{}").replace(" ", "").partition(",")
-            found = Repeat(part, int(least), int(most) if most else None if comma else int(least))
+            minimum, comma, maximum = text.strip("{}").replace(" ", "").partition(",")
+            found = Repeat(part, int(minimum), int(maximum) if maximum else None if comma else int(minimum))
             if found.high is not None and found.high < found.low:
                 self._fail(f"the upper bound of {text} is below the lower one")
             self._at += 1
@@ -120,13 +123,13 @@ class _Parser:
         if self._take("("):
             return self._group()
         if kind == "name":
-            found: Tree = Rule(text)
+            found: Tree = RuleRef(text)
         elif kind == "literal":
             found = literal("".join(map(chr, self._characters(text[1:-1]))))
         elif kind == "bracket":
-            found = One(self._bracket(text[1:-1]))
+            found = CharClass(self._bracket(text[1:-1]))
         else:
-            self._fail(f"expected a literal, a class, a rule's name or a group, and not {text!r}")
+            self._fail(f"expected a literal, a character class, a rule name or a group, not {text!r}")
         self._at += 1
         return found
 
@@ -139,7 +142,7 @@ class _Parser:
         else:
             found = self._choice()
             if not self._take(")"):
-                self._fail("a '(' lacks its ')'")
+                self._fail("a '(' has no matching ')'")
         self._depth -= 1
         return found
 
@@ -159,12 +162,12 @@ class _Parser:
                 found.append(ord(escape[4]))
             position = escape.end() if escape else position + 1
         if any(0xD800 <= code <= 0xDFFF or code > 0x10FFFF for code in found):
-            self._fail("there is no such character")
+            self._fail("an escape is not a valid character")
         return found
 
     def _bracket(self, text: str) -> Charset:
         negated = text.startswith("^")
-        # An escaped '-' is no range: it is told apart by its place in a text without escapes.
+        # Members are read from the raw text, so that an escaped '-' does not make a range.
         ranges: list[tuple[int, int]] = []
         position = int(negated)
         while position < len(text):
@@ -173,10 +176,10 @@ class _Parser:
             if text[position : position + 1] == "-" and position + 1 < len(text):
                 high, position = self._member(text, position + 1)
             if high < low:
-                self._fail("a range in a class ends before it begins")
+                self._fail("a range in a character class ends before it begins")
             ranges.append((low, high))
         if not ranges:
-            self._fail("a class is empty")
+            self._fail("a character class is empty")
         return cs.complement(cs.charset(ranges)) if negated else cs.charset(ranges)
 
     def _member(self, text: str, position: int) -> tuple[int, int]:
@@ -186,13 +189,13 @@ class _Parser:
 
 
 def references(tree: Tree) -> set[str]:
-    """The rules that a tree names."""
+    """The names of the rules that a tree refers to."""
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return {name}
         case Repeat(part):
             return references(part)
-        case Sequence(parts) | Either(parts):
+        case Concat(parts) | Alternation(parts):
             return set().union(*map(references, parts))
     return set()
 
@@ -200,16 +203,16 @@ def references(tree: Tree) -> set[str]:
 def _check_references(rules: dict[str, Tree]) -> None:
     for name, tree in rules.items():
         for missing in sorted(references(tree) - rules.keys()):
-            raise Invalid(f"the rule {name!r} refers to {missing!r}, which is not defined")
+            raise InvalidGrammar(f"the rule {name!r} refers to {missing!r}, which is not defined")
 
 
 def _check_that_texts_end(rules: dict[str, Tree]) -> None:
     for name in rules.keys() - _reachable(rules, character=True):
-        raise Invalid(f"the rule {name!r} never ends: each of its alternatives leads back to it")
+        raise InvalidGrammar(f"the rule {name!r} never ends: each of its alternatives refers back to it")
 
 
 def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
-    """The rules that can end: with any text, or only with an empty one where no `character` may stand."""
+    """The rules that derive a finite text; only those that derive an empty one unless `character` is true."""
     known: set[str] = set()
     while found := {name for name in rules.keys() - known if _reaches(rules[name], known, character)}:
         known |= found
@@ -218,11 +221,11 @@ def _reachable(rules: dict[str, Tree], character: bool) -> set[str]:
 
 def _reaches(tree: Tree, known: set[str], character: bool) -> bool:
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return name in known
-        case Sequence(parts):
+        case Concat(parts):
             return all(_reaches(part, known, character) for part in parts)
-        case Either(options):
+        case Alternation(options):
             return any(_reaches(option, known, character) for option in options)
         case Repeat(part, low):
             return low == 0 or _reaches(part, known, character)
@@ -240,13 +243,13 @@ def _check_left_recursion(rules: dict[str, Tree]) -> None:
                 seen.add(rule)
                 waiting += first[rule]
         if name in seen:
-            raise Invalid(
-                f"the rule {name!r} is left-recursive: it may begin with itself; write a repetition"
+            raise InvalidGrammar(
+                f"the rule {name!r} is left-recursive: it may begin with itself; use a repetition instead"
             )
 
 
 def empty_rules(rules: dict[str, Tree]) -> set[str]:
-    """The rules that match the empty text."""
+    """The names of the rules that match the empty text."""
     return _reachable(rules, character=False)
 
 
@@ -255,15 +258,15 @@ def may_be_empty(tree: Tree, empty: set[str]) -> bool:
 
 
 def _first(tree: Tree, empty: set[str]) -> set[str]:
-    """The rules that what the tree matches may begin with."""
+    """The names of the rules that a match may begin with."""
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return {name}
         case Repeat(part):
             return _first(part, empty)
-        case Either(options):
+        case Alternation(options):
             return set().union(*(_first(option, empty) for option in options))
-        case Sequence(parts):
+        case Concat(parts):
             found: set[str] = set()
             for part in parts:
                 found |= _first(part, empty)

@@ -1,18 +1,18 @@
-"""The keywords of JSON Schema (draft 2020-12): which values they take, and which of them are refused."""
+"""The keywords of JSON Schema (draft 2020-12): their valid values, and which are not supported."""
 
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
-from frontend.errors import BadRequest
 from frontend.structured import limits
+from frontend.structured.errors import reject
 
 LARGEST_NUMBER = 10**30
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
-# A grammar cannot keep to these beside all else, so they are refused rather than forgotten.
-_REFUSED = {
+# A grammar cannot enforce these in combination with others, so they are rejected rather than ignored.
+_UNSUPPORTED = {
     "not",
     "if",
     "then",
@@ -32,86 +32,84 @@ _REFUSED = {
 }
 
 
-def fault(where: str, complaint: str) -> NoReturn:
-    raise BadRequest(f"{where}: {complaint}", where)
+def below(path: str, key: str | int) -> str:
+    return f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
 
 
-def below(where: str, key: str | int) -> str:
-    return f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}"
+def check(keyword: str, value: Any, path: str) -> None:
+    """Raises ConstraintError for an invalid value of the keyword and for an unsupported keyword.
 
-
-def check(keyword: str, value: Any, where: str) -> None:
-    """Raises BadRequest for a value that the keyword does not take, and for a keyword that is refused.
-    What is inside the schemas of the value is not looked at."""
-    if keyword in _REFUSED:
-        fault(where, f"the keyword {keyword!r} is not supported: the output could not be held to it")
+    Subschemas in the value are not examined.
+    """
+    if keyword in _UNSUPPORTED:
+        reject(path, f"the keyword {keyword!r} is not supported, as it could not be enforced")
     if keyword in _CHECKS:
-        _CHECKS[keyword](value, where)
+        _CHECKS[keyword](value, path)
 
 
-def schema(value: Any, where: str) -> None:
+def schema(value: Any, path: str) -> None:
     if not isinstance(value, dict | bool):
-        fault(where, "a schema must be an object, true or false")
+        reject(path, "a schema must be an object or a boolean")
 
 
-def _schemas(given: Any, where: str) -> None:
-    _filled_list(given, where)
+def _schemas(given: Any, path: str) -> None:
+    _filled_list(given, path)
     for index, one in enumerate(given):
-        schema(one, below(where, index))
+        schema(one, below(path, index))
 
 
-def _named_schemas(given: Any, where: str) -> None:
+def _named_schemas(given: Any, path: str) -> None:
     if not isinstance(given, dict):
-        fault(where, "must be an object of schemas")
+        reject(path, "must be an object whose values are schemas")
     for name, one in given.items():
-        schema(one, below(where, name))
+        schema(one, below(path, name))
 
 
-def _text(given: Any, where: str) -> None:
+def _text(given: Any, path: str) -> None:
     if not isinstance(given, str):
-        fault(where, "must be a string")
+        reject(path, "must be a string")
 
 
-def _flag(given: Any, where: str) -> None:
+def _flag(given: Any, path: str) -> None:
     if not isinstance(given, bool):
-        fault(where, "must be true or false")
+        reject(path, "must be true or false")
 
 
-def _filled_list(given: Any, where: str) -> None:
+def _filled_list(given: Any, path: str) -> None:
     if not isinstance(given, list) or not given:
-        fault(where, "must be a list that is not empty")
+        reject(path, "must be a non-empty list")
 
 
-def _names(given: Any, where: str) -> None:
+def _names(given: Any, path: str) -> None:
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        fault(where, "must be a list of strings")
+        reject(path, "must be a list of strings")
 
 
-def _count(limit: int, given: Any, where: str) -> None:
+def _count(limit: int, given: Any, path: str) -> None:
     whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
     if isinstance(given, bool) or not whole or given < 0:
-        fault(where, "must be a whole number, 0 or more")
+        reject(path, "must be a non-negative integer")
     if given > limit:
-        fault(where, f"must be at most {limit}")
+        reject(path, f"must be at most {limit}")
 
 
-def _number(given: Any, where: str) -> None:
+def _number(given: Any, path: str) -> None:
     if isinstance(given, bool) or not isinstance(given, int | float):
-        fault(where, "must be a number")
+        reject(path, "must be a number")
     if abs(given) > LARGEST_NUMBER:
-        fault(where, f"must be between -{LARGEST_NUMBER} and {LARGEST_NUMBER}")
+        reject(path, f"must be between -{LARGEST_NUMBER} and {LARGEST_NUMBER}")
 
 
-def _multiple(given: Any, where: str) -> None:
-    _number(given, where)
+def _multiple(given: Any, path: str) -> None:
+    _number(given, path)
     if given <= 0:
-        fault(where, "must be above 0")
+        reject(path, "must be greater than 0")
 
 
-def _type(given: Any, where: str) -> None:
+def _type(given: Any, path: str) -> None:
     names = given if isinstance(given, list) else [given]
     if not names or not all(isinstance(name, str) and name in TYPES for name in names):
-        fault(where, f"must be one of {', '.join(TYPES)}, or a list of them")
+        reject(path, f"must be one of {', '.join(TYPES)}, or a list of them")
 
 
 _CHECKS: dict[str, Callable[[Any, str], None]] = {

@@ -1,8 +1,8 @@
-"""Regular expressions: from their text to a tree.
+"""Parses regular expressions to syntax trees.
 
-What ECMAScript and Python both have, with one meaning: no lookaround (but ahead from where a text begins), no
-back-references, word boundaries, flags or Unicode classes. Where the two differ in which characters a class
-holds, it holds those that both agree on.
+The supported syntax is what ECMAScript and Python share with the same meaning. There are no back-references,
+word boundaries, flags or Unicode classes, and lookahead is allowed only at the start of the text. Where the
+two languages disagree about the characters of a class, it contains those that both include.
 """
 
 import re
@@ -16,21 +16,21 @@ from frontend.structured import limits
 from frontend.structured.charset import Charset
 
 
-class Unsupported(Exception):
-    """The message says what cannot be honoured, and where in the text."""
+class UnsupportedPattern(Exception):
+    """The message describes the unsupported syntax and gives its position."""
 
 
-class One(msgspec.Struct, frozen=True):
-    """One character of a set."""
+class CharClass(msgspec.Struct, frozen=True):
+    """Any one character of a set."""
 
     characters: Charset
 
 
-class Sequence(msgspec.Struct, frozen=True):
+class Concat(msgspec.Struct, frozen=True):
     parts: tuple["Tree", ...]
 
 
-class Either(msgspec.Struct, frozen=True):
+class Alternation(msgspec.Struct, frozen=True):
     options: tuple["Tree", ...]
 
 
@@ -40,31 +40,31 @@ class Repeat(msgspec.Struct, frozen=True):
     high: int | None
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """What a grammar's rule of this name matches; in no pattern."""
+class RuleRef(msgspec.Struct, frozen=True):
+    """Whatever the grammar rule of this name matches. Does not occur in patterns."""
 
     name: str
 
 
-Tree = One | Sequence | Either | Repeat | Rule
+Tree = CharClass | Concat | Alternation | Repeat | RuleRef
 
 
-class Guarded(msgspec.Struct, frozen=True):
-    """What `tree` matches, and each of `alike`, and none of `unlike`."""
+class WithLookaheads(msgspec.Struct, frozen=True):
+    """Texts that match `tree` and every tree in `positive`, but no tree in `negative`."""
 
     tree: Tree
-    alike: tuple[Tree, ...]
-    unlike: tuple[Tree, ...]
+    positive: tuple[Tree, ...]
+    negative: tuple[Tree, ...]
 
 
-Pattern = Tree | Guarded
+Pattern = Tree | WithLookaheads
 
-EMPTY = Sequence(())
-ANYTHING = Repeat(One(cs.ANY), 0, None)
+EMPTY = Concat(())
+ANYTHING = Repeat(CharClass(cs.ANY), 0, None)
 
 _SHORTHANDS = {
     "d": cs.DIGITS,
-    "D": cs.minus(cs.ASCII, cs.DIGITS),  # beyond ASCII they differ
+    "D": cs.minus(cs.ASCII, cs.DIGITS),  # the languages differ beyond ASCII
     "w": cs.WORD,
     "W": cs.minus(cs.ASCII, cs.WORD),
     "s": cs.SPACE,
@@ -78,14 +78,17 @@ _GROUP_NAME = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>")
 
 
 def literal(text: str) -> Tree:
-    return Sequence(tuple(One(cs.of(character)) for character in text))
+    return Concat(tuple(CharClass(cs.of(character)) for character in text))
 
 
 def parse(text: str, *, search: bool) -> Pattern:
-    """`search`: the pattern may match anywhere, as in a JSON schema, so that anything may come before and
-    after where it is not anchored; else it must match the whole. Raises Unsupported."""
+    """Raises UnsupportedPattern.
+
+    With `search` the pattern may match anywhere in a text, as in JSON Schema, so that an unanchored tree also
+    allows any text before and after. Otherwise it must match the whole text.
+    """
     if len(text) > limits.PATTERN_BYTES:
-        raise Unsupported(f"is longer than {limits.PATTERN_BYTES} characters")
+        raise UnsupportedPattern(f"is longer than {limits.PATTERN_BYTES} characters")
     return _Parser(text, search).whole()
 
 
@@ -95,20 +98,20 @@ class _Parser:
         self.at = 0
         self.search = search
         self.depth = 0
-        self.alike: list[Tree] = []
-        self.unlike: list[Tree] = []
-        self.wide = False  # classes hold all that either language takes, as the result is taken away
+        self.positive: list[Tree] = []
+        self.negative: list[Tree] = []
+        self.wide = False  # in what is negated, classes contain the characters of either language
 
     def whole(self) -> Pattern:
         tree = self.choice(outermost=True)
         if self.at < len(self.text):
-            self.fail("has a ')' without its '('")
-        if not self.alike and not self.unlike:
+            self.fail("has a ')' without a matching '('")
+        if not self.positive and not self.negative:
             return tree
-        return Guarded(tree, tuple(self.alike), tuple(self.unlike))
+        return WithLookaheads(tree, tuple(self.positive), tuple(self.negative))
 
     def fail(self, what: str) -> NoReturn:
-        raise Unsupported(f"{what}, at character {self.at}")
+        raise UnsupportedPattern(f"{what}, at character {self.at}")
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]
@@ -123,9 +126,9 @@ class _Parser:
         options = [self.sequence(outermost, ahead)]
         while self.take("|"):
             options.append(self.sequence(outermost, ahead))
-        if outermost and len(options) > 1 and (self.alike or self.unlike):
+        if outermost and len(options) > 1 and (self.positive or self.negative):
             self.fail("has a lookahead in one of several alternatives, which is not supported")
-        return options[0] if len(options) == 1 else Either(tuple(options))
+        return options[0] if len(options) == 1 else Alternation(tuple(options))
 
     def sequence(self, outermost: bool, ahead: bool) -> Tree:
         starts = ((outermost or ahead) and self.take("^")) or ahead
@@ -135,7 +138,7 @@ class _Parser:
         ends = False
         while self.peek() not in ("", "|", ")"):
             if ends:
-                self.fail("goes on after '$'")
+                self.fail("continues after '$'")
             if (outermost or ahead) and self.take("$"):
                 ends = True
             else:
@@ -143,25 +146,25 @@ class _Parser:
         if ahead or (outermost and self.search):
             parts = ([] if starts else [ANYTHING]) + parts + ([] if ends else [ANYTHING])
         if ends and self.wide:
-            parts.append(Repeat(literal("\n"), 0, 1))  # to Python a text ends before that, too
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+            parts.append(Repeat(literal("\n"), 0, 1))  # in Python, $ also matches before a final newline
+        return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
     def look_ahead(self) -> None:
-        while (unlike := self.take("(?!")) or self.take("(?="):
-            self.wide = unlike
-            (self.unlike if unlike else self.alike).append(self.choice(ahead=True))
+        while (negative := self.take("(?!")) or self.take("(?="):
+            self.wide = negative
+            (self.negative if negative else self.positive).append(self.choice(ahead=True))
             self.wide = False
             if not self.take(")"):
-                self.fail("has a '(' without its ')'")
+                self.fail("has a '(' without a matching ')'")
 
     def repeated(self) -> Tree:
         part = self.atom()
         counts = self.counts()
         if counts is None:
             return part
-        self.take("?")  # greedy or lazy makes no difference to what matches
+        self.take("?")  # lazy repetitions match the same texts
         if self.peek() in ("*", "+", "?") or _COUNTS.match(self.text, self.at):
-            self.fail("repeats a repetition")
+            self.fail("repeats a repetition, which is not supported")
         return Repeat(part, *counts)
 
     def counts(self) -> tuple[int, int | None] | None:
@@ -183,21 +186,21 @@ class _Parser:
         if character == "(":
             return self.group()
         if character == "[":
-            return One(self.bracket())
+            return CharClass(self.bracket())
         if character == "\\":
-            return One(self.escape())
+            return CharClass(self.escape())
         if character in "^$":
-            self.fail(f"has {character!r} where only characters can match; anchors belong at the ends")
+            self.fail(f"has an anchor {character!r} that is not at the start or end, which is not supported")
         if character in "*+?{}":
             self.fail(f"has {character!r} with nothing to repeat; escape it to match it")
         self.at += 1
         if character == ".":
-            return One(cs.complement(cs.of("\n") if self.wide else cs.LINE_ENDS))
-        return One(self.character(character))
+            return CharClass(cs.complement(cs.of("\n") if self.wide else cs.LINE_ENDS))
+        return CharClass(self.character(character))
 
     def character(self, character: str) -> Charset:
         if not (found := cs.of(character)):
-            self.fail("has half of a surrogate pair")
+            self.fail("has a lone surrogate")
         return found
 
     def group(self) -> Tree:
@@ -212,7 +215,7 @@ class _Parser:
             self.take("(?:") or self.take("(")
         tree = self.choice()
         if not self.take(")"):
-            self.fail("has a '(' without its ')'")
+            self.fail("has a '(' without a matching ')'")
         self.depth -= 1
         return tree
 
@@ -236,13 +239,13 @@ class _Parser:
     def range(self, low: Charset, high: Charset) -> Charset:
         ends = [bounds[0][0] for bounds in (low, high) if len(bounds) == 1 and bounds[0][0] == bounds[0][1]]
         if len(ends) < 2 or ends[0] > ends[1]:
-            self.fail("has a range in a character class that is none")
+            self.fail("has an invalid range in a character class")
         return cs.charset([(ends[0], ends[1])])
 
     def member(self) -> Charset:
         character = self.peek()
         if character == "":
-            self.fail("has a '[' without its ']'")
+            self.fail("has a '[' without a matching ']'")
         if character == "\\":
             return self.escape()
         self.at += 1
@@ -264,47 +267,49 @@ class _Parser:
         return known or cs.of(_CONTROLS.get(character, character))
 
 
-def shortened(pattern: Pattern, most: int) -> Pattern:
-    """The pattern with no more repetitions than `most`, or than it must have."""
-    if isinstance(pattern, Guarded):
-        return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, most))
-    return _shortened(pattern, most)
+def shortened(pattern: Pattern, maximum: int) -> Pattern:
+    """The pattern with at most `maximum` repetitions, or as few as it requires if that is more."""
+    if isinstance(pattern, WithLookaheads):
+        return msgspec.structs.replace(pattern, tree=_shortened(pattern.tree, maximum))
+    return _shortened(pattern, maximum)
 
 
-def _shortened(tree: Tree, most: int) -> Tree:
+def _shortened(tree: Tree, maximum: int) -> Tree:
     match tree:
         case Repeat(part, low, high):
-            return Repeat(_shortened(part, most), low, max(low, min(most if high is None else high, most)))
-        case Sequence(parts):
-            return Sequence(tuple(_shortened(part, most) for part in parts))
-        case Either(options):
-            return Either(tuple(_shortened(option, most) for option in options))
+            return Repeat(
+                _shortened(part, maximum), low, max(low, min(maximum if high is None else high, maximum))
+            )
+        case Concat(parts):
+            return Concat(tuple(_shortened(part, maximum) for part in parts))
+        case Alternation(options):
+            return Alternation(tuple(_shortened(option, maximum) for option in options))
     return tree
 
 
 def longest(pattern: Pattern) -> float:
-    """How many characters it may match, or more."""
+    """An upper bound of the length of matches, in characters."""
     match pattern:
-        case Guarded(tree):
+        case WithLookaheads(tree):
             return longest(tree)
         case Repeat(part, _, high):
-            most = longest(part)
-            return most * (inf if high is None else high) if most else 0
-        case Sequence(parts):
+            maximum = longest(part)
+            return maximum * (inf if high is None else high) if maximum else 0
+        case Concat(parts):
             return sum(map(longest, parts))
-        case Either(options):
+        case Alternation(options):
             return max(map(longest, options), default=0)
     return 1
 
 
 def size(pattern: Pattern) -> int:
-    """How many states it takes with its repetitions unrolled, counted no further than the limit."""
+    """The number of states with repetitions unrolled, counted up to the limit."""
     match pattern:
-        case Guarded(tree):
+        case WithLookaheads(tree):
             total = size(tree)
         case Repeat(part, low, high):
             total = 1 + size(part) * max(high or low + 1, 1)
-        case Sequence(parts) | Either(parts):
+        case Concat(parts) | Alternation(parts):
             total = 1 + sum(map(size, parts))
         case _:
             total = 1

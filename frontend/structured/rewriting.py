@@ -1,17 +1,19 @@
-"""From a client's grammar to the one the engine gets: what is regular in it becomes automata."""
+"""Rewrites a client's grammar for the engine: its regular parts become automata."""
 
 from frontend.structured import ambiguity, limits
 from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
 from frontend.structured.automaton import Budget, TooComplex
 from frontend.structured.ebnf import references
-from frontend.structured.pattern import EMPTY, Either, One, Repeat, Rule, Sequence, Tree, size
-from frontend.structured.writer import Empty, Writer, quoted
+from frontend.structured.pattern import EMPTY, Alternation, CharClass, Concat, Repeat, RuleRef, Tree, size
+from frontend.structured.writer import NothingMatches, Writer, quoted
 
 
-def rewritten(rules: dict[str, Tree]) -> str:
-    """The grammar's text. The rules are as `ebnf.parse` returns them. Raises Invalid, TooComplex, and Empty
-    if a rule matches nothing that can be written."""
+def rewrite(rules: dict[str, Tree]) -> str:
+    """The text of the grammar whose rules `ebnf.parse` returned.
+
+    Raises InvalidGrammar, TooComplex, or NothingMatches if a rule matches nothing that can be written.
+    """
     return _Rewriter(rules).text()
 
 
@@ -28,8 +30,7 @@ class _Rewriter:
         return self._writer.text(self._rule("root"))
 
     def _inlined(self) -> dict[str, Tree]:
-        """The rules that refer to none, once those that refer to such ones only have them put in place,
-        as far as they stay small."""
+        """The regular rules, with the rules they refer to inlined as long as the results stay small."""
         found: dict[str, Tree] = {}
         waiting = {name: references(tree) for name, tree in self._rules.items()}
         while ready := [name for name, needed in waiting.items() if needed <= found.keys()]:
@@ -50,16 +51,16 @@ class _Rewriter:
         tree = _replaced(tree, self._regular)
         if (text := _literal(tree)) is not None:
             if not all(cs.holds(cs.PLAIN, ord(character)) for character in text):
-                raise Empty
+                raise NothingMatches
             return quoted(text)
         if not references(tree):
             return self._writer.characters(fa.of_tree(tree, self._budget))
         match tree:
-            case Rule(name):
+            case RuleRef(name):
                 return self._rule(name)
-            case Either(options):
+            case Alternation(options):
                 return f"({' | '.join(map(self._expression, options))})"
-            case Sequence(parts):
+            case Concat(parts):
                 return " ".join(map(self._expression, _grouped(parts)))
             case Repeat(part, low, high):
                 return self._repeated(self._writer.rule(self._expression(part), "x"), low, high)
@@ -80,30 +81,30 @@ class _Rewriter:
 
 def _replaced(tree: Tree, rules: dict[str, Tree]) -> Tree:
     match tree:
-        case Rule(name):
+        case RuleRef(name):
             return rules.get(name, tree)
-        case Sequence(parts):
-            return Sequence(tuple(_replaced(part, rules) for part in parts))
-        case Either(options):
-            return Either(tuple(_replaced(option, rules) for option in options))
+        case Concat(parts):
+            return Concat(tuple(_replaced(part, rules) for part in parts))
+        case Alternation(options):
+            return Alternation(tuple(_replaced(option, rules) for option in options))
         case Repeat(part, low, high):
             return Repeat(_replaced(part, rules), low, high)
     return tree
 
 
 def _literal(tree: Tree) -> str | None:
-    """The text, if the tree matches only one."""
+    """The text that the tree matches, if there is only one."""
     match tree:
-        case One(((low, high),)) if low == high:
+        case CharClass(((low, high),)) if low == high:
             return chr(low)
-        case Sequence(parts):
+        case Concat(parts):
             texts = [_literal(part) for part in parts]
             return None if None in texts else "".join(text or "" for text in texts)
     return None
 
 
 def _grouped(parts: tuple[Tree, ...]) -> list[Tree]:
-    """Neighbours without references as one."""
+    """The parts, with adjacent ones merged if they have no references."""
     found: list[Tree] = []
     regular: list[Tree] = []
     for part in (*parts, None):
@@ -111,7 +112,7 @@ def _grouped(parts: tuple[Tree, ...]) -> list[Tree]:
             regular.append(part)
             continue
         if regular:
-            found.append(Sequence(tuple(regular)))
+            found.append(Concat(tuple(regular)))
         regular = []
         if part is not None:
             found.append(part)

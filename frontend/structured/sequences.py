@@ -1,15 +1,15 @@
-"""Elements between commas, as an array or an object has them: some optional, their number bounded."""
+"""Comma-separated elements, as in arrays and objects: some are optional, and their number is bounded."""
 
 import msgspec
 
 from frontend.structured.writer import Writer
 
-FREE = 1_000  # elements of a bounded list; less may be written than is allowed
+FREE = 1_000  # maximum elements of a bounded list, even if the schema allows more
 _COMMA = '", "'
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An element that comes at most once, in its place."""
+    """An element that occurs at most once, at its position."""
 
     text: str  # EBNF
     required: bool
@@ -20,21 +20,31 @@ class Sequences:
         self._writer = writer
 
     def rule(
-        self, entries: list[Entry], free: list[str], least: int, most: int | None, close: str, distinct: bool
+        self,
+        entries: list[Entry],
+        free: list[str],
+        minimum: int,
+        maximum: int | None,
+        close: str,
+        distinct: bool,
     ) -> str | None:
-        """A rule for the entries, then any number of `free` elements (each one of the texts given), then
-        `close`; `least` to `most` elements in all. None if there is no such sequence. `distinct`: free
-        elements may turn out to be the same one, so that only the first counts towards `least`.
-        Raises TooComplex."""
+        """A rule for the entries, then any number of elements from the EBNF texts in `free`, then `close`.
+
+        There are `minimum` to `maximum` elements in total. With `distinct`, elements count once if they are
+        equal: several free elements may be, so that only the first one counts towards `minimum`. None if no
+        such sequence exists. Raises TooComplex.
+        """
         required = sum(entry.required for entry in entries)
-        counting = least > required or (most is not None and most < len(entries) + (1_000_000 if free else 0))
+        counting = minimum > required or (
+            maximum is not None and maximum < len(entries) + (1_000_000 if free else 0)
+        )
         counts = range((len(entries) if counting else 1) + 1)
-        # By how many elements came before: what may follow. Without counting: by whether any came.
+        # What may follow, indexed by the number of elements before it, or by whether there are any.
         following = [
             self._end(
                 free,
-                max(least - count, 0) if counting else 0,
-                None if most is None else most - count,
+                max(minimum - count, 0) if counting else 0,
+                None if maximum is None else maximum - count,
                 close,
                 count == 0,
                 distinct,
@@ -42,13 +52,13 @@ class Sequences:
             for count in counts
         ]
         for entry in reversed(entries):
-            following = [self._step(entry, following, count, most) for count in counts]
+            following = [self._step(entry, following, count, maximum) for count in counts]
         return following[0]
 
-    def _step(self, entry: Entry, following: list[str | None], count: int, most: int | None) -> str | None:
+    def _step(self, entry: Entry, following: list[str | None], count: int, maximum: int | None) -> str | None:
         taken = following[min(count + 1, len(following) - 1)]
         options = []
-        if taken and (most is None or count < most):
+        if taken and (maximum is None or count < maximum):
             options.append(f"{_COMMA} {entry.text} {taken}" if count else f"{entry.text} {taken}")
         skipped = None if entry.required else following[count]
         if skipped and not options:
@@ -58,19 +68,19 @@ class Sequences:
         return self._writer.rule(" | ".join(options), "o") if options else None
 
     def _end(
-        self, free: list[str], least: int, most: int | None, close: str, first: bool, distinct: bool
+        self, free: list[str], minimum: int, maximum: int | None, close: str, first: bool, distinct: bool
     ) -> str | None:
-        if most is not None and (most < 0 or most < least):
+        if maximum is not None and (maximum < 0 or maximum < minimum):
             return None
-        if not free or most == 0:
-            return self._writer.rule(close, "z") if not least else None
-        if distinct and least > 1:
+        if not free or maximum == 0:
+            return self._writer.rule(close, "z") if not minimum else None
+        if distinct and minimum > 1:
             return None
         element = free[0] if len(free) == 1 else self._writer.rule(" | ".join(free), "f")
-        optional = None if most is None else min(most - least, max(FREE - least, 0))
+        optional = None if maximum is None else min(maximum - minimum, max(FREE - minimum, 0))
         name = self._more(element, close) if optional is None else self._writer.rule(close, "z")
-        links = [False] * (optional or 0) + [True] * least
-        if optional is None and first and not least:
+        links = [False] * (optional or 0) + [True] * minimum
+        if optional is None and first and not minimum:
             return self._writer.rule(f"{close} | {element} {name}", "l")
         for position, must in enumerate(links):
             comma = "" if first and position == len(links) - 1 else f"{_COMMA} "

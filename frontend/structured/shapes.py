@@ -1,4 +1,7 @@
-"""What the keywords of one schema say, without those that combine schemas, and what two say together."""
+"""Shapes: the constraints of a schema's own keywords, and the intersection of two shapes.
+
+Keywords that combine or refer to schemas are resolved in alternatives.py.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -6,50 +9,51 @@ from typing import Any
 import msgspec
 
 from frontend.structured import keywords
-from frontend.structured.keywords import below, fault
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
 
-Place = tuple[Any, str]  # a schema, and where it stands
-Part = tuple[Place, ...]  # schemas that must all hold
+Subschema = tuple[Any, str]  # a schema and its path
+AllOf = tuple[Subschema, ...]  # a value must satisfy all of these schemas
 
-# What a shape says of a value it can be compared with, so that true is not 1.
+# A value as (type, value), so that true does not equal 1.
 Comparable = tuple[str, Any]
 
 
 class Bound(msgspec.Struct, frozen=True):
     at: Decimal
-    open: bool  # the bound itself is left out
+    open: bool  # the bound itself is excluded
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    where: str
+    path: str
     types: frozenset[str] | None = None
     values: tuple[Any, ...] | None = None
-    properties: dict[str, Part] = {}
+    properties: dict[str, AllOf] = {}
     required: frozenset[str] = frozenset()
-    always: frozenset[str] = frozenset()  # written, though the schema does not require them
-    additional: Part | None = None
-    pattern_properties: dict[str, Part] = {}
-    property_names: Part = ()
-    prefix: tuple[Part, ...] = ()
-    items: Part | None = None
-    unique: str | None = None  # where it says so
-    patterns: tuple[tuple[str, str], ...] = ()  # and where
+    always: frozenset[str] = frozenset()  # optional in the schema, but always written
+    additional: AllOf | None = None
+    pattern_properties: dict[str, AllOf] = {}
+    property_names: AllOf = ()
+    prefix: tuple[AllOf, ...] = ()
+    items: AllOf | None = None
+    unique: str | None = None  # the path of uniqueItems
+    patterns: tuple[tuple[str, str], ...] = ()  # with their paths
     formats: tuple[tuple[str, str], ...] = ()
-    least: dict[str, int] = {}  # of "Length", "Items", "Properties"
-    most: dict[str, int] = {}
+    min_counts: dict[str, int] = {}  # by "Length", "Items" or "Properties"
+    max_counts: dict[str, int] = {}
     low: Bound | None = None
     high: Bound | None = None
     multiples: tuple[tuple[Any, str], ...] = ()
 
     def written_types(self) -> frozenset[str]:
-        """The types of what may be written. Without `type`, only those that a keyword says something of."""
+        """The types of the values to write: without `type`, only those that a keyword applies to."""
         if self.values is not None:
             return frozenset(map(type_of, self.values))
-        types = self.types or frozenset(filter(self.says, keywords.TYPES)) or frozenset(keywords.TYPES)
+        types = self.types or frozenset(filter(self.constrains, keywords.TYPES)) or frozenset(keywords.TYPES)
         return types - {"integer"} if "number" in types else types
 
-    def says(self, kind: str) -> bool:
-        """Whether something but `type` limits values of this type."""
+    def constrains(self, kind: str) -> bool:
+        """Whether a keyword other than `type` applies to values of this type."""
         match kind:
             case "object":
                 named = self.properties or self.required or self.pattern_properties or self.property_names
@@ -63,11 +67,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     def _counts(self, what: str) -> bool:
-        return what in self.least or what in self.most
+        return what in self.min_counts or what in self.max_counts
 
 
 def type_of(value: Any) -> str:
-    """A value's type in JSON; a number without a fraction is an integer."""
+    """The JSON type of a value. A number without a fraction is an integer."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -86,53 +90,53 @@ def comparable(value: Any) -> Comparable:
     return "number" if kind == "integer" else kind, value
 
 
-def of_keywords(schema: dict[str, Any], where: str) -> Shape:
-    """Raises BadRequest. References and combinations are left to the caller."""
+def of_keywords(schema: dict[str, Any], path: str) -> Shape:
+    """The shape of a schema without its references and combinations. Raises ConstraintError."""
     for keyword, value in schema.items():
-        keywords.check(keyword, value, below(where, keyword))
+        keywords.check(keyword, value, below(path, keyword))
     types = schema.get("type")
     values = schema.get("enum")
     if "const" in schema:
         const = comparable(schema["const"])
         if values is not None and const not in map(comparable, values):
-            fault(below(where, "const"), "is not one of the enum's values")
+            reject(below(path, "const"), "is not a value of the enum")
         values = [schema["const"]]
     return Shape(
-        where=where,
+        path=path,
         types=None if types is None else frozenset([types] if isinstance(types, str) else types),
         values=None if values is None else tuple({comparable(value): value for value in values}.values()),
-        properties=_parts(schema, "properties", where),
+        properties=_parts(schema, "properties", path),
         required=frozenset(schema.get("required", ())),
-        additional=_part(schema, "additionalProperties", where),
-        pattern_properties=_parts(schema, "patternProperties", where),
-        property_names=_part(schema, "propertyNames", where) or (),
+        additional=_part(schema, "additionalProperties", path),
+        pattern_properties=_parts(schema, "patternProperties", path),
+        property_names=_part(schema, "propertyNames", path) or (),
         prefix=tuple(
-            ((one, below(below(where, "prefixItems"), index)),)
+            ((one, below(below(path, "prefixItems"), index)),)
             for index, one in enumerate(schema.get("prefixItems", ()))
         ),
-        items=_part(schema, "items", where),
-        unique=below(where, "uniqueItems") if schema.get("uniqueItems") else None,
-        patterns=_told(schema, "pattern", where),
-        formats=_told(schema, "format", where),
-        least=_counts(schema, "min"),
-        most=_counts(schema, "max"),
+        items=_part(schema, "items", path),
+        unique=below(path, "uniqueItems") if schema.get("uniqueItems") else None,
+        patterns=_with_path(schema, "pattern", path),
+        formats=_with_path(schema, "format", path),
+        min_counts=_counts(schema, "min"),
+        max_counts=_counts(schema, "max"),
         low=_bound(schema, "minimum", "exclusiveMinimum", max),
         high=_bound(schema, "maximum", "exclusiveMaximum", min),
-        multiples=_told(schema, "multipleOf", where),
+        multiples=_with_path(schema, "multipleOf", path),
     )
 
 
-def _part(schema: dict[str, Any], keyword: str, where: str) -> Part | None:
-    return ((schema[keyword], below(where, keyword)),) if keyword in schema else None
+def _part(schema: dict[str, Any], keyword: str, path: str) -> AllOf | None:
+    return ((schema[keyword], below(path, keyword)),) if keyword in schema else None
 
 
-def _parts(schema: dict[str, Any], keyword: str, where: str) -> dict[str, Part]:
-    inside = below(where, keyword)
+def _parts(schema: dict[str, Any], keyword: str, path: str) -> dict[str, AllOf]:
+    inside = below(path, keyword)
     return {name: ((one, below(inside, name)),) for name, one in schema.get(keyword, {}).items()}
 
 
-def _told(schema: dict[str, Any], keyword: str, where: str) -> tuple[tuple[Any, str], ...]:
-    return ((schema[keyword], below(where, keyword)),) if keyword in schema else ()
+def _with_path(schema: dict[str, Any], keyword: str, path: str) -> tuple[tuple[Any, str], ...]:
+    return ((schema[keyword], below(path, keyword)),) if keyword in schema else ()
 
 
 def _counts(schema: dict[str, Any], side: str) -> dict[str, int]:
@@ -156,8 +160,8 @@ def _tighter(bounds: list[Bound], tighter: Any) -> Bound | None:
     return Bound(at, any(bound.open for bound in bounds if bound.at == at))
 
 
-def both(left: Shape, right: Shape) -> Shape | None:
-    """What satisfies the two of them; None where that is plainly nothing."""
+def intersect(left: Shape, right: Shape) -> Shape | None:
+    """The shape of values that satisfy both shapes; None if there evidently are none."""
     types = _types(left.types, right.types)
     if types is not None and not types:
         return None
@@ -168,7 +172,7 @@ def both(left: Shape, right: Shape) -> Shape | None:
         if not values:
             return None
     return Shape(
-        where=left.where,
+        path=left.path,
         types=types,
         values=values,
         properties=_properties(left, right),
@@ -185,8 +189,12 @@ def both(left: Shape, right: Shape) -> Shape | None:
         unique=left.unique or right.unique,
         patterns=left.patterns + right.patterns,
         formats=left.formats + right.formats,
-        least={kind: max(counts) for kind, counts in _by_kind(left.least, right.least).items()},
-        most={kind: min(counts) for kind, counts in _by_kind(left.most, right.most).items()},
+        min_counts={
+            kind: max(counts) for kind, counts in _by_kind(left.min_counts, right.min_counts).items()
+        },
+        max_counts={
+            kind: min(counts) for kind, counts in _by_kind(left.max_counts, right.max_counts).items()
+        },
         low=_tighter([bound for bound in (left.low, right.low) if bound], max),
         high=_tighter([bound for bound in (left.high, right.high) if bound], min),
         multiples=left.multiples + right.multiples,
@@ -200,7 +208,7 @@ def _types(left: frozenset[str] | None, right: frozenset[str] | None) -> frozens
     return widened[0] & widened[1]
 
 
-def _and(left: Part | None, right: Part | None) -> Part | None:
+def _and(left: AllOf | None, right: AllOf | None) -> AllOf | None:
     return left + right if left is not None and right is not None else right if left is None else left
 
 
@@ -208,12 +216,12 @@ def _by_kind(left: dict[str, int], right: dict[str, int]) -> dict[str, list[int]
     return {kind: [counts[kind] for counts in (left, right) if kind in counts] for kind in left | right}
 
 
-def _item(shape: Shape, index: int) -> Part:
+def _item(shape: Shape, index: int) -> AllOf:
     return shape.prefix[index] if index < len(shape.prefix) else shape.items or ()
 
 
-def _properties(left: Shape, right: Shape) -> dict[str, Part]:
-    """Each schema's additionalProperties holds for what only the other one names."""
+def _properties(left: Shape, right: Shape) -> dict[str, AllOf]:
+    """The additionalProperties of each shape apply to the properties that only the other one names."""
     return {
         name: left.properties.get(name, left.additional or ())
         + right.properties.get(name, right.additional or ())
@@ -221,14 +229,14 @@ def _properties(left: Shape, right: Shape) -> dict[str, Part]:
     }
 
 
-def _pattern_properties(left: Shape, right: Shape) -> dict[str, Part]:
+def _pattern_properties(left: Shape, right: Shape) -> dict[str, AllOf]:
     for one, other in ((left, right), (right, left)):
         if one.pattern_properties and (other.pattern_properties or other.properties or other.additional):
-            where = below(one.where, "patternProperties")
-            fault(where, "cannot be combined with other schemas that speak of properties")
+            path = below(one.path, "patternProperties")
+            reject(path, "cannot be combined with other schemas that constrain properties")
         if one.pattern_properties and one.additional and other.required - one.properties.keys():
-            fault(
-                below(one.where, "patternProperties"),
-                "cannot be combined with properties that others require",
+            reject(
+                below(one.path, "patternProperties"),
+                "cannot be combined with properties that other schemas require",
             )
     return left.pattern_properties or right.pattern_properties

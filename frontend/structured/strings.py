@@ -1,24 +1,25 @@
-"""JSON strings within limits: as runs of characters where that is all, else as automata."""
+"""Grammar rules of constrained JSON strings: runs of characters where possible, otherwise automata."""
 
 from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
-from frontend.structured import formats, pattern
+from frontend.structured import pattern, string_formats
 from frontend.structured.automaton import Automaton, Budget, TooComplex
 from frontend.structured.charset import Charset
-from frontend.structured.keywords import below, fault
-from frontend.structured.pattern import ANYTHING, One, Pattern, Repeat, Sequence
+from frontend.structured.errors import reject
+from frontend.structured.keywords import below
+from frontend.structured.pattern import ANYTHING, CharClass, Concat, Pattern, Repeat
 from frontend.structured.shapes import Shape
-from frontend.structured.writer import BEYOND_ASCII, Empty, Writer
+from frontend.structured.writer import BEYOND_ASCII, NothingMatches, Writer
 
-TOO_COMPLEX = "is too complex: with all limits of the string, its automaton would be too large"
+TOO_COMPLEX = "is too complex: the automaton of all constraints on the string would be too large"
 
-_COUNTED = 128  # states, of the pattern and the characters that are counted beside it
-_REPETITIONS = (64, 32, 24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)  # how many are tried where that is too much
-_SHORT = 160  # size of a pattern with so few
+_COUNTED = 128  # maximum states of a pattern times the length that is counted along with it
+_REPETITIONS = (64, 32, 24, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)  # tried in turn where that is exceeded
+_SHORT = 160  # maximum size of a pattern with fewer repetitions
 
 
 class Strings:
-    """Of one grammar. A pattern that comes again is made once."""
+    """The strings of one grammar. Repeated patterns share an automaton."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -26,26 +27,29 @@ class Strings:
         self._automata: dict[tuple[object, ...], Automaton] = {}
 
     def rule(self, shape: Shape) -> str:
-        """A rule for the inside of a string of this shape, and its closing quote. Raises BadRequest."""
-        low, high = shape.least.get("Length", 0), shape.most.get("Length")
-        where = self._blamed(shape)
+        """A rule for the content of a string of this shape and its closing quote. Raises ConstraintError."""
+        low, high = shape.min_counts.get("Length", 0), shape.max_counts.get("Length")
+        path = self._fault_path(shape)
         if high is not None and high < low:
-            fault(where, f"no string is {low} or more and {high} or fewer characters long")
+            reject(path, f"no string has at least {low} and at most {high} characters")
         try:
-            if (run := _run(shape, low, high)) is not None:
+            if (run := _character_run(shape, low, high)) is not None:
                 return self._writer.run(*run)
             return self._writer.string(self.automaton(shape))
-        except Empty:
-            fault(where, f"no string that can be written matches{BEYOND_ASCII}")
+        except NothingMatches:
+            reject(path, f"no string that can be written matches{BEYOND_ASCII}")
         except TooComplex:
-            fault(where, TOO_COMPLEX)
+            reject(path, TOO_COMPLEX)
 
     def automaton(self, shape: Shape) -> Automaton:
-        """Of the strings of this shape, with neither quotes nor escapes. Raises BadRequest and TooComplex."""
+        """Matches the strings of this shape, unquoted and unescaped.
+
+        Raises ConstraintError or TooComplex.
+        """
         if shape.values is not None:
             return fa.of_words(value for value in shape.values if isinstance(value, str))
         trees = _trees(shape) or [ANYTHING]
-        low, high = shape.least.get("Length", 0), shape.most.get("Length")
+        low, high = shape.min_counts.get("Length", 0), shape.max_counts.get("Length")
         key = (*trees, low, high)
         if key not in self._automata:
             found = self._all_of(trees)
@@ -63,7 +67,7 @@ class Strings:
             high = None
         if high is None and shortest >= low:
             return found
-        return self.intersection(found, self.of_tree(Repeat(One(cs.ANY), low, high)))
+        return self.intersection(found, self.of_tree(Repeat(CharClass(cs.ANY), low, high)))
 
     def _all_of(self, trees: list[Pattern]) -> Automaton:
         found = self.of_tree(trees[0])
@@ -80,56 +84,58 @@ class Strings:
     def intersection(self, left: Automaton, right: Automaton) -> Automaton:
         return fa.intersection(left, right, self._budget)
 
-    def _blamed(self, shape: Shape) -> str:
-        for _, where in shape.patterns + shape.formats:
-            return where
-        return below(shape.where, "maxLength") if "Length" in shape.most else shape.where
+    def _fault_path(self, shape: Shape) -> str:
+        for _, path in shape.patterns + shape.formats:
+            return path
+        return below(shape.path, "maxLength") if "Length" in shape.max_counts else shape.path
 
 
-def parsed(text: str, where: str) -> Pattern:
-    """A pattern of a JSON schema. Raises BadRequest."""
+def parse_pattern(text: str, path: str) -> Pattern:
+    """Parse a JSON schema's pattern. Raises ConstraintError."""
     try:
         return pattern.parse(text, search=True)
-    except pattern.Unsupported as error:
-        fault(where, f"the pattern {error}")
+    except pattern.UnsupportedPattern as error:
+        reject(path, f"the pattern {error}")
 
 
 def _trees(shape: Shape) -> list[Pattern]:
-    trees = [parsed(text, where) for text, where in shape.patterns]
-    for name, where in shape.formats:
-        if name in formats.REFUSED:
-            fault(where, f"the format {name!r} is not supported")
-        if name in formats.PATTERNS:
-            trees.append(pattern.parse(formats.PATTERNS[name], search=False))
+    trees = [parse_pattern(text, path) for text, path in shape.patterns]
+    for name, path in shape.formats:
+        if name in string_formats.UNSUPPORTED:
+            reject(path, f"the format {name!r} is not supported")
+        if name in string_formats.PATTERNS:
+            trees.append(pattern.parse(string_formats.PATTERNS[name], search=False))
     return trees
 
 
 def _shortened(trees: list[Pattern], low: int, high: int) -> list[Pattern]:
-    """With fewer repetitions in one of them, so that nothing it matches is too long: to count characters
-    beside that would take too many states."""
+    """The patterns with fewer repetitions in one of them, so that none of its matches is too long.
+
+    Counting characters along with the patterns would need too many states.
+    """
     if min(map(pattern.longest, trees)) <= high:
         return trees
-    for most in _REPETITIONS:
+    for maximum in _REPETITIONS:
         for index, tree in enumerate(trees):
-            short = pattern.shortened(tree, most)
+            short = pattern.shortened(tree, maximum)
             if low <= pattern.longest(short) <= high and pattern.size(short) <= _SHORT:
                 return [*trees[:index], short, *trees[index + 1 :]]
     return trees
 
 
-def _run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
-    """The string's characters and how many of them, if there is no more to say of it."""
+def _character_run(shape: Shape, low: int, high: int | None) -> tuple[Charset, int, int | None] | None:
+    """The string's characters and its minimum and maximum length, if there are no other constraints."""
     trees = _trees(shape)
     if len(trees) > 1:
         return None
     match trees[0] if trees else ANYTHING:
-        case Repeat(One(characters), least, most):
+        case Repeat(CharClass(characters), minimum, maximum):
             pass
-        case Sequence(parts) if parts and all(part == ANYTHING for part in parts):
-            characters, least, most = cs.ANY, 0, None
+        case Concat(parts) if parts and all(part == ANYTHING for part in parts):
+            characters, minimum, maximum = cs.ANY, 0, None
         case _:
             return None
-    if most is None or (high is not None and high < most):
-        most = high
-    least = max(least, low)
-    return None if most is not None and most < least else (characters, least, most)
+    if maximum is None or (high is not None and high < maximum):
+        maximum = high
+    minimum = max(minimum, low)
+    return None if maximum is not None and maximum < minimum else (characters, minimum, maximum)

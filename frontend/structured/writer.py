@@ -1,9 +1,9 @@
 """Writes a grammar in the engine's EBNF: literals, character classes, automata, long runs of characters.
 
-The engine computes before the first token which tokens fit each state of each rule, but for tokens that
-cross the end of a rule, which it tries one by one at each step. So automata become rules that end in one
-another, and take the closing quote of a string with them. The engine's own counted repetition made a step up
-to 200 ms longer.
+Before the first token, the engine computes which tokens are valid in each state of each rule. The exception
+are tokens that cross the end of a rule, which it tries one by one at each step. To avoid these, each state of
+an automaton becomes a rule that ends with the next state's rule, and the last one includes a string's closing
+quote. The engine's own counted repetition made a step up to 200 ms longer.
 """
 
 import re
@@ -17,30 +17,33 @@ from frontend.structured.charset import Charset
 
 _MISREAD = re.compile("(?<=[\x80-\xff])(?=[0-9a-fA-F])")
 QUOTE = '"\\""'
-COUNTED = 24  # characters of a string that are counted one by one
+COUNTED = 24  # maximum number of characters that are counted one by one
 PIECE = 6  # characters
-LONGEST = 6_000  # characters of a string with a maxLength; less may be written than is allowed
+LONGEST = 6_000  # maximum characters of a string with a maxLength, even if that is larger
 
-# Characters that a JSON string must escape, and the escape's second character.
+# Characters that must be escaped in a JSON string → the second character of the escape.
 _ESCAPED = {'"': '"', "\\": "\\", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 _RAW = cs.minus(cs.ANY, cs.union(cs.span("\0", "\x1f"), cs.of('"\\')))
-IN_STRING = cs.union(_RAW, cs.of("".join(_ESCAPED)))  # other control characters are never written
-# \u and four digits; no surrogates, as a lone one is no text.
+IN_STRING = cs.union(_RAW, cs.of("".join(_ESCAPED)))  # other control characters are never generated
+# \u and four digits, without surrogates: a lone one is not valid text.
 _UNICODE = '"\\\\u" ([0-9a-ce-fA-CE-F] [0-9a-fA-F] | [dD] [0-7]) [0-9a-fA-F] [0-9a-fA-F]'
-_NAMED = 128  # characters beyond ASCII that are written one by one
-BEYOND_ASCII = f" (a class may have all characters beyond ASCII, or up to {_NAMED} of them)"
+_NAMED = 128  # maximum number of characters beyond ASCII that are listed
+BEYOND_ASCII = f" (a class may contain all characters beyond ASCII, or up to {_NAMED} of them)"
 
 
 def writable(characters: Charset) -> Charset:
-    """The part of a set that can be written. The engine's classes are right for ASCII and for all that is
-    beyond it taken together; characters beyond it can be written one by one, when they are few."""
+    """The subset that can be written.
+
+    The engine's classes are correct for ASCII and for all characters beyond it together. A few characters
+    beyond it can be listed one by one.
+    """
     beyond = cs.intersection(characters, cs.BEYOND_ASCII)
     few = sum(high - low + 1 for low, high in beyond) <= _NAMED
     return characters if few or beyond == cs.BEYOND_ASCII else cs.intersection(characters, cs.ASCII)
 
 
-class Empty(Exception):
-    """Nothing can be written that matches."""
+class NothingMatches(Exception):
+    """No text that can be written matches."""
 
 
 def _restricted(automaton: Automaton, within: Charset) -> Automaton:
@@ -50,24 +53,24 @@ def _restricted(automaton: Automaton, within: Charset) -> Automaton:
     ]
     kept = reduced(Automaton(edges, automaton.accepting)) if edges else automaton
     if not kept.edges:
-        raise Empty
+        raise NothingMatches
     return kept
 
 
 class Writer:
-    """Collects rules. Raises TooComplex when they become too many."""
+    """Collects rules. Raises TooComplex if there are too many."""
 
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
         self._shared: dict[object, str] = {}
         self._automata: dict[
             tuple[int, str], tuple[Automaton, str]
-        ] = {}  # by identity, so they are kept alive
+        ] = {}  # by id, with the automaton itself so that the id stays unique
         self._bytes = 0
         self._wide = 0
 
     def reserve(self, hint: str = "r") -> str:
-        """A name for a rule whose body comes later."""
+        """The name of a rule that is defined later."""
         name = f"{hint}{len(self._rules)}"
         self._rules[name] = ""
         if len(self._rules) > limits.GRAMMAR_RULES:
@@ -82,7 +85,7 @@ class Writer:
         return name
 
     def rule(self, body: str, hint: str = "r") -> str:
-        """The name of a rule with this body; one for all that are alike."""
+        """The name of the rule with this body, which is shared by equal ones."""
         if body not in self._shared:
             self._shared[body] = self.define(self.reserve(hint), body)
         return self._shared[body]
@@ -91,12 +94,14 @@ class Writer:
         return "".join(f"{name} ::= {body}\n" for name, body in {"root": root, **self._rules}.items())
 
     def characters(self, automaton: Automaton) -> str:
-        """A rule for what the automaton matches, as it is. Raises Empty."""
+        """A rule for the texts that the automaton matches. Raises NothingMatches."""
         return self._states(automaton, cs.PLAIN, _class, '""')
 
     def string(self, automaton: Automaton) -> str:
-        """A rule for what the automaton matches as the inside of a JSON string, and the closing quote.
-        Raises Empty."""
+        """A rule for these texts as the content of a JSON string, with the closing quote.
+
+        Raises NothingMatches.
+        """
         return self._states(automaton, IN_STRING, _in_string, QUOTE)
 
     def _states(
@@ -123,11 +128,13 @@ class Writer:
             raise TooComplex
 
     def run(self, characters: Charset, low: int, high: int | None) -> str:
-        """A rule for `low` to `high` of these characters inside a JSON string, and the closing quote. Where
-        there are many, it may leave out some that are nearly as long as allowed. Raises Empty."""
+        """A rule for `low` to `high` of these characters in a JSON string, with the closing quote.
+
+        If `high` is large, some strings of nearly that length may be excluded. Raises NothingMatches.
+        """
         characters = writable(cs.intersection(characters, IN_STRING))
         if low and not characters:
-            raise Empty
+            raise NothingMatches
         if high == 0 or not characters:
             return self.rule(QUOTE, "q")
         if high is None:
@@ -152,15 +159,17 @@ class Writer:
         return self._shared[key]
 
     def _words(self, characters: Charset, count: int) -> str:
-        """Counts words instead of characters: a space and the word after it are one piece, or two if they are
-        longer than PIECE. Few tokens cross the end of a word, while most cross that of a character. What has
-        no spaces is cut every two pieces."""
+        """Counts words instead of characters, as few tokens cross the end of a word.
+
+        A space and the word after it are one piece, or two if they are longer than PIECE. Text without spaces
+        is cut after every two pieces.
+        """
         spaces = cs.intersection(characters, cs.of(" "))
         letters = cs.minus(characters, spaces)
         if not letters:
             letters, spaces = spaces, cs.NONE
         from_space, from_letter = self._kinds(spaces, letters), self._kinds(letters, letters)
-        # By how many pieces are left: what may follow a word, and what may follow the cut of one.
+        # What may follow a word, and what may follow a cut within one, indexed by the remaining pieces.
         after = [self.rule(QUOTE, "q")]
         cut = [after[0]]
         for left in range(1, count + 1):
@@ -177,7 +186,7 @@ class Writer:
         return cut[-1]
 
     def _kinds(self, start: Charset, letters: Charset) -> list[tuple[str, int, bool]]:
-        """Words, the pieces they take, and whether more of the word may follow."""
+        """Rules for words, each with its number of pieces and whether the word may continue."""
         if not start:
             return []
         ahead = " (= [\\u0020\\u0022])"
@@ -188,7 +197,7 @@ class Writer:
         ]
 
     def _word(self, start: Charset, letters: Charset, shortest: int, longest: int, ahead: str) -> str:
-        """A rule for a word of these lengths. `ahead` tells the engine what comes next."""
+        """A rule for words of these lengths. `ahead` is a lookahead to what follows."""
         name = ""
         for length in range(longest, 0, -1):
             characters = start if length == 1 else letters
@@ -201,7 +210,7 @@ class Writer:
         return name
 
     def _link(self, characters: Charset, name: str, *others: str) -> str:
-        """A rule for one character and then `name`, or one of the others."""
+        """A rule for one character followed by `name`, or one of the others."""
         before = len(self._rules)
         name = self.rule(" | ".join([*others, *(f"{one} {name}" for one in _one(characters))]), "k")
         if len(self._rules) > before:
@@ -210,7 +219,7 @@ class Writer:
 
 
 def quoted(text: str) -> str:
-    """A literal. The engine misreads an accented letter and a hexadecimal digit after it: they are parted."""
+    """A literal, split between accented letters and hexadecimal digits, which the engine misreads."""
     parts = _MISREAD.split(text)
     literals = ['"' + "".join(map(_literal, part)) + '"' for part in parts]
     return literals[0] if len(literals) == 1 else f"({' '.join(literals)})"
@@ -231,7 +240,7 @@ def _in_string(characters: Charset) -> list[str]:
 
 
 def _class(characters: Charset) -> list[str]:
-    """The options that make up a writable set."""
+    """The alternatives that make up a writable set."""
     if cs.intersection(characters, cs.BEYOND_ASCII) == cs.BEYOND_ASCII:
         return [_bracket("^", cs.minus(cs.ASCII, characters))]
     plain = cs.intersection(characters, cs.ASCII)

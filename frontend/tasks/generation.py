@@ -8,6 +8,7 @@ import msgspec
 from frontend.errors import ClientGone
 from frontend.routing.router import Model
 from frontend.tasks.text import Output, SequenceSpec, TextJob
+from ipc.messages import TextInput
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -32,10 +33,11 @@ class Generation:
         streaming: bool = False,
     ) -> None:
         self.streaming = streaming  # the client sees outputs as they come: none can be taken back
-        bodies: dict[int, bytes] = {}  # choices of one prompt share its encoding
+        bodies: dict[int, bytes] = {}  # choices of one prompt share its encoding, and the grammar's
         for spec in specs:
             if spec.prompt_index not in bodies:
-                bodies[spec.prompt_index] = msgspec.msgpack.encode(spec.prompt)
+                given = TextInput(spec.prompt, spec.sampling.grammar)
+                bodies[spec.prompt_index] = msgspec.msgpack.encode(given)
         self.sequences = [
             TextJob(spec, choice, self, bodies[spec.prompt_index], now) for choice, spec in enumerate(specs)
         ]

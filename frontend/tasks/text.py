@@ -51,10 +51,13 @@ class Journal(msgspec.Struct):
 class TextJob(Job):
     """One choice of a generation: a row of a host's batch."""
 
+    work: Generate
+
     def __init__(
         self, spec: SequenceSpec, choice: int, generation: "Generation", body: bytes, arrived_at: float
     ) -> None:
-        work = Generate(0, b"", spec.sampling, report_prompt=spec.report_ids)
+        sampling = msgspec.structs.replace(spec.sampling, grammar="")  # which is in the body
+        work = Generate(0, b"", sampling, report_prompt=spec.report_ids)
         super().__init__(work, body, arrived_at, spec.sampling.max_tokens)
         self.spec = spec
         self.choice = choice
@@ -78,17 +81,13 @@ class TextJob(Job):
         return (self.journal.prompt_tokens or len(self.body)) + len(self.journal.token_ids)
 
     def message(self, request_id: int, payload: Payload) -> Generate:
-        return Generate(
-            request_id,
-            payload,
-            self.spec.sampling,
-            list(self.journal.token_ids),
-            self.spec.report_ids,
-        )
+        work = msgspec.structs.replace(self.work, request_id=request_id, payload=payload)
+        work.resume_token_ids = list(self.journal.token_ids)
+        return work
 
     def fingerprint(self) -> bytes:
         """Another seed makes it no other request."""
-        sampling = msgspec.structs.replace(self.spec.sampling, seed=None)
+        sampling = msgspec.structs.replace(self.work.sampling, seed=None)
         return fingerprint(Generate(0, b"", sampling), self.body)
 
     def take(self, reply: Reply, now: float, metrics: ModelMetrics) -> None:

@@ -2,17 +2,28 @@
 
 import msgspec
 
-from host.engines.base import RequestRefused
+from host.engines.base import Body, RequestRefused
 from ipc.errors import ErrorCode
-from ipc.messages import ChatPrompt, MediaPart, Prompt
+from ipc.messages import ChatPrompt, MediaPart, Prompt, TextInput
 
 decode_token_ids = msgspec.msgpack.Decoder(list[int]).decode
-_decode: "msgspec.msgpack.Decoder[Prompt]" = msgspec.msgpack.Decoder(Prompt)
+_prompt: "msgspec.msgpack.Decoder[Prompt]" = msgspec.msgpack.Decoder(Prompt)
+_input = msgspec.msgpack.Decoder(TextInput)
 
 
-def decode_prompt(body: bytes | memoryview) -> Prompt:
-    """Raises RequestRefused for media: engines that read it decode their prompts themselves."""
-    prompt = _decode.decode(body)
+def decode_prompt(body: Body) -> Prompt:
+    """The payload of Tokenize. Raises RequestRefused as `decode_input`."""
+    return _text_only(_prompt.decode(body))
+
+
+def decode_input(body: Body) -> TextInput:
+    """The payload of Generate. Raises RequestRefused for media: engines that read it decode their own."""
+    given = _input.decode(body)
+    given.prompt = _text_only(given.prompt)
+    return given
+
+
+def _text_only(prompt: Prompt) -> Prompt:
     if isinstance(prompt, ChatPrompt):
         for index, message in enumerate(prompt.messages):
             if isinstance(message.content, list):

@@ -3,7 +3,7 @@
 import time
 
 from host.engines.base import Body, RequestRefused, not_served
-from host.engines.prompts import decode_prompt, decode_token_ids, prompt_param
+from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
 from host.model_folder import SamplingDefaults
 from host.results import Results
 from host.sampling import Limits, check_token_ids, resolve
@@ -87,7 +87,7 @@ class SyntheticEngine:
     def submit(self, work: Work, body: Body) -> list[Reply]:
         match work:
             case Generate():
-                return [self._admit(work, decode_prompt(body))]
+                return [self._admit(work, decode_input(body).prompt)]
             case Tokenize():
                 words = [number % len(_WORDS) for number in range(self._count(decode_prompt(body)))]
                 return [Tokenized(work.request_id, words, "", [_WORDS[word] for word in words])]

@@ -3,14 +3,14 @@
 import sys
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from host.detokenizer import Detokenizer
 from host.engines import failures
 from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
-from host.engines.prompt_ids import PromptReader, ReadPrompt
-from host.engines.prompts import decode_prompt, decode_token_ids, prompt_param
+from host.engines.prompt_ids import PromptReader
+from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
 from host.engines.request import ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
 from host.grammar import structural_tag
@@ -40,6 +40,16 @@ from ipc.messages import (
 )
 
 
+class _Read(NamedTuple):
+    """A payload, read."""
+
+    key: tuple[bytes, int | None]  # the payload, and how many tokens of the prompt were to be kept
+    prompt: Prompt
+    ids: list[int]
+    text: str
+    tag: str  # the structural tag of its grammar; empty for none
+
+
 class TextEngine:
     """Owns the pipeline and the live requests."""
 
@@ -66,7 +76,7 @@ class TextEngine:
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
         self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
-        self._last_read: tuple[tuple[bytes, int | None], tuple[Prompt, ReadPrompt]] | None = None
+        self._last_read: _Read | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
 
     @property
@@ -76,7 +86,7 @@ class TextEngine:
     def submit(self, work: Work, body: Body) -> list[Reply]:
         match work:
             case Generate():
-                return [self._admit(work, self._read(body, tokens_to_keep(work.sampling, self._limits)))]
+                return [self._admit(work, self._read(work, body))]
             case Tokenize():
                 return [self._tokens.tokenize(work.request_id, decode_prompt(body))]
             case Detokenize():
@@ -84,23 +94,25 @@ class TextEngine:
                 return [self._tokens.detokenize(work.request_id, ids, work.skip_special_tokens)]
         raise not_served(work)
 
-    def _read(self, body: Body, keep: int | None) -> tuple[Prompt, ReadPrompt]:
-        """The choices of one request arrive one after the other, with one prompt: it is read once."""
+    def _read(self, work: Generate, body: Body) -> _Read:
+        """The choices of one request arrive one after the other, with one payload: it is read once."""
+        sampling = work.sampling
+        keep = tokens_to_keep(sampling, self._limits)
         key = bytes(body), keep
-        if self._last_read is None or self._last_read[0] != key:
-            prompt = decode_prompt(body)
-            self._last_read = key, (prompt, self._prompts.read(prompt, keep))
-        return self._last_read[1]
+        if self._last_read is None or self._last_read.key != key:
+            given = decode_input(body)
+            read = self._prompts.read(given.prompt, keep)
+            tag = structural_tag(given.grammar, sampling.reasoning_markers, read.text)
+            self._last_read = _Read(key, given.prompt, read.ids, read.text, tag)
+        return self._last_read
 
-    def _admit(self, work: Generate, prompt_read: tuple[Prompt, ReadPrompt]) -> Accepted:
-        prompt, read = prompt_read
-        param, sampling = prompt_param(prompt), work.sampling
+    def _admit(self, work: Generate, read: _Read) -> Accepted:
+        prompt, sampling, param = read.prompt, work.sampling, prompt_param(read.prompt)
         if not read.ids:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
         if isinstance(prompt, TokenPrompt):
             check_token_ids(read.ids, self._limits)
-        tag = structural_tag(sampling, read.text)
-        choices = resolve(sampling, self._defaults, self._limits, len(read.ids), param, tag)
+        choices = resolve(sampling, self._defaults, self._limits, len(read.ids), param, read.tag)
         self._pipeline.check(choices, len(read.ids) + work.done_units, param)
         is_chat = isinstance(prompt, ChatPrompt)
         stream = self._detokenizer.open(choices.skip_special_tokens)

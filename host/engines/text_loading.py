@@ -14,7 +14,7 @@ from host.model_folder import fingerprint, overridden, read_model_folder
 from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
-from ipc.messages import Generate, Launch, Sampling, TextCard, TextOptions, TokenPrompt
+from ipc.messages import Generate, Launch, Sampling, TextCard, TextInput, TextOptions, TokenPrompt
 
 _WARM_UP_TOKENS = 64
 _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
@@ -61,6 +61,6 @@ def _warm_up(engine: TextEngine) -> None:
     """
     prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
     sampling = Sampling(max_tokens=2, temperature=0.0, ignore_eos=True)
-    engine.submit(Generate(0, b"", sampling), msgspec.msgpack.encode(prompt))
+    engine.submit(Generate(0, b"", sampling), msgspec.msgpack.encode(TextInput(prompt)))
     while engine.busy:
         engine.step()

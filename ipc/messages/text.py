@@ -71,7 +71,7 @@ class TextCard(ModelCard):
     chat_template: str  # its source; empty for none
 
 
-# --- prompts: the payload of Generate and Tokenize -----------------------------------------------------
+# --- prompts ------------------------------------------------------------------------------------------
 
 
 class ToolCall(Value):
@@ -140,6 +140,13 @@ class TokenPrompt(Message):
 Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 
+class TextInput(Value):
+    """The payload of Generate: all that is large, and the same for every choice of a request."""
+
+    prompt: Prompt
+    grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
+
+
 # --- work ----------------------------------------------------------------------------------------------
 
 
@@ -164,13 +171,13 @@ class Sampling(Value):
     skip_special_tokens: bool = True  # in the text
     logprobs: bool = False  # of the chosen tokens
     truncate_prompt: int | None = None  # keep the prompt's last tokens, this many; -1: what fits the context
-    grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
+    grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
 
 
 class Generate(Work):
-    """Generate one text from an encoded Prompt. Answered by Accepted, then Deltas.
+    """Generate one text from an encoded TextInput. Answered by Accepted, then Deltas.
 
     `resume_token_ids` is what an earlier host has already generated for it. Those tokens count as generated
     and are not sent again: the host continues from there, or, where the next token depends on more than the

@@ -1,4 +1,4 @@
-"""A task that nothing else knows: three modules, and one line in each of three registries of a copied tree."""
+"""A task that nothing else knows: three modules, and one line in each of three registries of a copy."""
 
 import os
 import shutil

@@ -41,6 +41,7 @@ from ipc.messages import (
     Reply,
     Result,
     Sampling,
+    TextInput,
     TextOptions,
     TextPrompt,
     ToFrontend,
@@ -199,8 +200,8 @@ class HostUnderTest:
         self.pump(0)  # the gauges of what ran before are not this request's
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
-        work = Generate(self._next_id, payload_of(prompt), Sampling(**sampling), list(resume), True)
-        self.channel.send([work])
+        payload = input_of(prompt, sampling.pop("grammar", ""))
+        self.channel.send([Generate(self._next_id, payload, Sampling(**sampling), list(resume), True)])
         return self._next_id
 
     def run(self, prompt: Prompt | str | Lease, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
@@ -211,7 +212,7 @@ class HostUnderTest:
         self.wait(lambda: all(self.outcomes[request_id].ended for request_id in request_ids))
         return [self.outcomes[request_id] for request_id in request_ids]
 
-    def share(self, prompt: TextPrompt | ChatPrompt) -> Lease:
+    def share(self, prompt: Prompt | TextInput) -> Lease:
         body = msgspec.msgpack.encode(prompt)
         lease = self.arena.lease(len(body))
         assert lease is not None
@@ -317,6 +318,15 @@ def host_running(launch: Launch[Any]) -> Iterator[HostUnderTest]:
         yield host
     finally:
         host.close()
+
+
+def input_of(prompt: Prompt | str | Lease, grammar: str = "") -> Payload:
+    """What Generate carries. Plain text is a text prompt; a lease holds an input already."""
+    if isinstance(prompt, Lease):
+        return prompt
+    return msgspec.msgpack.encode(
+        TextInput(TextPrompt(prompt) if isinstance(prompt, str) else prompt, grammar)
+    )
 
 
 def payload_of(prompt: Prompt | str | Lease) -> Payload:

@@ -9,9 +9,8 @@ import jsonschema
 import openvino_genai as genai
 import pytest
 
-from frontend.parsing import TOOL_FORMAT_NAMES, detect
-from frontend.parsing.grammar import Format
-from frontend.structured import json_object, json_schema
+from frontend.parsing import TOOL_FORMAT_NAMES, ToolFormat, detect
+from frontend.structured import Format
 from tests.frontend.parsing.parsed import Function, calls_of, formats, read
 
 TOOLS = [
@@ -61,8 +60,9 @@ FORMS = {name: dialect.tool_format for name, dialect in DIALECTS.items() if dial
 _PROMPT = "<|im_start|>user\nWhat is the weather in Paris?<|im_end|>\n<|im_start|>assistant\n"
 
 
-def value(schema: Format | None) -> Format:
-    return json_object() if schema is None else json_schema(schema, "tools")
+def grammar_of(form: ToolFormat, tools: list[Function], *, at_least_one: bool, parallel: bool) -> Format:
+    calls = {tool.name: form.arguments_format(tool.parameters) for tool in tools}
+    return form.grammar(calls, at_least_one=at_least_one, parallel=parallel)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def assert_valid(calls: list[tuple[str, Any]]) -> None:
 
 def test_a_forced_call_is_one_valid_call(generate):
     grammars = {
-        (name, tool.name): form.grammar([tool], at_least_one=True, parallel=False, value=value)
+        (name, tool.name): grammar_of(form, [tool], at_least_one=True, parallel=False)
         for name, form in FORMS.items()
         for tool in TOOLS
     }
@@ -119,7 +119,7 @@ def test_a_forced_call_is_one_valid_call(generate):
 
 
 def test_parallel_calls_are_valid_each(generate):
-    grammars = [form.grammar(TOOLS, at_least_one=True, parallel=True, value=value) for form in FORMS.values()]
+    grammars = [grammar_of(form, TOOLS, at_least_one=True, parallel=True) for form in FORMS.values()]
     several = 0
     for dialect, (text, ended) in zip(DIALECTS.values(), generate(grammars), strict=True):
         calls = list(calls_of(read(text, dialect, tools=TOOLS)))
@@ -131,7 +131,7 @@ def test_parallel_calls_are_valid_each(generate):
 
 def test_a_model_that_may_call_may_also_speak(generate):
     grammars = [
-        form.grammar(TOOLS, at_least_one=False, parallel=parallel, value=value)
+        grammar_of(form, TOOLS, at_least_one=False, parallel=parallel)
         for form in FORMS.values()
         for parallel in (False, True)
     ]
@@ -145,7 +145,7 @@ def test_forced_calls_stand_beside_another_format(generate):
     grammars = [
         {
             "type": "or",
-            "elements": [form.grammar(TOOLS, at_least_one=True, parallel=parallel, value=value), other],
+            "elements": [grammar_of(form, TOOLS, at_least_one=True, parallel=parallel), other],
         }
         for form in FORMS.values()
         for parallel in (False, True)
@@ -157,9 +157,7 @@ def test_text_without_quotes_may_hold_any_letters(generate):
     names = ["°C", "naïveté d", "Köder", "(a|b)*."]
     properties = {"Öde": {"enum": names[:3]}, "x": {"const": names[3]}}
     tool = Function("f", {"properties": properties, "required": list(properties)})
-    ((text, ended),) = generate(
-        [FORMS["qwen3_coder"].grammar([tool], at_least_one=True, parallel=False, value=value)]
-    )
+    ((text, ended),) = generate([grammar_of(FORMS["qwen3_coder"], [tool], at_least_one=True, parallel=False)])
     assert ended
     arguments = dict(calls_of(read(text, DIALECTS["qwen3_coder"], tools=[tool])))["f"]
     assert arguments["Öde"] in names

@@ -6,19 +6,17 @@ import pytest
 
 from host.engines.base import RequestRefused
 from host.grammar import structural_tag
-from ipc.messages import Sampling
 
 FORMAT = {"type": "regex", "pattern": "[ab]+"}
 MARKERS = ["<think>", "</think>"]
 
 
 def tag(prompt_text: str, markers: list[str]) -> object:
-    sampling = Sampling(grammar=json.dumps(FORMAT), reasoning_markers=markers)
-    return json.loads(structural_tag(sampling, prompt_text))
+    return json.loads(structural_tag(json.dumps(FORMAT), markers, prompt_text))
 
 
 def test_no_grammar_is_no_tag() -> None:
-    assert structural_tag(Sampling(reasoning_markers=MARKERS), "<think>") == ""
+    assert structural_tag("", MARKERS, "<think>") == ""
 
 
 @pytest.mark.parametrize(
@@ -42,5 +40,5 @@ def test_the_grammar_holds_after_the_reasoning_that_the_prompt_opened(prompt_tex
 
 def test_a_grammar_that_is_no_json_is_refused_by_name() -> None:
     with pytest.raises(RequestRefused) as caught:
-        structural_tag(Sampling(grammar="{"), "")
+        structural_tag("{", [], "")
     assert caught.value.error.param == "response_format"

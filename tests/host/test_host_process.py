@@ -24,6 +24,7 @@ from ipc.messages import (
     Release,
     Sampling,
     Task,
+    TextInput,
     TextPrompt,
     TokenPrompt,
     Work,
@@ -163,7 +164,7 @@ def test_the_context_is_checked() -> None:
 
 def test_a_prompt_in_shared_memory_is_read_and_released() -> None:
     with host_running(launch_of("nowhere", engine="synthetic", context_length=1_000_000)) as host:
-        outcome = host.run(host.share(TextPrompt("word " * 100_000)), max_tokens=1)
+        outcome = host.run(host.share(TextInput(TextPrompt("word " * 100_000))), max_tokens=1)
         assert outcome.prompt_tokens == 100_000
         assert host.arena.leased_bytes == 0
 

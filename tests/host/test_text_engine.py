@@ -11,7 +11,7 @@ import pytest
 from host.engines.kv_cache import block_bytes
 from host.model_folder import read_model_folder
 from ipc.errors import ErrorCode
-from ipc.messages import ChatPrompt, Fatal, Gauges, Ready, TextPrompt, TokenPrompt
+from ipc.messages import ChatPrompt, Fatal, Gauges, Ready, TextInput, TextPrompt, TokenPrompt
 from tests.host.harness import EXACT, HostUnderTest, chat, copy_of, host_running, launch_of
 
 PROMPTS = [
@@ -125,7 +125,7 @@ def test_ignore_eos_goes_on(host: HostUnderTest) -> None:
 def test_a_bad_request_is_refused_by_name(
     host: HostUnderTest, prompt: Any, values: dict[str, Any], code: ErrorCode, param: str
 ) -> None:
-    prompt = host.share(prompt) if len(getattr(prompt, "text", "")) > 60_000 else prompt
+    prompt = host.share(TextInput(prompt)) if len(getattr(prompt, "text", "")) > 60_000 else prompt
     error = host.run(prompt, **values).error
     assert (error.code, error.param) == (code, param)
     assert "/" not in error.message
@@ -150,10 +150,11 @@ def test_extreme_values_in_range_are_served(host: HostUnderTest, values: dict[st
 
 def test_a_large_prompt_in_shared_memory_is_read_and_released(host: HostUnderTest) -> None:
     text = ("supercalifragilistic " * 3500)[:70_000]
-    error = host.run(host.share(TextPrompt(text)), max_tokens=1).error
+    error = host.run(host.share(TextInput(TextPrompt(text))), max_tokens=1).error
     assert error.code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
     filler = " " * 66_000  # runs of blanks make long tokens
-    assert host.run(host.share(TextPrompt(filler + "The capital of France is")), **GREEDY).finish_reason
+    whole = TextInput(TextPrompt(filler + "The capital of France is"))
+    assert host.run(host.share(whole), **GREEDY).finish_reason
     assert host.arena.leased_bytes == 0
 
 

@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 from ipc.arena import ArenaConsumer, ArenaProducer, Lease, LeaseError, check_bounds
+from ipc.memfd import copy_range
 
 PAGE = 4096
 MIB = 1024 * 1024
@@ -103,13 +104,30 @@ def mapped_bytes(label: str) -> int:
     return sum(int(part.partition("Rss:")[2].split()[0]) * 1024 for part in smaps)
 
 
-def test_an_arena_that_was_full_gives_its_memory_back_to_the_producer_when_idle():
+def test_writing_maps_no_more_than_the_first_part_of_an_arena_in_the_producer():
     arena = ArenaProducer("rush", 64 * MIB)
+    content = os.urandom(48 * MIB)
     lease = leased(arena, 48 * MIB)
-    arena.write(lease, bytes(48 * MIB))
-    assert mapped_bytes("rush") >= 48 * MIB
+    arena.write(lease, content)
+    assert mapped_bytes("rush") == 16 * MIB
+    assert ArenaConsumer(arena.fd).copy(lease) == content
     arena.release(lease.slot, lease.generation)
     assert mapped_bytes("rush") <= 16 * MIB
+    arena.close()
+
+
+@pytest.mark.parametrize("offset", [0, 16 * MIB - PAGE, 16 * MIB, 20 * MIB])
+def test_what_is_written_in_pieces_arrives_whole_wherever_the_lease_is(offset):
+    arena = ArenaProducer("pieces", 32 * MIB)
+    if offset:
+        leased(arena, offset)
+    lease = leased(arena, 3 * PAGE)
+    assert lease.offset == offset
+    content = os.urandom(3 * PAGE)
+    for at in range(0, 3 * PAGE, 1000):
+        arena.write(lease, content[at : at + 1000], at)
+    consumer = ArenaConsumer(arena.fd)
+    assert bytes(consumer.view(lease)) == consumer.copy(lease) == content
     arena.close()
 
 
@@ -227,9 +245,10 @@ def test_a_spooled_file_is_copied_without_counting_in_the_producers_memory(spool
     arena = ArenaProducer("spooled", 64 * MIB)
     lease = leased(arena, 48 * MIB + 3)
     arena.write(lease, b"abc")
-    assert mapped_bytes("spooled") == PAGE
+    before = mapped_bytes("spooled")
+    assert before > 0
     arena.write_from(lease, spooled.fileno(), 48 * MIB, at=3)
-    assert mapped_bytes("spooled") == PAGE
+    assert mapped_bytes("spooled") == before
     spooled.seek(0)
     assert ArenaConsumer(arena.fd).view(lease) == b"abc" + spooled.read()
     arena.close()
@@ -243,6 +262,27 @@ def test_a_spooled_file_shorter_than_announced_is_an_error(spooled):
     with pytest.raises(LeaseError, match="exceed a lease"):
         arena.write_from(lease, spooled.fileno(), MIB, at=50 * MIB)
     arena.close()
+
+
+def test_an_arena_that_closes_during_a_copy_keeps_the_copy_out_of_other_files(spooled, monkeypatch, tmp_path):
+    arena = ArenaProducer("closed", 64 * MIB)
+    lease = leased(arena, 48 * MIB)
+    innocent = tmp_path / "innocent"
+
+    def closing_first(source, source_offset, target, target_offset, size):
+        number = arena.fd
+        arena.close()
+        with innocent.open("w+b") as file:  # takes the number of the closed descriptor
+            assert file.fileno() == number
+            return copy_range(source, source_offset, target, target_offset, size)
+
+    monkeypatch.setattr("ipc.arena.copy_range", closing_first)
+    before = open_descriptors()
+    arena.write_from(lease, spooled.fileno(), 48 * MIB)
+    assert innocent.stat().st_size == 0
+    assert open_descriptors() == before - 2  # the arena's and its mapping's
+    with pytest.raises(LeaseError, match="not leased"):
+        arena.write_from(lease, spooled.fileno(), 48 * MIB)
 
 
 def test_a_copy_is_the_same_wherever_the_lease_is_and_maps_nothing_past_the_first_part(spooled):

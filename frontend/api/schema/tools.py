@@ -1,4 +1,4 @@
-"""Function tools in chat completions: their definitions, the choice among them, and calls in a history."""
+"""Function tools in chat completions: definitions, tool_choice, and calls in the history."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None  # a JSON schema; None for any object
-    strict: bool | None = None  # its calls must validate against the schema
+    strict: bool | None = None  # arguments must validate against the schema
 
 
 class ToolBody(msgspec.Struct):
@@ -55,19 +55,19 @@ class ToolCallBody(msgspec.Struct):
 
 
 class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says of tools, understood."""
+    """How a request lets the model use tools."""
 
     tools: list[FunctionTool]
     choice: Literal["none", "auto", "required"] = "auto"
-    named: str | None = None  # the one function that must be called; `choice` is "required" then
-    parallel: bool | None = None  # several calls in one turn are allowed; None leaves it to us
-    where: str = "tools[{}].parameters"  # the parameter that a tool's schema came in, by its index
+    named: str | None = None  # the function that must be called; then `choice` is "required"
+    parallel: bool | None = None  # whether a turn may have several calls; None for our default
+    where: str = "tools[{}].parameters"  # the request's parameter that contains the schema of tool {}
 
 
-def understand(
+def parse_tool_choice(
     tools: list[ToolBody] | None, choice: str | ToolChoiceBody | None, parallel: bool | None
 ) -> ToolUse | None:
-    """None where there are no tools. Raises BadRequest."""
+    """None if there are no tools. Raises BadRequest."""
     functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(tools or [])]
     if isinstance(choice, ToolChoiceBody) and choice.allowed_tools is not None:
         names = [_name(tool, "tool_choice.allowed_tools.tools") for tool in choice.allowed_tools.tools]
@@ -84,14 +84,14 @@ def tool_use(
     parallel: bool | None,
     where: str = "tools[{}].function.parameters",
 ) -> ToolUse | None:
-    """None where there are no functions. Raises BadRequest."""
+    """None if there are no functions. Raises BadRequest."""
     if choice not in (None, "none", "auto", "required"):
         raise BadRequest(
             f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
         )
     if not functions:
         if named is not None or choice == "required":
-            raise BadRequest("tool_choice needs tools", "tool_choice")
+            raise BadRequest("tool_choice requires tools", "tool_choice")
         return None
     if named is not None:
         _find_tool(functions, named)
@@ -107,7 +107,7 @@ def tool_use(
 
 
 def only(functions: list[FunctionTool], names: list[str]) -> list[FunctionTool]:
-    """Raises BadRequest where there is none of some name."""
+    """The functions with these names. Raises BadRequest if one does not exist."""
     return [_find_tool(functions, name) for name in names]
 
 
@@ -115,7 +115,7 @@ def _find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
     for function in functions:
         if function.name == name:
             return function
-    raise BadRequest(f"tool_choice: there is no tool {name!r}", "tool_choice")
+    raise BadRequest(f"tool_choice: the tool {name!r} does not exist", "tool_choice")
 
 
 def _function(tool: ToolBody, where: str) -> FunctionTool:
@@ -128,5 +128,5 @@ def _function(tool: ToolBody, where: str) -> FunctionTool:
 
 def _name(choice: NamedTool, where: str) -> str:
     if choice.type != "function" or choice.function is None:
-        raise BadRequest(f"{where}: only functions can be chosen", where)
+        raise BadRequest(f"{where}: must name functions", where)
     return choice.function.name

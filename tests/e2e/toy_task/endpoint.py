@@ -4,12 +4,12 @@ from typing import cast
 
 import falcon.asgi
 import msgspec
-
-from frontend.api.area import Server
-from frontend.api.body import decode, read_body
-from frontend.api.generating import respond_json
-from frontend.http.client import on_leave_of
 from ipc.messages.reverse import Reverse, Reversed
+
+from frontend.api.area import App, Server
+from frontend.api.body import decode, read_body
+from frontend.api.client import on_leave_of
+from frontend.api.generating import respond_json
 
 
 class ReverseRequest(msgspec.Struct):
@@ -37,5 +37,5 @@ class ReverseTexts:
         respond_json(response, ReverseAnswer(answer.text))
 
 
-def install(app: falcon.asgi.App, server: Server) -> None:  # type: ignore[type-arg]
+def install(app: App, server: Server) -> None:
     app.add_route("/v1/reverse", ReverseTexts(server))

@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 
 import msgspec
+from ipc.messages.reverse import Reverse, ReverseCard, Reversed, ReverseOptions
 
 from host.engines.base import Body, RequestRefused, not_served
 from host.results import Results
 from ipc.errors import ErrorCode
 from ipc.messages import Failed, Gauges, Launch, Reply, Work
-from ipc.messages.reverse import Reverse, ReverseCard, Reversed, ReverseOptions
 
 
 class ReverseEngine:

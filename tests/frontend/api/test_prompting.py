@@ -1,4 +1,4 @@
-"""From what a turn is to be, to what hosts are sent: prompt, grammar, sampling."""
+"""Planning a turn: the prompt, grammar and sampling that hosts receive."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ HI = [ChatMessage("user", "hi")]
 SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
 TOOL = FunctionTool(name="f", description="d", parameters=SCHEMA)
 STRICT = FunctionTool(name="f", parameters=SCHEMA, strict=True)
-IMPOSSIBLE = {"type": "object", "properties": {"x": {"not": {"type": "null"}}}}  # to keep to
+IMPOSSIBLE = {"type": "object", "properties": {"x": {"not": {"type": "null"}}}}  # cannot be enforced
 FORMAT = {"type": "regex", "pattern": "a"}
 
 
@@ -25,23 +25,27 @@ def planned(dialect=QWEN, messages=HI, **fields: Any) -> Plan:
     return plan_turn(TurnSpec(model="m", messages=messages, samplings=[Sampling()], **fields), dialect)
 
 
+def grammar_of(plan: Plan) -> Any:
+    return json.loads(plan.grammar or "null")
+
+
 def arguments(plan: Plan) -> Any:
     return json.loads(plan.prompt.template_arguments or "{}")
 
 
-def test_a_plain_turn_asks_for_nothing_special():
+def test_a_plain_turn_changes_nothing():
     plan = planned()
     assert (plan.prompt.tools, plan.prompt.template_arguments) == ("", "")
     asked = Sampling(temperature=0.5)
     assert plan.sampling(asked) == asked
 
 
-def test_tools_go_to_the_template_as_openai_has_them():
+def test_the_template_receives_tools_in_the_form_of_openai():
     plan = planned(tool_use=ToolUse(tools=[TOOL]))
     function = {"name": "f", "description": "d", "parameters": SCHEMA}
     assert json.loads(plan.prompt.tools) == [{"type": "function", "function": function}]
     assert plan.prompt.messages == HI
-    assert plan.grammar is None
+    assert grammar_of(plan) is None
     assert not plan.calls_are_certain
 
 
@@ -67,13 +71,13 @@ def test_a_forced_call_has_a_grammar_and_can_be_generated_again(use):
     assert plan.sampling(Sampling(seed=7)).seed == 7
 
 
-def test_only_strict_functions_and_single_calls_need_a_grammar_where_calls_are_free():
-    assert planned(tool_use=ToolUse(tools=[STRICT])).grammar is not None
-    assert planned(tool_use=ToolUse(tools=[TOOL], parallel=False)).grammar is not None
-    assert planned(tool_use=ToolUse(tools=[TOOL], parallel=True)).grammar is None
+def test_optional_calls_need_a_grammar_only_if_a_function_is_strict_or_calls_are_not_parallel():
+    assert grammar_of(planned(tool_use=ToolUse(tools=[STRICT]))) is not None
+    assert grammar_of(planned(tool_use=ToolUse(tools=[TOOL], parallel=False))) is not None
+    assert grammar_of(planned(tool_use=ToolUse(tools=[TOOL], parallel=True))) is None
 
 
-def test_a_schema_that_cannot_be_kept_to_is_named_by_its_tool():
+def test_an_unsupported_schema_is_reported_with_its_tool():
     bad = FunctionTool(name="g", parameters=IMPOSSIBLE, strict=True)
     use = ToolUse(tools=[TOOL, bad], choice="required", where="tools[{}].function.parameters")
     with pytest.raises(BadRequest) as caught:
@@ -96,10 +100,10 @@ FORMS = [
 
 
 @pytest.mark.parametrize("dialect", FORMS)
-def test_a_forced_call_that_need_not_be_strict_has_any_object_where_its_schema_cannot_be_kept_to(dialect):
+def test_arguments_of_a_forced_call_are_any_object_if_the_schema_is_unsupported_and_not_strict(dialect):
     def forced(**fields: Any) -> Any:
         use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
-        return planned(dialect, tool_use=use).grammar
+        return grammar_of(planned(dialect, tool_use=use))
 
     assert forced(parameters=IMPOSSIBLE) == forced(parameters=None)
     assert forced(parameters={"type": "string"}) == forced(parameters=None)
@@ -108,10 +112,10 @@ def test_a_forced_call_that_need_not_be_strict_has_any_object_where_its_schema_c
     assert caught.value.param == "tools[0].parameters.properties.x.not"
 
 
-def test_arguments_are_objects_whether_their_schema_says_so_or_not():
+def test_arguments_are_objects_even_if_the_schema_does_not_say_so():
     def forced(parameters: Any) -> Any:
         tool = FunctionTool(name="f", parameters=parameters, strict=True)
-        return planned(tool_use=ToolUse(tools=[tool], choice="required")).grammar
+        return grammar_of(planned(tool_use=ToolUse(tools=[tool], choice="required")))
 
     untyped = {key: value for key, value in SCHEMA.items() if key != "type"}
     assert forced({}) == forced(None)
@@ -124,15 +128,14 @@ def test_arguments_are_objects_whether_their_schema_says_so_or_not():
     assert caught.value.param == "tools[0].parameters.type"
 
 
-def test_an_output_format_leaves_free_calls_possible():
-    assert planned(output_format=FORMAT).grammar == FORMAT
-    either = planned(output_format=FORMAT, tool_use=ToolUse(tools=[TOOL])).grammar
-    assert either is not None
+def test_an_output_format_allows_optional_calls():
+    assert grammar_of(planned(output_format=FORMAT)) == FORMAT
+    either = grammar_of(planned(output_format=FORMAT, tool_use=ToolUse(tools=[TOOL])))
     assert either["type"] == "or"
     assert FORMAT in either["elements"]
 
 
-def test_a_template_without_tools_is_told_in_words():
+def test_a_template_without_tool_support_has_them_described_in_the_prompt():
     call = ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", '{"a": 1}')])
     result = ChatMessage("tool", "42", tool_call_id="c")
     plan = planned(PLAIN, [*HI, call, result], tool_use=ToolUse(tools=[TOOL], choice="required"))
@@ -142,7 +145,7 @@ def test_a_template_without_tools_is_told_in_words():
     assert called.content == '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
     assert (answered.role, "42" in str(answered.content)) == ("user", True)
     assert plan.prompt.tools == ""
-    assert plan.grammar is not None
+    assert grammar_of(plan) is not None
 
 
 def test_an_existing_system_message_is_kept_before_the_tools():
@@ -155,41 +158,39 @@ def test_an_existing_system_message_is_kept_before_the_tools():
 @pytest.mark.parametrize(
     ("effort", "thinking"), [("none", False), ("low", True), ("high", True), (None, None)]
 )
-def test_reasoning_effort_reaches_the_template_in_each_way_that_templates_know(effort, thinking):
+def test_the_template_receives_the_reasoning_effort_under_every_known_name(effort, thinking):
     given = arguments(planned(reasoning_effort=effort))
     assert given.get("reasoning_effort") == effort
     assert given.get("enable_thinking") is thinking
 
 
-def test_what_the_client_gives_the_template_wins():
+def test_template_arguments_of_the_client_take_precedence():
     plan = planned(reasoning_effort="high", template_arguments={"enable_thinking": False, "x": 1})
     assert arguments(plan) == {"reasoning_effort": "high", "enable_thinking": False, "thinking": True, "x": 1}
 
 
-def test_what_must_keep_to_a_grammar_reasons_only_if_it_was_asked_to():
+def test_a_constrained_answer_reasons_only_if_the_client_asks_for_it():
     assert arguments(planned(output_format=FORMAT))["enable_thinking"] is False
     plan = planned(output_format=FORMAT, reasoning_effort="high")
     assert arguments(plan)["enable_thinking"] is True
-    assert plan.grammar is not None
-    assert plan.grammar["type"] == "or"
+    assert grammar_of(plan)["type"] == "or"
     assert plan.sampling(Sampling()).reasoning_markers == ["<think>", "</think>"]
 
 
-def test_calls_that_are_free_leave_the_reasoning_as_it_is():
+def test_optional_calls_do_not_change_the_reasoning():
     for effort in (None, "high"):
         plan = planned(tool_use=ToolUse(tools=[STRICT]), reasoning_effort=effort)
         assert arguments(plan).get("enable_thinking") is (None if effort is None else True)
-        assert plan.grammar is not None
-        assert plan.grammar["type"] == "triggered_tags"
+        assert grammar_of(plan)["type"] == "triggered_tags"
 
 
-def test_a_model_that_does_not_reason_is_told_nothing_of_it():
+def test_a_model_without_reasoning_receives_no_arguments_for_it():
     plan = planned(PLAIN, output_format=FORMAT)
     assert arguments(plan) == {}
     assert plan.sampling(Sampling()).reasoning_markers == []
 
 
-def test_call_ids_have_the_form_that_the_template_takes_back():
+def test_call_ids_have_the_form_that_the_template_accepts():
     assert planned(detect("[TOOL_CALLS]"), tool_use=ToolUse(tools=[TOOL])).new_call_id().isalnum()
     assert len(planned(detect("[TOOL_CALLS]")).new_call_id()) == 9
     assert planned().new_call_id().startswith("call_")

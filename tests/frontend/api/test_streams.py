@@ -6,57 +6,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import falcon.asgi
+import falcon.testing
 import pytest
 
 from frontend.api import sse
-from frontend.api.client import Message, Receive, Send
-from frontend.api.errors import error_body
-from frontend.api.keep_alive import StreamKeepAlive
 from frontend.errors import ClientGone, EngineCrashed, QueueFull, ServerError
-
-
-async def answered(content_type: bytes, silent_turns: int) -> list[Message]:
-    """What goes over the wire for an answer of two parts with a silence between."""
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def app(scope: Any, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", content_type)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        for _ in range(silent_turns):
-            await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b"data: 2\n\n", "more_body": False})
-        for _ in range(silent_turns):
-            await asyncio.sleep(0)
-
-    async def receive() -> Message:
-        raise AssertionError
-
-    await StreamKeepAlive(app, silent_seconds=0.0)({"type": "http"}, receive, send)
-    return sent
-
-
-def bodies(sent: list[Message]) -> list[bytes]:
-    return [message["body"] for message in sent if message["type"] == "http.response.body"]
-
-
-def test_a_silent_stream_is_filled_with_comments_until_it_ends() -> None:
-    first, *between, last = bodies(asyncio.run(answered(b"text/event-stream", silent_turns=50)))
-    assert (first, last) == (b"data: 1\n\n", b"data: 2\n\n")
-    assert between and set(between) == {b": waiting\n\n"}
-
-
-def test_a_stream_that_speaks_and_an_answer_of_another_kind_are_left_alone() -> None:
-    both = [b"data: 1\n\n", b"data: 2\n\n"]
-    assert bodies(asyncio.run(answered(b"text/event-stream", silent_turns=0))) == both
-    assert bodies(asyncio.run(answered(b"application/json", silent_turns=50))) == both
+from frontend.http.error_body import error_body
 
 
 def told(error: ServerError) -> bytes:
     return sse.event(error_body(error))
+
+
+def a_request() -> falcon.asgi.Request:
+    request: falcon.asgi.Request = falcon.testing.create_asgi_req()
+    return request
 
 
 async def one_event() -> AsyncIterator[bytes]:
@@ -76,7 +40,7 @@ async def respond(outcome: Exception | None, patience: float) -> list[bytes]:
     response = falcon.asgi.Response()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "PATIENCE_SECONDS", patience)
-        await sse.respond_events(response, begin(), told)
+        await sse.respond_events(a_request(), response, begin(), told)
     assert response.content_type == "text/event-stream"
     stream: Any = response.stream
     return [data async for data in stream]
@@ -118,7 +82,8 @@ def test_who_is_cancelled_while_it_waits_leaves_nothing_running() -> None:
                 cancelled.set()
             return one_event()
 
-        responding = asyncio.create_task(sse.respond_events(falcon.asgi.Response(), begin(), told))
+        answering = sse.respond_events(a_request(), falcon.asgi.Response(), begin(), told)
+        responding = asyncio.create_task(answering)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         responding.cancel()

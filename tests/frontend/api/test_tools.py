@@ -1,9 +1,9 @@
-"""What a chat request says of tools, understood or refused by name."""
+"""Tools and tool_choice of chat requests: parsed, or rejected with the parameter named."""
 
 import msgspec
 import pytest
 
-from frontend.api.schema.tools import ToolBody, ToolChoiceBody, ToolUse, understand
+from frontend.api.schema.tools import ToolBody, ToolChoiceBody, ToolUse, parse_tool_choice
 from frontend.errors import BadRequest
 
 
@@ -11,8 +11,8 @@ def tools(*names: str) -> list[ToolBody]:
     return msgspec.convert([{"type": "function", "function": {"name": n}} for n in names], list[ToolBody])
 
 
-def understood(names: str, choice: object, parallel: bool | None = None) -> ToolUse | None:
-    return understand(tools(*names), msgspec.convert(choice, str | ToolChoiceBody | None), parallel)
+def parsed(names: str, choice: object, parallel: bool | None = None) -> ToolUse | None:
+    return parse_tool_choice(tools(*names), msgspec.convert(choice, str | ToolChoiceBody | None), parallel)
 
 
 NAMED_B = {"type": "function", "function": {"name": "b"}}
@@ -29,21 +29,21 @@ NAMED_B = {"type": "function", "function": {"name": "b"}}
     ],
 )
 def test_the_choice_among_tools(choice, kind, named):
-    use = understood("ab", choice)
+    use = parsed("ab", choice)
     assert use is not None
     assert (use.choice, use.named, [tool.name for tool in use.tools]) == (kind, named, ["a", "b"])
 
 
-def test_allowed_tools_leave_the_others_out():
+def test_allowed_tools_exclude_the_others():
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED_B]}}
-    use = understood("ab", allowed)
+    use = parsed("ab", allowed)
     assert use is not None
     assert (use.choice, [tool.name for tool in use.tools]) == ("required", ["b"])
 
 
 def test_without_tools_there_is_nothing_to_choose():
-    assert understood("", None) is None
-    assert understood("", "auto") is None
+    assert parsed("", None) is None
+    assert parsed("", "auto") is None
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_without_tools_there_is_nothing_to_choose():
         ("aa", None, "tools"),
     ],
 )
-def test_a_choice_that_cannot_be_is_refused_by_name(names, choice, param):
+def test_an_invalid_choice_is_rejected_with_the_parameter_named(names, choice, param):
     with pytest.raises(BadRequest) as caught:
-        understood(names, choice)
+        parsed(names, choice)
     assert caught.value.param == param
 
 
-def test_a_tool_that_is_no_function_is_named():
+def test_a_tool_that_is_not_a_function_is_rejected_with_its_index():
     for body, param in (
         ({"type": "custom", "custom": {}}, "tools[0].type"),
         ({"type": "function"}, "tools[0].function"),
     ):
         with pytest.raises(BadRequest) as caught:
-            understand([msgspec.convert(body, ToolBody)], None, None)
+            parse_tool_choice([msgspec.convert(body, ToolBody)], None, None)
         assert caught.value.param == param

@@ -1,4 +1,4 @@
-"""What parsers make of texts, however these are cut."""
+"""Parses texts, however they are split."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -19,7 +19,7 @@ FUNCTIONS = (Function("get_weather"), Function("f"), Function("g"))
 
 
 def together(events: Iterable[Event]) -> list[Event]:
-    """Neighbours of one kind made one."""
+    """Merge adjacent events of one kind."""
     merged: list[Event] = []
     for _, group in groupby(events, _kind):
         first, *others = group
@@ -53,7 +53,7 @@ def formats(tool_format: str, reasoning: str = "none") -> Dialect:
 
 
 def parse(text: str, tool_format: str, reasoning: str = "none", **how: Any) -> list[Event]:
-    """What comes of `text`, which has to be the same if it comes character by character."""
+    """The events of `text`, which must be the same if it arrives character by character."""
     dialect = formats(tool_format, reasoning)
     whole = read([text], dialect, **how)
     assert read(text, dialect, **how) == whole

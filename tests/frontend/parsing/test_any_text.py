@@ -1,4 +1,4 @@
-"""What holds for every parser and any text."""
+"""Properties of every parser for any text."""
 
 import json
 import time
@@ -42,7 +42,7 @@ how = st.fixed_dictionaries(
 @pytest.mark.parametrize("form", FORMS)
 @given(text=texts, how=how, data=st.data())
 @settings(max_examples=40)
-def test_however_a_text_is_cut_the_same_comes_of_it(form, reasoning, text, how, data):
+def test_events_do_not_depend_on_how_the_text_is_split(form, reasoning, text, how, data):
     dialect = formats(form, reasoning)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -55,7 +55,7 @@ def test_however_a_text_is_cut_the_same_comes_of_it(form, reasoning, text, how, 
 @given(text=texts, eager=st.booleans())
 @settings(max_examples=60)
 def test_events_come_in_order(form, text, eager):
-    """Calls count from 0, and one's arguments end before the next begins."""
+    """Calls are numbered from 0, and the arguments of one end before the next begins."""
     current = -1
     for event in read(text, formats(form, "think"), eager=eager):
         if isinstance(event, CallBegun):
@@ -69,7 +69,7 @@ def test_events_come_in_order(form, text, eager):
 @pytest.mark.parametrize("form", FORMS)
 @given(text=texts)
 @settings(max_examples=60)
-def test_calls_are_whole_unless_a_grammar_promised_them(form, text):
+def test_calls_are_complete_unless_a_grammar_guarantees_them(form, text):
     for name, arguments in calls_of(read(text, formats(form))):
         assert name
         assert isinstance(arguments, dict)
@@ -80,7 +80,7 @@ def test_calls_are_whole_unless_a_grammar_promised_them(form, text):
 @example(text="\n" * 20 + "<tool_call>" + "\n" * 20)
 @settings(max_examples=60)
 def test_without_a_call_every_character_is_content(form, text):
-    """But for the marks that end a turn, with the newlines around them."""
+    """Except for the marks that end a turn and the newlines around them."""
     dialect = formats(form)
     for mark in dialect.turn_ends:
         text = text.replace(mark, "")
@@ -114,7 +114,7 @@ json_objects = st.dictionaries(
     ascii_only=st.booleans(),
 )
 @settings(max_examples=100)
-def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_only):
+def test_text_between_calls_is_complete_and_in_order(before, turns, ascii_only):
     text = before
     expected: list[Event] = [Content(before)]
     for index, (name, arguments, after) in enumerate(turns):
@@ -132,7 +132,7 @@ def test_text_between_calls_is_all_there_and_in_its_place(before, turns, ascii_o
     after=plain,
 )
 @settings(max_examples=100)
-def test_an_argument_without_quotes_is_the_same_without_its_end(values, ends, after):
+def test_an_unquoted_argument_may_lack_its_end_tag(values, ends, after):
     text = "<tool_call>\n<function=f>\n"
     for index, value in enumerate(values):
         end = "</parameter>\n" if ends[index] else ""
@@ -143,7 +143,7 @@ def test_an_argument_without_quotes_is_the_same_without_its_end(values, ends, af
 
 
 @given(thought=plain, after=plain, opened=st.booleans())
-def test_reasoning_and_content_are_all_there(thought, after, opened):
+def test_reasoning_and_content_are_complete(thought, after, opened):
     begin, tail = ("", "<think>\n") if opened else ("<think>\n", "")
     text = f"{begin}{thought}\n</think>\n\n{after}"
     events = read([text], formats("none", "think"), prompt_tail=tail, tools=None)
@@ -190,7 +190,7 @@ _LONG_TEXTS = {
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("kind", _LONG_TEXTS)
 def test_the_work_is_linear_in_the_text(kind, eager):
-    """A quadratic step over so many pieces would take minutes."""
+    """Quadratic work on that many pieces would take minutes."""
     form, reasoning, text = _LONG_TEXTS[kind]
     parser = parser_for(formats(form, reasoning), tools=FUNCTIONS, prompt_tail="", eager=eager)
     assert parser is not None

@@ -1,4 +1,4 @@
-"""What a chat template's source tells of a model, and which parser comes of it."""
+"""Detecting a model's formats from its chat template, and choosing a parser."""
 
 import pytest
 
@@ -37,7 +37,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_template_of_a_family_tells_its_formats(family):
+def test_the_formats_of_a_family_are_detected_from_its_template(family):
     dialect = detect(chat_template(family))
     found = (dialect.tool_format, dialect.reasoning)
     assert tuple(form and form.name for form in found) == DIALECTS[family]
@@ -58,7 +58,7 @@ def test_other_signs_of_a_tool_format(source, name):
     assert (form and form.name) == name
 
 
-def test_formats_that_are_named_go_before_those_detected():
+def test_named_formats_override_detected_ones():
     source = chat_template("qwen3")
     named = detect(source, "mistral", "kimi")
     assert named.tool_format is tool_format("mistral")
@@ -68,25 +68,25 @@ def test_formats_that_are_named_go_before_those_detected():
 
 
 @pytest.mark.parametrize("names", [("hermess", None), (None, "thinks")])
-def test_a_name_nobody_knows_is_an_error(names):
+def test_an_unknown_name_is_an_error(names):
     with pytest.raises(KeyError):
         detect("", *names)
 
 
-def test_every_name_offered_is_known():
+def test_every_listed_name_is_known():
     for name in TOOL_FORMAT_NAMES:
         detect("", name)
     for name in REASONING_FORMAT_NAMES:
         detect("", None, name)
 
 
-def test_there_is_no_parser_where_all_text_is_content():
+def test_there_is_no_parser_if_all_text_is_content():
     assert parser_for(detect(""), tools=FUNCTIONS, prompt_tail="", eager=False) is None
     assert parser_for(detect("", "hermes", "none"), tools=None, prompt_tail="", eager=False) is None
     assert parser_for(detect("", "none", "harmony"), tools=None, prompt_tail="", eager=False) is not None
 
 
-def test_special_tokens_are_needed_where_marks_are_some():
+def test_special_tokens_are_needed_if_marks_are_special_tokens():
     needing = {family for family in FAMILIES if detect(chat_template(family)).needs_special_tokens}
     assert needing == {
         family

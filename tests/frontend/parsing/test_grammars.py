@@ -1,4 +1,4 @@
-"""Parts of the grammars that force calls; tests/host/test_forced_calls.py holds them against the engine."""
+"""Parts of the grammars of calls; tests/host/test_forced_calls.py runs them in the engine."""
 
 import re
 
@@ -6,16 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.errors import BadRequest
-from frontend.parsing import tool_format
+from frontend.parsing import TOOL_FORMAT_NAMES, tool_format
 from frontend.parsing.grammar import ANY_TEXT, constant, unless_beginning_with
-from tests.frontend.parsing.parsed import Function
+from frontend.structured import ConstraintError, json_schema
 
 _BEGINNINGS = ('{"name": "', "<|python_tag|>")
 
 
 @given(st.text(st.sampled_from('{"name: <|python_tg>x'), max_size=16), st.sampled_from(["", *_BEGINNINGS]))
-def test_other_text_is_all_that_does_not_begin_as_a_call_does(rest, before):
+def test_other_text_is_any_text_that_does_not_begin_like_a_call(rest, before):
     pattern = unless_beginning_with(*_BEGINNINGS)["elements"][0]["pattern"]
     text = before + rest
     begins = any(beginning.startswith(text) or text.startswith(beginning) for beginning in _BEGINNINGS)
@@ -28,12 +27,8 @@ def test_letters_that_the_engine_would_misread_are_written_as_a_pattern():
 
 
 def value_format(schema):
-    function = Function("f", {"properties": {"a": schema}, "required": ["a"]})
-    grammar = tool_format("qwen3_coder").grammar(
-        [function], at_least_one=True, parallel=False, value=lambda schema: {"value": schema}
-    )
-    parameter = grammar["content"]["content"]["elements"][0]
-    return parameter["content"]["elements"][1]
+    arguments = tool_format("qwen3_coder").arguments_format({"properties": {"a": schema}, "required": ["a"]})
+    return arguments["elements"][0]["content"]["elements"][1]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +39,7 @@ def value_format(schema):
         ({"type": "string", "minLength": 1, "maxLength": 32.0}, "[^<]{1,32}"),
     ],
 )
-def test_a_string_without_quotes_keeps_to_short_lengths(schema, pattern):
+def test_short_length_limits_of_an_unquoted_string_are_enforced(schema, pattern):
     assert value_format(schema)["elements"][0] == {"type": "regex", "pattern": pattern}
 
 
@@ -62,10 +57,22 @@ def test_other_strings_are_any_text(schema):
     assert value_format(schema) == ANY_TEXT
 
 
-def test_a_value_that_is_no_string_is_written_as_the_caller_says():
-    assert value_format({"type": "integer"})["elements"][0] == {"value": {"type": "integer"}}
+def test_a_value_that_is_not_a_string_is_json():
+    schema = {"type": "array", "items": {"type": "integer"}}
+    assert value_format(schema)["elements"][0] == json_schema(schema)
 
 
-def test_a_pattern_that_cannot_be_kept_is_refused():
-    with pytest.raises(BadRequest):
-        value_format({"type": "string", "pattern": "(?=a)b"})
+@pytest.mark.parametrize("form", [name for name in TOOL_FORMAT_NAMES if name != "none"])
+def test_a_schema_that_cannot_be_enforced_is_rejected_with_the_path_of_the_fault(form):
+    schema = {"properties": {"a": {"type": "string", "pattern": "(?=a)b"}}}
+    with pytest.raises(ConstraintError) as rejected:
+        tool_format(form).arguments_format(schema)
+    assert rejected.value.path == ".properties.a.pattern"
+
+
+def test_a_fault_of_a_property_that_is_compiled_on_its_own_has_its_whole_path():
+    """Qwen3-Coder writes arguments without JSON around them, so a property cannot refer to its siblings."""
+    properties = {"a": {"type": "integer"}, "b": {"type": "array", "items": {"$ref": "#/properties/a"}}}
+    with pytest.raises(ConstraintError) as rejected:
+        tool_format("qwen3_coder").arguments_format({"properties": properties})
+    assert rejected.value.path == ".properties.b.items.$ref"

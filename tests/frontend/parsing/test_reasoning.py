@@ -10,7 +10,7 @@ PAIRS = [form for form in REASONING_FORMATS.values() if form.begin]
 
 
 @pytest.mark.parametrize("form", PAIRS, ids=lambda form: form.name)
-def test_reasoning_stands_between_its_marks(form):
+def test_reasoning_is_between_its_marks(form):
     text = f"\n{form.begin}\n\nHm, {form.begin}!\n{form.end}\n\n Answer {form.end}\n"
     expected = [Reasoning(f"Hm, {form.begin}!"), Content(f" Answer {form.end}\n")]
     assert parse(text, "none", form.name, tools=None) == expected
@@ -44,13 +44,13 @@ def test_empty_reasoning_is_nothing():
     assert parse("<think>\n\n</think>\n\nHi", "none", "think", tools=None) == [Content("Hi")]
 
 
-def test_a_call_in_the_reasoning_is_none_and_one_after_it_is():
+def test_a_call_within_the_reasoning_is_not_a_call_but_one_after_it_is():
     tagged = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
     text = f"<think>\nI could say {tagged}\n</think>\n\n{tagged}"
     assert parse(text, "hermes", "think") == [Reasoning(f"I could say {tagged}"), *call("f", "{}")]
 
 
-def test_visible_markers_of_the_family_are_swallowed_around_the_answer():
+def test_visible_marks_around_the_answer_are_dropped():
     text = "<|START_THINKING|>Hm<|END_THINKING|><|START_RESPONSE|>Hi<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"
     assert parse(text, "none", "cohere", tools=None) == [Reasoning("Hm"), Content("Hi")]
     assert parse("[THINK]Hm[/THINK]Hi</s>", "mistral", "mistral", tools=None) == [

@@ -1,4 +1,4 @@
-"""Calls that a family's own chat template has written are read back as they were."""
+"""Calls written by a family's own chat template are read back unchanged."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.frontend.parsing.test_any_text import json_objects
 from tests.models.templates import chat_template
 
 ONE_CALL_A_TURN = ("llama3.1", "llama3.2", "llama3.3", "gpt-oss")
-QUOTES_NOTHING = ("lfm2.5",)  # it writes strings between quotes as they are, and JSON in Python
+QUOTES_NOTHING = ("lfm2.5",)  # it writes strings unescaped between quotes, and JSON words in Python
 FAMILIES = (
     *("qwen3", "qwen2.5", "hermes3", "qwq", "granite4"),
     *("qwen3-coder", "qwen3.5", "nemotron3"),
@@ -26,8 +26,8 @@ FAMILIES = (
     *QUOTES_NOTHING,
 )
 _NO_PARAMETERS = {"type": "object", "properties": {}}
-_TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # the end-of-sequence tokens, which a host never shows
-ENDS = (*_TURN_ENDS, "</parameter>")  # what some family's calls cannot hold
+_TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # end-of-sequence tokens, which a host never outputs
+ENDS = (*_TURN_ENDS, "</parameter>")  # texts that the calls of some family cannot contain
 TEMPLATES = {
     family: ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
     for family in FAMILIES
@@ -55,7 +55,7 @@ SIMPLE: dict[str, Any] = {
 
 
 def written(family: str, calls: list[tuple[str, dict[str, Any]]], content: str | None) -> tuple[str, str]:
-    """The end of the prompt, and the assistant's turn as the template writes it behind that."""
+    """The end of the prompt, and the assistant's turn that the template writes after it."""
     tools = json.dumps(
         [
             {
@@ -73,7 +73,7 @@ def written(family: str, calls: list[tuple[str, dict[str, Any]]], content: str |
     prompt = TEMPLATES[family].render(ChatPrompt(messages, tools))
     messages.append(ChatMessage("assistant", content, tool_calls=tool_calls))
     whole = TEMPLATES[family].render(ChatPrompt(messages, tools, add_generation_prompt=False))
-    # Where the prompt has opened the reasoning, the turn of an earlier answer shows none.
+    # If the prompt begins the reasoning, the turns of earlier answers do not contain it.
     prompt = re.sub(r"<think>\s*(</think>)?\s*\Z", "", prompt)
     assert whole.startswith(prompt)
     turn = whole[len(prompt) :]
@@ -98,7 +98,7 @@ def read_back(
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_calls_come_back_as_they_were(family, eager):
+def test_calls_are_read_back_unchanged(family, eager):
     calls = [("get_weather", SIMPLE if family in QUOTES_NOTHING else ARGUMENTS), ("now", {})]
     if family in ONE_CALL_A_TURN:
         calls = calls[:1]
@@ -110,15 +110,15 @@ def test_calls_come_back_as_they_were(family, eager):
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in QUOTES_NOTHING])
 @given(arguments=json_objects.filter(lambda drawn: not any(mark in json.dumps(drawn) for mark in ENDS)))
 @settings(max_examples=20)
-def test_any_arguments_come_back_as_they_were(family, arguments):
-    # In XML a name cannot hold a bracket; and no value of any format survives half a surrogate pair.
+def test_any_arguments_are_read_back_unchanged(family, arguments):
+    # Names in XML cannot contain brackets, and no format can represent lone surrogates.
     arguments = {f"k{index}": value for index, value in enumerate(arguments.values())}
     calls = [("get_weather", arguments)]
     assert list(calls_of(read_back(family, calls))) == calls
 
 
 @pytest.mark.parametrize("family", ["qwen3", "qwen2.5", "granite4", "qwen3-coder", "qwen3.5", "lfm2.5"])
-def test_what_was_said_before_a_call_comes_back(family):
+def test_content_before_a_call_is_read_back(family):
     events = read_back(family, [("now", {})], content="I'll look it up.")
     assert text_of(events) == "I'll look it up."
     assert list(calls_of(events)) == [("now", {})]

@@ -1,4 +1,4 @@
-"""Each format of tool calls: as models write it, and as they should not."""
+"""Each format of tool calls, well-formed and malformed."""
 
 import pytest
 
@@ -64,7 +64,7 @@ CALLS = {
 def test_a_call_is_read_as_its_family_writes_it(form, text, eager):
     events = parse(text, form, eager=eager)
     assert list(calls_of(events)) == [("f", {"a": '}"{', "b": [1, {}]})]
-    assert len(events) == 2  # and nothing is left of the marks
+    assert len(events) == 2  # so no part of the marks is left
 
 
 SEVERAL = {
@@ -83,19 +83,21 @@ SEVERAL = {
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("form", SEVERAL)
 def test_several_calls_count_from_zero(form, eager):
-    second = "g" if form in ("llama3_json", "pythonic") else "new"  # a mark stands for a name nobody declared
+    second = (
+        "g" if form in ("llama3_json", "pythonic") else "new"
+    )  # with a mark, the name need not be declared
     assert parse(SEVERAL[form], form, eager=eager) == call("f", "{}") + call(second, "{}", 1)
 
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("between", ["; ", ";", ", ", ",", " ", "\n", " ,\n"])
-def test_calls_of_llama_3_have_a_semicolon_or_a_comma_or_space_between_them(between, eager):
+def test_calls_of_llama_3_are_separated_by_semicolons_commas_or_spaces(between, eager):
     text = between.join('{"name": "f", "parameters": {"a": 1}}' for _ in range(3))
     expected = [event for index in range(3) for event in call("f", '{"a": 1}', index)]
     assert parse(text, "llama3_json", eager=eager) == expected
 
 
-def test_a_comma_with_no_call_behind_it_is_content():
+def test_a_comma_without_a_call_after_it_is_content():
     text = '{"name": "f", "parameters": {}}, {"name": "Bob"}'
     assert parse(text, "llama3_json") == [*call("f", "{}"), Content(', {"name": "Bob"}')]
 
@@ -175,11 +177,11 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("form", "text"), [(form, text) for form in MALFORMED for text in MALFORMED[form]])
-def test_what_is_no_call_is_content_as_it_came(form, text):
+def test_a_malformed_call_is_content_unchanged(form, text):
     assert parse(text, form) == [Content(text)]
 
 
-def test_a_call_stands_between_texts():
+def test_a_call_may_be_between_texts():
     text = 'One moment.\n\n<tool_call>{"name": "f", "arguments": {}}</tool_call>\n\n Done <b> \n'
     assert parse(text, "hermes") == [Content("One moment."), *call("f", "{}"), Content(" Done <b> \n")]
 
@@ -195,23 +197,23 @@ def test_arguments_may_be_nested_deeply():
     assert parse(text, "hermes") == call("f", deep)
 
 
-def test_a_good_call_follows_a_broken_one():
+def test_a_valid_call_may_follow_a_malformed_one():
     text = '<tool_call>{"name": <tool_call>{"name": "f", "arguments": {}}</tool_call>'
     assert parse(text, "hermes") == [Content('<tool_call>{"name": '), *call("f", "{}")]
 
 
-def test_what_breaks_a_list_does_not_break_the_calls_before():
+def test_a_malformed_list_keeps_the_calls_before_the_fault():
     text = '[TOOL_CALLS][{"name": "f", "arguments": {}}, oops'
     assert parse(text, "mistral") == [*call("f", "{}"), Content(", oops")]
     assert parse("[f(), oops", "pythonic") == [*call("f", "{}"), Content(", oops")]
 
 
-def test_turn_markers_that_are_visible_are_swallowed():
+def test_visible_marks_of_turn_ends_are_dropped():
     assert parse("Hello\n<|eot_id|>\n\nBye", "llama3_json") == [Content("HelloBye")]
     assert parse("Hello</s>", "mistral") == [Content("Hello")]
 
 
-def test_text_streams_as_it_comes_but_for_what_may_become_a_mark():
+def test_text_streams_immediately_unless_it_may_become_a_mark():
     parser = parser_for(formats("hermes"), tools=FUNCTIONS, prompt_tail="", eager=False)
     assert parser is not None
     assert parser.feed("Hello") == [Content("Hello")]
@@ -244,19 +246,19 @@ def test_an_eager_call_streams_its_name_and_then_its_arguments(form, begin):
         ("harmony", "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"),
     ],
 )
-def test_an_eager_call_whose_name_stands_before_its_arguments_streams_too(form, begin):
+def test_an_eager_call_with_its_name_before_the_arguments_streams_too(form, begin):
     parser = parser_for(formats(form), tools=FUNCTIONS, prompt_tail="", eager=True)
     assert parser is not None
     assert parser.feed(begin) == call("f", "{")
     assert parser.feed('"a": "x') == [CallArguments(0, '"a": "x')]
 
 
-def test_an_eager_call_that_ends_early_leaves_what_came():
+def test_an_eager_call_that_ends_early_keeps_its_beginning():
     text = '<tool_call>{"name": "f", "arguments": {"a": "x'
     assert parse(text, "hermes", eager=True) == call("f", '{"a": "x')
 
 
-def test_values_without_quotes_are_typed_by_the_schema():
+def test_the_schema_determines_the_types_of_unquoted_values():
     values = {
         "city": ("12", "12"),
         "days": ("3", 3),
@@ -274,7 +276,7 @@ def test_values_without_quotes_are_typed_by_the_schema():
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
-        ("days", "three", "three"),  # for the client to refuse
+        ("days", "three", "three"),  # left to the client to reject
         ("days", "1.5", "1.5"),
         ("unit", "5", "5"),
         ("unit", '"a"', '"a"'),  # strings have no quotes in this format
@@ -327,7 +329,7 @@ LOOSE = Function(
         ("number", "1.", 1.0),
     ],
 )
-def test_a_value_that_can_be_no_string_may_be_written_as_in_python(key, text, value, eager):
+def test_a_value_that_cannot_be_a_string_may_be_a_python_literal(key, text, value, eager):
     text = f"<function=f>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
     assert list(calls_of(parse(text, "qwen3_coder", tools=[LOOSE], eager=eager))) == [("f", {key: value})]
 
@@ -337,7 +339,7 @@ def test_a_value_that_can_be_no_string_may_be_written_as_in_python(key, text, va
     [
         ("string", "['x']"),
         ("string", "FALSE"),
-        ("either", "['x']"),  # it may be meant as it stands
+        ("either", "['x']"),  # it may be meant as a string
         ("undeclared", "['x']"),
         ("object", "['x']"),
         ("array", "'x'"),
@@ -359,7 +361,7 @@ def test_a_value_that_can_be_no_string_may_be_written_as_in_python(key, text, va
         ("boolean", "yes"),
     ],
 )
-def test_python_of_another_type_or_that_cannot_be_read_stays_a_string(key, text):
+def test_a_python_literal_of_another_type_or_a_malformed_one_stays_a_string(key, text):
     written = f"<function=f>\n<parameter={key}>\n{text}\n</parameter>\n</function>"
     assert list(calls_of(parse(written, "qwen3_coder", tools=[LOOSE]))) == [("f", {key: text})]
 
@@ -381,7 +383,7 @@ def test_python_of_another_type_or_that_cannot_be_read_stays_a_string(key, text)
         ),
     ],
 )
-def test_a_parameter_without_its_end_ends_where_the_next_or_the_function_does(
+def test_a_parameter_without_end_tag_ends_before_the_next_or_with_the_function(
     parameters, arguments, begin, end
 ):
     text = f"{begin}<function=get_weather>\n{parameters}\n</function>{end}"
@@ -390,7 +392,7 @@ def test_a_parameter_without_its_end_ends_where_the_next_or_the_function_does(
     assert len(events) == 2
 
 
-def test_more_follows_a_call_without_the_end_of_its_parameter():
+def test_more_may_follow_a_call_whose_parameter_lacks_its_end_tag():
     one = "<tool_call>\n<function=f>\n<parameter=a>\nx\n</function>\n</tool_call>\n"
     first, second = call("f", '{"a": "x"}'), call("f", '{"a": "x"}', 1)
     assert parse(f"{one}{one}Done.", "qwen3_coder") == [*first, *second, Content("Done.")]
@@ -400,7 +402,7 @@ ABOUT_CALLS = [
     "a <parameter=days> in a line",
     "a </function> in a line",
     "\n<parameter=unknown>\n5",
-    "\n<parameter=city>\n5",  # it has been given
+    "\n<parameter=city>\n5",  # a parameter that already has a value
     "\n<parameter=days\n",
     "a\n<parameter=>\n5",
     "a\n</function>\nb",
@@ -412,7 +414,7 @@ ABOUT_CALLS = [
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("value", ABOUT_CALLS)
-def test_a_value_about_calls_goes_on_to_its_own_end(value, eager):
+def test_a_value_that_contains_calls_extends_to_its_own_end_tag(value, eager):
     text = (
         f"<tool_call>\n<function=get_weather>\n<parameter=city>\n{value}\n</parameter>\n"
         "<parameter=days>\n5\n</parameter>\n</function>\n</tool_call>"
@@ -421,7 +423,7 @@ def test_a_value_about_calls_goes_on_to_its_own_end(value, eager):
     assert list(calls_of(events)) == [("get_weather", {"city": value, "days": 5})]
 
 
-def test_where_a_grammar_ends_each_parameter_nothing_else_does():
+def test_with_a_grammar_only_the_end_tag_ends_a_parameter():
     value = "Oslo\n<parameter=days>\n5\n</function>\n</tool_call>"
     text = (
         f"<tool_call>\n<function=get_weather>\n<parameter=city>\n{value}\n</parameter>\n"
@@ -431,13 +433,13 @@ def test_where_a_grammar_ends_each_parameter_nothing_else_does():
     assert list(calls_of(events)) == [("get_weather", {"city": value})]
 
 
-def test_no_parameter_is_without_a_name():
+def test_every_parameter_has_a_name():
     text = "<function=f>\n<parameter=a>\nx\n<parameter=>\n1\n</parameter>\n</function>"
     tools = [Function("f", {"properties": {"a": {}, "": {}}})]
     assert list(calls_of(parse(text, "qwen3_coder", tools=tools))) == [("f", {"a": "x\n<parameter=>\n1"})]
 
 
-def test_an_eager_call_without_quotes_streams_each_argument_at_its_end():
+def test_an_eager_call_with_unquoted_arguments_streams_each_one_at_its_end():
     parser = parser_for(formats("qwen3_coder"), tools=[WEATHER], prompt_tail="", eager=True)
     assert parser is not None
     begun, city = call("get_weather", '{"city": "Oslo"')
@@ -446,7 +448,7 @@ def test_an_eager_call_without_quotes_streams_each_argument_at_its_end():
     assert parser.feed("\n<parameter=days>\n5\n</parameter>") == [CallArguments(0, ', "days": 5')]
 
 
-def test_a_reference_that_leads_in_circles_types_nothing():
+def test_a_circular_reference_determines_no_type():
     schema = {"properties": {"a": {"$ref": "#/properties/b"}, "b": {"$ref": "#/properties/a"}}}
     text = "<function=f>\n<parameter=a>\n1\n</parameter>\n</function>"
     assert list(calls_of(parse(text, "qwen3_coder", tools=[Function("f", schema)]))) == [("f", {"a": 1})]

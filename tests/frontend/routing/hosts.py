@@ -27,6 +27,7 @@ from ipc.messages import (
     Ready,
     Sampling,
     TextCard,
+    TextInput,
     TextPrompt,
     ToFrontend,
     ToHost,
@@ -42,14 +43,13 @@ CARD = TextCard(
     kv_cache_tokens=100_000,
     chat_template="",
 )
-_decode = msgspec.msgpack.Decoder(Prompt).decode
+_decode = msgspec.msgpack.Decoder(TextInput).decode
 
 
 def prompt_in(payload: Payload) -> Prompt:
-    """What an inline payload holds."""
+    """What an inline payload of Generate holds."""
     assert isinstance(payload, bytes)
-    prompt: Prompt = _decode(payload)
-    return prompt
+    return _decode(payload).prompt
 
 
 class RecordingHost:

@@ -34,7 +34,7 @@ FROM_OUTSIDE = Crash(implicates=False, alone=True)
 
 def live(*events: Event, state: JobState | None = None) -> tuple[JobState, list[Action]]:
     """The state after the events, and the actions of the last."""
-    state, actions = state or JobState(), []
+    state, actions = state or JobState(), list[Action]()
     for event in events:
         state, actions = advance(state, event)
     return state, actions

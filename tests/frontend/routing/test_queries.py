@@ -16,11 +16,12 @@ from ipc.messages import (
     Detokenize,
     Detokenized,
     Failed,
+    Prompt,
     TextPrompt,
     Tokenize,
     Tokenized,
 )
-from tests.frontend.routing.hosts import CARD, History, prompt_in
+from tests.frontend.routing.hosts import CARD, History
 
 
 def in_a_loop(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -54,7 +55,7 @@ def test_a_question_is_answered_by_a_host_that_is_ready():
         history = History()
         answer = ask(history, TextPrompt("some text"))
         (question,) = asked(history)
-        assert prompt_in(question.payload) == TextPrompt("some text")
+        assert msgspec.msgpack.decode(question.payload, type=Prompt) == TextPrompt("some text")
         history.say(0, Tokenized(question.request_id, [1, 2], "some text", ["some", " text"]))
         assert await answer == Tokenized(question.request_id, [1, 2], "some text", ["some", " text"])
         assert questions(history) == 0

@@ -1,10 +1,10 @@
-"""JSON schemas of the kinds that people send, small enough for any model to come to an end."""
+"""JSON schemas like those of real clients, small enough that any model finishes its output."""
 
 from typing import Any
 
 
 def obj(**properties: Any) -> dict[str, Any]:
-    """An object with all of these and nothing else."""
+    """A schema of objects with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -26,7 +26,7 @@ MAIL = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-
 
 
 def tagged(kind: str, **properties: Any) -> dict[str, Any]:
-    """As Pydantic writes a class whose tag has a default."""
+    """The schema that Pydantic generates for a class whose tag has a default."""
     tag = {"const": kind, "default": kind, "title": "Kind", "type": "string"}
     return {"type": "object", "properties": {**properties, "kind": tag}, "required": list(properties)}
 

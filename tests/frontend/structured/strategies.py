@@ -1,4 +1,4 @@
-"""Random JSON, and random JSON schemas: valid ones, and ones with something broken."""
+"""Random JSON, and random JSON schemas: valid ones, and ones with a fault."""
 
 from typing import Any
 
@@ -98,7 +98,7 @@ SCHEMA: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def broken(draw: st.DrawFn) -> Any:
-    """A real schema, in which one value has become another."""
+    """A real schema in which one value is replaced by another."""
     schema = draw(st.sampled_from(list(SCHEMAS.values())) | SCHEMA)
     return _mutated(schema, draw)
 

@@ -60,7 +60,7 @@ def test_an_automaton_matches_what_python_matches(text: str, samples: list[str])
 
 @settings(max_examples=100)
 @given(TREES, TREES, TEXTS)
-def test_intersections_and_complements_are_what_they_say(one: str, other: str, sample: str) -> None:
+def test_intersections_and_complements_match_the_right_texts(one: str, other: str, sample: str) -> None:
     left, right = automaton(one), automaton(other)
     both = fa.intersection(left, fa.complement(right), Budget())
     assert fa.matches(both, sample) == (fa.matches(left, sample) and not fa.matches(right, sample))
@@ -74,13 +74,13 @@ def test_intersections_and_complements_are_what_they_say(one: str, other: str, s
     ),
     st.lists(TEXTS, min_size=5, max_size=5),
 )
-def test_looking_ahead_from_the_beginning_is_as_python_does_it(
+def test_lookahead_at_the_start_matches_what_python_matches(
     tree: str, guards: list[tuple[str, str, str]], samples: list[str]
 ) -> None:
     text = f"^{''.join(f'{sign}{guard}{end})' for sign, guard, end in guards)}(?:{tree})"
     found = automaton(text, search=True)
     for sample in samples:
-        # A text that ends in a line end ends before it, too, if Python is asked.
+        # In Python, $ also matches before a final newline.
         readings = [
             bool(re.search(text.replace("$", end), sample, flags))
             for end in ("$", "\\Z")
@@ -93,7 +93,7 @@ def test_looking_ahead_from_the_beginning_is_as_python_does_it(
 
 
 @given(st.lists(TEXTS, max_size=40), TEXTS)
-def test_other_words_are_never_one_of_the_words(words: list[str], sample: str) -> None:
+def test_other_words_are_never_among_the_words(words: list[str], sample: str) -> None:
     others = fa.of_other_words(words)
     assert not any(fa.matches(others, word) for word in words)
     if len({word[:end] for word in words for end in range(len(word) + 1)}) <= fa.OTHER_WORDS_STATES:
@@ -103,33 +103,33 @@ def test_other_words_are_never_one_of_the_words(words: list[str], sample: str) -
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("(?=a)b", "lookaround"),  # where a search may begin anywhere
+        ("(?=a)b", "lookaround"),  # not anchored to the start
         ("^a(?=b)", "lookaround"),
         ("^(?!a(?!b))", "lookaround"),
         ("^(?<=a)b", "lookaround"),
         ("^(?!a)b|c", "several alternatives"),
         ("^(?!a)*", "nothing to repeat"),
-        ("^(?!a", "without its ')'"),
+        ("^(?!a", "without a matching ')'"),
         ("(?i)a", "flag"),
         ("(a)\\1", "escape"),
         ("\\bword", "escape"),
         ("\\p{L}", "escape"),
         ("a**", "repeats a repetition"),
         ("a{3,1}", "upper bound"),
-        ("(a", "without its ')'"),
-        ("a)", "without its '('"),
+        ("(a", "without a matching ')'"),
+        ("a)", "without a matching '('"),
         ("[b-a]", "range"),
-        ("[a", "without its ']'"),
+        ("[a", "without a matching ']'"),
         ("[]", "empty character class"),
-        ("(^a|b)c", "anchors"),
+        ("(^a|b)c", "has an anchor '^' that is not at the start"),
         ("a$b", "after '$'"),
         ("*", "nothing to repeat"),
         ("(" * 40 + "a" + ")" * 40, "deeper"),
         ("a" * (limits.PATTERN_BYTES + 1), "longer"),
     ],
 )
-def test_a_pattern_that_is_not_supported_says_why(text: str, complaint: str) -> None:
-    with pytest.raises(pattern.Unsupported, match=re.escape(complaint)):
+def test_an_unsupported_pattern_is_rejected_with_the_reason(text: str, complaint: str) -> None:
+    with pytest.raises(pattern.UnsupportedPattern, match=re.escape(complaint)):
         pattern.parse(text, search=True)
 
 
@@ -142,18 +142,18 @@ def test_a_pattern_that_would_explode_is_too_complex(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_pattern_or_is_refused(text: str) -> None:
+def test_any_text_is_parsed_as_a_pattern_or_rejected(text: str) -> None:
     try:
         automaton(text, search=True)
-    except (pattern.Unsupported, TooComplex):
+    except (pattern.UnsupportedPattern, TooComplex):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        re.compile(text)  # what is taken, Python takes, too
+        re.compile(text)  # Python supports every pattern that we do
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(0, 10**6), st.integers(-5, 5))
-def test_integers_are_those_within_their_bounds(low: int, width: int, off: int) -> None:
+def test_exactly_the_integers_within_the_bounds_match(low: int, width: int, off: int) -> None:
     tree = numbers.integer(low, low + width)
     assert tree is not None
     found = fa.of_tree(tree, Budget())
@@ -166,7 +166,7 @@ FINITE = st.decimals(-1000, 1000, places=2)
 
 
 @given(FINITE, FINITE, st.booleans(), st.booleans(), st.lists(FINITE, min_size=3, max_size=3))
-def test_numbers_are_those_within_their_bounds(
+def test_only_numbers_within_the_bounds_match(
     one: Decimal, other: Decimal, above: bool, below: bool, samples: list[Decimal]
 ) -> None:
     low, high = sorted((one, other))
@@ -182,7 +182,7 @@ def test_numbers_are_those_within_their_bounds(
 
 
 @pytest.mark.parametrize(("of", "digits"), [(5, 1), (15, 1), (25, 2), (75, 2), (100, 2)])
-def test_multiples_of_a_fraction_are_what_it_divides(of: int, digits: int) -> None:
+def test_exactly_the_multiples_of_a_fraction_match(of: int, digits: int) -> None:
     found = numbers.multiples(of, digits)
     for hundredths in range(-1000, 1000):
         for text in {f"{hundredths / 100:.2f}", f"{hundredths / 100:g}"}:
@@ -192,7 +192,19 @@ def test_multiples_of_a_fraction_are_what_it_divides(of: int, digits: int) -> No
 
 
 @pytest.mark.parametrize("divisor", [2, 7, 100])
-def test_multiples_are_what_the_divisor_divides(divisor: int) -> None:
+def test_exactly_the_multiples_of_an_integer_match(divisor: int) -> None:
     found = numbers.multiples(divisor)
     taken = [sample for sample in range(-300, 300) if fa.matches(found, str(sample))]
     assert taken == [sample for sample in range(-300, 300) if sample % divisor == 0]
+
+
+def test_an_automaton_that_is_kept_spends_as_many_steps_as_a_new_one() -> None:
+    """So that the limits of a schema do not depend on the schemas before it."""
+    tree = pattern.parse("^(?!no)(?=[a-z]+)[a-z]{3,20}(-[0-9]{1,7})?$", search=True)
+    first, second = Budget(), Budget()
+    found = fa.of_tree(tree, first)
+    assert fa.of_tree(tree, second) is found
+    assert second.spent == first.spent > 100
+    assert fa.of_tree(tree, Budget(first.spent)) is found
+    with pytest.raises(TooComplex):
+        fa.of_tree(tree, Budget(first.spent - 1))

@@ -3,7 +3,11 @@
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder, sweep
 
@@ -41,14 +45,21 @@ def test_a_folder_that_was_removed_is_made_again_where_that_is_possible(tmp_path
     folder.remove()
 
 
-def test_a_base_whose_socket_paths_the_kernel_would_cut_is_passed_over(tmp_path):
-    long = tmp_path / ("x" * 90)
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, wherever the tests' folders are."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_base_whose_socket_paths_the_kernel_would_cut_is_passed_over(short_path):
+    long = short_path / ("x" * 90)
     long.mkdir()
     assert base_folder({"XDG_RUNTIME_DIR": str(long)}) == Path("/tmp")
-    assert base_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path
+    assert base_folder({"XDG_RUNTIME_DIR": str(short_path)}) == short_path
     assert base_folder({"XDG_RUNTIME_DIR": "relative"}) == Path("/tmp")
 
 
-def test_a_base_that_is_not_there_is_passed_over(tmp_path):
-    environment = {"XDG_RUNTIME_DIR": str(tmp_path / "none"), "TMPDIR": os.fspath(tmp_path)}
-    assert base_folder(environment) == tmp_path
+def test_a_base_that_is_not_there_is_passed_over(short_path):
+    environment = {"XDG_RUNTIME_DIR": str(short_path / "none"), "TMPDIR": os.fspath(short_path)}
+    assert base_folder(environment) == short_path

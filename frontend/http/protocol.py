@@ -1,4 +1,8 @@
-"""uvicorn's HTTP protocol, with limits on what a client may leave undone, and with upgrades declined."""
+"""uvicorn's HTTP protocol with limits on what a client may leave unfinished, and with `nacelle.writer`.
+
+Offers of HTTP/2 are ignored, as HTTP allows: Java's client makes one with every request. A WebSocket is accepted if
+an implementation is installed (`websockets` or `wsproto`); otherwise that offer is ignored as well.
+"""
 
 import asyncio
 from typing import Any
@@ -8,13 +12,15 @@ import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from frontend.api.errors import error_body
 from frontend.errors import BadRequest
+from frontend.http.asgi import WRITER
+from frontend.http.error_body import error_body
+from frontend.http.writer import TransportWriter
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
-READ_SECONDS = 60.0  # without a byte of a request that is not complete
+READ_SECONDS = 60.0  # without a byte of a request that is incomplete
 LAST_READ_SECONDS = 2.0  # the same once the server shuts down
-WRITE_SECONDS = 120.0  # in which a client takes in nothing of what waits for it
+WRITE_SECONDS = 120.0  # in which a client reads nothing of what waits for it
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -27,6 +33,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
+        self._writer: TransportWriter | None = None  # of the response to that request
 
     # --- the connection ---
 
@@ -35,21 +42,24 @@ class HttpProtocol(HttpToolsProtocol):
         self._await_more(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._reading, self._writing):
-            if timer is not None:
-                timer.cancel()
+        self._cancel_timers()
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
+        if self._writer is not None:
+            self._writer.resume(gone=True)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._declines_upgrade:
+            if self._ignores_upgrade:
                 self._read_as_if_not_offered(data[upgrade.args[0] :])
+            elif self._should_upgrade():
+                self._cancel_timers()
+                self.handle_websocket_upgrade()
             else:  # CONNECT
                 self._refuse("400 Bad Request", "this is not a proxy")
             return
@@ -73,11 +83,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """After what waits has been written, if the client takes it in."""
+        """Close once what waits has been written, if the client reads it."""
         self.transport.close()
         self._await_reader()
 
-    # --- a request that is not complete ---
+    def _cancel_timers(self) -> None:
+        for timer in (self._reading, self._writing):
+            if timer is not None:
+                timer.cancel()
+
+    # --- requests ---
 
     def on_message_begin(self) -> None:
         self._head_bytes, self._incomplete = 0, True
@@ -85,17 +100,20 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = None
-        if not self._declines_upgrade:
+        if not self._ignores_upgrade:
             super().on_headers_complete()
-            if len(self.pipeline) == 1:  # go on reading, or nobody notices that the client leaves
+            if len(self.pipeline) == 1:  # keep reading, or nobody notices that the client leaves
                 self.flow.resume_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle  # `cycle` of the base is the latest, which may have to wait for this one
+        self._writer = TransportWriter(cycle)
+        extensions: Any = cycle.scope.setdefault("extensions", {})
+        extensions[WRITER] = self._writer
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
-        if not self._declines_upgrade:
+        if not self._ignores_upgrade:
             self._incomplete = False
             super().on_message_complete()
 
@@ -115,9 +133,9 @@ class HttpProtocol(HttpToolsProtocol):
         arriving = self.cycle if self._head_bytes is None else None
         answering = self._answering
         if answering is not None and not answering.response_complete and answering is not arriving:
-            self._await_more(READ_SECONDS)  # it is the next request that is not complete
+            self._await_more(READ_SECONDS)  # it is the next request that is incomplete
         elif self.scope is not None and not (arriving and arriving.response_started):
-            self._refuse("408 Request Timeout", "the rest of the request did not come")
+            self._refuse("408 Request Timeout", "the rest of the request did not arrive")
         else:
             self._close()
 
@@ -130,10 +148,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     # --- upgrades ---
 
+    def _should_upgrade(self) -> bool:
+        """To a WebSocket: if there is an implementation, and no earlier request on the connection is unanswered."""
+        busy = self._answering is not None and not self._answering.response_complete
+        return not busy and super()._should_upgrade() and self.parser.get_method() != b"CONNECT"
+
     @property
-    def _declines_upgrade(self) -> bool:
-        """A server may answer as if none had been offered; Java's client offers one with every request."""
-        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+    def _ignores_upgrade(self) -> bool:
+        """Whether to answer as if none had been offered."""
+        if not self.parser.should_upgrade() or self.parser.get_method() == b"CONNECT":
+            return False
+        return not self._should_upgrade()
 
     def _read_as_if_not_offered(self, rest: bytes) -> None:
         """The parser stops after such a head: give it the head again without the offer, and the rest."""
@@ -147,6 +172,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self._writer is not None:
+            self._writer.pause()
         self._await_reader()
 
     def resume_writing(self) -> None:
@@ -154,6 +181,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._writing is not None and not self.transport.is_closing():
             self._writing.cancel()
             self._writing = None
+        if self._writer is not None:
+            self._writer.resume()
 
     def _await_reader(self) -> None:
         if self._writing is not None:

@@ -1,4 +1,4 @@
-"""The string formats of JSON Schema as patterns: each matches a common part of what the format allows."""
+"""JSON Schema's string formats as patterns, each of which matches a common subset of the format."""
 
 _DATE = (
     r"[1-9]\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
@@ -35,5 +35,5 @@ PATTERNS = {
     "json-pointer": _POINTER,
     "relative-json-pointer": rf"(?:0|[1-9]\d{{0,3}}){_POINTER}",
 }
-# Known to JSON Schema, and not kept. Any other name of a format means nothing and is passed over.
-REFUSED = {"regex"}
+# Defined by JSON Schema but not supported. Unknown formats are ignored.
+UNSUPPORTED = {"regex"}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from frontend.api.client import Application
-from frontend.http_protocol import HttpProtocol
+from frontend.http.asgi import Application
+from frontend.http.protocol import HttpProtocol
 
 _BACKLOG = 2048
 # Longer than clients and proxies keep an idle connection to use again (httpx 5 s, nginx 60 s, Go 90 s):
@@ -39,7 +39,7 @@ class HttpServer(uvicorn.Server):
                 app,
                 loop="none",
                 http=HttpProtocol,
-                ws="none",
+                ws="auto",
                 lifespan="off",
                 log_config=None,
                 access_log=False,

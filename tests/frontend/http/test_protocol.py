@@ -2,17 +2,14 @@
 forward."""
 
 import asyncio
-import contextlib
 import json
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from frontend.api.client import Receive, Send
-from frontend.http_protocol import LAST_READ_SECONDS, MAX_HEAD_BYTES, READ_SECONDS, WRITE_SECONDS
-from frontend.server import HttpServer, listen
+from frontend.http.asgi import Receive, Send
+from frontend.http.protocol import LAST_READ_SECONDS, MAX_HEAD_BYTES, READ_SECONDS, WRITE_SECONDS
+from tests.frontend.http.serving import Connected, echo, with_connection
 
 # Go's client keeps an idle connection that long, longer than the other clients and most proxies.
 LONGEST_IDLE_SECONDS = 90
@@ -23,75 +20,6 @@ OFFER = (
     b"POST / HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
     b"upgrade: h2c\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n"
 )
-
-
-async def echo(scope: Any, receive: Receive, send: Send) -> None:
-    """Answers with the body of the request."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    length = str(len(body)).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
-    await send({"type": "http.response.body", "body": body})
-
-
-class Connected:
-    """A client's end of a connection, the server, and the clock."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: HttpServer
-    ) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.server = server
-
-    async def say(self, data: bytes) -> None:
-        """Both ends are of one event loop: a few turns of it, and the server has read what was written."""
-        self.writer.write(data)
-        await self.writer.drain()
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-    async def heard(self) -> tuple[int, bytes]:
-        """The next answer's status and body."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        assert length
-        return int(head.split()[1]), await self.reader.readexactly(int(length[1]))
-
-    async def later(self, seconds: float) -> None:
-        """Timers that are due within `seconds` fire now."""
-        loop = asyncio.get_running_loop()
-        clock = loop.time
-        loop.time = lambda: clock() + seconds  # type: ignore[method-assign]
-        await asyncio.sleep(0)
-
-
-@contextlib.asynccontextmanager
-async def connected(app: Any) -> AsyncIterator[Connected]:
-    listener = listen("127.0.0.1", 0)
-    server = HttpServer(app, graceful_seconds=30)
-    serving = asyncio.create_task(server.serve([listener]))
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    try:
-        yield Connected(reader, writer, server)
-    finally:
-        writer.close()
-        server.should_exit = True
-        await serving
-        listener.close()
-
-
-def with_connection(scenario: Callable[[Connected], Awaitable[None]], app: Any = echo) -> None:
-    async def run() -> None:
-        async with connected(app) as connection:
-            await scenario(connection)
-
-    asyncio.run(run())
 
 
 def test_a_client_never_finds_its_idle_connection_closed_by_the_server() -> None:

@@ -1,0 +1,22 @@
+"""What an area of the API is given to install its routes."""
+
+from typing import Any
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.memory import Memory
+from frontend.observability.metrics import Metrics
+from frontend.routing.router import Router
+
+App = falcon.asgi.App[Any, Any]
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The parts of the server that areas share."""
+
+    router: Router
+    metrics: Metrics
+    memory: Memory
+    max_body_bytes: int
+    started: int  # in Unix seconds

@@ -1,0 +1,58 @@
+"""One request and its response, as the access log and the metrics report them."""
+
+from typing import Any
+
+import msgspec
+
+from frontend.http.asgi import Scope
+
+OK = "ok"
+CLIENT_GONE = "client_gone"
+UNKNOWN_ROUTE = "unknown"
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before its response began
+
+_SCOPE_KEY = "nacelle.exchange"
+
+
+class Exchange(msgspec.Struct):
+    """Created by the outermost layer; whatever handles the request adds what it knows."""
+
+    request_id: str
+    began: float  # seconds of the layer's clock
+    route: str = UNKNOWN_ROUTE  # the template, not the path: it labels metrics
+    failure: str | None = None  # the code of the error that the client got, or CLIENT_GONE
+    status: int | None = None  # of HTTP, once the response has started
+    sent_bytes: int = 0  # of the body, before HTTP's framing
+    ended: bool = False
+
+    def fail(self, code: str) -> None:
+        """Record why the request failed; the first reason counts."""
+        if self.failure is None and not self.ended:
+            self.failure = code
+
+    @property
+    def final_status(self) -> int:
+        """The HTTP status, also of a request that was never answered."""
+        if self.status is not None:
+            return self.status
+        return CLIENT_CLOSED_REQUEST if self.failure == CLIENT_GONE else 500
+
+    @property
+    def outcome(self) -> str:
+        """`ok`, `client_gone`, or the code of an error. A response may fail after a status of 200 was sent."""
+        if self.failure is not None:
+            return self.failure
+        if not self.ended:
+            return "incomplete"
+        return OK if self.final_status < 400 else "error"
+
+
+def attach(scope: Scope, exchange: Exchange) -> Scope:
+    """A scope in which `exchange_of` finds the exchange."""
+    return {**scope, _SCOPE_KEY: exchange}
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange of a request; outside the stack, one that nobody reads."""
+    exchange: Any = scope.get(_SCOPE_KEY)
+    return exchange if isinstance(exchange, Exchange) else Exchange("", 0.0)

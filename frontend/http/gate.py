@@ -1,0 +1,103 @@
+"""The layer that applies the access rules, and answers browsers as CORS requires."""
+
+import msgspec
+
+from frontend.config import Settings
+from frontend.errors import ServerError
+from frontend.http.access import Asked, Rules, judge
+from frontend.http.asgi import (
+    Application,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    is_response_start,
+    with_headers,
+)
+from frontend.http.error_body import error_body, error_headers
+from frontend.http.exchange import exchange_of
+
+_PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
+
+
+class Gate:
+    """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        self._app = app
+        self._rules = Rules(
+            settings.api_key,
+            frozenset(host.lower() for host in settings.allowed_hosts),
+            frozenset(settings.allowed_origins),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        verdict = judge(self._rules, _asked(scope))
+        headers = cors_headers(verdict.shared_with)
+
+        async def send_shared(message: Message) -> None:
+            await send(with_headers(message, headers) if is_response_start(message) else message)
+
+        if verdict.error is not None:
+            exchange_of(scope).fail(verdict.error.code)
+            await _refuse(scope, receive, send_shared if headers else send, verdict.error)
+        elif verdict.is_preflight:
+            allowed = preflight_headers(header(scope, b"access-control-request-headers"))
+            await send_shared({"type": "http.response.start", "status": 204, "headers": allowed})
+            await send_shared({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, send_shared if headers else send)
+
+
+def _asked(scope: Scope) -> Asked:
+    return Asked(
+        scope.get("method", "GET"),
+        scope["path"],
+        header(scope, b"host"),
+        header(scope, b"origin"),
+        header(scope, b"authorization"),
+    )
+
+
+def cors_headers(origin: str | None) -> Headers:
+    """Headers that let pages of `origin` read a response."""
+    if origin is None:
+        return []
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"X-Request-ID, Retry-After"),
+        (b"vary", b"Origin"),
+    ]
+
+
+def preflight_headers(wanted: str | None) -> Headers:
+    """Which methods and headers a page may use: all that it wants, since its origin has been checked."""
+    return [
+        (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+        # OpenAI's client sends a dozen headers of its own.
+        (b"access-control-allow-headers", (wanted or "Authorization, Content-Type").encode("latin-1")),
+        (b"access-control-max-age", _PREFLIGHT_SECONDS),
+    ]
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
+    """Answer with an error object; where the server cannot, decline the WebSocket with a plain 403."""
+    kind = scope["type"]
+    if kind == "websocket":
+        await receive()  # the connect event, without which no answer is allowed
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close"})
+            return
+        kind = "websocket.http"
+    body = msgspec.json.encode(error_body(error))
+    headers = [
+        (name.lower().encode(), value.encode("latin-1")) for name, value in error_headers(error).items()
+    ]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": f"{kind}.response.start", "status": error.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body})

@@ -1,0 +1,44 @@
+"""The outermost layer: gives each request its id, which the response repeats in X-Request-ID."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+from frontend.http.asgi import (
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    is_response_start,
+    with_headers,
+)
+from frontend.http.exchange import Exchange, attach
+
+_WELL_FORMED = re.compile(r"[\x21-\x7e]{1,128}")  # what is safe in a header and in a log line
+
+
+def request_id(given: str | None) -> str:
+    """The id that the client sent if it is well-formed, else a new one."""
+    return given if given and _WELL_FORMED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+class Identity:
+    """Adds an `Exchange` to the scope."""
+
+    def __init__(self, app: Application, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(request_id(header(scope, b"x-request-id")), self._clock())
+        headers = [(b"x-request-id", exchange.request_id.encode())]
+
+        async def send_with_id(message: Message) -> None:
+            await send(with_headers(message, headers) if is_response_start(message) else message)
+
+        await self._app(attach(scope, exchange), receive, send_with_id)

@@ -1,0 +1,126 @@
+"""Formats of tool calls: each has a program that reads calls and a grammar that enforces them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from frontend.parsing.calls import Call
+from frontend.parsing.marks import Marks
+from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
+from frontend.structured import Format, json_object, json_schema
+
+
+class Tool(Protocol):
+    """The properties of a function that parsers need."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict[str, Any] | None:
+        """A JSON schema; None for any object."""
+
+
+class ParserOptions(msgspec.Struct, frozen=True):
+    """What a parser looks for in an answer."""
+
+    tools: Sequence[Tool]
+    eager: bool  # whatever begins like a call is one, and is emitted before it is complete
+    turn_ends: tuple[str, ...]  # marks that are dropped from the output
+
+
+class ToolFormat(ABC):
+    """The way in which a family of models writes tool calls."""
+
+    name: ClassVar[str]  # as in the settings
+    needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
+    turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that then become visible, and must be dropped
+
+    @abstractmethod
+    def program(self, options: ParserOptions) -> Program:
+        """A program that reads an answer, or the part of it after the reasoning."""
+
+    def arguments_format(self, schema: dict[str, Any] | None) -> Format:
+        """The format of one call's arguments: values of a JSON schema of objects, or any object without one.
+
+        Raises ConstraintError.
+        """
+        return json_object() if schema is None else json_schema(schema)
+
+    @abstractmethod
+    def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
+        """The format of a structural tag for calls of the given functions.
+
+        `calls` maps the name of each function, of which there is at least one, to its `arguments_format`.
+        With `at_least_one` the answer consists of calls alone, and the format may be an alternative in an
+        `or` with other formats of bounded extent. Otherwise the answer is text in which the model may call a
+        function. `parallel` allows several calls.
+        """
+
+
+class MarkedCalls(ToolFormat):
+    """Calls within text, each preceded by a mark."""
+
+    starts: ClassVar[tuple[str, ...]]  # marks before calls
+    bare: ClassVar[bool] = False  # an answer may also begin with a call without a mark
+
+    @abstractmethod
+    def read_calls(self, context: "CallContext") -> Reading[None]:
+        """Read calls, starting after the mark. Raises Malformed for anything else.
+
+        The text is held until it is certain to be a call.
+        """
+
+    def program(self, options: ParserOptions) -> Program:
+        marks = marks_of(self.starts, options.turn_ends)
+
+        def read(scanner: Scanner) -> Reading[None]:
+            mark: str | None = ""
+            if self.bare:
+                scanner.hold()
+            else:
+                mark = yield from scanner.until(marks, scanner.content)
+            while mark is not None:
+                try:
+                    yield from self.read_calls(CallContext(scanner, mark, options.tools, options.eager))
+                except Malformed:
+                    scanner.give_back()
+                else:
+                    scanner.into(scanner.drop)
+                    yield from scanner.newlines()
+                mark = yield from scanner.until(marks, scanner.content)
+
+        return read
+
+
+class CallContext(msgspec.Struct, frozen=True):
+    """A position at which calls may begin."""
+
+    scanner: Scanner
+    mark: str  # the one before the position; empty at the start of an answer
+    tools: Sequence[Tool]
+    eager: bool
+
+    def call(self) -> Call:
+        return Call(self.scanner, self.eager)
+
+
+def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Reading[None]:
+    """Read a list in brackets. Text after a call is held until the list continues or ends."""
+    yield from scanner.expect("[")
+    while True:
+        yield from scanner.space()
+        yield from read_one()
+        scanner.hold()
+        yield from scanner.space()
+        if (yield from scanner.expect(",", "]")) == "]":
+            scanner.release()
+            return
+
+
+@lru_cache(maxsize=64)
+def marks_of(starts: tuple[str, ...], silent: tuple[str, ...]) -> Marks:
+    return Marks(*starts, silent=silent)

@@ -1,0 +1,210 @@
+"""Who may make requests, and what those get who may not."""
+
+import asyncio
+import json
+
+import falcon.asgi
+import pytest
+
+from frontend.api.errors import install
+from frontend.config import Settings
+from frontend.errors import Forbidden, Unauthorized
+from frontend.http.access import Asked, Rules, check_host, check_key, judge, origin_allowed
+from frontend.http.asgi import Application, Message, Receive, Scope, Send
+from frontend.http.gate import Gate
+from tests.frontend.http.driving import Answer, answer_of, ask, connect, run
+
+OPEN = Rules(None, frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic secret", "secret"])
+def test_without_the_key_nothing_is_answered(header):
+    with pytest.raises(Unauthorized):
+        check_key(header, "secret", "/v1/models")
+
+
+def test_the_key_opens_and_probes_need_none():
+    check_key("Bearer secret", "secret", "/v1/models")
+    check_key("bearer secret", "secret", "/metrics")
+    check_key(None, "secret", "/health")
+    check_key(None, "secret", "/ready/smollm2")
+
+
+@pytest.mark.parametrize("path", ["/healthy", "/readyz", "/v1/ready", "/metrics"])
+def test_paths_that_only_look_like_probes_need_the_key(path):
+    with pytest.raises(Unauthorized):
+        check_key(None, "secret", path)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "192.168.1.9", "LOCALHOST", None]
+)
+def test_addresses_and_own_names_are_served(host):
+    check_host(host, [])
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil"]
+)
+def test_a_rebound_name_is_refused(host):
+    with pytest.raises(Forbidden, match="Host"):
+        check_host(host, [])
+
+
+def test_an_allowed_name_is_served():
+    check_host("Models.Example:443", ["models.example"])
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:8000", True),
+        ("https://[::1]", True),
+        ("http://server.example:8000", True),  # the page came from this server
+        ("https://chat.example", True),
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("null", False),
+        ("file://", False),
+    ],
+)
+def test_pages_of_other_sites_may_not_call(origin, expected):
+    assert origin_allowed(origin, "server.example:8000", ["https://chat.example"]) is expected
+
+
+def preflight(origin: str) -> Answer:
+    gate = Gate(unreachable, Settings(allowed_origins=["https://chat.example"]))
+    wanted = "authorization, x-stainless-lang"
+    return ask(
+        gate,
+        "OPTIONS",
+        "/v1/models",
+        host="127.0.0.1",
+        origin=origin,
+        access_control_request_headers=wanted,
+    )
+
+
+def test_a_page_of_an_allowed_origin_may_send_the_headers_that_clients_send():
+    answer = preflight("https://chat.example")
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    assert answer.headers["access-control-allow-headers"] == "authorization, x-stainless-lang"
+
+
+def test_a_page_of_another_origin_may_send_nothing():
+    answer = preflight("https://evil.example")
+    assert answer.status == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def asked(method="GET", path="/v1/models", host="localhost", origin=None, authorization=None):
+    return Asked(method, path, host, origin, authorization)
+
+
+def test_a_key_makes_the_host_irrelevant_because_a_rebound_page_does_not_know_it():
+    assert isinstance(judge(OPEN, asked(host="evil.example")).error, Forbidden)
+    with_key = Rules("secret", frozenset(), frozenset())
+    assert judge(with_key, asked(host="evil.example", authorization="Bearer secret")).error is None
+    assert isinstance(judge(with_key, asked(host="evil.example")).error, Unauthorized)
+
+
+def test_a_preflight_needs_no_key_and_a_page_may_read_why_it_was_refused():
+    with_key = Rules("secret", frozenset(), frozenset())
+    preflight = judge(with_key, asked("OPTIONS", origin="http://localhost:3000"))
+    assert (preflight.is_preflight, preflight.error) == (True, None)
+    refused = judge(with_key, asked(origin="http://localhost:3000"))
+    assert isinstance(refused.error, Unauthorized)
+    assert refused.shared_with == "http://localhost:3000"
+    assert isinstance(judge(with_key, asked("OPTIONS")).error, Unauthorized)  # no page asks
+
+
+async def unreachable(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("the application was reached")
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"vary", b"Accept")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_page():
+    settings = Settings(api_key="secret", allowed_origins=["https://chat.example"])
+    answer = ask(Gate(hello, settings), authorization="Bearer secret", origin="https://chat.example")
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert answer.headers["vary"] == "Accept, Origin"
+    assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
+
+
+def test_a_header_that_is_sent_twice_opens_nothing():
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    for name, values in ((b"host", [b"localhost", b"evil.example"]), (b"origin", [b"http://localhost"] * 2)):
+        headers = [(name, value) for value in values]
+        sent = drive(Gate(unreachable, Settings()), scope | {"headers": headers})
+        assert answer_of(sent).status == 403
+
+
+def drive(app: Application, scope: Scope) -> list[Message]:
+    return asyncio.run(run(app, scope, [{"type": "http.request"}]))
+
+
+class Refusing:
+    """Says on a Falcon route what the gate says outside Falcon."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def on_get(self, request, response):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        (Settings(api_key="secret"), {}),
+        (Settings(), {"host": "evil.example"}),
+        (Settings(), {"host": "localhost", "origin": "https://evil.example"}),
+    ],
+    ids=["key", "host", "origin"],
+)
+def test_a_refusal_looks_like_every_other_error(settings, headers):
+    refused = ask(Gate(unreachable, settings), path="/v1/models", **headers)
+    error = json.loads(refused.body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    app = falcon.asgi.App()
+    install(app)
+    kinds = {401: Unauthorized, 403: Forbidden}
+    app.add_route("/v1/models", Refusing(kinds[refused.status](error["message"])))
+    assert refused == ask(app, path="/v1/models", **headers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        (Settings(api_key="secret"), {"host": "localhost"}),
+        (Settings(), {"host": "evil.example"}),
+        (Settings(), {"host": "localhost", "origin": "https://evil.example"}),
+    ],
+    ids=["key", "host", "origin"],
+)
+def test_a_websocket_passes_the_same_checks(settings, headers):
+    expected = 401 if settings.api_key else 403
+    refused = answer_of(
+        connect(Gate(unreachable, settings), [], "websocket.http.response", **headers), "websocket.http"
+    )
+    assert refused.status == expected
+    assert json.loads(refused.body)["error"]["code"] in ("invalid_api_key", "forbidden")
+    assert connect(Gate(unreachable, settings), [], **headers) == [{"type": "websocket.close"}]
+
+
+def test_a_websocket_that_may_pass_reaches_the_application():
+    key = {"authorization": "Bearer secret"}
+    for settings, headers in ((Settings(api_key="secret"), key), (Settings(), {"host": "localhost"})):
+        assert connect(Gate(hello, settings), [], **headers) == [{"type": "websocket.accept"}]
