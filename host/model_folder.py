@@ -60,14 +60,14 @@ def read_model_folder(path: Path) -> ModelFolder:
     missing = [name for name in REQUIRED_FILES if not (path / name).is_file()]
     if missing:
         raise ModelFolderError(f"{path} lacks {', '.join(missing)}")
-    outer = _read_json(path / "config.json")
+    outer = read_json(path / "config.json")
     config = outer | outer["text_config"] if isinstance(outer.get("text_config"), dict) else outer
-    generation = _read_json(path / "generation_config.json")
-    tokenizer = _read_json(path / "tokenizer_config.json")
+    generation = read_json(path / "generation_config.json")
+    tokenizer = read_json(path / "tokenizer_config.json")
     return ModelFolder(
         path=path,
-        context_length=_positive(config, "max_position_embeddings"),
-        vocab_size=_positive(config, "vocab_size"),
+        context_length=positive(config, "max_position_embeddings"),
+        vocab_size=positive(config, "vocab_size"),
         kv_shape=_kv_shape(config),
         eos_token_ids=_token_ids(generation.get("eos_token_id")) or _token_ids(config.get("eos_token_id")),
         defaults=_defaults(generation),
@@ -97,7 +97,8 @@ def fingerprint(path: Path, engine_version: str) -> str:
     return f"fp_{digest.hexdigest()[:10]}"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one if there is no such file. Raises ModelFolderError."""
     if not path.is_file():
         return {}
     try:
@@ -109,17 +110,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _positive(config: dict[str, Any], key: str) -> int | None:
+def positive(config: dict[str, Any], key: str) -> int | None:
+    """A positive integer of a config; None if it has none of this name."""
     value = config.get(key)
     return value if isinstance(value, int) and value > 0 else None
 
 
 def _kv_shape(config: dict[str, Any]) -> KvShape | None:
-    layers = _positive(config, "num_hidden_layers")
-    heads = _positive(config, "num_attention_heads")
-    kv_heads = _positive(config, "num_key_value_heads") or heads
-    hidden = _positive(config, "hidden_size")
-    head_dim = _positive(config, "head_dim") or (hidden // heads if hidden and heads else None)
+    layers = positive(config, "num_hidden_layers")
+    heads = positive(config, "num_attention_heads")
+    kv_heads = positive(config, "num_key_value_heads") or heads
+    hidden = positive(config, "hidden_size")
+    head_dim = positive(config, "head_dim") or (hidden // heads if hidden and heads else None)
     return KvShape(layers, kv_heads, head_dim) if layers and kv_heads and head_dim else None
 
 
@@ -144,7 +146,7 @@ def _chat_template(path: Path, tokenizer: dict[str, Any]) -> str | None:
     file = path / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    template = tokenizer.get("chat_template") or _read_json(path / "chat_template.json").get("chat_template")
+    template = tokenizer.get("chat_template") or read_json(path / "chat_template.json").get("chat_template")
     if isinstance(template, list):  # several named ones
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default")

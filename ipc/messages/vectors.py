@@ -12,22 +12,23 @@ Library = Literal["openvino", "optimum"]
 
 class VectorOptions(Options):
     library: Library = "openvino"
-    max_batch_tokens: int = 2048  # of one forward pass, padding included
-    context_length: int | None = None  # overrides the model's own
-    pooling: Pooling | None = None  # None: as the model's files say
+    max_batch_tokens: int = 1024  # of one forward pass, padding included
+    context_length: int | None = None  # tokens of an input; None: as the model's files say
+    pooling: Pooling | None = None  # likewise
     normalize: bool | None = None  # likewise
 
 
 class VectorCard(ModelCard):
     dimensions: int  # of an embedding; 0 for a reranker
     prompts: dict[str, str]  # by name, what the model's files put before an input
+    default_prompt: str = ""  # the name of the one for inputs that choose none; empty if there is none
 
 
 # --- embeddings ----------------------------------------------------------------------------------------
 
 
 class EmbedInputs(Value):
-    """The payload of Embed: texts, or token ids without special tokens added."""
+    """The payload of Embed: texts, or token ids without special tokens. None of them is empty."""
 
     texts: list[str] = []
     token_ids: list[list[int]] = []
@@ -36,9 +37,11 @@ class EmbedInputs(Value):
 class Embed(Work):
     """Turn each input into a vector. Answered by Embedded."""
 
-    dimensions: int | None = None  # keep the first ones and normalize again; None: all
-    prompt: str = ""  # put before each text
-    truncate: int | None = None  # keep this many tokens of an input; -1: what fits; None: a longer one fails
+    dimensions: int | None = None  # keep the first ones, and normalize again if the model does; None: all
+    prompt: str = ""  # put before each input
+    truncate: int | None = (
+        None  # keep the first N tokens of an input; -1: what fits; None: a longer one fails
+    )
 
 
 class Embedded(Result):
@@ -60,8 +63,9 @@ class RerankInputs(Value):
 class Rerank(Work):
     """Score how well each document answers its query. Answered by Reranked."""
 
-    truncate: int | None = -1  # tokens of a pair; -1: what fits; None: a longer one fails
+    truncate: int | None = -1  # cut documents at the end so that pairs have N tokens at most; else as Embed
     instruction: str = ""  # for causal rerankers; empty for the model's own
+    max_document_tokens: int | None = None  # cut each document at the end first
 
 
 class Reranked(Result):

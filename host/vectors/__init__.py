@@ -1,0 +1,1 @@
+"""Embeddings and reranking: everything that the two engines share."""
