@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from frontend.api.schema.embeddings import EmbeddingRequest
 from frontend.errors import BadRequest
+from ipc.messages import VectorCard
 
 # What the same prompt is called by models, the most usual name first.
 _SAME: tuple[tuple[str, ...], ...] = (
@@ -15,20 +16,22 @@ _SAME: tuple[tuple[str, ...], ...] = (
 )
 
 
-def prompt_of(request: EmbeddingRequest, prompts: Mapping[str, str]) -> str:
-    """The prompt that a request asks for, of a model's `prompts` by name.
+def prompt_of(request: EmbeddingRequest, card: VectorCard) -> str:
+    """The model's prompt that a request asks for, by one of its names.
 
-    A `prompt_name` must be one of them. `input_type` and `task` say what a text is for: they choose the
-    prompt that the model has for it, and change nothing where it has none. Raises BadRequest.
+    A `prompt_name` must be one of the model's. `input_type` and `task` say what a text is for: they choose the
+    prompt that the model has for it, and change nothing where it has none. A request that chooses nothing
+    gets the model's default prompt, if it has one. Raises BadRequest.
     """
+    prompts = card.prompts
     if request.prompt_name is not None:
         if request.prompt_name not in prompts:
             raise _unknown(request.prompt_name, prompts)
         return prompts[request.prompt_name]
     purpose = request.input_type or request.task
-    if purpose is None:
-        return ""
-    return next((prompts[name] for name in _names(purpose) if name in prompts), "")
+    names = _names(purpose) if purpose is not None else ()
+    chosen = next((name for name in names if name in prompts), card.default_prompt)
+    return prompts.get(chosen, "")
 
 
 def _names(purpose: str) -> tuple[str, ...]:
@@ -38,5 +41,5 @@ def _names(purpose: str) -> tuple[str, ...]:
 
 
 def _unknown(name: str, prompts: Mapping[str, str]) -> BadRequest:
-    known = ", ".join(sorted(prompts)) if prompts else "no prompts"
-    return BadRequest(f"prompt_name: the model has {known}, not {name!r}", "prompt_name")
+    known = ", ".join(sorted(prompts)) or "none"
+    return BadRequest(f"prompt_name: the model has no prompt {name!r}; its prompts: {known}", "prompt_name")

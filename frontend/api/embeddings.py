@@ -42,7 +42,7 @@ class Embeddings:
         on_leave = on_leave_of(request)
         model = await self._router.model(body.model, on_leave)
         card = embedding_card(model)
-        work = work_of(body, inputs, card)
+        work = work_of(body, card)
         answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave))
         count = len(inputs.texts) or len(inputs.token_ids)
         if answer.shape != (count, body.dimensions or card.dimensions):
@@ -75,15 +75,12 @@ def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
     return EmbedInputs(token_ids=cast("list[list[int]]", given))
 
 
-def work_of(body: EmbeddingRequest, inputs: EmbedInputs, card: VectorCard) -> Embed:
+def work_of(body: EmbeddingRequest, card: VectorCard) -> Embed:
     """What to ask of a model with this card. Raises BadRequest."""
     if body.dimensions is not None and body.dimensions > card.dimensions:
         raise BadRequest(f"dimensions must be at most the model's, {card.dimensions}", "dimensions")
-    prompt = prompt_of(body, card.prompts)
-    if prompt and inputs.token_ids:
-        name = "prompt_name" if body.prompt_name else "input_type" if body.input_type else "task"
-        raise BadRequest(f"{name}: the model's prompt can only precede text, not token ids", name)
-    return Embed(0, b"", body.dimensions, prompt, body.truncation(card.context_length, default=None))
+    truncation = body.truncation(card.context_length, default=None)
+    return Embed(0, b"", body.dimensions, prompt_of(body, card), truncation)
 
 
 def encoded(answer: Embedded, model: str, encoding: Encoding) -> Iterator[bytes]:

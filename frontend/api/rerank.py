@@ -132,7 +132,8 @@ async def _scored(
     model = await router.model(body.model, on_leave)
     card = rerank_card(model)
     truncation = body.truncation(card.context_length, default_truncation)
-    work = Rerank(0, b"", truncation, body.instruction or "")
+    per_document = body.max_tokens_per_doc if isinstance(body, RerankRequest) else None
+    work = Rerank(0, b"", truncation, body.instruction or "", per_document)
     param = "documents" if isinstance(body, RerankRequest) else "text_2"
     answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave))
     if answer.shape != (len(inputs.documents),):

@@ -24,9 +24,9 @@ BEST = 1
 
 
 @pytest.fixture(scope="module")
-def server(reranker_ir: Path) -> Iterator[Serving]:
+def server(cross_encoder_ir: Path) -> Iterator[Serving]:
     environment = {"NACELLE_FAULTS": "1"}
-    with Serving([str(reranker_ir), "--name", RERANKER], F32, environment) as serving:
+    with Serving([str(cross_encoder_ir), "--name", RERANKER], F32, environment) as serving:
         yield serving.wait_until_ready(RERANKER)
 
 

@@ -16,7 +16,7 @@ from frontend.api.schema.embeddings import EmbeddingRequest
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import Cancel, Embed, Embedded, EmbedInputs, Failed
 from ipc.messages.vectors import decode_embed_inputs
-from tests.frontend.api.vector_server import PROMPTS, VectorServer, run, vector_card
+from tests.frontend.api.vector_server import VectorServer, run, vector_card
 from tests.frontend.routing.hosts import CARD as TEXT_CARD
 
 PATH = "/v1/embeddings"
@@ -153,8 +153,6 @@ def test_inputs_are_texts_or_token_ids(given, expected):
         ({"input": "a", "late_chunking": True}, "late_chunking", "not supported"),
         ({"input": "a", "add_special_tokens": False}, "add_special_tokens", "not supported"),
         ({"input": "a", "prompt_name": "nonsense"}, "prompt_name", "passage, query"),
-        ({"input": [1, 2], "prompt_name": "query"}, "prompt_name", "token ids"),
-        ({"input": [1, 2], "input_type": "document"}, "input_type", "token ids"),
     ],
 )
 def test_a_bad_request_names_its_field_and_reaches_no_engine(fields, param, words):
@@ -215,21 +213,22 @@ def test_dimensions_and_prompts_are_passed_on_and_the_user_is_nobodys_business()
 )
 def test_the_models_own_prompt_is_found_by_any_of_its_names(fields, expected):
     request = msgspec.convert({"model": "m", "input": "a", **fields}, EmbeddingRequest)
-    assert prompt_of(request, PROMPTS) == expected
+    assert prompt_of(request, CARD) == expected
 
 
 def test_of_two_prompts_for_one_purpose_the_one_named_counts():
-    prompts = {"query": "1", "s2p_query": "2", "Web": "3"}
+    card = vector_card(WIDTH, {"query": "1", "s2p_query": "2", "Web": "3"})
     for name, expected in (("query", "1"), ("s2p_query", "2"), ("search_query", "1"), ("Web", "3")):
-        request = EmbeddingRequest(model="m", input="a", input_type=name)
-        assert prompt_of(request, prompts) == expected
+        assert prompt_of(EmbeddingRequest(model="m", input="a", input_type=name), card) == expected
 
 
-def test_token_ids_take_no_notice_of_a_purpose_that_the_model_has_no_prompt_for():
-    async def scenario(server: VectorServer) -> None:
-        assert (await work_of(server, input=[1, 2], input_type="clustering")).prompt == ""
-
-    run(scenario, CARD)
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, "passage: "), ({"input_type": "query"}, "query: "), ({"task": "classification"}, "passage: ")],
+)
+def test_a_default_prompt_serves_requests_that_choose_none(fields, expected):
+    card = msgspec.structs.replace(CARD, default_prompt="passage")
+    assert prompt_of(EmbeddingRequest(model="m", input="a", **fields), card) == expected
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,18 @@ def test_a_long_document_is_cut_to_the_window_unless_told_otherwise(fields, toke
     run(scenario, CARD)
 
 
+def test_documents_may_have_a_limit_of_their_own():
+    async def scenario(server: VectorServer) -> None:
+        assert (await work_of(server)).max_document_tokens is None
+        work = await work_of(server, max_tokens_per_doc=30)
+        assert (work.max_document_tokens, work.truncate) == (30, -1)
+        assert (await server.refusal("/v1/rerank", query="q", documents=["d"], max_tokens_per_doc=0))[0] == (
+            "max_tokens_per_doc"
+        )
+
+    run(scenario, CARD)
+
+
 def test_an_instruction_reaches_the_engine():
     async def scenario(server: VectorServer) -> None:
         assert (await work_of(server)).instruction == ""
