@@ -12,9 +12,10 @@ from rich.console import Console
 from bench import report, speculation
 from bench.engine_process import EngineProcess
 from bench.errors import EngineFailed, RunFailed
-from bench.options import json_option, workload_options
+from bench.options import json_option, options_of, vector_options, workload_options
 from bench.speculation import COPIES, Gain
 from bench.stats import Summary, summarize
+from bench.vectors import VectorWorkload
 from bench.workload import Workload
 from frontend.cli.terminal import TerminalReporter
 from frontend.config_sources import load_settings
@@ -48,6 +49,18 @@ class EngineResults(msgspec.Struct, frozen=True):
     summary: Summary
 
 
+class RawVectorResults(msgspec.Struct, frozen=True):
+    """The JSON file's results for an embedding model. The summary's requests are calls of the pipeline."""
+
+    model: str
+    device: str
+    properties: dict[str, str]
+    load_seconds: float
+    workload: VectorWorkload
+    inputs_per_second: float
+    summary: Summary
+
+
 class SpeculationResults(msgspec.Struct, frozen=True):
     """The JSON file's results of a comparison. `draft_model` is None for prompt lookup."""
 
@@ -62,6 +75,7 @@ class SpeculationResults(msgspec.Struct, frozen=True):
 @click.command("engine", short_help="Measure the raw pipeline, without a server.")
 @click.argument("model")
 @workload_options
+@vector_options
 @click.option(
     "--draft-model",
     metavar="MODEL",
@@ -86,29 +100,44 @@ def engine(
 ) -> None:
     """Load MODEL, a catalogue name or a path, into a raw pipeline and run a closed loop on it.
 
+    All texts for an embedding model are passed at once, sorted by length, in calls of the best size.
+
     Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts are used as they are,
     without a chat template, as by the completions endpoint.
     """
     if draft_model and prompt_lookup:
         raise click.UsageError("--draft-model and --prompt-lookup exclude each other")
-    workload = msgspec.convert(asked, Workload)
     try:
         if draft_model or prompt_lookup:
+            workload = msgspec.convert(options_of(Workload, asked), Workload)
             _compare(model, draft_model, workload, pairs, json_path)
         else:
-            _measure(model, workload, json_path)
+            _measure(model, asked, json_path)
     except (EngineFailed, RunFailed) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _measure(model: str, workload: Workload, json_path: Path | None) -> None:
+def _measure(model: str, asked: dict[str, Any], json_path: Path | None) -> None:
     launch = launch_like_a_server(model)
+    workload: Workload | VectorWorkload
+    if launch.engine == "embeddings":
+        workload = VectorWorkload(task="embeddings", **options_of(VectorWorkload, asked))
+    else:
+        workload = Workload(**options_of(Workload, asked))
     with EngineProcess(launch) as process:
         process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))  # warms up
         summary = summarize(process.run(workload))
     console = Console()
-    report.show_summary(f"{model} on {launch.device}, raw pipeline", summary, console)
-    results = EngineResults(model, launch.device, launch.properties, process.load_seconds, workload, summary)
+    title = f"{model} on {launch.device}, raw pipeline"
+    results: msgspec.Struct
+    run = (model, launch.device, launch.properties, process.load_seconds)
+    if isinstance(workload, VectorWorkload):
+        texts = workload.requests * workload.inputs
+        report.show_raw_vectors(title, summary, texts, console)
+        results = RawVectorResults(*run, workload, texts / summary.duration, summary)
+    else:
+        report.show_summary(title, summary, console)
+        results = EngineResults(*run, workload, summary)
     console.print(f"JSON: {report.write(results, 'engine', json_path)}", markup=False)
     if not summary.completed:
         raise SystemExit(1)
