@@ -16,7 +16,12 @@ class ReverseEngine:
     def __init__(self, launch: Launch[ReverseOptions], _results: Results) -> None:
         self._seconds = float(Path(launch.path, "seconds").read_text())  # that a text takes: the "model"
         self.card = ReverseCard(
-            device_name="toy", slots=4, context_length=1000, load_seconds=0.0, fingerprint="toy", properties={}
+            device_name="toy",
+            slots=4,
+            context_length=1000,
+            load_seconds=0.0,
+            fingerprint="toy",
+            properties={},
         )
         self._waiting: dict[int, str] = {}
 
