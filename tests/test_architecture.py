@@ -69,7 +69,7 @@ def test_grammars_and_parsers_know_nothing_of_http(package, allowed):
     assert not {name for name in ours if not name.startswith(allowed)}
 
 
-CORE = [ROOT / "host/loop.py", ROOT / "host/faults.py", *sorted((ROOT / "frontend/routing").glob("*.py"))]
+CORE = [
     *sorted((ROOT / "frontend/routing").glob("*.py")),
     ROOT / "host/loop.py",
     ROOT / "host/faults.py",

@@ -16,14 +16,7 @@ Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_d
 import logging
 from collections.abc import Callable
 
-from frontend.http.asgi import (
-    Application,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    writer_of,
-)
+from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
 from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.observability.metrics import Metrics
 

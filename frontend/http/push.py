@@ -51,14 +51,14 @@ class _Push(Generic[T]):
         self._encode = encode
         self._writer = writer
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._end_of_turn = _end_of_turn(self._ended.get_loop())
+        self._end_of_turn = _end_of_turn()
         self._due = False
 
     async def run(self) -> None:
         self._source.listen(self._schedule)
         self._writer.notify(self._resume)
         try:
-            self._schedule()  # what has arrived so far
+            self._resume()  # what has arrived so far, if the client is still there
             await self._ended
         finally:
             self._source.listen(None)
@@ -90,19 +90,18 @@ class _Push(Generic[T]):
 
 
 class _EndOfTurn:
-    """Calls back at the end of the event loop's current turn: one callback of the loop for all streams.
+    """Calls back when what the event loop is running now has ended: one callback of the loop for all streams.
 
-    When messages of a host have piled up, one turn reads many of them. Each stream then gets one write
+    When messages of a host have piled up, one callback reads many of them. Each stream then gets one write
     instead of one per message. A write is a system call and costs more than everything else per token.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._pushes: list[Callable[[], None]] = []
 
     def add(self, push: Callable[[], None]) -> None:
         if not self._pushes:
-            self._loop.call_soon(self._run)
+            asyncio.get_running_loop().call_soon(self._run)
         self._pushes.append(push)
 
     def _run(self) -> None:
@@ -114,9 +113,11 @@ class _EndOfTurn:
 _ends: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _EndOfTurn]" = weakref.WeakKeyDictionary()
 
 
-def _end_of_turn(loop: asyncio.AbstractEventLoop) -> _EndOfTurn:
+def _end_of_turn() -> _EndOfTurn:
+    """The running loop's."""
+    loop = asyncio.get_running_loop()
     if loop not in _ends:
-        _ends[loop] = _EndOfTurn(loop)
+        _ends[loop] = _EndOfTurn()
     return _ends[loop]
 
 
