@@ -11,7 +11,7 @@ from host.model_folder import ModelFolderError
 from host.results import Results
 from host.vectors.batch import Batch
 from host.vectors.engine import VectorEngine
-from host.vectors.folder import VectorFolder, SentenceSettings, read_vector_folder, read_sentence_settings
+from host.vectors.folder import SentenceSettings, VectorFolder, read_sentence_settings, read_vector_folder
 from host.vectors.limits import bounded_text, check_result_size, decoded, refused, tokens_to_keep, too_long
 from host.vectors.loading import Facts, start_engine
 from host.vectors.model import Library, Output

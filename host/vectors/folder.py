@@ -1,4 +1,4 @@
-"""What the files of a folder for embeddings or rerank say: Hugging Face's and those of sentence-transformers."""
+"""What the files of an embedding model or reranker say about pooling, windows and prompts."""
 
 from pathlib import Path
 from typing import Any
