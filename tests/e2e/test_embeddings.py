@@ -1,5 +1,5 @@
-"""Embeddings of a real model, all-MiniLM-L6-v2, by the clients that people use, and what becomes of requests
-whose engine dies."""
+"""Embeddings of real models, all-MiniLM-L6-v2 and multilingual-e5-small, by the clients that people use, and
+what becomes of requests whose engine dies."""
 
 import contextlib
 import http.client
@@ -16,11 +16,13 @@ import pytest
 from langchain_openai import OpenAIEmbeddings
 from pydantic import SecretStr
 
+from bench.chaos_trial import settings_file
 from tests.e2e.serving import Serving, wait_for
 from tests.e2e.vector_serving import (
     CHAT,
     EMBEDDER,
     F32,
+    PROMPTED,
     WIDTH,
     assert_close,
     at_once,
@@ -37,13 +39,13 @@ OTHER = "Bananas are rich in potassium."
 
 
 @pytest.fixture(scope="module")
-def server(minilm_ir: Path, qwen3_ir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(
+    minilm_ir: Path, e5_ir: Path, qwen3_ir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
+    models = {EMBEDDER: minilm_ir, PROMPTED: e5_ir, CHAT: qwen3_ir}
     settings = tmp_path_factory.mktemp("settings") / "nacelle.toml"
-    models = {EMBEDDER: minilm_ir, CHAT: qwen3_ir}
-    settings.write_text(
-        "".join(f'[[models]]\nname = "{name}"\nsource = "{path}"\n' for name, path in models.items())
-    )
-    environment = {"NACELLE_FAULTS": "1", "NACELLE_STALL_SECONDS": "10"}
+    settings.write_text(settings_file({name: str(path) for name, path in models.items()}))
+    environment = {"NACELLE_FAULTS": "1", "NACELLE_STALL_SECONDS": "5"}
     with Serving(["--config", str(settings)], F32, environment) as serving:
         for name in models:
             serving.wait_until_ready(name)
@@ -123,6 +125,30 @@ def test_token_ids_are_read_as_their_text(server: Serving):
     assert refused.json()["error"]["param"].startswith("input")
 
 
+@pytest.mark.parametrize(
+    "fields", [{"prompt_name": "query"}, {"input_type": "search_query"}, {"task": "retrieval.query"}]
+)
+def test_a_models_own_prompt_precedes_each_text_where_it_is_asked_for(server: Serving, fields):
+    fields = {"model": PROMPTED, **fields}
+    asked = embed(server, ["un avion", "une banane"], **fields)
+    written = embed(server, ["query: un avion", "query: une banane"], model=PROMPTED)
+    assert_close(vectors_of(asked), vectors_of(written))
+    assert asked.json()["usage"] == written.json()["usage"]
+    plain = vectors_of(embed(server, "un avion", model=PROMPTED))
+    assert math.dist(plain[0], vectors_of(asked)[0]) > 0.01
+
+
+def test_texts_of_two_languages_find_each_other(server: Serving):
+    query, *passages = vectors_of(
+        embed(
+            server,
+            ["query: où loge un moteur d'avion ?", f"passage: {OTHER}", f"passage: {TRUTH}"],
+            model=PROMPTED,
+        )
+    )
+    assert cosine(query, passages[1]) > cosine(query, passages[0])
+
+
 def test_fewer_dimensions_are_the_first_ones_normalized_again(server: Serving):
     [whole] = vectors_of(embed(server, TRUTH))
     [cut] = vectors_of(embed(server, TRUTH, dimensions=64))
@@ -168,7 +194,7 @@ def test_a_model_of_another_task_is_a_400_that_says_what_it_does(client):
 
 
 def test_a_full_request_crosses_in_shared_memory_which_is_free_afterwards(server: Serving):
-    inputs = ["word " * (window(server) - 2), *texts(2047, words=16)]
+    inputs = ["word " * (window(server) - 2), *texts(2047, words=4)]
     answer = embed(server, inputs, encoding_format="base64")
     found = vectors_of(answer)
     assert len(found) == 2048
@@ -188,7 +214,7 @@ def kill_host(server: Serving, number: signal.Signals = signal.SIGKILL) -> int:
 
 
 def test_a_full_request_outlives_its_engine(server: Serving):
-    inputs = texts(2048, words=16, seed=2)
+    inputs = texts(2048, words=4, seed=2)
     expected = vectors_of(embed(server, inputs, encoding_format="base64"))
     with at_once(1) as pool:
         asking = pool.submit(embed, server, inputs, encoding_format="base64")
@@ -200,14 +226,14 @@ def test_a_full_request_outlives_its_engine(server: Serving):
 
 
 def test_64_requests_at_once_outlive_their_engine(server: Serving):
-    inputs = texts(64, words=100, seed=3)
+    inputs = texts(64, words=30, seed=3)
     expected = vectors_of(embed(server, inputs))
     with at_once(64) as pool:
-        asking = [pool.submit(embed, server, [text] * 8) for text in inputs]
+        asking = [pool.submit(embed, server, [text] * 4) for text in inputs]
         wait_for(lambda: running(server), "the engine is at it")
         kill_host(server)
         for answer, vector in zip(asking, expected, strict=True):
-            assert_close(vectors_of(answer.result()), [vector] * 8)
+            assert_close(vectors_of(answer.result()), [vector] * 4)
     assert server.metric("nacelle_arena_leased_bytes") == 0
 
 

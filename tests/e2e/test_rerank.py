@@ -104,6 +104,13 @@ def test_scores_of_pairs_are_those_of_the_ranking(server: Serving):
     assert_close([score(QUERY, DOCUMENTS[BEST])], [expected[BEST : BEST + 1]])
 
 
+def test_documents_are_cut_to_a_limit_of_their_own(server: Serving):
+    cut = rerank(server, QUERY, ["Paris is the capital of France."], max_tokens_per_doc=2)
+    whole = rerank(server, QUERY, ["Paris is"])
+    assert_close([scores_of(cut)], [scores_of(whole)])
+    assert cut.json()["usage"] == whole.json()["usage"]
+
+
 def test_a_long_document_is_cut_unless_that_is_not_wanted(server: Serving):
     long = [DOCUMENTS[BEST] + " word" * 3000, *DOCUMENTS]
     scores = scores_of(rerank(server, QUERY, long))
@@ -121,10 +128,10 @@ def test_a_long_document_is_cut_unless_that_is_not_wanted(server: Serving):
 
 
 def test_rankings_outlive_their_engine(server: Serving):
-    documents = texts(40, words=40)
+    documents = texts(40, words=20)
     expected = scores_of(rerank(server, QUERY, documents))
-    with at_once(16) as pool:
-        asking = [pool.submit(rerank, server, QUERY, documents) for _ in range(16)]
+    with at_once(8) as pool:
+        asking = [pool.submit(rerank, server, QUERY, documents) for _ in range(8)]
         wait_for(lambda: server.metric("nacelle_requests_running"), "the engine is at it")
         server.kill_host(signal.SIGKILL, RERANKER)
         for answer in asking:
