@@ -11,7 +11,7 @@ from host.model_folder import ModelFolderError
 from host.results import Results
 from host.vectors.batch import Batch
 from host.vectors.engine import VectorEngine
-from host.vectors.folder import VectorFolder, SentenceSettings, read_vector_folder, read_sentence_settings
+from host.vectors.folder import SentenceSettings, VectorFolder, read_sentence_settings, read_vector_folder
 from host.vectors.limits import bounded_text, check_result_size, decoded, refused, tokens_to_keep, too_long
 from host.vectors.loading import Facts, start_engine
 from host.vectors.model import Library, Output
@@ -71,9 +71,10 @@ def choose_output(ranks: dict[str, int], complete: bool, pools: bool) -> str:
             "modules.json lists modules besides Transformer, Pooling and Normalize; export the model with "
             "`--library sentence_transformers`, so that its graph holds them"
         )
-    for name, rank in ranks.items():
-        if rank == 3 or (rank == 2 and not pools):
-            return name
+    for wanted in (3,) if pools else (3, 2):
+        for name, rank in ranks.items():
+            if rank == wanted:
+                return name
     raise ModelFolderError(f"the model has no output of hidden states, only {', '.join(ranks)}")
 
 

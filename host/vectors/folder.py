@@ -1,4 +1,4 @@
-"""What the files of a folder for embeddings or rerank say: Hugging Face's and those of sentence-transformers."""
+"""What the files of a model's folder say: Hugging Face's, and those that sentence-transformers adds."""
 
 from pathlib import Path
 from typing import Any
