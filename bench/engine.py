@@ -9,12 +9,13 @@ import msgspec
 import psutil
 from rich.console import Console
 
-from bench import report, speculation
+from bench import gains, report
 from bench.engine_process import EngineProcess
 from bench.errors import EngineFailed, RunFailed
-from bench.options import json_option, workload_options
-from bench.speculation import COPIES, Gain
+from bench.gains import COPIES, Gain
+from bench.options import json_option, options_of, vector_options, workload_options
 from bench.stats import Summary, summarize
+from bench.vectors import VectorWorkload
 from bench.workload import Workload
 from frontend.cli.terminal import TerminalReporter
 from frontend.config_sources import load_settings
@@ -22,6 +23,9 @@ from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
 from ipc.messages import Launch, TextOptions
+
+# host.engines.quantization takes auto to match the weights; 32 is the default of OpenVINO.
+DYNAMIC_QUANTIZATION = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 
 
 def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
@@ -48,11 +52,23 @@ class EngineResults(msgspec.Struct, frozen=True):
     summary: Summary
 
 
-class SpeculationResults(msgspec.Struct, frozen=True):
-    """The JSON file's results of a comparison. `draft_model` is None for prompt lookup."""
+class RawVectorResults(msgspec.Struct, frozen=True):
+    """The JSON file's results for an embedding model. The summary's requests are calls of the pipeline."""
 
     model: str
-    draft_model: str | None
+    device: str
+    properties: dict[str, str]
+    load_seconds: float
+    workload: VectorWorkload
+    inputs_per_second: float
+    summary: Summary
+
+
+class GainResults(msgspec.Struct, frozen=True):
+    """The JSON file's results of a comparison with and without an option."""
+
+    model: str
+    option: str
     device: str
     properties: dict[str, str]
     workload: Workload
@@ -62,6 +78,7 @@ class SpeculationResults(msgspec.Struct, frozen=True):
 @click.command("engine", short_help="Measure the raw pipeline, without a server.")
 @click.argument("model")
 @workload_options
+@vector_options
 @click.option(
     "--draft-model",
     metavar="MODEL",
@@ -74,6 +91,11 @@ class SpeculationResults(msgspec.Struct, frozen=True):
     help=f"Compare with prompt lookup decoding. Each prompt repeats its words {COPIES} times.",
 )
 @click.option(
+    "--match-quantization",
+    is_flag=True,
+    help="Compare with the dynamic quantization group that matches the model's weights.",
+)
+@click.option(
     "--pairs",
     type=click.IntRange(1),
     default=5,
@@ -82,47 +104,77 @@ class SpeculationResults(msgspec.Struct, frozen=True):
 )
 @json_option
 def engine(
-    model: str, draft_model: str | None, prompt_lookup: bool, pairs: int, json_path: Path | None, **asked: Any
+    model: str,
+    draft_model: str | None,
+    prompt_lookup: bool,
+    match_quantization: bool,
+    pairs: int,
+    json_path: Path | None,
+    **asked: Any,
 ) -> None:
     """Load MODEL, a catalogue name or a path, into a raw pipeline and run a closed loop on it.
+
+    All texts for an embedding model are passed at once, sorted by length, in calls of the best size.
 
     Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts are used as they are,
     without a chat template, as by the completions endpoint.
     """
-    if draft_model and prompt_lookup:
-        raise click.UsageError("--draft-model and --prompt-lookup exclude each other")
-    workload = msgspec.convert(asked, Workload)
+    variants = [bool(draft_model), prompt_lookup, match_quantization]
+    if sum(variants) > 1:
+        raise click.UsageError("--draft-model, --prompt-lookup and --match-quantization exclude each other")
     try:
-        if draft_model or prompt_lookup:
-            _compare(model, draft_model, workload, pairs, json_path)
+        if any(variants):
+            workload = msgspec.convert(options_of(Workload, asked), Workload)
+            _compare(model, draft_model, prompt_lookup, workload, pairs, json_path)
         else:
-            _measure(model, workload, json_path)
+            _measure(model, asked, json_path)
     except (EngineFailed, RunFailed) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _measure(model: str, workload: Workload, json_path: Path | None) -> None:
+def _measure(model: str, asked: dict[str, Any], json_path: Path | None) -> None:
     launch = launch_like_a_server(model)
+    workload: Workload | VectorWorkload
+    if launch.engine == "embeddings":
+        workload = VectorWorkload(task="embeddings", **options_of(VectorWorkload, asked))
+    else:
+        workload = Workload(**options_of(Workload, asked))
     with EngineProcess(launch) as process:
         process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))  # warms up
         summary = summarize(process.run(workload))
     console = Console()
-    report.show_summary(f"{model} on {launch.device}, raw pipeline", summary, console)
-    results = EngineResults(model, launch.device, launch.properties, process.load_seconds, workload, summary)
+    title = f"{model} on {launch.device}, raw pipeline"
+    results: msgspec.Struct
+    run = (model, launch.device, launch.properties, process.load_seconds)
+    if isinstance(workload, VectorWorkload):
+        texts = workload.requests * workload.inputs
+        report.show_raw_vectors(title, summary, texts, console)
+        results = RawVectorResults(*run, workload, texts / summary.duration, summary)
+    else:
+        report.show_summary(title, summary, console)
+        results = EngineResults(*run, workload, summary)
     console.print(f"JSON: {report.write(results, 'engine', json_path)}", markup=False)
     if not summary.completed:
         raise SystemExit(1)
 
 
-def _compare(model: str, draft: str | None, workload: Workload, pairs: int, json_path: Path | None) -> None:
+def _compare(
+    model: str, draft: str | None, lookup: bool, workload: Workload, pairs: int, json_path: Path | None
+) -> None:
+    """The engine with a draft model, with prompt lookup, or else with matched quantization."""
     if draft:
         launch = launch_like_a_server(model, draft_model=draft)
-    else:
+        plain, what = gains.without_speculation(launch), f"draft model {draft}"
+    elif lookup:
         launch = launch_like_a_server(model, prompt_lookup=True)
+        plain, what = gains.without_speculation(launch), "prompt lookup"
         workload = msgspec.structs.replace(workload, copies=COPIES)
-    found = speculation.gain(launch, workload, pairs)
+    else:
+        own = launch_like_a_server(model)
+        launch, plain = (gains.with_property(own, DYNAMIC_QUANTIZATION, value) for value in ("auto", "32"))
+        what = "matched dynamic quantization group"
+    found = gains.gain(launch, plain, workload, pairs)
     console = Console()
-    by = f"draft model {draft}" if draft else "prompt lookup"
-    console.print(speculation.table(f"{model} on {launch.device}, {by}", found))
-    results = SpeculationResults(model, draft, launch.device, launch.properties, workload, found)
-    console.print(f"JSON: {report.write(results, 'speculation', json_path)}", markup=False)
+    console.print(gains.table(f"{model} on {launch.device}, {what}", found))
+    results = GainResults(model, what, launch.device, launch.properties, workload, found)
+    console.print(f"JSON: {report.write(results, 'gain', json_path)}", markup=False)

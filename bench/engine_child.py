@@ -2,14 +2,16 @@
 
 import os
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
 from bench.client import clock
 from bench.stats import RequestRecord
+from bench.vectors import VectorWorkload
 from bench.workload import Workload
 from ipc.channel import receive_launch
+from ipc.messages import Launch
 
 
 class Loaded(msgspec.Struct, tag=True):
@@ -27,16 +29,30 @@ class Measured(msgspec.Struct, tag=True):
 Reply = Loaded | Measured
 
 
+class _Engine(Protocol):
+    def run(self, workload: Any) -> list[RequestRecord]: ...
+
+
 def serve(commands: BinaryIO, replies: BinaryIO) -> None:
     """Load the model of the launch message, then run the workload on each line, until the input ends."""
-    from bench.raw import RawEngine  # imports OpenVINO, which the parent process does not load
-
     launch = receive_launch(commands)
     started = clock()
-    engine = RawEngine(launch)
+    engine = _load(launch)
     _send(replies, Loaded(clock() - started))
+    kind = VectorWorkload if launch.engine == "embeddings" else Workload
     for line in commands:
-        _send(replies, Measured(engine.run(msgspec.json.decode(line, type=Workload))))
+        _send(replies, Measured(engine.run(msgspec.json.decode(line, type=kind))))
+
+
+def _load(launch: Launch[Any]) -> _Engine:
+    """Imports OpenVINO, which the parent process does without."""
+    if launch.engine == "embeddings":
+        from bench.raw_vectors import RawEmbeddings
+
+        return RawEmbeddings(launch)
+    from bench.raw import RawEngine
+
+    return RawEngine(launch)
 
 
 def _send(replies: BinaryIO, reply: Reply) -> None:

@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
 from bench.engine_child import Loaded, Measured, Reply
 from bench.errors import EngineFailed
 from bench.stats import RequestRecord
+from bench.vectors import VectorWorkload
 from bench.workload import Workload
 from ipc.channel import send_launch
-from ipc.messages import Launch, TextOptions
+from ipc.messages import Launch
 
 _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
@@ -20,7 +21,7 @@ class EngineProcess:
     """A raw pipeline in a child process, idle between workloads. A context manager, which ends the
     process."""
 
-    def __init__(self, launch: Launch[TextOptions]) -> None:
+    def __init__(self, launch: Launch[Any]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -36,8 +37,8 @@ class EngineProcess:
         assert isinstance(loaded, Loaded)
         self.load_seconds = loaded.seconds
 
-    def run(self, workload: Workload) -> list[RequestRecord]:
-        """Run a workload as a closed loop and return its records. Raises EngineFailed."""
+    def run(self, workload: Workload | VectorWorkload) -> list[RequestRecord]:
+        """Run a workload of the engine's task and return its records. Raises EngineFailed."""
         self._commands.write(msgspec.json.encode(workload) + b"\n")
         self._commands.flush()
         measured = self._receive()

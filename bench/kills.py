@@ -7,8 +7,9 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +22,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 _POLL_SECONDS = 0.25  # rare enough not to slow down hosts that are loading
 _PATIENCE_SECONDS = 120.0  # for a host to become busy, and for the recovery after a kill
 
+Found = TypeVar("Found")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -30,6 +32,7 @@ class Kill(msgspec.Struct, frozen=True):
     time: float
     signal: str
     replica: int
+    model: str = ""
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
@@ -41,15 +44,15 @@ class ReplicaState(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Watches a server through its HTTP endpoints."""
+    """Watches one model of a server through HTTP endpoints."""
 
     def __init__(self, server: Server, model: str) -> None:
         self._base_url = server.base_url
-        self._model = model
+        self.model = model
         self.pids: set[int] = set()  # every host ever seen
 
     def replicas(self) -> list[ReplicaState]:
-        found = json.loads(self._get(f"/ready/{self._model}"))["replicas"]
+        found = json.loads(self._get(f"/ready/{self.model}"))["replicas"]
         replicas = msgspec.convert(found, list[ReplicaState])
         self.pids |= {replica.pid for replica in replicas if replica.pid}
         return replicas
@@ -68,7 +71,7 @@ class Observer:
         return [
             replica
             for replica in ready
-            if total(samples, "nacelle_requests_running", replica=str(replica.replica))
+            if self._total(samples, "nacelle_requests_running", replica=str(replica.replica))
         ]
 
     def over(self, before: Samples) -> bool:
@@ -78,9 +81,12 @@ class Observer:
             return False
         now = self.metrics()
         for grows in ("nacelle_host_restarts_total", "nacelle_request_seconds_count"):
-            if total(now, grows) == total(before, grows):
+            if self._total(now, grows) == self._total(before, grows):
                 return False
-        return not total(now, "nacelle_requests_queued") and bool(self.working())
+        return not self._total(now, "nacelle_requests_queued") and bool(self.working())
+
+    def _total(self, samples: Samples, name: str, **labels: str) -> float:
+        return total(samples, name, model=self.model, **labels)
 
     def _get(self, path: str) -> bytes:
         try:
@@ -98,28 +104,30 @@ def plan(per_signal: int, seed: int) -> list[signal.Signals]:
     return order
 
 
-def carry_out(order: list[signal.Signals], observer: Observer, seed: int) -> list[Kill]:
-    """Send each signal to a READY host with requests in flight, after the recovery from the one before.
-    Raises RunFailed if no host is busy, or none recovers, in time."""
+def carry_out(order: list[signal.Signals], observers: Sequence[Observer], seed: int) -> list[Kill]:
+    """Send each signal to a READY host of each model with requests in flight, after the recovery from the one
+    before. Raises RunFailed if no host is busy, or none recovers, in time."""
     chance = random.Random(seed)  # noqa: S311  no secret
     sent = []
     for number in order:
-        _wait(lambda: bool(observer.working()), "a host with requests in flight")
-        before = observer.metrics()
-        victim = chance.choice(observer.working())
-        assert victim.pid is not None, "a ready replica has a process"
-        os.kill(victim.pid, number)
-        sent.append(Kill(clock(), number.name, victim.replica))
-        _wait(partial(observer.over, before), f"the recovery from {number.name}")
+        for observer in observers:
+            busy = _wait(observer.working, f"a host of {observer.model} with requests in flight")
+            victim = chance.choice(busy)
+            before = observer.metrics()
+            assert victim.pid is not None, "a ready replica has a process"
+            os.kill(victim.pid, number)
+            sent.append(Kill(clock(), number.name, victim.replica, observer.model))
+            _wait(partial(observer.over, before), f"the recovery of {observer.model} from {number.name}")
     return sent
 
 
-def _wait(condition: Callable[[], bool], what: str) -> None:
+def _wait(condition: Callable[[], Found], what: str) -> Found:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             raise RunFailed(f"timed out after {_PATIENCE_SECONDS:g} s waiting for {what}")
         time.sleep(_POLL_SECONDS)
+    return found
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -131,12 +139,13 @@ def total(samples: Samples, name: str, **labels: str) -> float:
     )
 
 
-def quantile(samples: Samples, name: str, share: float) -> float | None:
-    """A quantile of a histogram, interpolated within its bucket; None if it is empty."""
+def quantile(samples: Samples, name: str, share: float, **labels: str) -> float | None:
+    """A quantile of the histogram that carries `labels`, interpolated within its bucket; None if it is
+    empty."""
     buckets = sorted(
-        (float(dict(labels)["le"]), count)
-        for (found, labels), count in samples.items()
-        if found == f"{name}_bucket"
+        (float(dict(carried)["le"]), count)
+        for (found, carried), count in samples.items()
+        if found == f"{name}_bucket" and labels.items() <= dict(carried).items()
     )
     if not buckets or not buckets[-1][1]:
         return None

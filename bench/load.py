@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import msgspec
 import uvloop
@@ -11,11 +12,13 @@ from bench.client import Client, Response, clock
 from bench.completions import PATHS, Endpoint, read_response, request_body
 from bench.errors import ClientError
 from bench.stats import RequestRecord
+from bench.vectors import PATHS as VECTOR_PATHS
+from bench.vectors import VectorWorkload, read_record
 from bench.workload import Prompt, Workload
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where requests go. `deadline` is in seconds, for one request."""
+    """Where requests go. `deadline` is in seconds, for one request; `endpoint` and `stream` are for text."""
 
     base_url: str
     model: str
@@ -33,6 +36,9 @@ class Outcome(msgspec.Struct, frozen=True):
     result: Response | ClientError
 
 
+Send = Callable[[bytes], Awaitable[Outcome]]
+
+
 class Run(msgspec.Struct, frozen=True):
     """`client_busy` is the share of one core that this client used. Near 1, the client was the bottleneck."""
 
@@ -40,19 +46,40 @@ class Run(msgspec.Struct, frozen=True):
     client_busy: float
 
 
-def run(target: Target, workload: Workload) -> Run:
+class Requests(msgspec.Struct, frozen=True):
+    """A workload in the form in which it is sent. `read` raises BadAnswer."""
+
+    path: str
+    bodies: list[bytes]
+    arrivals: list[float] | None  # seconds after the start; None for a closed loop
+    concurrency: int
+    read: Callable[[Response], RequestRecord]
+
+
+def run(target: Target, workload: Workload | VectorWorkload) -> Run:
     """Send the whole workload and wait for every answer."""
+    requests = requests_of(target, workload)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcomes, client_busy = runner.run(_run(target, workload))
-    return Run([read_outcome(outcome) for outcome in outcomes], client_busy)
+        outcomes, client_busy = runner.run(_run(target, requests))
+    return Run([read_outcome(outcome, requests.read) for outcome in outcomes], client_busy)
 
 
-def read_outcome(outcome: Outcome) -> RequestRecord:
+def requests_of(target: Target, workload: Workload | VectorWorkload) -> Requests:
+    if isinstance(workload, VectorWorkload):
+        path, bodies = VECTOR_PATHS[workload.task], workload.bodies(target.model)
+        read = partial(read_record, inputs=workload.inputs)
+        return Requests(path, bodies, workload.arrivals(), workload.concurrency, read)
+    bodies = [encode(target, workload, prompt) for prompt in workload.prompts()]
+    path = PATHS[target.endpoint]
+    return Requests(path, bodies, workload.arrivals(), workload.concurrency, read_response)
+
+
+def read_outcome(outcome: Outcome, read: Callable[[Response], RequestRecord]) -> RequestRecord:
     """The record of a request, succeeded or not."""
     failure = outcome.result
     if isinstance(failure, Response):
         try:
-            return read_response(failure)
+            return read(failure)
         except ClientError as error:
             failure = error
     return RequestRecord(outcome.started, outcome.finished, failure=failure.kind, detail=str(failure))
@@ -69,31 +96,28 @@ def encode(target: Target, workload: Workload, prompt: Prompt) -> bytes:
     )
 
 
-async def _run(target: Target, workload: Workload) -> tuple[list[Outcome], float]:
-    bodies = [encode(target, workload, prompt) for prompt in workload.prompts()]
-    arrivals = workload.arrivals()
+async def _run(target: Target, requests: Requests) -> tuple[list[Outcome], float]:
     client = Client(target.base_url, target.api_key)
+    send = partial(_one, client, requests.path, target.deadline)
     started, used = clock(), time.process_time()
     try:
-        if arrivals is None:
-            outcomes = await _closed_loop(client, target, bodies, workload.concurrency)
+        if requests.arrivals is None:
+            outcomes = await _closed_loop(send, requests.bodies, requests.concurrency)
         else:
-            outcomes = await _open_loop(client, target, bodies, arrivals)
+            outcomes = await _open_loop(send, requests.bodies, requests.arrivals)
     finally:
         client.close()
     return outcomes, (time.process_time() - used) / (clock() - started)
 
 
-async def _closed_loop(
-    client: Client, target: Target, bodies: list[bytes], concurrency: int
-) -> list[Outcome]:
+async def _closed_loop(send: Send, bodies: list[bytes], concurrency: int) -> list[Outcome]:
     """Keep `concurrency` requests in flight: replace each one as soon as it finishes."""
     outcomes: list[Outcome] = []
     waiting = iter(bodies)
 
     async def work(waiting: Iterator[bytes]) -> None:
         for body in waiting:
-            outcomes.append(await _one(client, target, body))
+            outcomes.append(await send(body))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(concurrency, len(bodies))):
@@ -101,14 +125,12 @@ async def _closed_loop(
     return outcomes
 
 
-async def _open_loop(
-    client: Client, target: Target, bodies: list[bytes], arrivals: list[float]
-) -> list[Outcome]:
+async def _open_loop(send: Send, bodies: list[bytes], arrivals: list[float]) -> list[Outcome]:
     """Send each request at its arrival time, however many are in flight."""
     outcomes: list[Outcome] = []
 
     async def work(body: bytes) -> None:
-        outcomes.append(await _one(client, target, body))
+        outcomes.append(await send(body))
 
     start = clock()
     async with asyncio.TaskGroup() as group:
@@ -118,11 +140,11 @@ async def _open_loop(
     return outcomes
 
 
-async def _one(client: Client, target: Target, body: bytes) -> Outcome:
+async def _one(client: Client, path: str, deadline: float, body: bytes) -> Outcome:
     started = clock()
     result: Response | ClientError
     try:
-        result = await client.post(PATHS[target.endpoint], body, target.deadline)
+        result = await client.post(path, body, deadline)
     except ClientError as error:
         result = error
     return Outcome(started, clock(), result)

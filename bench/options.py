@@ -1,10 +1,11 @@
 """Command-line options that several benchmarks share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,7 +21,7 @@ _WORKLOAD = (
         type=click.IntRange(1),
         default=64,
         show_default=True,
-        help="Words per prompt, about one token each.",
+        help="Words per prompt, about one token each; for embeddings and rerank the median.",
     ),
     click.option(
         "--prompt-tokens",
@@ -40,6 +41,23 @@ _WORKLOAD = (
     ),
 )
 
+_VECTORS = (
+    click.option(
+        "--inputs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Texts per embedding request, or documents per rerank request.",
+    ),
+    click.option(
+        "--spread",
+        type=click.FloatRange(0, 3),
+        default=0.0,
+        show_default=True,
+        help="Standard deviation of the logarithm of the inputs' lengths.",
+    ),
+)
+
 json_option = click.option(
     "--json",
     "json_path",
@@ -50,9 +68,23 @@ json_option = click.option(
 
 def workload_options(command: Command) -> Command:
     """Add the options of a Workload, which have the names of its fields."""
-    for option in reversed(_WORKLOAD):
+    return _with(_WORKLOAD, command)
+
+
+def vector_options(command: Command) -> Command:
+    """Add the options of a VectorWorkload that a Workload does not have."""
+    return _with(_VECTORS, command)
+
+
+def _with(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def options_of(kind: type[msgspec.Struct], asked: dict[str, Any]) -> dict[str, Any]:
+    """Those options that are fields of a workload of this kind."""
+    return {name: value for name, value in asked.items() if name in kind.__struct_fields__}
 
 
 def positive_numbers(text: str) -> list[int]:

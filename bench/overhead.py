@@ -27,6 +27,7 @@ from bench.served import (
     throughput,
     wait_until_loaded,
 )
+from bench.served_vectors import VectorSides, many_requests, one_request
 from bench.server import Server, free_port, nacelle_command
 
 
@@ -45,6 +46,10 @@ class OverheadResults(msgspec.Struct, frozen=True):
     figures: list[Judged]
 
 
+_TEXT_LEVELS = "1,8,32"
+_EMBEDDING_LEVELS = "64"
+
+
 @click.command("overhead", short_help="Compare serving with the raw pipeline, and check the budgets.")
 @click.argument("model")
 @click.option(
@@ -55,21 +60,27 @@ class OverheadResults(msgspec.Struct, frozen=True):
     help="Alternating measurements per figure.",
 )
 @click.option(
-    "--concurrency", default="1,8,32", show_default=True, help="Requests in flight, comma-separated."
+    "--concurrency",
+    help=f"Requests in flight, comma-separated. Default: {_TEXT_LEVELS}, for embeddings {_EMBEDDING_LEVELS}.",
 )
 @json_option
-def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -> None:
+def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | None) -> None:
     """Compare serving MODEL with a raw pipeline, and measure the other figures that have a budget.
+
+    MODEL generates text or computes embeddings. The raw embedding pipeline gets all texts at once, sorted by
+    length, in calls of the best size.
 
     Both sides read the same NACELLE_ variables. Needs memory for two copies of the model. Exits with status
     1 if a run fails or if served ÷ raw is below 0.90; other figures that miss their budget are only
     reported.
     """
+    if concurrency is not None:
+        positive_numbers(concurrency)  # refuse it before minutes have passed
     console = Console()
     machine = Noise()
     found: list[Figure] = []
     try:
-        for figure in _measure(model, pairs, positive_numbers(concurrency)):
+        for figure in _measure(model, pairs, concurrency):
             found.append(figure)
             console.print(
                 f"{figure.budget.what} {figure.variant}: {figure.value:.3f}", style="dim", markup=False
@@ -86,13 +97,15 @@ def overhead(model: str, pairs: int, concurrency: str, json_path: Path | None) -
         raise SystemExit(1)
 
 
-def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
+def _measure(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure]:
     """Yield each figure as soon as it is measured."""
     yield command_start("--help")
     yield command_start("list")
     yield arena_copy()
     yield frontend_alone(pairs)
     launch = launch_like_a_server(model)
+    embeds = launch.engine == "embeddings"
+    levels = positive_numbers(concurrency or (_EMBEDDING_LEVELS if embeds else _TEXT_LEVELS))
     port = free_port()
     with Server(
         [*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port
@@ -100,10 +113,28 @@ def _measure(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
         cold_load = wait_until_loaded(server)
         yield idle_memory(server)
         with EngineProcess(launch) as raw:
-            sides = Sides(server, raw)
-            sides.warm_up(max(levels))
-            yield first_token(sides, pairs)
-            yield shared_prefix(sides, pairs)
-            for level in levels:
-                yield throughput(sides, level, pairs)
-            yield restart(sides, server, cold_load)
+            side_by_side = _embeddings if embeds else _text
+            yield from side_by_side(server, raw, pairs, levels, cold_load)
+
+
+def _text(
+    server: Server, raw: EngineProcess, pairs: int, levels: list[int], cold_load: float
+) -> Iterator[Figure]:
+    sides = Sides(server, raw)
+    sides.warm_up(max(levels))
+    yield first_token(sides, pairs)
+    yield shared_prefix(sides, pairs)
+    for level in levels:
+        yield throughput(sides, level, pairs)
+    yield restart(server, cold_load, sides.ask)
+
+
+def _embeddings(
+    server: Server, raw: EngineProcess, pairs: int, levels: list[int], cold_load: float
+) -> Iterator[Figure]:
+    sides = VectorSides(server, raw)
+    sides.warm_up(max(levels))
+    yield one_request(sides, pairs)
+    for level in levels:
+        yield many_requests(sides, level, pairs)
+    yield restart(server, cold_load, sides.ask)

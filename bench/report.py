@@ -13,7 +13,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.stats import Distribution, Summary
+from bench.stats import Distribution, Goodput, Summary
 
 _PACKAGES = (
     "nacelle-server",
@@ -109,12 +109,54 @@ def show_summary(title: str, summary: Summary, console: Console) -> None:
     """Print one run."""
     console.print(_throughput_table(title, summary))
     console.print(_latency_table(summary))
+    _show_failures(summary, console)
+
+
+def show_vector_summary(title: str, summary: Summary, inputs: int, console: Console) -> None:
+    """Print one run of requests with `inputs` inputs each."""
+    e2e = summary.e2e
+    rows = {
+        "requests": f"{summary.completed} of {summary.requests} completed, {inputs} inputs each",
+        **_vector_rows(summary, summary.completed * inputs),
+        "requests/s": f"{summary.requests_per_second:.2f}",
+    }
+    if e2e is not None:
+        rows["E2E ms"] = f"mean {e2e.mean:.2f}, p50 {e2e.p50:.2f}, p90 {e2e.p90:.2f}, p99 {e2e.p99:.2f}"
+    if summary.goodput is not None:
+        rows["goodput"] = _goodput(summary.goodput)
+    console.print(_two_columns(title, rows))
+    _show_failures(summary, console)
+
+
+def show_raw_vectors(title: str, summary: Summary, inputs: int, console: Console) -> None:
+    """Print one run of `inputs` inputs on the raw pipeline."""
+    rows = {"inputs": f"{inputs} in {summary.completed} calls", **_vector_rows(summary, inputs)}
+    console.print(_two_columns(title, rows))
+
+
+def _vector_rows(summary: Summary, inputs: int) -> dict[str, str]:
+    tokens, rate = summary.prompt_tokens, summary.prompt_tokens_per_second
+    return {
+        "duration": f"{summary.duration:.2f} s",
+        "tokens": "unknown" if tokens is None else str(tokens),
+        "tokens/s": "unknown" if rate is None else f"{rate:.1f}",
+        "inputs/s": f"{inputs / summary.duration:.1f}",
+    }
+
+
+def _two_columns(title: str, rows: dict[str, str]) -> Table:
+    table = Table("", "", title=title, show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _show_failures(summary: Summary, console: Console) -> None:
     for kind, example in summary.failure_details.items():
         console.print(f"{summary.failures[kind]} × {kind}: {example}", style="red", markup=False)
 
 
 def _throughput_table(title: str, summary: Summary) -> Table:
-    table = Table("", "", title=title, show_header=False)
     source = " and ".join(summary.counted_from)
     rows = {
         "requests": f"{summary.completed} of {summary.requests} completed",
@@ -126,11 +168,12 @@ def _throughput_table(title: str, summary: Summary) -> Table:
         "finish reasons": ", ".join(f"{count} {name}" for name, count in summary.finish_reasons.items()),
     }
     if summary.goodput is not None:
-        good = summary.goodput
-        rows["goodput"] = f"{good.requests_per_second:.2f} requests/s, {good.share:.1%} of requests"
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+        rows["goodput"] = _goodput(summary.goodput)
+    return _two_columns(title, rows)
+
+
+def _goodput(good: Goodput) -> str:
+    return f"{good.requests_per_second:.2f} requests/s, {good.share:.1%} of requests"
 
 
 def _latency_table(summary: Summary) -> Table:

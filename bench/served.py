@@ -4,6 +4,7 @@ Both sides stay loaded, and only one works at a time. The client shares the serv
 counts against Nacelle.
 """
 
+from collections.abc import Callable
 from itertools import count
 
 import psutil
@@ -17,7 +18,7 @@ from bench.workload import Workload
 
 MODEL_NAME = "bench"
 _READY = f"/ready/{MODEL_NAME}"
-_LOAD_SECONDS = 600.0
+LOAD_SECONDS = 600.0
 _KILLS = 3
 _MAX_TOKENS = 128
 _PROMPT_WORDS = 32
@@ -73,6 +74,10 @@ class Sides:
         first, again = (1000 * (record.arrivals[0] - record.started) for record in records)
         return first, again
 
+    def ask(self) -> None:
+        """One short request to the server."""
+        self.served(self.workload(1, requests=1, max_tokens=4))
+
     def warm_up(self, concurrency: int) -> None:
         """Let both sides allocate what they need at the highest load."""
         workload = self.workload(concurrency, requests=concurrency, max_tokens=16)
@@ -82,7 +87,7 @@ class Sides:
 
 def wait_until_loaded(server: Server) -> float:
     """Seconds from the spawn of the host's process until the server reports its model as ready."""
-    ready = server.wait_for(_READY, _LOAD_SECONDS)
+    ready = server.wait_for(_READY, LOAD_SECONDS)
     return ready - min(started_at(host.pid) for host in server.hosts())
 
 
@@ -138,16 +143,16 @@ def shared_prefix(sides: Sides, pairs: int) -> Figure:
     return Figure(figures.SHARED_PREFIX, median(ratios), ratios, pairs=measured, note=note)
 
 
-def restart(sides: Sides, server: Server, cold_load: float) -> Figure:
+def restart(server: Server, cold_load: float, request: Callable[[], object]) -> Figure:
     """Time from SIGKILL of the host until READY again ÷ time of its first load, as seen in /ready/MODEL.
 
-    A request completes between kills, so that no restart is delayed by back-off. If the first load had to
+    A `request` completes between kills, so that no restart is delayed by back-off. If the first load had to
     read the model from disk, the ratio looks better than it is.
     """
     samples = []
     for _ in range(_KILLS):
-        samples.append(server.recovery_seconds(_READY, _LOAD_SECONDS) / cold_load)
-        sides.served(sides.workload(1, requests=1, max_tokens=4))
+        samples.append(server.recovery_seconds(_READY, LOAD_SECONDS) / cold_load)
+        request()
     return Figure(figures.RESTART, median(samples), samples, note=f"cold load {cold_load:.2f} s")
 
 

@@ -86,6 +86,7 @@ class Summary(msgspec.Struct, frozen=True):
     output_tokens: int
     counted_from: list[TokenSource]
     requests_per_second: float
+    prompt_tokens_per_second: float | None
     output_tokens_per_second: float
     ttft: Distribution | None
     tpot: Distribution | None
@@ -147,7 +148,8 @@ def summarize(records: Sequence[RequestRecord], slo: Slo | None = None) -> Summa
     duration = max(record.finished for record in records) - min(record.started for record in records)
     per_second = 1 / duration if duration > 0 else 0.0
     output_tokens = sum(record.output_tokens for record in good)
-    prompt_tokens = [record.prompt_tokens for record in good if record.prompt_tokens is not None]
+    known = [record.prompt_tokens for record in good if record.prompt_tokens is not None]
+    prompt_tokens = sum(known) if len(known) == len(good) else None
     return Summary(
         requests=len(records),
         completed=len(good),
@@ -157,10 +159,11 @@ def summarize(records: Sequence[RequestRecord], slo: Slo | None = None) -> Summa
         },
         finish_reasons=dict(Counter(record.finish_reason or "none" for record in good)),
         duration=duration,
-        prompt_tokens=sum(prompt_tokens) if len(prompt_tokens) == len(good) else None,
+        prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         counted_from=sorted({record.counted_from for record in good}),
         requests_per_second=len(good) * per_second,
+        prompt_tokens_per_second=None if prompt_tokens is None else prompt_tokens * per_second,
         output_tokens_per_second=output_tokens * per_second,
         ttft=distribution([record.ttft for record in good]),
         tpot=distribution([record.tpot for record in good]),

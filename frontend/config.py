@@ -50,6 +50,17 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             extra={"metavar": "ENGINE"},
         ),
     ] = "auto"
+    task: Annotated[
+        Literal["auto", "text", "embeddings", "rerank"],
+        Meta(description="What the model is for. auto recognizes it from the model's files."),
+    ] = "auto"
+    library: Annotated[
+        Literal["openvino", "optimum"],
+        Meta(
+            description="Library that loads models for embeddings and reranking: OpenVINO GenAI, or "
+            "Optimum Intel (needs the extra optimum)."
+        ),
+    ] = "openvino"
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=64)], Meta(description="Number of engine processes for this model.")
     ] = 1

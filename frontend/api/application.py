@@ -21,6 +21,8 @@ AREAS = (
     "completions",
     "responses",
     "tokenizing",
+    "embeddings",
+    "rerank",
     "models",
     "health",
 )

@@ -6,11 +6,12 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
+from frontend.api.abilities import text_card
 from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
-from frontend.api.generating import Identity, off_loop, respond_json, start, text_card
+from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.prompting import encoded, with_grammar
 from frontend.api.questions import text_of
 from frontend.api.schema.common import (

@@ -11,12 +11,11 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
-from frontend.errors import BadRequest, ClientGone
+from frontend.errors import ClientGone
 from frontend.http.client import client_of
 from frontend.routing.router import Model
 from frontend.tasks.generation import Generation, Usage, generate
 from frontend.tasks.text import SequenceSpec
-from ipc.messages import TextCard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,13 +55,6 @@ async def start(
         generation.close()
         raise
     return generation
-
-
-def text_card(model: Model) -> TextCard:
-    """What a text model can do. Raises BadRequest where the model is of another task."""
-    if not isinstance(model.card, TextCard):
-        raise BadRequest(f"model: {model.name!r} does not generate text", "model")
-    return model.card
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

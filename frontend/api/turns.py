@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 import falcon.asgi
 import msgspec
 
+from frontend.api.abilities import text_card
 from frontend.api.client import on_leave_of
-from frontend.api.generating import off_loop, start, text_card
+from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning

@@ -44,7 +44,9 @@ def catalogue_rows(catalogue: dict[str, Entry], store: Store) -> list[Row]:
     rows = []
     for name, entry in catalogue.items():
         found = store.find(recipe_of(name, entry))
-        size = sum(file.stat().st_size for file in found.iterdir()) if found else entry.bytes
+        size = (
+            sum(file.stat().st_size for file in found.rglob("*") if file.is_file()) if found else entry.bytes
+        )
         text = f"{entry.description} ({entry.licence})"
         rows.append(Row(name, "ready" if found else "not pulled", size, text))
     return rows

@@ -1,11 +1,10 @@
-"""Noticing that a client has disconnected, in every phase of its request, streaming or not.
+"""Detects that a client has disconnected, in every phase of its request, streaming or not.
 
-API frameworks do not wait for a disconnect, and iterate a stream to its end although nobody reads it. This layer
-listens in their place once the request's body has arrived.
+API frameworks do not wait for a disconnect and iterate a stream to its end although nobody reads it. This
+layer listens in their place once the request's body has arrived.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
@@ -55,14 +54,15 @@ def client_of(scope: Scope) -> Client:
 class DisconnectWatch:
     """Gives each HTTP request a Client."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, clock: Callable[[], float]) -> None:
         self._app = app
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = Client(time.monotonic)
+        client = Client(self._clock)
         client.on_leave(lambda: exchange_of(scope).fail(CLIENT_GONE))
         watcher: asyncio.Task[None] | None = None
 

@@ -1,7 +1,6 @@
 """The outermost layer: gives each request its id, which the response repeats in X-Request-ID."""
 
 import re
-import time
 import uuid
 from collections.abc import Callable
 
@@ -28,8 +27,7 @@ def request_id(given: str | None) -> str:
 class Identity:
     """Adds an `Exchange` to the scope."""
 
-    def __init__(self, app: Application, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` returns seconds; the layers inside use the same one."""
+    def __init__(self, app: Application, clock: Callable[[], float]) -> None:
         self._app = app
         self._clock = clock
 

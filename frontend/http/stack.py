@@ -1,5 +1,8 @@
 """The layers that every request passes, whichever application answers it."""
 
+import time
+from collections.abc import Callable
+
 from frontend.config import Settings
 from frontend.http.access_log import AccessLog
 from frontend.http.asgi import Application
@@ -10,14 +13,17 @@ from frontend.http.keep_alive import StreamKeepAlive
 from frontend.observability.metrics import Metrics
 
 
-def with_stack(app: Application, settings: Settings, metrics: Metrics) -> Application:
+def with_stack(
+    app: Application, settings: Settings, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
     Inside, `exchange_of(scope)` takes the route and the reason of a failure, `client_of(scope)` reports a
-    disconnect (HTTP only), and `writer_of(scope)` writes streams where the server offers it.
+    disconnect (HTTP only), and `writer_of(scope)` writes streams where the server offers it. `clock`
+    returns seconds.
     """
     app = StreamKeepAlive(app)
-    app = DisconnectWatch(app)
+    app = DisconnectWatch(app, clock)
     app = Gate(app, settings)
-    app = AccessLog(app, metrics)
-    return Identity(app)
+    app = AccessLog(app, metrics, clock)
+    return Identity(app, clock)

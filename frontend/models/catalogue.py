@@ -1,20 +1,33 @@
 """The models that can be served by name, from `catalogue.toml` beside this file."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# A relative path that stays in its folder: no part begins with a dot.
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a model's source."""
+
+    name: FileName
+    bytes: int
+    sha256: Sha256
 
 
 class WheelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="wheel"):
-    """A file inside a wheel of a package index."""
+    """A folder inside a wheel of a package index."""
 
     package: str
     version: str
     sha256: Sha256  # of the wheel
-    member: str
+    folder: str
+    platform: str | None = None  # of a wheel that is not for all: its data are needed, not its code
 
     @property
     def title(self) -> str:
@@ -22,7 +35,7 @@ class WheelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
 
 
 class UrlSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="url"):
-    """A file on the web."""
+    """A folder on the web."""
 
     url: str
 
@@ -32,15 +45,26 @@ class UrlSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model of the catalogue. All its sources yield the same GGUF file."""
+    """One model of the catalogue. All its sources yield the same files."""
 
     description: str
     licence: str
-    file: str
-    bytes: int
-    sha256: Sha256
-    sources: Annotated[list[WheelSource | UrlSource], msgspec.Meta(min_length=1)]
+    files: Annotated[list[File], Meta(min_length=1)]
+    sources: Annotated[list[WheelSource | UrlSource], Meta(min_length=1)]
     generation: dict[str, bool | int | float] = {}
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def sha256(self) -> str:
+        """That of the only file, or one of all names and hashes."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        listed = "".join(f"{file.sha256}  {file.name}\n" for file in self.files)
+        return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def load_catalogue(path: Path | None = None) -> dict[str, Entry]:

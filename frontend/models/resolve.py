@@ -1,5 +1,7 @@
-"""From a model's settings to what a host can load: finds the source, fetches and converts where needed."""
+"""From a model's settings to a folder that a host can load: finds, fetches and converts as needed."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -8,17 +10,22 @@ from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import suggestion
 from frontend.models.catalogue import Entry, load_catalogue
-from frontend.models.digests import sha256_of
 from frontend.models.errors import ModelError
+from frontend.models.folder import MODEL_XML, FolderFacts, look_at
 from frontend.models.options import adapted_name, adapter_of, engine_kind
+from frontend.models.recognize import Library, Recognized, Task, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
-from frontend.models.sources import fetch
+from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Recipe, Store, converter_versions
 from ipc.messages import Adapter
 
 _GGUF_MAGIC = b"GGUF"
-_MODELS = ("openvino_model.xml", "openvino_language_model.xml")
-_TOKENIZERS = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
+_TEXT_ENGINES = ("text", "stateful")
+_KEPT = "source"
+# Encoders that the host converts without PyTorch, and all that decides what comes of it.
+_CONVERTIBLE_TYPES = {"bert", "xlm-roberta"}
+_CONVERTIBLE_FILES = {"config.json", "tokenizer.json", "model.safetensors"}
+_ENCODER_FILES = ("*.json", "*.txt", "1_Pooling/*.json", "model.safetensors")
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +38,8 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     draft_path: str = ""  # the draft model's IR folder; empty for none
     adapter: Adapter | None = None
     chat_template: str = ""  # its text, in place of the model's own; empty for that
+    task: Task = "text"
+    library: Library = "openvino"
 
 
 class Preparer:
@@ -43,16 +52,21 @@ class Preparer:
 
     def prepare(self, model: ModelSettings) -> PreparedModel:
         """The model without its adapters. Raises ModelError. What is in the store needs no network."""
-        engine = engine_kind(model)
-        if engine == "synthetic":
+        if (engine := engine_kind(model)) == "synthetic":
             rate = synthetic_rate(model.source)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        path = self._folder(model.source)
+        if engine not in _TEXT_ENGINES:  # one that was asked for by name knows its own folders
+            return PreparedModel(settings=model, engine=engine, path=str(path))
+        recognized = check_ir_folder(path, model.task, model.library)
         return PreparedModel(
             settings=model,
-            engine=engine,
-            path=str(self._folder(model.source)),
-            draft_path=str(self._folder(model.draft_model)) if model.draft_model else "",
+            engine=engine_kind(model, recognized.task),
+            path=str(path),
+            draft_path=str(self._draft_folder(model.draft_model)) if model.draft_model else "",
             chat_template=_read_template(model.chat_template) if model.chat_template else "",
+            task=recognized.task,
+            library=recognized.library,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
@@ -68,21 +82,27 @@ class Preparer:
         recipe = recipe_of(name, entry)
         return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
 
+    def _draft_folder(self, source: str) -> Path:
+        path = self._folder(source)
+        if (task := check_ir_folder(path).task) != "text":
+            raise ModelError(f"the draft model {source} must be a text model, but its task is {task}")
+        return path
+
     def _folder(self, source: str) -> Path:
         if source in self._catalogue:  # also where a file has the same name: ./smollm2 is that file
             return self.pull(source)
         path = Path(source).expanduser()
         if path.is_dir():
-            check_ir_folder(path)
-            return path.resolve()
+            facts = look_at(path)
+            return self._converted_encoder(path.absolute()) if _is_convertible(facts) else path.resolve()
         if path.is_file():
-            return self._converted(path.absolute())
+            return self._converted_gguf(path.absolute())
         raise ModelError(
             f"no model {source!r}{suggestion(source, self._catalogue)} "
             f"(the catalogue has {', '.join(self._catalogue)}; a path must exist)"
         )
 
-    def _converted(self, gguf: Path) -> Path:
+    def _converted_gguf(self, gguf: Path) -> Path:
         try:
             with gguf.open("rb") as file:
                 magic = file.read(len(_GGUF_MAGIC))
@@ -94,12 +114,32 @@ class Preparer:
         recipe = Recipe("files", default_name(gguf.name), digest, converter_versions())
         return self._store.ensure(recipe, str(gguf), lambda _: gguf)
 
+    def _converted_encoder(self, folder: Path) -> Path:
+        """From an encoder's weights, as Hugging Face's hub has them."""
+        try:
+            files = sorted(
+                path for pattern in _ENCODER_FILES for path in folder.glob(pattern) if path.is_file()
+            )
+            listed = "".join(
+                f"{self._store.digests.sha256(file)}  {file.relative_to(folder)}\n" for file in files
+            )
+        except OSError as error:
+            raise ModelError(f"cannot read {folder}: {error.strerror}") from error
+        digest = hashlib.sha256(listed.encode()).hexdigest()
+        recipe = Recipe("files", default_name(folder.name), digest, converter_versions())
+        return self._store.ensure(recipe, str(folder), lambda _: folder)
+
     def _fetched(self, entry: Entry, recipe: Recipe, scratch: Path) -> Path:
-        """The entry's GGUF, kept beside its conversions, so that a new converter needs no network."""
-        kept = self._store.home(recipe) / entry.file
-        if not (kept.exists() and sha256_of(kept) == entry.sha256):
-            fetch(entry, scratch, self._reporter).replace(kept)
-        return kept
+        """The entry's only file, or the folder of its files.
+
+        They are kept beside their conversions, so that a new converter needs no network.
+        """
+        kept = self._store.home(recipe) / _KEPT
+        if not is_whole(entry, kept):
+            fetched = fetch(entry, scratch, self._reporter)
+            shutil.rmtree(kept, ignore_errors=True)
+            fetched.rename(kept)
+        return kept / entry.files[0].name if len(entry.files) == 1 else kept
 
 
 def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
@@ -155,26 +195,14 @@ def synthetic_rate(source: str) -> float:
     return rate
 
 
-def check_ir_folder(folder: Path) -> None:
-    """Raise ModelError, naming what is missing, unless a text model's IR and tokenizer are in `folder`."""
-    try:
-        present = {file.name for file in folder.iterdir()}
-    except OSError as error:
-        raise ModelError(f"cannot read {folder}: {error.strerror}") from error
-    model = next((name for name in _MODELS if name in present), None)
-    wanted = [model or _MODELS[0], *_TOKENIZERS]
-    missing = [
-        name for xml in wanted for name in (xml, xml.removesuffix(".xml") + ".bin") if name not in present
-    ]
-    if missing:
-        raise ModelError(
-            f"{folder} is not an IR folder that can be served: it lacks {', '.join(missing)}{_hint(present)}"
-        )
+def check_ir_folder(folder: Path, task: TaskSetting = "auto", library: Library = "openvino") -> Recognized:
+    """What the folder holds. Raises ModelError, naming the reason, if it cannot be served."""
+    facts = look_at(folder)
+    recognized = recognize(facts, task, library)
+    check_servable(facts, recognized)
+    return recognized
 
 
-def _hint(present: set[str]) -> str:
-    if ggufs := sorted(name for name in present if name.endswith(".gguf")):
-        return f"; to serve the GGUF file in it, name that file: {ggufs[0]}"
-    if any(name.endswith(".safetensors") for name in present):
-        return "; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
-    return ""
+def _is_convertible(facts: FolderFacts) -> bool:
+    known = facts.document("config.json").get("model_type") in _CONVERTIBLE_TYPES
+    return known and facts.files >= _CONVERTIBLE_FILES and MODEL_XML not in facts.files

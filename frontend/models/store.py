@@ -1,12 +1,12 @@
-"""The store of converted models: each is built once, whole or not at all, and found without network.
+"""The store of converted models: each is built once, completely or not at all, and found without network.
 
-    catalogue/NAME/FILE.gguf     what was fetched, so that a new converter needs no network
+    catalogue/NAME/source/       what was fetched, so that a new converter needs no network
     catalogue/NAME/REVISION/     an OpenVINO IR folder with manifest.json
-    files/STEM/REVISION/         the same, made from a user's GGUF file
+    files/NAME/REVISION/         the same, converted from a user's file or folder
     digests.json                 hashes of users' files
 
-A revision is built in a `partial-…` folder beside it and renamed. Whoever builds holds the store's lock;
-what a crash left is removed by whoever holds the lock next. Finding a model takes no lock.
+A revision is built in a `partial-…` folder beside it and renamed. The process that builds holds the store's
+lock; the next holder of the lock removes what a crash left behind. Finding a model takes no lock.
 """
 
 import datetime
@@ -36,11 +36,11 @@ Obtain = Callable[[Path], Path]
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """All that decides what a stored model is."""
+    """Everything that determines the content of a stored model."""
 
     kind: Literal["catalogue", "files"]
     name: str
-    sha256: str  # of the GGUF file
+    sha256: str  # of the source
     converters: dict[str, str]  # package to version
     generation: dict[str, bool | int | float] = {}
 
@@ -53,28 +53,28 @@ class Manifest(msgspec.Struct, frozen=True):
     """What a stored model is, written last."""
 
     recipe: Recipe
-    source: str  # a name of the catalogue, or the path of the user's file
+    source: str  # a name of the catalogue, or the path of the user's file or folder
     created: datetime.datetime
-    files: dict[str, int]  # name to size in bytes
+    files: dict[str, int]  # path in the folder → size in bytes
 
 
 def converter_versions() -> dict[str, str]:
-    """Versions of what converts, without importing it."""
+    """Versions of the converting packages, without importing them."""
     return {package: metadata.version(package) for package in _CONVERTERS}
 
 
-def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write the IR of a GGUF file into `folder`, in a process of its own. Raises ModelError."""
-    ended = run_module("host.convert", [str(gguf), str(folder)])
+def convert(source: Path, folder: Path) -> None:
+    """Write the IR of a source file or folder into `folder`, in a process of its own. Raises ModelError."""
+    ended = run_module("host.convert", [str(source), str(folder)])
     if ended.status != 0:
-        what = f"cannot convert {gguf.name}: "  # as the converter's own error line begins
+        what = f"cannot convert {source.name}: "  # as the converter's own error line begins
         raise ModelError(what + ended.last_words.removeprefix(what))
 
 
 class Store:
     """The store under one root folder, which need not exist yet."""
 
-    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert_gguf) -> None:
+    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert) -> None:
         self._root = root
         self._reporter = reporter
         self._convert = convert
@@ -85,16 +85,16 @@ class Store:
         return self._root / recipe.kind / recipe.name
 
     def find(self, recipe: Recipe) -> Path | None:
-        """The model's IR folder if it is there and whole."""
+        """The model's IR folder if it is there and complete."""
         folder = self.home(recipe) / recipe.revision
         manifest = _read_manifest(folder)
         return folder if manifest and manifest.files.items() <= _file_sizes(folder).items() else None
 
     def ensure(self, recipe: Recipe, source: str, obtain: Obtain) -> Path:
-        """The model's IR folder, built first if need be. Raises ModelError.
+        """The model's IR folder, which is built first unless it exists. Raises ModelError.
 
-        `source` is what a person calls the model's origin. `obtain` returns the GGUF file; it may put it into
-        the folder it is given, which is removed after.
+        `source` names the model's origin for people. `obtain` returns the file or folder to convert; it may
+        create it in the folder that it is given, which is removed afterwards.
         """
         if found := self.find(recipe):
             return found
@@ -108,18 +108,18 @@ class Store:
             raise ModelError(f"cannot store {recipe.name} in {home}: {error.strerror or error}") from error
 
     def manifests(self) -> Iterator[Manifest]:
-        """Every model in the store, also those of other converter versions."""
+        """Every model in the store, including those of other converter versions."""
         for file in sorted(self._root.glob(f"*/*/*/{_MANIFEST}")):
             if manifest := _read_manifest(file.parent):
                 yield manifest
 
     def _build(self, recipe: Recipe, source: str, home: Path, obtain: Obtain) -> Path:
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
-            gguf = obtain(Path(scratch))
+            original = obtain(Path(scratch))
             self._reporter.step(f"Converting {recipe.name} for OpenVINO")
             built = Path(scratch) / "ir"
             built.mkdir()
-            self._convert(gguf, built)
+            self._convert(original, built)
             _merge_generation_defaults(built, recipe.generation)
             manifest = Manifest(recipe, source, datetime.datetime.now(datetime.UTC), _file_sizes(built))
             (built / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
@@ -151,7 +151,10 @@ def _read_manifest(folder: Path) -> Manifest | None:
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _MANIFEST}
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+    sizes.pop(_MANIFEST, None)
+    return sizes
 
 
 def _merge_generation_defaults(folder: Path, defaults: dict[str, bool | int | float]) -> None:

@@ -28,7 +28,7 @@ class _Block:
 class CachedSequence:
     """A request's part of the cache. `ids` grow with what it generates."""
 
-    __slots__ = ("blocks", "computed", "ids", "keys", "prompt_tokens", "stopped")
+    __slots__ = ("blocks", "computed", "ids", "keys", "prompt_tokens", "steady_until", "stopped")
 
     def __init__(self, ids: list[int]) -> None:
         self.ids = list(ids)
@@ -37,6 +37,7 @@ class CachedSequence:
         self.blocks: list[_Block] = []
         self.keys: list[int] = []  # of full blocks
         self.stopped = False  # cancelled, which the pipeline heeds with its next step
+        self.steady_until = 0  # with fewer ids, its next two steps change nothing but `computed`
 
     def key(self, end: int, block_tokens: int) -> int:
         """Of the block that holds the tokens up to `end`."""
@@ -45,6 +46,10 @@ class CachedSequence:
         for start in range(len(keys) * block_tokens, full * block_tokens, block_tokens):
             keys.append(hash((keys[-1] if keys else 0, *self.ids[start : start + block_tokens])))
         return hash((keys[full - 1] if full else 0, *self.ids[full * block_tokens : end]))
+
+
+def _generates(sequence: CachedSequence) -> bool:
+    return sequence.computed >= sequence.prompt_tokens
 
 
 class Found(NamedTuple):
@@ -84,8 +89,13 @@ class PrefixCache:
     def blocks_short(self) -> int:
         """How many blocks the next two steps need that there will not be. One step cannot be seen in time:
         a cancelled request gives its blocks back at the end of the next."""
-        coming = sum(block.users == 1 for s in self._live if s.stopped for block in s.blocks)
-        return sum(map(self._wanted, self._generating())) - len(self._free) - len(self._unused) - coming
+        wanted = coming = 0
+        for sequence in self._live:
+            if sequence.stopped:
+                coming += sum(block.users == 1 for block in sequence.blocks)
+            elif len(sequence.ids) >= sequence.steady_until and _generates(sequence):
+                wanted += self._wanted(sequence)
+        return wanted - len(self._free) - len(self._unused) - coming
 
     @property
     def blocks_spare(self) -> int:
@@ -93,7 +103,7 @@ class PrefixCache:
         return len(self._free) + len(self._unused) - sum(self._wanted(s) + 1 for s in self._generating())
 
     def _generating(self) -> list[CachedSequence]:
-        return [s for s in self._live if not s.stopped and s.computed >= s.prompt_tokens]
+        return [s for s in self._live if not s.stopped and _generates(s)]
 
     def _wanted(self, sequence: CachedSequence) -> int:
         """Blocks that it takes in the next two steps at most."""
@@ -108,6 +118,8 @@ class PrefixCache:
             self._take(block)
             sequence.blocks.append(block)
             sequence.computed = min(end, len(ids) - 1)
+        for other in self._live:  # whose last block may be shared now
+            other.steady_until = 0
         self._live.append(sequence)
         return sequence
 
@@ -131,7 +143,12 @@ class PrefixCache:
         """One step of the pipeline: a token for each that generates, then prompts in order of arrival."""
         budget = self._step_tokens
         for sequence in self._live:
-            if sequence.computed >= sequence.prompt_tokens and budget and not sequence.stopped:
+            if sequence.stopped or not budget:
+                continue
+            if len(sequence.ids) < sequence.steady_until:
+                budget -= 1
+                sequence.computed = len(sequence.ids)
+            elif _generates(sequence):
                 budget -= 1
                 self._generate(sequence)
         for sequence in self._live:
@@ -161,6 +178,8 @@ class PrefixCache:
             shared = sequence.blocks[-1]
             sequence.blocks[-1] = self._new(sequence.key(sequence.computed, self._block_tokens))
             self._release(shared)
+        if sequence.blocks[-1].users == 1:
+            sequence.steady_until = len(sequence.blocks) * self._block_tokens
 
     def _allocate(self, sequence: CachedSequence, needed: int) -> None:
         if needed > len(sequence.blocks):

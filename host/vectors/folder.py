@@ -1,4 +1,4 @@
-"""What the files of a model's folder say: Hugging Face's, and those that sentence-transformers adds."""
+"""What the files of an embedding model or reranker say about pooling, windows and prompts."""
 
 from pathlib import Path
 from typing import Any

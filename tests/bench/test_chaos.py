@@ -1,5 +1,7 @@
 """The plan of kills, the comparison of answers, and the picture."""
 
+import array
+import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
 
@@ -7,14 +9,23 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from bench.chaos import Trial, _judge, chaos
+from bench.chaos import chaos
+from bench.chaos_traffic import TOLERANCE, Answer, Lane, vector_lane
+from bench.chaos_trial import Answered, Trial, judge, settings_file
 from bench.client import Event, Response
-from bench.completions import Said
+from bench.completions import Said, read_text
 from bench.errors import ConnectionLost
 from bench.kills import SIGNALS, Kill, Samples, plan, quantile, total
 from bench.timeline import rates, svg
 
-EXPECTED = [Said("one two three", 3, "length"), Said("uno dos", 2, "length")]
+TEXT = Lane("text", "/chat", [], read_text)
+EMBEDDINGS = vector_lane("embeddings", "m", seed=1)
+RERANK = vector_lane("rerank", "m", seed=1)
+EXPECTED: dict[str, list[Answer]] = {
+    "text": [Said("one two three", 3, "length"), Said("uno dos", 2, "length")],
+    "embeddings": [[[0.5, -0.25], [1.0, 0.0]]],
+    "rerank": [[[0.75], [0.125]]],
+}
 
 
 def whole(text: str, tokens: int, reason: str = "length") -> Response:
@@ -33,9 +44,22 @@ def streamed(*pieces: str, done: bool = True) -> Response:
     return Response(200, 0.0, 1.0, b"", [Event(0.1 * i, body) for i, body in enumerate(data)])
 
 
-def judged(*answers) -> Trial:
+def embedded(*vectors: list[float], encoded: bool = False) -> Response:
+    data = [
+        {"index": i, "embedding": array.array("f", v).tobytes() if encoded else v}
+        for i, v in enumerate(vectors)
+    ]
+    return Response(200, 0.0, 1.0, msgspec.json.encode({"data": data}), [])
+
+
+def ranked(*scores: tuple[int, float]) -> Response:
+    results = [{"index": index, "relevance_score": score} for index, score in scores]
+    return Response(200, 0.0, 1.0, msgspec.json.encode({"results": results}), [])
+
+
+def judged(*answers, lane: Lane = TEXT) -> Trial:
     trial = Trial(1, kills=[Kill(2.0, "SIGKILL", 0)])
-    _judge(trial, list(answers), EXPECTED, 0.0)
+    judge(trial, [Answered(lane, index, outcome) for index, outcome in answers], EXPECTED, 0.0)
     return trial
 
 
@@ -74,6 +98,52 @@ def test_an_answer_that_does_not_come_whole_has_failed(answer):
     assert sum(trial.failures.values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("lane", "answer"),
+    [
+        (EMBEDDINGS, embedded([0.5, -0.25], [1.0, TOLERANCE / 2])),
+        (EMBEDDINGS, embedded([0.5, -0.25], [1.0, 0.0], encoded=True)),
+        (RERANK, ranked((1, 0.125), (0, 0.75))),
+    ],
+)
+def test_vectors_and_scores_within_the_tolerance_are_flawless(lane, answer):
+    trial = judged((0, answer), lane=lane)
+    assert trial.flawless
+    assert trial.sent_by_task == {lane.task: 1}
+
+
+@pytest.mark.parametrize(
+    ("lane", "answer"),
+    [
+        (EMBEDDINGS, embedded([0.5, -0.25], [1.0, 2 * TOLERANCE])),
+        (EMBEDDINGS, embedded([1.0, 0.0], [0.5, -0.25])),  # another input's
+        (EMBEDDINGS, embedded([0.5, -0.25], [1.0, float("nan")], encoded=True)),
+        (EMBEDDINGS, embedded([0.5, -0.25])),
+        (EMBEDDINGS, embedded([0.5], [1.0])),
+        (RERANK, ranked((0, 0.125), (1, 0.75))),
+        (RERANK, ranked((0, 0.75))),
+    ],
+)
+def test_vectors_and_scores_that_differ_are_wrong(lane, answer):
+    trial = judged((0, answer), lane=lane)
+    assert trial.wrong == 1
+    assert not trial.flawless
+
+
+def test_results_that_leave_out_an_index_have_failed():
+    assert judged((0, ranked((0, 0.75), (2, 0.125))), lane=RERANK).failed == 1
+
+
+def test_models_get_names_and_paths_become_absolute(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    written = tomllib.loads(settings_file({"bench": "smollm2", "rerank": "folder"}))
+    assert written["models"] == [
+        {"name": "bench", "source": "smollm2"},
+        {"name": "rerank", "source": str(tmp_path / "folder")},
+    ]
+
+
 def test_what_is_left_behind_is_no_flawless_run():
     assert not Trial(1, orphans=1).flawless
     assert not Trial(1, left_in_shm=1).flawless
@@ -103,6 +173,11 @@ def test_metrics_are_summed_by_label_and_quantiles_interpolated():
     assert total(samples, "runs", replica="1") == 3
     assert quantile(samples, "t", 0.5) == 1.0
     assert quantile(samples, "t", 0.75) == 2.0
+    other = {
+        ("t_bucket", (("le", "1.0"), ("model", "m"))): 9.0,
+        ("t_bucket", (("le", "+Inf"), ("model", "m"))): 9.0,
+    }
+    assert quantile(samples | other, "t", 0.5, model="m") == 0.5
     assert quantile({}, "t", 0.5) is None
 
 

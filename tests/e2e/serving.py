@@ -63,8 +63,8 @@ class Serving(Server):
         health: dict[str, Any] = self.http.get(f"/ready/{model}").json()
         return health
 
-    def host_pid(self) -> int:
-        pid: int = self.readiness()["replicas"][0]["pid"]
+    def host_pid(self, model: str = MODEL) -> int:
+        pid: int = self.readiness(model)["replicas"][0]["pid"]
         return pid
 
     def metric(self, name: str, **labels: str) -> float:
@@ -81,9 +81,9 @@ class Serving(Server):
         """Sequences inside engines, computing or waiting there."""
         return self.metric("nacelle_requests_running") + self.metric("nacelle_requests_waiting")
 
-    def kill_host(self, number: signal.Signals) -> int:
+    def kill_host(self, number: signal.Signals, model: str = MODEL) -> int:
         """Send a signal to the first replica's host; returns the pid it had."""
-        pid = self.host_pid()
+        pid = self.host_pid(model)
         psutil.Process(pid).send_signal(number)
         return pid
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.convert import describe, main
-from host.gguf import GgufError, GgufMetadata, read_gguf_metadata
+from host.convert.__main__ import main
+from host.convert.gguf import GgufError, GgufMetadata, read_gguf_metadata
+from host.convert.gguf_model import describe
 from host.model_folder import read_model_folder
 
 Value = int | float | str | bool | list[str] | list[int]

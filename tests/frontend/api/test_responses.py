@@ -42,6 +42,8 @@ class FakeTurn:
 
     def __init__(self, script):
         self._script = list(script)
+        self._callback = lambda: None
+        self._waiting = None
         self.closed = False
 
     async def events(self):
@@ -54,6 +56,35 @@ class FakeTurn:
                 case event:
                     return [(0, event)]
         return []
+
+    def take(self):
+        match self._script[0] if self._script else None:
+            case None:
+                return []
+            case asyncio.Event() as gate:
+                if gate.is_set():
+                    del self._script[0]
+                    return self.take()
+                if self._waiting is None or self._waiting.done():
+                    self._waiting = asyncio.create_task(self._wait(gate))
+                return []
+            case Exception() as error:
+                del self._script[0]
+                raise error
+            case event:
+                del self._script[0]
+                return [(0, event)]
+
+    async def _wait(self, gate):
+        await gate.wait()
+        self._callback()
+
+    @property
+    def finished(self):
+        return not self._script
+
+    def listen(self, callback):
+        self._callback = callback or (lambda: None)
 
     def call_id(self, choice, call):
         return f"call_{choice}_{call}"

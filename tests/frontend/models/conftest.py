@@ -48,7 +48,7 @@ class Web:
             def log_message(self, *_: object) -> None: ...
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/tiny.gguf"
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from frontend.models.catalogue import UrlSource, WheelSource, load_catalogue
+from frontend.models.catalogue import Entry, File, UrlSource, WheelSource, load_catalogue
 
 
 def test_the_catalogue_has_smollm2_and_its_first_source_is_a_wheel():
@@ -11,15 +11,18 @@ def test_the_catalogue_has_smollm2_and_its_first_source_is_a_wheel():
     wheel, url = entry.sources
     assert isinstance(wheel, WheelSource)
     assert isinstance(url, UrlSource)
-    assert wheel.member.endswith(entry.file)
-    assert url.url.endswith(entry.file)
+    assert [file.name for file in entry.files] == ["SmolLM2-135M-Instruct.Q4_1.gguf"]
+    assert entry.sha256 == entry.files[0].sha256
+    assert entry.bytes == entry.files[0].bytes
     assert (entry.generation["temperature"], entry.generation["top_p"]) == (0.2, 0.9)
 
 
 def test_every_entry_can_be_fetched_safely():
     for name, entry in load_catalogue().items():
         assert name == name.lower()
-        assert "/" not in name + entry.file
+        assert "/" not in name
+        assert entry.bytes > 0
+        assert len({file.name for file in entry.files}) == len(entry.files)
         assert entry.licence
         for source in entry.sources:
             assert isinstance(source, WheelSource) or source.url.startswith("https://")
@@ -34,3 +37,24 @@ def test_an_entry_with_a_field_that_means_nothing_is_refused(tmp_path):
     file.write_text("[m]\nlicense = 'typo'")
     with pytest.raises(msgspec.ValidationError, match="license"):
         load_catalogue(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/etc/passwd", "../x", "a/../x", "a//b", ".hidden", "a/.b", "a b", "a\\b"]
+)
+def test_a_file_outside_of_its_folder_is_refused(name):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"name": name, "bytes": 1, "sha256": "0" * 64}, File)
+
+
+def test_the_hash_of_several_files_depends_on_each_name_and_content():
+    files = [File("a", 1, "0" * 64), File("b", 2, "1" * 64)]
+    entry = Entry(description="", licence="", files=files, sources=[UrlSource("https://x.example")])
+    assert entry.bytes == 3
+    others = [
+        [files[0], File("c", 2, "1" * 64)],
+        [files[0], File("b", 2, "2" * 64)],
+        [files[0], files[1], File("c", 1, "0" * 64)],
+    ]
+    hashes = {msgspec.structs.replace(entry, files=changed).sha256 for changed in [files, *others]}
+    assert len(hashes) == 4

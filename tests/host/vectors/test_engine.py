@@ -65,7 +65,7 @@ class Served:
         self.model = Lengths()
         self.arena = ArenaProducer("results", arena_bytes)
         self.results = Results(self.arena)
-        card = VectorCard("", 256, LONGEST, 0.0, "", 1, {})
+        card = VectorCard("", 256, LONGEST, 0.0, "", {}, 1, {})
         self.asked: dict[int, LengthsRequest] = {}
         self.engine = VectorEngine(
             card,

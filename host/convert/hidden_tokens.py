@@ -7,7 +7,7 @@ what must be seen, such as the marks around reasoning and tool calls.
 from collections.abc import Collection
 from pathlib import Path
 
-from host.gguf import GgufMetadata
+from host.convert.gguf import GgufMetadata
 
 _TYPES = "tokenizer.ggml.token_type"
 _CONTROL = 3

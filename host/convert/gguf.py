@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from host.convert.errors import ConversionError
+
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _HEADER = struct.Struct("<4sIQQ")  # magic, version, tensors, metadata entries
@@ -31,8 +33,8 @@ _ARRAY_HEAD = struct.Struct("<IQ")  # element type, count
 Scalar = int | float | bool | str
 
 
-class GgufError(Exception):
-    """The file is not a GGUF file that can be read. The text says why and holds no path."""
+class GgufError(ConversionError):
+    """The file is not a GGUF file that can be read."""
 
 
 class GgufMetadata:

@@ -1,38 +1,27 @@
-"""Turns a GGUF file into a model folder like any from Hugging Face: OpenVINO IR and its JSON files.
-
-python -P -m host.convert SOURCE.gguf FOLDER
-
-A process of its own, because the file is untrusted input to native code. FOLDER exists and is empty; whoever
-runs this renames it when the exit status is 0, and removes it otherwise.
-"""
+"""Converts a GGUF file with OpenVINO GenAI, and describes it as a Hugging Face folder does."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from host.gguf import GgufError, GgufMetadata, read_gguf_metadata
-from host.hidden_tokens import show_user_defined
-from host.model_folder import ModelFolderError, read_model_folder
-from host.native_errors import summary
+from host.convert.gguf import GgufMetadata, read_gguf_metadata
+from host.convert.hidden_tokens import show_user_defined
+from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
 
 
-def main(arguments: list[str]) -> int:
-    """Returns the exit status; prints one line on stderr if it is not 0."""
-    source, folder = map(Path, arguments)
-    try:
-        metadata = read_gguf_metadata(source)
-        _save_ir(source, folder)
-        show_user_defined(metadata, folder)
-        for name, content in describe(metadata).items():
-            (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-        read_model_folder(folder)
-    except (GgufError, ModelFolderError, OSError, RuntimeError) as error:
-        print(f"cannot convert {source.name}: {summary(error)}", file=sys.stderr)
-        return 1
-    return 0
+def convert_gguf(source: Path, folder: Path) -> None:
+    """Write the IR and the JSON files into `folder`.
+
+    Raises ConversionError, ModelFolderError, OSError, RuntimeError.
+    """
+    metadata = read_gguf_metadata(source)
+    _save_ir(source, folder)
+    show_user_defined(metadata, folder)
+    for name, content in describe(metadata).items():
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    read_model_folder(folder)  # complete, or this raises
 
 
 def _save_ir(source: Path, folder: Path) -> None:
@@ -89,7 +78,3 @@ def _config(metadata: GgufMetadata, stops: list[int]) -> dict[str, Any]:
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value not in (None, [])}
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

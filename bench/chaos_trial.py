@@ -1,0 +1,218 @@
+"""One trial of `nacelle bench chaos`: a server, clients that ask without pause, and kills."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+import uvloop
+
+from bench import timeline
+from bench.chaos_traffic import Answer, Lane, difference
+from bench.client import Client, Response, clock
+from bench.completions import read_response
+from bench.errors import ClientError, RunFailed
+from bench.kills import Kill, Observer, carry_out, quantile, total
+from bench.served import LOAD_SECONDS, wait_until_loaded
+from bench.server import Server, free_port, nacelle_command
+
+_DEADLINE_SECONDS = 180.0  # of one request: many kills may fall into its life
+_BIN_SECONDS = 0.5
+_PAUSE_SECONDS = 0.2
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """An answer that is not the undisturbed one."""
+
+    task: str
+    request: int  # of the task's
+    what: str
+    streamed: bool
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """How one request ended."""
+
+    lane: Lane
+    request: int  # index of the body in its lane
+    outcome: Response | ClientError
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What every trial serves and does. `models` by their names on the server."""
+
+    models: dict[str, str]
+    lanes: list[Lane]
+    clients: int
+    order: list[signal.Signals]
+    properties: tuple[str, ...]
+    stall_seconds: float
+    seed: int
+
+
+class Trial(msgspec.Struct):
+    """One run with one number of replicas. Times in seconds, by the server's own histograms, of the text
+    model; recovery is from a death to the next token of each request that was in the dead host."""
+
+    replicas: int
+    sent: int = 0
+    sent_by_task: dict[str, int] = {}
+    failed: int = 0
+    differences: list[Difference] = []
+    failures: dict[str, int] = {}
+    resumed: float = 0
+    restarted: float = 0
+    blamed: float = 0
+    regenerated_tokens: float = 0
+    orphans: int = 0
+    left_in_shm: int = 0
+    cold_load: float = 0.0
+    ready_p50: float | None = None  # from a host's death to the readiness of the next
+    recovery_p50: float | None = None
+    recovery_p99: float | None = None
+    kills: list[Kill] = []
+    tokens_per_second: list[float] = []  # of the streamed half, in bins
+    bin_seconds: float = _BIN_SECONDS
+
+    @property
+    def wrong(self) -> int:
+        return len(self.differences)
+
+    @property
+    def ready_ratio(self) -> float | None:
+        return None if self.ready_p50 is None else self.ready_p50 / self.cold_load
+
+    @property
+    def recovery_ratio(self) -> float | None:
+        return None if self.recovery_p50 is None else self.recovery_p50 / self.cold_load
+
+    @property
+    def flawless(self) -> bool:
+        return not (self.failed or self.wrong or self.orphans or self.left_in_shm)
+
+
+def settings_file(models: dict[str, str]) -> str:
+    """TOML that gives models their names. Paths become absolute: they would be relative to the file."""
+    entries = []
+    for name, source in models.items():
+        path = Path(source)
+        source = str(path.resolve()) if path.exists() else source
+        entries.append(f"[[models]]\nname = {json.dumps(name)}\nsource = {json.dumps(source)}\n")
+    return "\n".join(entries)
+
+
+def run_trial(trial: Trial, plan: Plan) -> None:
+    shm_before = set(os.listdir("/dev/shm"))  # noqa: S108, PTH208
+    port = free_port()
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(settings_file(plan.models))
+        file.flush()
+        command = [*nacelle_command(), "serve", "--config", file.name, "--port", str(port)]
+        command += ["--replicas", str(trial.replicas)]
+        command += [word for item in plan.properties for word in ("--property", item)]
+        with Server(command, port, {"NACELLE_STALL_SECONDS": str(plan.stall_seconds)}) as server:
+            trial.cold_load = wait_until_loaded(server)
+            for name in plan.models:
+                server.wait_for(f"/ready/{name}", LOAD_SECONDS)
+            observers = [Observer(server, name) for name in plan.models]
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_load(trial, server, observers, plan))
+            for observer in observers:
+                observer.replicas()
+            _read_metrics(trial, observers[0])
+    pids = set().union(*(observer.pids for observer in observers))
+    trial.orphans = sum(psutil.pid_exists(pid) for pid in pids)
+    trial.left_in_shm = len(set(os.listdir("/dev/shm")) - shm_before)  # noqa: S108, PTH208
+
+
+async def _load(trial: Trial, server: Server, observers: list[Observer], plan: Plan) -> None:
+    client = Client(server.base_url + "/v1", None)
+    expected = await _undisturbed(client, plan.lanes)
+    done = asyncio.Event()
+    answers: list[Answered] = []
+    turn = itertools.count()
+
+    async def work(lane: Lane) -> None:
+        while not done.is_set():
+            index = next(turn) % len(lane.bodies)
+            try:
+                answers.append(Answered(lane, index, await _post(client, lane, index)))
+            except ClientError as error:
+                answers.append(Answered(lane, index, error))
+                await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
+
+    started = clock()
+    lanes = itertools.islice(itertools.cycle(plan.lanes), plan.clients)
+    workers = [asyncio.create_task(work(lane)) for lane in lanes]
+    try:
+        trial.kills = await asyncio.to_thread(carry_out, plan.order, observers, plan.seed)
+    finally:
+        done.set()
+        await asyncio.gather(*workers)
+        client.close()
+    judge(trial, answers, expected, started)
+
+
+async def _undisturbed(client: Client, lanes: Sequence[Lane]) -> dict[str, list[Answer]]:
+    """By task, the answer to each request before any kill. Raises RunFailed."""
+    expected: dict[str, list[Answer]] = {}
+    try:
+        for lane in lanes:
+            if lane.task not in expected:
+                answers = [await _post(client, lane, index) for index in range(len(lane.bodies))]
+                expected[lane.task] = [lane.read(answer) for answer in answers]
+    except ClientError as error:
+        raise RunFailed(f"without any kill, a request failed: {error}") from error
+    return expected
+
+
+async def _post(client: Client, lane: Lane, index: int) -> Response:
+    return await client.post(lane.path, lane.bodies[index], _DEADLINE_SECONDS)
+
+
+def judge(
+    trial: Trial, answers: Sequence[Answered], expected: dict[str, list[Answer]], started: float
+) -> None:
+    """Compare every answer with the undisturbed one."""
+    arrivals: list[float] = []
+    failures: Counter[str] = Counter()
+    for answer in answers:
+        lane, outcome = answer.lane, answer.outcome
+        try:
+            if isinstance(outcome, ClientError):
+                raise outcome
+            what = difference(expected[lane.task][answer.request], lane.read(outcome))
+            if what is not None:
+                trial.differences.append(
+                    Difference(lane.task, answer.request, what, streamed=bool(outcome.events))
+                )
+            if outcome.events:
+                arrivals += read_response(outcome).arrivals
+        except ClientError as error:
+            failures[f"{lane.task}: {error.kind}: {error}"[:200]] += 1
+    trial.sent, trial.failed, trial.failures = len(answers), failures.total(), dict(failures)
+    trial.sent_by_task = dict(Counter(answer.lane.task for answer in answers))
+    for kill in trial.kills:  # from the load's start on, as the picture has it
+        assert kill.time >= started
+    trial.kills = [msgspec.structs.replace(kill, time=kill.time - started) for kill in trial.kills]
+    end = max(arrivals, default=started + _BIN_SECONDS)
+    trial.tokens_per_second = timeline.rates(arrivals, started, end, _BIN_SECONDS)
+
+
+def _read_metrics(trial: Trial, observer: Observer) -> None:
+    samples = observer.metrics()
+    trial.resumed = total(samples, "nacelle_resumed_total")
+    trial.restarted = total(samples, "nacelle_restarted_total")
+    trial.blamed = total(samples, "nacelle_blamed_total")
+    trial.regenerated_tokens = total(samples, "nacelle_regenerated_tokens_total")
+    model = observer.model
+    trial.ready_p50 = quantile(samples, "nacelle_host_recovery_seconds", 0.5, model=model)
+    trial.recovery_p50 = quantile(samples, "nacelle_recovery_seconds", 0.5, model=model)
+    trial.recovery_p99 = quantile(samples, "nacelle_recovery_seconds", 0.99, model=model)

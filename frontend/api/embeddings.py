@@ -1,0 +1,117 @@
+"""POST /v1/embeddings."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from frontend.api.abilities import embedding_card
+from frontend.api.area import App, Server
+from frontend.api.body import decode, read_body
+from frontend.api.client import on_leave_of
+from frontend.api.embedding_prompts import prompt_of
+from frontend.api.schema.common import refuse_unsupported
+from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
+from frontend.api.schema.vectors import VectorUsage
+from frontend.errors import BadRequest, EngineFailed
+from frontend.routing.router import Router
+from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
+
+_FLOAT_BYTES = 4
+# How many numbers are encoded before the event loop turns to others: about a millisecond of work.
+_NUMBERS_IN_A_PART: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
+
+_decoder = msgspec.json.Decoder(EmbeddingRequest)
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.encode
+
+
+class Embeddings:
+    def __init__(self, router: Router, max_body_bytes: int) -> None:
+        self._router = router
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        refuse_unsupported(body, UNSUPPORTED)
+        inputs = inputs_of(body.input)
+        on_leave = on_leave_of(request)
+        model = await self._router.model(body.model, on_leave)
+        card = embedding_card(model)
+        work = work_of(body, card)
+        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave))
+        count = len(inputs.texts) or len(inputs.token_ids)
+        if answer.shape != (count, body.dimensions or card.dimensions):
+            raise EngineFailed("the engine returned vectors of another shape than asked for")
+        response.content_type = falcon.MEDIA_JSON
+        parts = encoded(answer, model.name, body.encoding)
+        if math.prod(answer.shape) <= _NUMBERS_IN_A_PART[body.encoding]:
+            response.data = b"".join(parts)
+        else:
+            response.stream = _giving_way(parts)
+
+
+def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
+    """The inputs of a request, all texts or all token ids. Raises BadRequest."""
+    if not given:
+        raise BadRequest("input must not be empty", "input")
+    if isinstance(given, str):
+        return EmbedInputs(texts=[given])
+    if all(isinstance(item, int) for item in given):
+        return EmbedInputs(token_ids=[cast("list[int]", given)])
+    if len(given) > MAX_INPUTS:
+        raise BadRequest(f"input: at most {MAX_INPUTS} inputs, not {len(given)}", "input")
+    if len({type(item) for item in given}) > 1:
+        raise BadRequest("input must be a string, token ids, or a list of either", "input")
+    if not all(given):
+        index = next(index for index, item in enumerate(given) if not item)
+        raise BadRequest(f"input[{index}] must not be empty", f"input[{index}]")
+    if isinstance(given[0], str):
+        return EmbedInputs(texts=cast("list[str]", given))
+    return EmbedInputs(token_ids=cast("list[list[int]]", given))
+
+
+def work_of(body: EmbeddingRequest, card: VectorCard) -> Embed:
+    """What to ask of a model with this card. Raises BadRequest."""
+    if body.dimensions is not None and body.dimensions > card.dimensions:
+        raise BadRequest(f"dimensions must be at most the model's, {card.dimensions}", "dimensions")
+    truncation = body.truncation(card.context_length, default=None)
+    return Embed(0, b"", body.dimensions, prompt_of(body, card), truncation)
+
+
+def encoded(answer: Embedded, model: str, encoding: Encoding) -> Iterator[bytes]:
+    """The response's body in parts, each about a millisecond of work."""
+    count, width = answer.shape
+    rows = max(1, _NUMBERS_IN_A_PART[encoding] // width)
+    for first in range(0, count, rows):
+        opening = b"," if first else b'{"object":"list","data":['
+        yield opening + _rows(answer, range(first, min(first + rows, count)), encoding)
+    usage = _json.encode(VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
+    yield b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
+
+
+async def _giving_way(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Other requests have their turn between two parts. (A thread would hold the interpreter's lock while it
+    encodes, and all parts at once would fill the memory.)"""
+    for part in parts:
+        yield part
+        await asyncio.sleep(0)
+
+
+def _rows(answer: Embedded, rows: range, encoding: Encoding) -> bytes:
+    """Some of the vectors as JSON, separated by commas."""
+    data, width = memoryview(cast(bytes, answer.payload)), answer.shape[1] * _FLOAT_BYTES
+    vectors = [(row, data[row * width : (row + 1) * width]) for row in rows]
+    if encoding == "base64":
+        bodies = [Embedding(index=row, embedding=vector) for row, vector in vectors]
+    else:
+        bodies = [Embedding(index=row, embedding=vector.cast("f").tolist()) for row, vector in vectors]
+    return _json.encode(bodies)[1:-1]
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/v1/embeddings", Embeddings(server.router, server.max_body_bytes))

@@ -1,0 +1,71 @@
+"""Reads what tells a model folder's kind: its listing and its small files, within bounds."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from frontend.models.errors import ModelError
+
+MODEL_XML = "openvino_model.xml"
+_DOCUMENTS = (
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "model_index.json",
+    "openvino_config.json",
+)
+_MAX_FILES = 10_000
+_MAX_DOCUMENT_BYTES = 4 * 1024**2
+_TAIL_BYTES = 32 * 1024  # where the tools that compressed the weights sign
+
+
+class FolderFacts(msgspec.Struct, frozen=True):
+    """A folder's listing, its small JSON files (invalid ones left out), and the end of the model's XML."""
+
+    path: str
+    files: frozenset[str]
+    documents: dict[str, Any] = {}
+    xml_tail: str = ""
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def document(self, name: str) -> Mapping[str, Any]:
+        """A JSON object; empty if the file is absent or holds something else."""
+        content = self.documents.get(name)
+        return content if isinstance(content, dict) else {}
+
+
+def look_at(folder: Path) -> FolderFacts:
+    """Raises ModelError if the folder cannot be read."""
+    try:
+        return FolderFacts(
+            str(folder),
+            frozenset(entry.name for entry in islice(folder.iterdir(), _MAX_FILES)),
+            {name: content for name in _DOCUMENTS if (content := _read_json(folder / name)) is not None},
+            _read_tail(folder / MODEL_XML),
+        )
+    except OSError as error:
+        raise ModelError(f"cannot read {folder}: {error.strerror}") from error
+
+
+def _read_json(path: Path) -> Any | None:
+    if not path.is_file() or path.stat().st_size > _MAX_DOCUMENT_BYTES:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read_tail(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read(_TAIL_BYTES).decode("ascii", "replace")

@@ -1,0 +1,166 @@
+"""What a model folder holds: one answer for the command line and, by the launch message, hosts. Pure.
+
+The first rule that applies decides: the setting `task`, the names of the IR files, the model type, the marks
+of a reranker, those of a sentence encoder, the architecture. A folder without a config.json counts as a text
+model.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from frontend.models.errors import ModelError
+from frontend.models.folder import MODEL_XML, FolderFacts
+
+Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
+TaskSetting = Literal["auto", "text", "embeddings", "rerank"]
+Library = Literal["openvino", "optimum"]
+SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank"})
+
+_BY_FILE: dict[str, Task] = {
+    "openvino_language_model.xml": "vision",
+    "openvino_vision_embeddings_model.xml": "vision",
+    "openvino_vocoder.xml": "speech",
+}
+_BY_MODEL_TYPE: dict[str, Task] = {
+    "whisper": "transcription",
+    "speecht5": "speech",
+    "kokoro": "speech",
+    "chatglm": "text",  # its architecture is named like an encoder's
+}
+_BY_ARCHITECTURE: dict[str, Task] = {  # by the end of its name
+    "ForCausalLM": "text",
+    "LMHeadModel": "text",
+    "ForMaskedLM": "embeddings",
+    "Model": "embeddings",
+}
+_CLASSIFIER = "ForSequenceClassification"
+_ENCODER_DECODER = "ForConditionalGeneration"
+_SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
+_TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+
+
+class Recognized(msgspec.Struct, frozen=True):
+    """`library` loads the model. `precision` is that of its weights, such as int8, or empty if not stated."""
+
+    task: Task
+    library: Library = "openvino"
+    precision: str = ""
+
+
+def recognize(facts: FolderFacts, task: TaskSetting = "auto", library: Library = "openvino") -> Recognized:
+    """Raises ModelError for a kind of model that has no task here."""
+    return Recognized(_task(facts) if task == "auto" else task, library, _precision(facts))
+
+
+def _task(facts: FolderFacts) -> Task:
+    config = facts.document("config.json")
+    if "model_index.json" in facts.files:
+        raise _not_served(facts, "a Diffusers pipeline")
+    for file, task in _BY_FILE.items():
+        if file in facts.files:
+            return task
+    model_type, architecture = config.get("model_type"), _architecture(config)
+    if isinstance(model_type, str) and model_type in _BY_MODEL_TYPE:
+        return _BY_MODEL_TYPE[model_type]
+    if _is_reranker(facts, architecture):
+        return "rerank"
+    if _is_sentence_encoder(facts, architecture):
+        return "embeddings"
+    return _task_of_architecture(facts, architecture, config)
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
+def _is_reranker(facts: FolderFacts, architecture: str) -> bool:
+    """A cross-encoder, or a causal model that answers yes or no.
+
+    Such a causal model has the config.json of any other. It counts as a reranker if its sentence-transformers
+    files say so, or if the name of the folder, or of the model that it was made from, contains "rerank".
+    """
+    if architecture.endswith(_CLASSIFIER) or "cross_encoder" in _module_types(facts):
+        return True
+    if facts.document("config_sentence_transformers.json").get("model_type") == "CrossEncoder":
+        return True
+    return architecture.endswith("ForCausalLM") and "rerank" in _names(facts)
+
+
+def _is_sentence_encoder(facts: FolderFacts, architecture: str) -> bool:
+    """A folder with the files of sentence-transformers, or a causal model whose name contains "embed"."""
+    if facts.documents.keys() & _SENTENCE_FILES:
+        return True
+    return architecture.endswith("ForCausalLM") and "embed" in _names(facts)
+
+
+def _task_of_architecture(facts: FolderFacts, architecture: str, config: Mapping[str, Any]) -> Task:
+    if architecture.endswith("Model") and "vision_config" in config:
+        return "vision"
+    if architecture.endswith(_ENCODER_DECODER) and MODEL_XML in facts.files:
+        return "text"  # the text part of a vision model, exported alone
+    for ending, task in _BY_ARCHITECTURE.items():
+        if architecture.endswith(ending):
+            return task
+    if architecture:
+        raise _not_served(facts, f"a model of the architecture {architecture}")
+    return "text"
+
+
+def _names(facts: FolderFacts) -> str:
+    return f"{facts.name} {facts.document('config.json').get('_name_or_path', '')}".lower()
+
+
+def _module_types(facts: FolderFacts) -> str:
+    modules = facts.documents.get("modules.json")
+    listed = modules if isinstance(modules, list) else []
+    return " ".join(str(module.get("type")) for module in listed if isinstance(module, dict))
+
+
+def _precision(facts: FolderFacts) -> str:
+    """As Optimum's configuration states it, else as NNCF signed the model's XML."""
+    quantization = facts.document("openvino_config.json").get("quantization_config")
+    bits = quantization.get("bits") if isinstance(quantization, dict) else None
+    if bits in (4, 8):
+        return f"int{bits}"
+    _, _, signature = facts.xml_tail.partition("<weight_compression>")
+    mode = re.search(r'<mode value="([a-z]+[0-9]+)', signature)
+    return mode[1] if mode else ""
+
+
+def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
+    """Raise ModelError unless this server serves the task and the folder holds all that it needs."""
+    if recognized.task not in SERVED:
+        raise _not_served(facts, f"a {recognized.task} model")
+    missing = [name for name in _needed(recognized) if name not in facts.files]
+    if recognized.library == "optimum" and not facts.files & _TOKENIZER_FILES:
+        missing.append("tokenizer.json")
+    if missing:
+        names = ", ".join(missing)
+        raise ModelError(
+            f"{facts.path} is not an IR folder that can be served: it lacks {names}{_hint(facts)}"
+        )
+
+
+def _needed(recognized: Recognized) -> list[str]:
+    parts = ["model"]
+    if recognized.library == "openvino":
+        parts.append("tokenizer")
+    if recognized.task == "text":
+        parts.append("detokenizer")
+    return [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
+
+
+def _hint(facts: FolderFacts) -> str:
+    if ggufs := sorted(name for name in facts.files if name.endswith(".gguf")):
+        return f"; to serve the GGUF file in it, name that file: {ggufs[0]}"
+    if any(name.endswith(".safetensors") for name in facts.files):
+        return "; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
+    return ""
+
+
+def _not_served(facts: FolderFacts, what: str) -> ModelError:
+    return ModelError(f"{facts.path} holds {what}, which this server does not serve")
