@@ -71,9 +71,10 @@ def choose_output(ranks: dict[str, int], complete: bool, pools: bool) -> str:
             "modules.json lists modules besides Transformer, Pooling and Normalize; export the model with "
             "`--library sentence_transformers`, so that its graph holds them"
         )
-    for name, rank in ranks.items():
-        if rank == 3 or (rank == 2 and not pools):
-            return name
+    for wanted in (3,) if pools else (3, 2):
+        for name, rank in ranks.items():
+            if rank == wanted:
+                return name
     raise ModelFolderError(f"the model has no output of hidden states, only {', '.join(ranks)}")
 
 

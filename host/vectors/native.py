@@ -57,12 +57,14 @@ class NativeModel:
     def reset(self) -> None:
         """Compile again. The CPU plugin keeps some shapes of a pass that failed, and later passes of earlier
         shapes then fail as well."""
-        self._compiled: Any = ov.Core().compile_model(self._model, self._device, self._properties)
-        self._requests = threading.local()
+        self._requests = threading.local()  # with the requests goes the model, before there is another
+        self._compiled: Any = None
+        self._compiled = ov.Core().compile_model(self._model, self._device, self._properties)
 
     @property
     def lanes(self) -> int:
-        return min(_MOST_LANES, int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        wanted = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        return max(1, min(_MOST_LANES, wanted))
 
     def run(self, batch: Batch) -> Output:
         """The output for a batch, padding rows included. Valid until the next call in the same thread."""

@@ -116,13 +116,15 @@ class Outcome(msgspec.Struct):
 class HostUnderTest:
     """Spawns the host and plays the frontend."""
 
-    def __init__(self, launch: Launch[Any]) -> None:
+    def __init__(self, launch: Launch[Any], result_bytes: int = 16 * 1024 * 1024) -> None:
+        """`result_bytes`: the size of the result arena."""
+        self.withholds_releases = False  # of results, as a frontend does that is slow to read them
         self._folder = tempfile.TemporaryDirectory(prefix="host-test-")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         path = f"{self._folder.name}/s"
         self.channel = bind(self._context, path)
         self.arena = ArenaProducer("requests", 16 * 1024 * 1024)
-        results = create_sealed("results", 16 * 1024 * 1024)
+        results = create_sealed("results", result_bytes)
         self.results = ArenaConsumer(results)
         page = create_sealed("progress", PAGE_BYTES)
         self.progress = ProgressReader(page)
@@ -147,6 +149,7 @@ class HostUnderTest:
         self._reader.start()
         with open(self.control, "wb", closefd=False) as pipe:
             send_launch(pipe, msgspec.structs.replace(launch, endpoint=f"ipc://{path}"))
+        self.withheld: list[Release] = []
         self.received: list[ToFrontend] = []
         self.outcomes: dict[int, Outcome] = {}
         self._next_id = 0
@@ -219,6 +222,10 @@ class HostUnderTest:
         self.arena.write(lease, body)
         return lease
 
+    def release_withheld(self) -> None:
+        self.channel.send(self.withheld)
+        self.withheld = []
+
     def cancel(self, request_id: int) -> None:
         self.channel.send([Cancel(request_id)])
 
@@ -255,7 +262,11 @@ class HostUnderTest:
                     outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
             case Result(payload=Lease() as lease):
                 message.payload = self.results.copy(lease)
-                self.channel.send([Release(lease.slot, lease.generation)])
+                release = Release(lease.slot, lease.generation)
+                if self.withholds_releases:
+                    self.withheld.append(release)
+                else:
+                    self.channel.send([release])
             case Failed():
                 self.outcomes[message.request_id].error = message.error
             case Release():
@@ -310,9 +321,9 @@ class HostUnderTest:
 
 
 @contextlib.contextmanager
-def host_running(launch: Launch[Any]) -> Iterator[HostUnderTest]:
+def host_running(launch: Launch[Any], **arena: int) -> Iterator[HostUnderTest]:
     """A host that has said Ready, killed at the end."""
-    host = HostUnderTest(launch)
+    host = HostUnderTest(launch, **arena)
     try:
         host.first(Ready)
         yield host
