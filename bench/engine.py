@@ -9,11 +9,11 @@ import msgspec
 import psutil
 from rich.console import Console
 
-from bench import report, speculation
+from bench import gains, report
 from bench.engine_process import EngineProcess
 from bench.errors import EngineFailed, RunFailed
+from bench.gains import COPIES, Gain
 from bench.options import json_option, options_of, vector_options, workload_options
-from bench.speculation import COPIES, Gain
 from bench.stats import Summary, summarize
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
@@ -23,6 +23,9 @@ from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
 from ipc.messages import Launch, TextOptions
+
+# host.engines.quantization takes auto to match the weights; 32 is the default of OpenVINO.
+DYNAMIC_QUANTIZATION = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 
 
 def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
@@ -61,11 +64,11 @@ class RawVectorResults(msgspec.Struct, frozen=True):
     summary: Summary
 
 
-class SpeculationResults(msgspec.Struct, frozen=True):
-    """The JSON file's results of a comparison. `draft_model` is None for prompt lookup."""
+class GainResults(msgspec.Struct, frozen=True):
+    """The JSON file's results of a comparison with and without an option."""
 
     model: str
-    draft_model: str | None
+    option: str
     device: str
     properties: dict[str, str]
     workload: Workload
@@ -88,6 +91,11 @@ class SpeculationResults(msgspec.Struct, frozen=True):
     help=f"Compare with prompt lookup decoding. Each prompt repeats its words {COPIES} times.",
 )
 @click.option(
+    "--match-quantization",
+    is_flag=True,
+    help="Compare with the dynamic quantization group that matches the model's weights.",
+)
+@click.option(
     "--pairs",
     type=click.IntRange(1),
     default=5,
@@ -96,7 +104,13 @@ class SpeculationResults(msgspec.Struct, frozen=True):
 )
 @json_option
 def engine(
-    model: str, draft_model: str | None, prompt_lookup: bool, pairs: int, json_path: Path | None, **asked: Any
+    model: str,
+    draft_model: str | None,
+    prompt_lookup: bool,
+    match_quantization: bool,
+    pairs: int,
+    json_path: Path | None,
+    **asked: Any,
 ) -> None:
     """Load MODEL, a catalogue name or a path, into a raw pipeline and run a closed loop on it.
 
@@ -105,12 +119,13 @@ def engine(
     Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts are used as they are,
     without a chat template, as by the completions endpoint.
     """
-    if draft_model and prompt_lookup:
-        raise click.UsageError("--draft-model and --prompt-lookup exclude each other")
+    variants = [bool(draft_model), prompt_lookup, match_quantization]
+    if sum(variants) > 1:
+        raise click.UsageError("--draft-model, --prompt-lookup and --match-quantization exclude each other")
     try:
-        if draft_model or prompt_lookup:
+        if any(variants):
             workload = msgspec.convert(options_of(Workload, asked), Workload)
-            _compare(model, draft_model, workload, pairs, json_path)
+            _compare(model, draft_model, prompt_lookup, workload, pairs, json_path)
         else:
             _measure(model, asked, json_path)
     except (EngineFailed, RunFailed) as error:
@@ -144,15 +159,23 @@ def _measure(model: str, asked: dict[str, Any], json_path: Path | None) -> None:
         raise SystemExit(1)
 
 
-def _compare(model: str, draft: str | None, workload: Workload, pairs: int, json_path: Path | None) -> None:
+def _compare(
+    model: str, draft: str | None, lookup: bool, workload: Workload, pairs: int, json_path: Path | None
+) -> None:
+    """The engine with a draft model, with prompt lookup, or else with matched quantization."""
     if draft:
         launch = launch_like_a_server(model, draft_model=draft)
-    else:
+        plain, what = gains.without_speculation(launch), f"draft model {draft}"
+    elif lookup:
         launch = launch_like_a_server(model, prompt_lookup=True)
+        plain, what = gains.without_speculation(launch), "prompt lookup"
         workload = msgspec.structs.replace(workload, copies=COPIES)
-    found = speculation.gain(launch, workload, pairs)
+    else:
+        own = launch_like_a_server(model)
+        launch, plain = (gains.with_property(own, DYNAMIC_QUANTIZATION, value) for value in ("auto", "32"))
+        what = "matched dynamic quantization group"
+    found = gains.gain(launch, plain, workload, pairs)
     console = Console()
-    by = f"draft model {draft}" if draft else "prompt lookup"
-    console.print(speculation.table(f"{model} on {launch.device}, {by}", found))
-    results = SpeculationResults(model, draft, launch.device, launch.properties, workload, found)
-    console.print(f"JSON: {report.write(results, 'speculation', json_path)}", markup=False)
+    console.print(gains.table(f"{model} on {launch.device}, {what}", found))
+    results = GainResults(model, what, launch.device, launch.properties, workload, found)
+    console.print(f"JSON: {report.write(results, 'gain', json_path)}", markup=False)

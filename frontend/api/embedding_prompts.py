@@ -19,8 +19,8 @@ _SAME: tuple[tuple[str, ...], ...] = (
 def prompt_of(request: EmbeddingRequest, card: VectorCard) -> str:
     """The model's prompt that a request asks for, by one of its names.
 
-    A `prompt_name` must be one of the model's. `input_type` and `task` say what a text is for: they choose the
-    prompt that the model has for it, and change nothing where it has none. A request that chooses nothing
+    A `prompt_name` must be one of the model's. `input_type` and `task` say what a text is for: they choose
+    the prompt that the model has for it, and change nothing where it has none. A request that chooses nothing
     gets the model's default prompt, if it has one. Raises BadRequest.
     """
     prompts = card.prompts

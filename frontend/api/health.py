@@ -18,6 +18,7 @@ class ReplicaHealth(msgspec.Struct):
     restarts: int
     reason: str | None  # of the latest death
     load_seconds: float | None
+    properties: dict[str, str]  # OpenVINO properties that the host chose itself
 
 
 class ModelHealth(msgspec.Struct):
@@ -85,6 +86,7 @@ def _replica_health(host: Host) -> ReplicaHealth:
         restarts=host.restarts,
         reason=host.life.reason,
         load_seconds=host.card.load_seconds if host.card else None,
+        properties=host.card.properties if host.card else {},
     )
 
 

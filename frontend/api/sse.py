@@ -16,7 +16,7 @@ from frontend.http.push import Source, body_of
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 15.0  # for which a stream that waits in the queue does not begin
+PATIENCE_SECONDS = 15.0  # until a stream whose request is still queued starts its response
 DONE = b"data: [DONE]\n\n"
 _CONTENT_TYPE = "text/event-stream"
 _MARK = "\0text\0"
@@ -65,9 +65,9 @@ async def respond_events(
 ) -> None:
     """Answer with events that are already encoded.
 
-    An error of `begin` is an HTTP error. After PATIENCE_SECONDS the response starts without waiting for `begin` any
-    longer, so that proxies and clients see a sign of life; from then on an error can only be an event, as
-    `error_event` encodes it.
+    An error of `begin` is an HTTP error. After PATIENCE_SECONDS the response starts without waiting for
+    `begin` any longer, so that proxies and clients see a sign of life; from then on an error can only be
+    an event, as `error_event` encodes it.
     """
     begun = asyncio.create_task(begin)
     try:

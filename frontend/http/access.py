@@ -75,7 +75,7 @@ def check_host(host_header: str | None, allowed: Collection[str]) -> None:
 
 
 def origin_allowed(origin: str, host_header: str | None, allowed: Collection[str]) -> bool:
-    """Whether pages from `origin` may call: pages of this server, of this machine, or of an allowed origin."""
+    """Whether pages from `origin` may call: this server's own, those of this machine, and allowed ones."""
     if origin in allowed or "*" in allowed:
         return True
     scheme, _, rest = origin.partition("://")

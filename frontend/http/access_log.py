@@ -2,11 +2,12 @@
 
 `POST /v1/chat/completions 200 request_id=… outcome=ok seconds=1.2345 bytes=20480`
 
-The status is that of the response's first line; 499 stands for a client that left before it. `outcome` says how the
-request ended: `ok`, `client_gone` (the client disconnected first), or the code of the error that was sent. A stream
-that ends in an error event thus has the status 200 and, for example, the outcome `engine_crashed`. Two outcomes are
-not codes: `error`, an error response without an error object (`/ready` with a 503), and `incomplete`, a response that
-the server cut off. `seconds` runs from the request's head to the response's last byte, and `bytes` counts the body.
+The status is that of the response's first line; 499 stands for a client that left before it. `outcome` says
+how the request ended: `ok`, `client_gone` (the client disconnected first), or the code of the error that was
+sent. A stream that ends in an error event thus has the status 200 and, for example, the outcome
+`engine_crashed`. Two outcomes are not codes: `error`, an error response without an error object (`/ready`
+with a 503), and `incomplete`, a response that the server cut off. `seconds` runs from the request's head to
+the response's last byte, and `bytes` counts the body.
 
 Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_duration_seconds{route}` and
 `nacelle_http_response_bytes_total{route}`. A route is a template such as `/v1/models/{model}`, or `unknown`.
@@ -15,14 +16,7 @@ Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_d
 import logging
 from collections.abc import Callable
 
-from frontend.http.asgi import (
-    Application,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    writer_of,
-)
+from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
 from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.observability.metrics import Metrics
 

@@ -1,14 +1,15 @@
 """ASGI's types, and `nacelle.writer`, an extension for writing a response body synchronously.
 
-A streamed token that goes through `send` costs a future, a wake-up of the task that awaits it and every coroutine
-in between. Where a server offers the extension, `scope["extensions"]["nacelle.writer"]` is a `Writer` instead: what
-is written reaches the transport in the same turn of the event loop. Rules for its users:
+A streamed token that goes through `send` costs a future, a wake-up of the task that awaits it and every
+coroutine in between. Where a server offers the extension, `scope["extensions"]["nacelle.writer"]` is a
+`Writer` instead: what is written reaches the transport in the same turn of the event loop. Rules for its
+users:
 
-- Write after `http.response.start` was sent and before the last `http.response.body`, and never while a `send` is
-  pending. Writes and sends may alternate.
+- Write after `http.response.start` was sent and before the last `http.response.body`, and never while a
+  `send` is pending. Writes and sends may alternate.
 - Stop writing while `paused`. The unwritten data stays with the producer, which bounds it.
-- A layer that observes the bodies passed to `send` also looks at `written`; a layer that changes or delays bodies
-  replaces the writer in the scope, or removes it.
+- A layer that observes the bodies passed to `send` also looks at `written`; a layer that changes or delays
+  bodies replaces the writer in the scope, or removes it.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -25,11 +26,14 @@ WRITER = "nacelle.writer"
 
 
 class Writer(Protocol):
-    """Writes one response body. Only reading attributes costs nothing, so that layers need not wrap it."""
+    """Writes one response body.
+
+    Layers read its attributes instead of wrapping it: a call per layer and token costs more than their work.
+    """
 
     @property
     def paused(self) -> bool:
-        """Whether the client reads too slowly: more is unsent than the transport wants to hold."""
+        """Whether the client reads too slowly: the transport's buffer is over its high-water mark."""
 
     @property
     def gone(self) -> bool:
@@ -37,10 +41,13 @@ class Writer(Protocol):
 
     @property
     def written(self) -> int:
-        """Body bytes written so far, before HTTP's framing, those passed to `send` not counted."""
+        """Body bytes written so far, without HTTP's framing and without those passed to `send`."""
 
     def write(self, data: bytes) -> None:
-        """Write body bytes as `send` would with `more_body`. Raises RuntimeError outside a body or while paused."""
+        """Write body bytes as `send` would with `more_body`.
+
+        Raises RuntimeError outside a body and while paused.
+        """
 
     def notify(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` when the writer is no longer paused or the client has gone; None: nobody."""

@@ -1,7 +1,7 @@
-"""Noticing that a client has disconnected, in every phase of its request, streaming or not.
+"""Detects that a client has disconnected, in every phase of its request, streaming or not.
 
-API frameworks do not wait for a disconnect, and iterate a stream to its end although nobody reads it. This layer
-listens in their place once the request's body has arrived.
+API frameworks do not wait for a disconnect and iterate a stream to its end although nobody reads it. This
+layer listens in their place once the request's body has arrived.
 """
 
 import asyncio

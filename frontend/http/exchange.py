@@ -20,7 +20,7 @@ class Exchange(msgspec.Struct):
     request_id: str
     began: float  # seconds of the layer's clock
     route: str = UNKNOWN_ROUTE  # the template, not the path: it labels metrics
-    failure: str | None = None  # the code of the error that the client got, or CLIENT_GONE
+    failure: str | None = None  # the code of the error that was sent, or CLIENT_GONE
     status: int | None = None  # of HTTP, once the response has started
     sent_bytes: int = 0  # of the body, before HTTP's framing
     ended: bool = False
@@ -39,7 +39,7 @@ class Exchange(msgspec.Struct):
 
     @property
     def outcome(self) -> str:
-        """`ok`, `client_gone`, or the code of an error. A response may fail after a status of 200 was sent."""
+        """`ok`, `client_gone`, or the code of an error; a response may fail after a status of 200."""
         if self.failure is not None:
             return self.failure
         if not self.ended:

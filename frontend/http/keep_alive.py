@@ -9,7 +9,10 @@ _COMMENT = b": waiting\n\n"
 
 
 class StreamKeepAlive:
-    """Recognizes an event stream by its content type. Each write or message of one consists of whole events."""
+    """Adds the comments to responses of the type text/event-stream.
+
+    Such a response must be sent and written in whole events, so that a comment may follow any part.
+    """
 
     def __init__(self, app: Application, silent_seconds: float = SILENT_SECONDS) -> None:
         self._app = app

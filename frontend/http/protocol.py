@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol with limits on what a client may leave unfinished, and with `nacelle.writer`.
 
-Offers of HTTP/2 are ignored, as HTTP allows: Java's client makes one with every request. A WebSocket is accepted if
-an implementation is installed (`websockets` or `wsproto`); otherwise that offer is ignored as well.
+Offers of HTTP/2 are ignored, as HTTP allows: Java's client makes one with every request. A WebSocket is
+accepted if an implementation is installed (`websockets` or `wsproto`); otherwise that offer is ignored as
+well.
 """
 
 import asyncio
@@ -106,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.flow.resume_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._answering = cycle  # `cycle` of the base is the latest, which may have to wait for this one
+        self._answering = cycle  # the base's `cycle` is the latest request, which may be waiting for this one
         self._writer = TransportWriter(cycle)
         extensions: Any = cycle.scope.setdefault("extensions", {})
         extensions[WRITER] = self._writer
@@ -149,7 +150,7 @@ class HttpProtocol(HttpToolsProtocol):
     # --- upgrades ---
 
     def _should_upgrade(self) -> bool:
-        """To a WebSocket: if there is an implementation, and no earlier request on the connection is unanswered."""
+        """Whether to become a WebSocket: there is an implementation, and no earlier request is unanswered."""
         busy = self._answering is not None and not self._answering.response_complete
         return not busy and super()._should_upgrade() and self.parser.get_method() != b"CONNECT"
 
@@ -161,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         return not self._should_upgrade()
 
     def _read_as_if_not_offered(self, rest: bytes) -> None:
-        """The parser stops after such a head: give it the head again without the offer, and the rest."""
+        """The parser stops after such a head: feed it the head again without the offer, then the rest."""
         offer = (b"upgrade", b"connection", b"http2-settings")
         lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] not in offer]
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, b"".join(lines))

@@ -1,8 +1,9 @@
 """From a source of items to the body of a response, in the turn of the event loop in which the items arrive.
 
-With `nacelle.writer` a source calls back and its items are encoded and written at once; the task of the request
-sleeps until the end. While the client reads too slowly, items stay in the source, which bounds them, and are taken
-together when the writer calls back. Without the extension the same items are yielded to whoever iterates.
+With `nacelle.writer`, the source calls back, and its items are encoded and written in the same turn; the task
+of the request sleeps until the end. While the client reads too slowly, items stay in the source, which bounds
+them; they are taken together when the writer calls back. Without the extension, the same items are yielded to
+whatever iterates over the body.
 """
 
 import asyncio
@@ -27,15 +28,15 @@ class Source(Protocol[T]):
         """All buffered items, perhaps none. Raises the source's error once nothing is buffered before it."""
 
     def listen(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when there is something to take, or the source has ended or failed; None: nobody."""
+        """Call `callback` when there is something to take and when the source ends or fails; None: nobody."""
 
 
 async def body_of(
     source: Source[T], encode: Callable[[list[T]], bytes], writer: Writer | None
 ) -> AsyncIterator[bytes]:
-    """Send a source's items to its end: by the writer, or else by yielding them. Empty encodings are left out.
+    """Send all items of a source: through the writer, or without one by yielding them.
 
-    Ends when the source does. Raises the source's error, the encoder's, or ClientGone.
+    Items that encode to nothing are skipped. Raises the source's error, the encoder's, or ClientGone.
     """
     if writer is not None:
         await _Push(source, encode, writer).run()
@@ -50,14 +51,14 @@ class _Push(Generic[T]):
         self._encode = encode
         self._writer = writer
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._end_of_turn = _end_of_turn(self._ended.get_loop())
+        self._end_of_turn = _end_of_turn()
         self._due = False
 
     async def run(self) -> None:
         self._source.listen(self._schedule)
         self._writer.notify(self._resume)
         try:
-            self._schedule()  # what has arrived so far
+            self._resume()  # what has arrived so far, if the client is still there
             await self._ended
         finally:
             self._source.listen(None)
@@ -89,19 +90,18 @@ class _Push(Generic[T]):
 
 
 class _EndOfTurn:
-    """Calls back once the event loop has done what it is doing: one callback of the loop for all streams.
+    """Calls back when what the event loop is running now has ended: one callback of the loop for all streams.
 
-    A host that is ahead of us has many messages read in one turn. Each stream then gets one write, not one per
-    message; a write is a system call, which costs more than everything else that is done for a token.
+    When messages of a host have piled up, one callback reads many of them. Each stream then gets one write
+    instead of one per message. A write is a system call and costs more than everything else per token.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._pushes: list[Callable[[], None]] = []
 
     def add(self, push: Callable[[], None]) -> None:
         if not self._pushes:
-            self._loop.call_soon(self._run)
+            asyncio.get_running_loop().call_soon(self._run)
         self._pushes.append(push)
 
     def _run(self) -> None:
@@ -113,9 +113,11 @@ class _EndOfTurn:
 _ends: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _EndOfTurn]" = weakref.WeakKeyDictionary()
 
 
-def _end_of_turn(loop: asyncio.AbstractEventLoop) -> _EndOfTurn:
+def _end_of_turn() -> _EndOfTurn:
+    """The running loop's."""
+    loop = asyncio.get_running_loop()
     if loop not in _ends:
-        _ends[loop] = _EndOfTurn(loop)
+        _ends[loop] = _EndOfTurn()
     return _ends[loop]
 
 

@@ -1,4 +1,4 @@
-"""The listening socket and the HTTP server on it, with signals left to us."""
+"""The listening socket and the HTTP server on it. Signals are handled elsewhere."""
 
 import contextlib
 import socket
@@ -10,8 +10,8 @@ from frontend.http.asgi import Application
 from frontend.http.protocol import HttpProtocol
 
 _BACKLOG = 2048
-# Longer than clients and proxies keep an idle connection to use again (httpx 5 s, nginx 60 s, Go 90 s):
-# whoever closes first must be the one that sends, or a request meets a closing socket.
+# Longer than clients and proxies keep idle connections for reuse (httpx 5 s, nginx 60 s, Go 90 s): if the
+# server closed first, a request could meet a closing socket.
 _KEEP_ALIVE_SECONDS = 120
 
 
@@ -31,7 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, without its signal handlers: it would end the process by the signal it caught."""
+    """uvicorn without its signal handlers, which would end the process by the signal that was caught."""
 
     def __init__(self, app: Application, graceful_seconds: float) -> None:
         super().__init__(

@@ -19,7 +19,8 @@ def with_stack(
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
     Inside, `exchange_of(scope)` takes the route and the reason of a failure, `client_of(scope)` reports a
-    disconnect (HTTP only), and `writer_of(scope)` writes streams where the server offers it. `clock` returns seconds.
+    disconnect (HTTP only), and `writer_of(scope)` writes streams where the server offers it. `clock`
+    returns seconds.
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)

@@ -13,9 +13,12 @@ _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 
 
-def engine_kind(model: ModelSettings) -> str:
+def engine_kind(model: ModelSettings, task: str = "text") -> str:
+    """The name of the engine that serves a model of this task."""
     if model.source.partition(":")[0] == SYNTHETIC:
         return "synthetic"
+    if task != "text":
+        return task
     if model.engine == "auto":
         return "stateful" if model.device.startswith("NPU") else "text"
     return "text" if model.engine == "continuous_batching" else model.engine

@@ -20,6 +20,7 @@ from frontend.models.store import Recipe, Store, converter_versions
 from ipc.messages import Adapter
 
 _GGUF_MAGIC = b"GGUF"
+_TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
 # Encoders that the host converts without PyTorch, and all that decides what comes of it.
 _CONVERTIBLE_TYPES = {"bert", "xlm-roberta"}
@@ -51,15 +52,16 @@ class Preparer:
 
     def prepare(self, model: ModelSettings) -> PreparedModel:
         """The model without its adapters. Raises ModelError. What is in the store needs no network."""
-        engine = engine_kind(model)
-        if engine == "synthetic":
+        if (engine := engine_kind(model)) == "synthetic":
             rate = synthetic_rate(model.source)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
         path = self._folder(model.source)
+        if engine not in _TEXT_ENGINES:  # one that was asked for by name knows its own folders
+            return PreparedModel(settings=model, engine=engine, path=str(path))
         recognized = check_ir_folder(path, model.task, model.library)
         return PreparedModel(
             settings=model,
-            engine=engine,
+            engine=engine_kind(model, recognized.task),
             path=str(path),
             draft_path=str(self._draft_folder(model.draft_model)) if model.draft_model else "",
             chat_template=_read_template(model.chat_template) if model.chat_template else "",

@@ -1,4 +1,4 @@
-"""Log lines, for people or for machines, on standard error."""
+"""Log lines for people or for machines, on standard error."""
 
 import logging
 import sys
@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-# A path or a host's output must not begin a line of its own, or command the terminal.
+# A path or a host's output must not start a line of its own or control the terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def extras(record: logging.LogRecord) -> Mapping[str, Any]:
-    """The fields that the caller gave as `extra`."""
+    """The fields that the caller passed as `extra`."""
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:00 INFO  nacelle.access POST /v1/… 200 request_id=…`."""
+    """`12:00:00 INFO    nacelle.access POST /v1/… 200 request_id=… outcome=ok …`."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -46,8 +46,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(log_format: str, level: str) -> None:
+    """Send all log lines of at least `level` to standard error. `log_format` is "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we say ourselves when we listen
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # the application logs when it listens
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -66,6 +66,8 @@ class Arrivals:
     def _reply(self, replica: Replica, job: Job, reply: Reply, now: float) -> None:
         """The hot path: once per engine step and running job."""
         assert replica.host.card is not None
+        if not isinstance(reply, job.work.answers):
+            raise ChannelError(f"{type(reply).__name__} is no answer to {type(job.work).__name__}")
         try:
             reply.check(replica.host.card)
         except ValueError as error:

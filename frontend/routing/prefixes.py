@@ -1,22 +1,14 @@
-"""Which replica has seen a prompt's beginning: its KV cache then holds the shared prefix."""
+"""Which replica has seen the beginning of an input: its cache then holds the shared prefix."""
 
 from collections import OrderedDict
 
-from ipc.messages import ChatPrompt, Prompt, TextPrompt
-
 BLOCK_CHARACTERS = 512
-MAX_BLOCKS = 64  # of one prompt
+MAX_BLOCKS = 64  # of one input
 _REMEMBERED_BLOCKS = 4096  # per replica
 
 
-def prefix_blocks(prompt: Prompt) -> list[int]:
-    """Hashes of the prompt's leading blocks, each covering all text before it."""
-    if isinstance(prompt, ChatPrompt):
-        text = "\0".join([prompt.tools, *(f"{m.role}\0{m.content}" for m in prompt.messages)])
-    elif isinstance(prompt, TextPrompt):
-        text = prompt.text
-    else:
-        text = " ".join(map(str, prompt.token_ids[: BLOCK_CHARACTERS * MAX_BLOCKS]))
+def prefix_blocks(text: str) -> list[int]:
+    """Hashes of a text's leading blocks, each covering all text before it."""
     hashes: list[int] = []
     running = 0
     for start in range(0, min(len(text), BLOCK_CHARACTERS * MAX_BLOCKS), BLOCK_CHARACTERS):

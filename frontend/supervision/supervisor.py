@@ -191,7 +191,8 @@ class Supervisor:
         match message:
             case Ready(card):
                 self.card = card
-                log.info("%s/%d is ready on %s", self.model, self.number, card.device_name)
+                chosen = "".join(f", {name}={value}" for name, value in card.properties.items())
+                log.info("%s/%d is ready on %s%s", self.model, self.number, card.device_name, chosen)
                 self._handle(BecameReady())
             case Fatal(reason):
                 self._fatal = reason

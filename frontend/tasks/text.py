@@ -1,18 +1,26 @@
 """Text generation as jobs: one per choice, journalled token by token so that another host can continue it."""
 
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import msgspec
 
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Job, fingerprint
-from frontend.routing.prefixes import prefix_blocks
+from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
 from ipc.continuation import Continuation, continuation
-from ipc.messages import Accepted, Delta, FinishReason, Generate, Payload, Prompt, Reply, Sampling
-
-if TYPE_CHECKING:
-    from frontend.tasks.generation import Generation
+from ipc.messages import (
+    Accepted,
+    ChatPrompt,
+    Delta,
+    FinishReason,
+    Generate,
+    Payload,
+    Prompt,
+    Reply,
+    Sampling,
+    TextPrompt,
+)
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +34,20 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
+
+
+class Stream(Protocol):
+    """Where a job's outputs go: the generation that it is a choice of."""
+
+    streaming: bool  # the client sees outputs as they come: none can be taken back
+
+    def sequence_accepted(self) -> None: ...
+
+    def push(self, output: Output) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def cancel(self, error: Exception) -> None: ...
 
 
 class SequenceSpec(msgspec.Struct, frozen=True):
@@ -54,7 +76,7 @@ class TextJob(Job):
     work: Generate
 
     def __init__(
-        self, spec: SequenceSpec, choice: int, generation: "Generation", body: bytes, arrived_at: float
+        self, spec: SequenceSpec, choice: int, generation: Stream, body: bytes, arrived_at: float
     ) -> None:
         sampling = msgspec.structs.replace(spec.sampling, grammar="")  # which is in the body
         work = Generate(0, b"", sampling, report_prompt=spec.report_ids)
@@ -73,7 +95,7 @@ class TextJob(Job):
     @property
     def prefix(self) -> list[int]:
         if self._prefix is None:
-            self._prefix = prefix_blocks(self.spec.prompt)
+            self._prefix = prefix_blocks(leading_text(self.spec.prompt))
         return self._prefix
 
     @property
@@ -147,6 +169,15 @@ class TextJob(Job):
 
     def fail(self, error: Exception) -> None:
         self.generation.cancel(error)
+
+
+def leading_text(prompt: Prompt) -> str:
+    """Equal for prompts that begin alike, as far as they do."""
+    if isinstance(prompt, ChatPrompt):
+        return "\0".join([prompt.tools, *(f"{m.role}\0{m.content}" for m in prompt.messages)])
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    return " ".join(map(str, prompt.token_ids[: BLOCK_CHARACTERS * MAX_BLOCKS]))
 
 
 def continuation_of(sampling: Sampling) -> Continuation:

@@ -11,7 +11,7 @@ from host.model_folder import ModelFolderError
 from host.results import Results
 from host.vectors.batch import Batch
 from host.vectors.engine import VectorEngine
-from host.vectors.folder import EncoderFolder, SentenceSettings, read_encoder_folder, read_sentence_settings
+from host.vectors.folder import SentenceSettings, VectorFolder, read_sentence_settings, read_vector_folder
 from host.vectors.limits import bounded_text, check_result_size, decoded, refused, tokens_to_keep, too_long
 from host.vectors.loading import Facts, start_engine
 from host.vectors.model import Library, Output
@@ -31,7 +31,7 @@ def load_embeddings(launch: Launch[VectorOptions], results: Results) -> VectorEn
     Raises ModelFolderError, and whatever the library raises.
     """
     started = time.monotonic()
-    folder = read_encoder_folder(Path(launch.path), launch.options)
+    folder = read_vector_folder(Path(launch.path), launch.options)
     settings = read_sentence_settings(folder, launch.options)
     engine = start_engine(
         launch,
@@ -47,7 +47,7 @@ def load_embeddings(launch: Launch[VectorOptions], results: Results) -> VectorEn
     return engine
 
 
-def _library(launch: Launch[VectorOptions], folder: EncoderFolder, settings: SentenceSettings) -> Library:
+def _library(launch: Launch[VectorOptions], folder: VectorFolder, settings: SentenceSettings) -> Library:
     if launch.options.library == "optimum":
         from host.vectors.optimum import load_feature_extraction
 

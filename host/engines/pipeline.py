@@ -10,6 +10,7 @@ from host.engines.adapters import adapter_config
 from host.engines.batch import Batch
 from host.engines.kv_cache import block_count, block_tokens, eviction
 from host.engines.prefix_cache import PrefixCache
+from host.engines.quantization import chosen_properties, without_auto
 from host.engines.request import TextRequest
 from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
@@ -29,7 +30,8 @@ class Pipeline:
     def __init__(self, launch: Launch[TextOptions], folder: ModelFolder, tokenizer: genai.Tokenizer) -> None:
         """Load the model. Raises RuntimeError, ModelFolderError."""
         self.assist = Assist(launch.options.speculation)
-        options = _options(launch, folder, self.assist)
+        self.chosen = chosen_properties(launch, folder.path)
+        options = _options(launch, folder, self.assist) | self.chosen
         self.native: Any
         self._shape = static_shape(launch) if launch.engine == "stateful" else None
         if self._shape is not None:
@@ -219,8 +221,8 @@ def _options(launch: Launch[TextOptions], folder: ModelFolder, assist: Assist) -
 
 def _properties(launch: Launch[TextOptions]) -> dict[str, str]:
     if launch.threads and launch.device.startswith("CPU"):
-        return {"INFERENCE_NUM_THREADS": str(launch.threads), **launch.properties}
-    return launch.properties
+        return {"INFERENCE_NUM_THREADS": str(launch.threads), **without_auto(launch.properties)}
+    return without_auto(launch.properties)
 
 
 def _own_eos_token_ids(native: Any, tokenizer: genai.Tokenizer) -> set[int]:

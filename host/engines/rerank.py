@@ -9,7 +9,7 @@ from host.model_folder import ModelFolderError
 from host.results import Results
 from host.vectors.batch import Batch
 from host.vectors.engine import VectorEngine
-from host.vectors.folder import EncoderFolder, read_encoder_folder
+from host.vectors.folder import VectorFolder, read_vector_folder
 from host.vectors.last_token import keep_last_token
 from host.vectors.limits import bounded_text, check_result_size, decoded, refused, tokens_to_keep, too_long
 from host.vectors.loading import Facts, start_engine
@@ -33,7 +33,7 @@ def load_rerank(launch: Launch[VectorOptions], results: Results) -> VectorEngine
     Raises ModelFolderError, and whatever the library raises.
     """
     started = time.monotonic()
-    folder = read_encoder_folder(Path(launch.path), launch.options)
+    folder = read_vector_folder(Path(launch.path), launch.options)
     library = _library(launch, folder)
     pairs = _pair_format(folder, library.tokenizer)
     engine = start_engine(
@@ -44,7 +44,7 @@ def load_rerank(launch: Launch[VectorOptions], results: Results) -> VectorEngine
     return engine
 
 
-def _library(launch: Launch[VectorOptions], folder: EncoderFolder) -> Library:
+def _library(launch: Launch[VectorOptions], folder: VectorFolder) -> Library:
     if launch.options.library == "optimum":
         from host.vectors.optimum import load_sequence_classification
 
@@ -70,7 +70,7 @@ def _answer_ids(tokenizer: Tokenizer) -> list[int]:
     return [token_id for (token_id,) in ids]
 
 
-def _pair_format(folder: EncoderFolder, tokenizer: Tokenizer) -> PairFormat:
+def _pair_format(folder: VectorFolder, tokenizer: Tokenizer) -> PairFormat:
     if folder.model_type.startswith(_INSTRUCTED):
         return Qwen3Pairs(tokenizer)
     return CrossEncoderPairs(tokenizer.framing)

@@ -74,6 +74,7 @@ class SyntheticEngine:
             device_name="synthetic",
             load_seconds=0.0,
             fingerprint="",
+            properties={},
         )
         rate = launch.options.synthetic_tokens_per_second
         self._interval = 1 / rate if rate else 0.0

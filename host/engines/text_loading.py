@@ -46,6 +46,7 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
         device_name=device_name(launch.device),
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
+        properties=pipeline.chosen,
     )
     engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
     if launch.engine == "text":  # one request at a time means a device that compiles as it loads

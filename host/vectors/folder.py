@@ -1,4 +1,4 @@
-"""What the files of an encoder's folder say: Hugging Face's, and those that sentence-transformers adds."""
+"""What the files of an embedding model or reranker say about pooling, windows and prompts."""
 
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ _POOLING_MODES: dict[str, Pooling] = {
 _POOLING_NAMES: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last_token"}
 
 
-class EncoderFolder(msgspec.Struct, frozen=True):
-    """Facts of any encoder."""
+class VectorFolder(msgspec.Struct, frozen=True):
+    """Facts of the model, whichever the task."""
 
     path: Path
     model_type: str  # empty if its config does not say
@@ -46,7 +46,7 @@ class SentenceSettings(msgspec.Struct, frozen=True):
     default_prompt: str  # its name; empty if there is none
 
 
-def read_encoder_folder(path: Path, options: VectorOptions) -> EncoderFolder:
+def read_vector_folder(path: Path, options: VectorOptions) -> VectorFolder:
     """Raises ModelFolderError if files are missing or broken, or the options ask for too long inputs."""
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder")
@@ -55,7 +55,7 @@ def read_encoder_folder(path: Path, options: VectorOptions) -> EncoderFolder:
     if vocab_size is None:
         raise ModelFolderError(f"{path / 'config.json'} does not give the model's vocab_size")
     pad = config.get("pad_token_id")
-    return EncoderFolder(
+    return VectorFolder(
         path=path,
         model_type=str(config.get("model_type", "")),
         window=_window(path, config, tokenizer, options.context_length),
@@ -66,7 +66,7 @@ def read_encoder_folder(path: Path, options: VectorOptions) -> EncoderFolder:
     )
 
 
-def read_sentence_settings(folder: EncoderFolder, options: VectorOptions) -> SentenceSettings:
+def read_sentence_settings(folder: VectorFolder, options: VectorOptions) -> SentenceSettings:
     """Pooling, normalization and prompts: the options first, then the files, then the usual for the model.
 
     Raises ModelFolderError if a file is broken or asks for a pooling that is not supported.
@@ -108,7 +108,7 @@ def _modules(path: Path) -> list[dict[str, Any]]:
         raise ModelFolderError(f"{file} is not a list of modules: {error}") from error
 
 
-def _pooling(folder: EncoderFolder, modules: list[dict[str, Any]]) -> Pooling:
+def _pooling(folder: VectorFolder, modules: list[dict[str, Any]]) -> Pooling:
     paths = [module.get("path") for module in modules if str(module.get("type", "")).endswith("Pooling")]
     file = folder.path / _text(paths[0] if paths else "1_Pooling") / "config.json"
     config = read_json(file)

@@ -12,7 +12,7 @@ from host.model_folder import fingerprint
 from host.results import Results
 from host.vectors.batch import make_batch
 from host.vectors.engine import VectorEngine
-from host.vectors.folder import EncoderFolder
+from host.vectors.folder import VectorFolder
 from host.vectors.framing import PROBES
 from host.vectors.model import Head, Library, Model
 from host.vectors.planning import Limits
@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 def start_engine(
     launch: Launch[VectorOptions],
     results: Results,
-    folder: EncoderFolder,
+    folder: VectorFolder,
     library: Library,
     head: Head,
     reader: Callable[[Facts], Callable[[Work, Body], VectorRequest]],
@@ -59,6 +59,7 @@ def start_engine(
         context_length=window,
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
+        properties={},
         dimensions=width,
         prompts={},
     )
@@ -78,7 +79,7 @@ def _readable(tokenizer: Tokenizer, window: int) -> int:
     return window if len(ids) + special > window else len(ids) + special - 1
 
 
-def _warm_up(tokenizer: Tokenizer, model: Model, folder: EncoderFolder) -> tuple[int, int]:
+def _warm_up(tokenizer: Tokenizer, model: Model, folder: VectorFolder) -> tuple[int, int]:
     """Numbers per input, and the cost of a pass beside its tokens, in tokens."""
     probe = tokenizer.framing.single(tokenizer.encode(PROBES[:1])[0])
     rows, length = _TIMED_SHAPE

@@ -10,7 +10,7 @@ import openvino as ov
 
 from host.model_folder import ModelFolderError
 from host.vectors.batch import Batch
-from host.vectors.folder import MODEL_FILE, EncoderFolder
+from host.vectors.folder import MODEL_FILE, VectorFolder
 from host.vectors.model import Output
 from ipc.messages import Launch, VectorOptions
 
@@ -26,7 +26,7 @@ _INPUTS: dict[str, Callable[[Batch], npt.NDArray[Any]]] = {
 }
 
 
-def read_model(folder: EncoderFolder) -> ov.Model:
+def read_model(folder: VectorFolder) -> ov.Model:
     """Raises ModelFolderError if the folder has no IR."""
     if not (folder.path / MODEL_FILE).is_file():
         raise ModelFolderError(f"{folder.path} lacks {MODEL_FILE}")

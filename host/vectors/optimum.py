@@ -7,7 +7,7 @@ import numpy as np
 
 from host.model_folder import ModelFolderError
 from host.vectors.batch import Batch
-from host.vectors.folder import MODEL_FILE, EncoderFolder
+from host.vectors.folder import MODEL_FILE, VectorFolder
 from host.vectors.framing import PROBES, find_framing
 from host.vectors.model import Library, Output
 from host.vectors.native import compile_properties
@@ -17,7 +17,7 @@ from ipc.messages import Launch, VectorOptions
 _MISSING = "Optimum Intel is not installed; run: pip install 'nacelle-server[optimum]'"
 
 
-def load_feature_extraction(folder: EncoderFolder, launch: Launch[VectorOptions]) -> Library:
+def load_feature_extraction(folder: VectorFolder, launch: Launch[VectorOptions]) -> Library:
     """With OVModelForFeatureExtraction. Converts a folder of PyTorch weights as it loads.
 
     Raises ModelFolderError without the extra, and whatever Optimum raises.
@@ -25,12 +25,12 @@ def load_feature_extraction(folder: EncoderFolder, launch: Launch[VectorOptions]
     return _load("OVModelForFeatureExtraction", "last_hidden_state", folder, launch)
 
 
-def load_sequence_classification(folder: EncoderFolder, launch: Launch[VectorOptions]) -> Library:
+def load_sequence_classification(folder: VectorFolder, launch: Launch[VectorOptions]) -> Library:
     """With OVModelForSequenceClassification; else the same."""
     return _load("OVModelForSequenceClassification", "logits", folder, launch)
 
 
-def _load(kind: str, output: str, folder: EncoderFolder, launch: Launch[VectorOptions]) -> Library:
+def _load(kind: str, output: str, folder: VectorFolder, launch: Launch[VectorOptions]) -> Library:
     try:
         from optimum import intel
         from transformers import AutoTokenizer

@@ -4,7 +4,7 @@ Lengths are in tokens and sizes in bytes unless a name says otherwise.
 """
 
 import math
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -26,22 +26,6 @@ class Value(msgspec.Struct, array_like=True, gc=False):
 
 class Message(msgspec.Struct, array_like=True, gc=False, tag=True):
     """A member of a tagged union; the tag is the class's name."""
-
-
-class Work(Message):
-    """What a host is asked to do for one request. Answered by replies, of which exactly one, the last,
-    `ends` the request; or by Failed.
-
-    The payload is the task's own Struct, encoded: the part that may be large, and shared by several requests.
-    """
-
-    request_id: int  # unique for the life of a host
-    payload: Payload
-
-    @property
-    def done_units(self) -> int:
-        """Units of progress (see Reply.units) made by earlier hosts, from which this host continues."""
-        return 0
 
 
 class Reply(Message):
@@ -81,6 +65,24 @@ class Result(Reply):
             raise ValueError(f"a result whose bytes do not match its shape {self.shape}")
 
 
+class Work(Message):
+    """What a host is asked to do for one request. Answered by replies, of which exactly one, the last,
+    `ends` the request; or by Failed.
+
+    The payload is the task's own Struct, encoded: the part that may be large, and shared by several requests.
+    """
+
+    answers: ClassVar[tuple[type[Reply], ...]]  # the kinds of replies to it
+
+    request_id: int  # unique for the life of a host
+    payload: Payload
+
+    @property
+    def done_units(self) -> int:
+        """Units of progress (see Reply.units) made by earlier hosts, from which this host continues."""
+        return 0
+
+
 # --- launching a host (once, over its control pipe) -------------------------------------------------
 
 
@@ -117,6 +119,7 @@ class ModelCard(Message):
     context_length: int  # of one input, or of prompt and answer together
     load_seconds: float
     fingerprint: str  # changes with the model's files and the engine's version
+    properties: dict[str, str]  # OpenVINO properties that the host chose itself
 
 
 CardT = TypeVar("CardT", bound=ModelCard)

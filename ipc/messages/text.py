@@ -147,62 +147,6 @@ class TextInput(Value):
     grammar: str = ""  # the `format` of an XGrammar structural tag, as JSON; empty for none
 
 
-# --- work ----------------------------------------------------------------------------------------------
-
-
-class Sampling(Value):
-    """How to choose tokens and when to stop. None means the model's default."""
-
-    max_tokens: int | None = None  # None: as many as the context still holds
-    min_tokens: int = 0
-    temperature: float | None = None  # 0 is greedy
-    top_p: float | None = None
-    top_k: int | None = None  # 0 or -1 is off
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None  # None draws a random one
-    stop: list[str] = []
-    ignore_eos: bool = False
-    stop_token_ids: list[int] = []
-    include_stop: bool = False  # a stop string is shown
-    stop_at_turns: bool = True  # the turn markers of the chat template end a text, too
-    skip_special_tokens: bool = True  # in the text
-    logprobs: bool = False  # of the chosen tokens
-    truncate_prompt: int | None = None  # keep the prompt's last tokens, this many; -1: what fits the context
-    grammar: str = ""  # as in TextInput, where it crosses; empty in a message
-    # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
-    reasoning_markers: list[str] = []
-
-
-class Generate(Work):
-    """Generate one text from an encoded TextInput. Answered by Accepted, then Deltas.
-
-    `resume_token_ids` is what an earlier host has already generated for it. Those tokens count as generated
-    and are not sent again: the host continues from there, or, where the next token depends on more than the
-    text so far (a seed, penalties), generates them again silently and fails if they come out different.
-    """
-
-    sampling: Sampling
-    resume_token_ids: list[int] = []
-    report_prompt: bool = False  # Accepted is to carry the prompt's token ids
-
-    @property
-    def done_units(self) -> int:
-        return len(self.resume_token_ids)
-
-
-class Tokenize(Work):
-    """From an encoded Prompt to its token ids, by way of the chat template where it is one for that."""
-
-
-class Detokenize(Work):
-    """From an encoded list[int] of token ids to text."""
-
-    skip_special_tokens: bool = False
-
-
 # --- replies -------------------------------------------------------------------------------------------
 
 
@@ -245,7 +189,8 @@ class Delta(Reply):
         return len(self.token_ids)
 
     def check(self, card: ModelCard) -> None:
-        assert isinstance(card, TextCard)
+        if not isinstance(card, TextCard):
+            raise ValueError("tokens from a model that does not generate text")
         vocab_size = card.vocab_size
         for token in self.token_ids:
             if not 0 <= token < vocab_size:
@@ -262,6 +207,68 @@ class Tokenized(Reply):
 
 class Detokenized(Reply):
     text: str
+
+
+# --- work ----------------------------------------------------------------------------------------------
+
+
+class Sampling(Value):
+    """How to choose tokens and when to stop. None means the model's default."""
+
+    max_tokens: int | None = None  # None: as many as the context still holds
+    min_tokens: int = 0
+    temperature: float | None = None  # 0 is greedy
+    top_p: float | None = None
+    top_k: int | None = None  # 0 or -1 is off
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None  # None draws a random one
+    stop: list[str] = []
+    ignore_eos: bool = False
+    stop_token_ids: list[int] = []
+    include_stop: bool = False  # a stop string is shown
+    stop_at_turns: bool = True  # the turn markers of the chat template end a text, too
+    skip_special_tokens: bool = True  # in the text
+    logprobs: bool = False  # of the chosen tokens
+    truncate_prompt: int | None = None  # keep the prompt's last tokens, this many; -1: what fits the context
+    grammar: str = ""  # as in TextInput, where it crosses; empty in a message
+    # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
+    reasoning_markers: list[str] = []
+
+
+class Generate(Work):
+    """Generate one text from an encoded TextInput. Answered by Accepted, then Deltas.
+
+    `resume_token_ids` is what an earlier host has already generated for it. Those tokens count as generated
+    and are not sent again: the host continues from there, or, where the next token depends on more than the
+    text so far (a seed, penalties), generates them again silently and fails if they come out different.
+    """
+
+    answers = (Accepted, Delta)
+
+    sampling: Sampling
+    resume_token_ids: list[int] = []
+    report_prompt: bool = False  # Accepted is to carry the prompt's token ids
+
+    @property
+    def done_units(self) -> int:
+        return len(self.resume_token_ids)
+
+
+class Tokenize(Work):
+    """From an encoded Prompt to its token ids, by way of the chat template where it is one for that."""
+
+    answers = (Tokenized,)
+
+
+class Detokenize(Work):
+    """From an encoded list[int] of token ids to text."""
+
+    answers = (Detokenized,)
+
+    skip_special_tokens: bool = False
 
 
 TASK = Task(

@@ -34,20 +34,22 @@ class EmbedInputs(Value):
     token_ids: list[list[int]] = []
 
 
+class Embedded(Result):
+    """Vectors of shape [inputs, dimensions], in the order of the inputs."""
+
+    prompt_tokens: int
+
+
 class Embed(Work):
-    """Turn each input into a vector. Answered by Embedded."""
+    """Turn each input into a vector."""
+
+    answers = (Embedded,)
 
     dimensions: int | None = None  # keep the first ones, and normalize again if the model does; None: all
     prompt: str = ""  # put before each input
     truncate: int | None = (
         None  # keep the first N tokens of an input; -1: what fits; None: a longer one fails
     )
-
-
-class Embedded(Result):
-    """Vectors of shape [inputs, dimensions], in the order of the inputs."""
-
-    prompt_tokens: int
 
 
 # --- rerank --------------------------------------------------------------------------------------------
@@ -60,18 +62,20 @@ class RerankInputs(Value):
     documents: list[str]
 
 
-class Rerank(Work):
-    """Score how well each document answers its query. Answered by Reranked."""
-
-    truncate: int | None = -1  # cut documents at the end so that pairs have N tokens at most; else as Embed
-    instruction: str = ""  # for causal rerankers; empty for the model's own
-    max_document_tokens: int | None = None  # cut each document at the end first
-
-
 class Reranked(Result):
     """Scores of shape [documents], from 0 to 1, in the order of the documents."""
 
     prompt_tokens: int
+
+
+class Rerank(Work):
+    """Score how well each document answers its query."""
+
+    answers = (Reranked,)
+
+    truncate: int | None = -1  # cut documents at the end so that pairs have N tokens at most; else as Embed
+    instruction: str = ""  # for causal rerankers; empty for the model's own
+    max_document_tokens: int | None = None  # cut each document at the end first
 
 
 TASK = Task(

@@ -9,7 +9,7 @@ import pytest
 from bench.engine import launch_like_a_server
 from bench.engine_process import EngineProcess
 from bench.errors import EngineFailed
-from bench.speculation import gain
+from bench.gains import gain, with_property, without_speculation
 from bench.stats import summarize
 from bench.workload import Workload
 
@@ -50,9 +50,18 @@ def test_a_model_that_cannot_be_loaded_is_reported(raw: EngineProcess, smollm2_i
 
 def test_speculative_decoding_is_compared_with_plain_on_the_same_prompts(smollm2_ir: Path) -> None:
     launch = launch_like_a_server(str(smollm2_ir), prompt_lookup=True)
-    found = gain(launch, _workload(requests=1, max_tokens=4, concurrency=1, copies=2), pairs=2)
+    workload = _workload(requests=1, max_tokens=4, concurrency=1, copies=2)
+    found = gain(launch, without_speculation(launch), workload, pairs=2)
     assert len(found.pairs) == 2
     assert all(pair.ours > 0 and pair.yardstick > 0 for pair in found.pairs)
+
+
+def test_a_property_is_compared_with_another_value_of_it(smollm2_ir: Path) -> None:
+    launch = launch_like_a_server(str(smollm2_ir))
+    matched = with_property(launch, "DYNAMIC_QUANTIZATION_GROUP_SIZE", "auto")
+    assert "DYNAMIC_QUANTIZATION_GROUP_SIZE" not in launch.properties
+    found = gain(matched, launch, _workload(requests=1, max_tokens=4, concurrency=1), pairs=1)
+    assert found.ratio > 0
 
 
 def test_copies_repeat_the_words_of_each_prompt() -> None:

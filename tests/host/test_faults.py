@@ -55,7 +55,7 @@ def test_token_ids_hold_no_marker() -> None:
 class Scripted:
     """Plays the engine that is wrapped: each step gives what the test says."""
 
-    card = ModelCard("none", 1, 1, 0.0, "")
+    card = ModelCard("none", 1, 1, 0.0, "", {})
     busy = False
 
     def __init__(self, ends_at_once: bool = False) -> None:

@@ -79,8 +79,8 @@ PROMPTS = [
     TokenPrompt([1, 2**40, -3]),
 ]
 TO_FRONTEND = [
-    Ready(TextCard("CPU", 64, 8192, 1.5, "f", 49152, 100_000, "{{ messages }}")),
-    Ready(VectorCard("CPU", 64, 512, 1.5, "f", 384, {"query": "query: "})),
+    Ready(TextCard("CPU", 64, 8192, 1.5, "f", {"A": "1"}, 49152, 100_000, "{{ messages }}")),
+    Ready(VectorCard("CPU", 64, 512, 1.5, "f", {}, 384, {"query": "query: "})),
     Accepted(1, 12),
     Accepted(1, 2, "<|im_start|>assistant\n", [5, 6]),
     Tokenized(6, [5, 6], "hi", ["h", "i"]),

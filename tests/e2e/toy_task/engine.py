@@ -4,19 +4,24 @@ import time
 from pathlib import Path
 
 import msgspec
-from ipc.messages.reverse import Reverse, ReverseCard, Reversed, ReverseOptions
+from ipc.messages.reverse import Reverse, Reversed, ReverseOptions
 
 from host.engines.base import Body, RequestRefused, not_served
 from host.results import Results
 from ipc.errors import ErrorCode
-from ipc.messages import Failed, Gauges, Launch, Reply, Work
+from ipc.messages import Failed, Gauges, Launch, ModelCard, Reply, Work
 
 
 class ReverseEngine:
     def __init__(self, launch: Launch[ReverseOptions], _results: Results) -> None:
         self._seconds = float(Path(launch.path, "seconds").read_text())  # that a text takes: the "model"
-        self.card = ReverseCard(
-            device_name="toy", slots=4, context_length=1000, load_seconds=0.0, fingerprint="toy"
+        self.card = ModelCard(
+            device_name="toy",
+            slots=4,
+            context_length=1000,
+            load_seconds=0.0,
+            fingerprint="toy",
+            properties={},
         )
         self._waiting: dict[int, str] = {}
 

@@ -7,23 +7,21 @@ class ReverseOptions(Options):
     pass
 
 
-class ReverseCard(ModelCard):
-    pass
+class Reversed(Reply):
+    text: str
 
 
 class Reverse(Work):
-    """Reverse an encoded string. Answered by Reversed."""
+    """Reverse an encoded string."""
 
-
-class Reversed(Reply):
-    text: str
+    answers = (Reversed,)
 
 
 TASK = Task(
     name="reverse",
     engines=("reverse",),
     options=ReverseOptions,
-    card=ReverseCard,
+    card=ModelCard,
     work=(Reverse,),
     replies=(Reversed,),
 )

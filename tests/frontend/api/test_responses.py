@@ -42,7 +42,7 @@ class FakeTurn:
 
     def __init__(self, script):
         self._script = list(script)
-        self._callback = None
+        self._callback = lambda: None
         self._waiting = None
         self.closed = False
 
@@ -84,7 +84,7 @@ class FakeTurn:
         return not self._script
 
     def listen(self, callback):
-        self._callback = callback
+        self._callback = callback or (lambda: None)
 
     def call_id(self, choice, call):
         return f"call_{choice}_{call}"

@@ -32,6 +32,7 @@ def vector_card(dimensions: int, prompts: dict[str, str] | None = None) -> Vecto
         context_length=512,
         load_seconds=1.0,
         fingerprint="",
+        properties={},
         dimensions=dimensions,
         prompts=PROMPTS if prompts is None else prompts,
     )

@@ -1,4 +1,4 @@
-"""What log and metrics say of a request once the last byte of its response has been sent, on a real socket."""
+"""What log and metrics report of a request once the last byte of its response has been sent."""
 
 import asyncio
 import logging

@@ -267,3 +267,17 @@ def test_what_arrives_in_one_turn_is_written_at_once_and_no_task_wakes_up_for_it
         await task
 
     asyncio.run(story())
+
+
+def test_a_client_that_left_before_the_body_began_ends_it_too() -> None:
+    async def story() -> None:
+        writer = CountingWriter()
+        writer.gone = True
+        items = Items()
+        items.put(b"one;")
+        with pytest.raises(ClientGone):
+            async for _ in body_of(items, b"".join, writer):
+                raise AssertionError
+        assert items.buffered == [b"one;"]
+
+    asyncio.run(story())

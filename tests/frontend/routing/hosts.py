@@ -39,6 +39,7 @@ CARD = TextCard(
     context_length=8192,
     load_seconds=1.0,
     fingerprint="",
+    properties={},
     vocab_size=1000,
     kv_cache_tokens=100_000,
     chat_template="",

@@ -8,7 +8,8 @@ from frontend.routing.choice import (
     retry_after_seconds,
 )
 from frontend.routing.prefixes import BLOCK_CHARACTERS, PrefixMemory, prefix_blocks
-from ipc.messages import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
+from frontend.tasks.text import leading_text
+from ipc.messages import ChatMessage, ChatPrompt, TokenPrompt
 
 
 def load(outstanding: int, free: int = 1, matching: int = 0) -> Load:
@@ -47,21 +48,21 @@ def test_a_refused_client_waits_as_long_as_the_queue_takes():
 def test_prompts_match_as_far_as_they_begin_alike():
     shared = "s" * (3 * BLOCK_CHARACTERS)
     memory = PrefixMemory()
-    memory.remember(prefix_blocks(TextPrompt(shared + "a" * 600)))
-    assert memory.matching(prefix_blocks(TextPrompt(shared + "b" * 600))) == 3
-    assert memory.matching(prefix_blocks(TextPrompt("b" + shared))) == 0
+    memory.remember(prefix_blocks(shared + "a" * 600))
+    assert memory.matching(prefix_blocks(shared + "b" * 600)) == 3
+    assert memory.matching(prefix_blocks("b" + shared)) == 0
     memory.forget()
-    assert memory.matching(prefix_blocks(TextPrompt(shared))) == 0
+    assert memory.matching(prefix_blocks(shared)) == 0
 
 
 def test_a_block_counts_only_after_the_blocks_before_it():
     memory = PrefixMemory()
-    memory.remember(prefix_blocks(TextPrompt("a" * BLOCK_CHARACTERS + "x" * BLOCK_CHARACTERS)))
-    assert memory.matching(prefix_blocks(TextPrompt("b" * BLOCK_CHARACTERS + "x" * BLOCK_CHARACTERS))) == 0
+    memory.remember(prefix_blocks("a" * BLOCK_CHARACTERS + "x" * BLOCK_CHARACTERS))
+    assert memory.matching(prefix_blocks("b" * BLOCK_CHARACTERS + "x" * BLOCK_CHARACTERS)) == 0
 
 
 def test_chats_and_token_ids_have_prefixes_too():
     chat = [ChatMessage("system", "s" * 600), ChatMessage("user", "u")]
-    assert len(prefix_blocks(ChatPrompt(chat))) == 2
-    assert prefix_blocks(ChatPrompt(chat)) != prefix_blocks(TextPrompt("s" * 600))
-    assert len(prefix_blocks(TokenPrompt([1, 2, 3]))) == 1
+    assert len(prefix_blocks(leading_text(ChatPrompt(chat)))) == 2
+    assert prefix_blocks(leading_text(ChatPrompt(chat))) != prefix_blocks("s" * 600)
+    assert len(prefix_blocks(leading_text(TokenPrompt([1, 2, 3])))) == 1

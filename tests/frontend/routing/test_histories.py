@@ -23,7 +23,7 @@ from frontend.supervision.lifecycle import State
 from ipc import messages
 from ipc.arena import Lease
 from ipc.channel import ChannelError
-from ipc.messages import Delta, Finish, Generate, Reply
+from ipc.messages import Delta, Finish, Generate, Reply, Tokenized
 from tests.frontend.routing.hosts import History, error_of, text_of
 
 
@@ -496,3 +496,11 @@ def test_log_probabilities_that_are_not_as_many_as_tokens_break_the_protocol():
     (request_id,) = history.route.replicas[0].jobs
     with pytest.raises(ChannelError, match="log probabilities"):
         history.say(0, Delta(request_id, [1, 2], "a", None, [-0.5], [b"a"]))
+
+
+def test_an_answer_of_another_kind_breaks_the_protocol():
+    history = History()
+    history.ask("a")
+    (request_id,) = history.route.replicas[0].jobs
+    with pytest.raises(ChannelError, match="Tokenized is no answer to Generate"):
+        history.say(0, Tokenized(request_id, [1], "a", ["a"]))

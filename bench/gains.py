@@ -1,4 +1,4 @@
-"""The gain of speculative decoding: the raw pipeline with and without it, alternating in one run."""
+"""What an option of the engine gains: the raw pipeline with and without it, alternating in one run."""
 
 import msgspec
 from rich.table import Table
@@ -13,7 +13,7 @@ COPIES = 3  # of each prompt's words for prompt lookup, so that the model has so
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """Output tokens/s with speculative decoding (`ours`) and without (`yardstick`)."""
+    """Output tokens/s with the option (`ours`) and without (`yardstick`)."""
 
     pairs: list[Pair]
 
@@ -22,18 +22,25 @@ class Gain(msgspec.Struct, frozen=True):
         return median([pair.ratio for pair in self.pairs])
 
 
-def gain(launch: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
-    """Needs memory for two copies of the model and for the draft model. Raises EngineFailed, RunFailed."""
-    plain = msgspec.structs.replace(launch, options=msgspec.structs.replace(launch.options, speculation=None))
-    with EngineProcess(plain) as without, EngineProcess(launch) as speculating:
+def gain(ours: Launch[TextOptions], plain: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
+    """Needs memory for two copies of the model, and for a draft model. Raises EngineFailed, RunFailed."""
+    with EngineProcess(plain) as without, EngineProcess(ours) as optional:
         _rate(without, workload, -1)  # warms up
-        _rate(speculating, workload, -1)
+        _rate(optional, workload, -1)
         return Gain(
             [
-                Pair(_rate(speculating, workload, number), _rate(without, workload, number))
+                Pair(_rate(optional, workload, number), _rate(without, workload, number))
                 for number in range(pairs)
             ]
         )
+
+
+def without_speculation(launch: Launch[TextOptions]) -> Launch[TextOptions]:
+    return msgspec.structs.replace(launch, options=msgspec.structs.replace(launch.options, speculation=None))
+
+
+def with_property(launch: Launch[TextOptions], name: str, value: str) -> Launch[TextOptions]:
+    return msgspec.structs.replace(launch, properties=launch.properties | {name: value})
 
 
 def _rate(process: EngineProcess, workload: Workload, number: int) -> float:
@@ -46,8 +53,8 @@ def table(title: str, found: Gain) -> Table:
     shown = Table("output tokens/s", "median", "range", title=title)
     middle = median_pair(found.pairs)
     ours, yardstick = [pair.ours for pair in found.pairs], [pair.yardstick for pair in found.pairs]
-    shown.add_row("speculative", f"{middle.ours:.1f}", f"{min(ours):.1f} – {max(ours):.1f}")
-    shown.add_row("plain", f"{middle.yardstick:.1f}", f"{min(yardstick):.1f} – {max(yardstick):.1f}")
+    shown.add_row("with it", f"{middle.ours:.1f}", f"{min(ours):.1f} – {max(ours):.1f}")
+    shown.add_row("without", f"{middle.yardstick:.1f}", f"{min(yardstick):.1f} – {max(yardstick):.1f}")
     ratios = [pair.ratio for pair in found.pairs]
     shown.add_row("ratio", f"{found.ratio:.3f}", f"{min(ratios):.3f} – {max(ratios):.3f}")
     return shown
