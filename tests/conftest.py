@@ -9,7 +9,8 @@ from hypothesis import settings
 
 from frontend.cli.terminal import TerminalReporter
 from frontend.models.resolve import preparer_for
-from tests.models.qwen3 import tiny_qwen3
+from tests.models.cross_encoder import cross_encoder
+from tests.models.qwen3 import tiny_qwen3, tiny_qwen3_reranker
 
 # A busy machine must not fail a property; what takes too long meets pytest's limit.
 settings.register_profile("tests", deadline=None)
@@ -30,6 +31,32 @@ def smollm2_ir() -> Path:
     """The IR folder of SmolLM2-135M-Instruct, a real model. A machine without it fetches it once."""
     with TerminalReporter() as reporter:
         return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("smollm2")
+
+
+@pytest.fixture(scope="session")
+def minilm_ir() -> Path:
+    """The IR folder of all-MiniLM-L6-v2, a real sentence encoder. A machine without it fetches it once."""
+    with TerminalReporter() as reporter:
+        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("minilm")
+
+
+@pytest.fixture(scope="session")
+def e5_ir() -> Path:
+    """The IR folder of multilingual-e5-small, another real one. A machine without it fetches it once."""
+    with TerminalReporter() as reporter:
+        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("e5")
+
+
+@pytest.fixture(scope="session")
+def cross_encoder_ir(minilm_ir: Path) -> Path:
+    """A stand-in for a cross-encoder, made from MiniLM."""
+    return cross_encoder(minilm_ir)
+
+
+@pytest.fixture(scope="session")
+def causal_reranker_ir() -> Path:
+    """A stand-in for a causal reranker: a random tiny Qwen3, whose scores mean nothing."""
+    return tiny_qwen3_reranker()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ _DOCUMENTS = (
     "config_sentence_transformers.json",
     "model_index.json",
     "openvino_config.json",
+    "manifest.json",  # of our own store
 )
 _MAX_FILES = 10_000
 _MAX_DOCUMENT_BYTES = 4 * 1024**2

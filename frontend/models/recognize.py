@@ -81,20 +81,25 @@ def _is_reranker(facts: FolderFacts, architecture: str) -> bool:
     """A cross-encoder, or a causal model that answers yes or no.
 
     Such a causal model has the config.json of any other. It counts as a reranker if its sentence-transformers
-    files say so, or if the name of the folder, or of the model that it was made from, contains "rerank".
+    files say so, or if one of its names contains "rerank".
     """
     if architecture.endswith(_CLASSIFIER) or "cross_encoder" in _module_types(facts):
         return True
     if facts.document("config_sentence_transformers.json").get("model_type") == "CrossEncoder":
         return True
-    return architecture.endswith("ForCausalLM") and "rerank" in _names(facts)
+    return _may_be_causal(architecture) and "rerank" in _names(facts)
 
 
 def _is_sentence_encoder(facts: FolderFacts, architecture: str) -> bool:
     """A folder with the files of sentence-transformers, or a causal model whose name contains "embed"."""
     if facts.documents.keys() & _SENTENCE_FILES:
         return True
-    return architecture.endswith("ForCausalLM") and "embed" in _names(facts)
+    return _may_be_causal(architecture) and "embed" in _names(facts)
+
+
+def _may_be_causal(architecture: str) -> bool:
+    """A converted GGUF file has no architecture's name."""
+    return not architecture or architecture.endswith("ForCausalLM")
 
 
 def _task_of_architecture(facts: FolderFacts, architecture: str, config: Mapping[str, Any]) -> Task:
@@ -111,7 +116,10 @@ def _task_of_architecture(facts: FolderFacts, architecture: str, config: Mapping
 
 
 def _names(facts: FolderFacts) -> str:
-    return f"{facts.name} {facts.document('config.json').get('_name_or_path', '')}".lower()
+    """In lower case, the names of the folder, of the original model, and of the converted file."""
+    recipe = facts.document("manifest.json").get("recipe")
+    converted = recipe.get("name") if isinstance(recipe, dict) else ""
+    return f"{facts.name} {facts.document('config.json').get('_name_or_path')} {converted}".lower()
 
 
 def _module_types(facts: FolderFacts) -> str:

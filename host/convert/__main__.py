@@ -32,8 +32,10 @@ def _convert(source: Path, folder: Path) -> None:
         from host.convert.encoder import read_encoder_folder, save_encoder
 
         save_encoder(read_encoder_folder(source), folder)
-    elif _begins_with(source, b"E5S1"):
-        from host.convert.e5_pack import read_e5_pack
+        return
+    from host.convert.e5_pack import is_e5_pack, read_e5_pack
+
+    if is_e5_pack(source):
         from host.convert.encoder import save_encoder
 
         save_encoder(read_e5_pack(source), folder)
@@ -41,11 +43,6 @@ def _convert(source: Path, folder: Path) -> None:
         from host.convert.gguf_model import convert_gguf
 
         convert_gguf(source, folder)
-
-
-def _begins_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from host.convert.safetensors import Tensor
 Weight = Callable[[str, tuple[int, ...]], Tensor]  # name and shape → values; raises ConversionError
 
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
-_MASKED = float(np.finfo(np.float32).min)
+MASKED = np.finfo(np.float32).min  # as an attention bias: not seen
 _CLASSIFIER = "ForSequenceClassification"
+_DEFAULT_LABELS = 2  # of transformers
 
 
 class BertConfig(msgspec.Struct, frozen=True):
@@ -45,8 +46,8 @@ class BertConfig(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> int:
-        """How many numbers a classifier yields for each text."""
-        return self.num_labels or len(self.id2label or "ab")
+        """The number of logits that a classifier yields."""
+        return self.num_labels or len(self.id2label or {}) or _DEFAULT_LABELS
 
     @property
     def window(self) -> int:
@@ -67,21 +68,21 @@ class BertBuilder:
         if config.window < 1:
             raise ConversionError("config.json: max_position_embeddings is too small")
         self._config, self._weight, self._ops = config, weight, ops
+        self._token_ids, self._mask, self._type_ids = (
+            ops.parameter([-1, -1], np.int64, name=name)
+            for name in ("input_ids", "attention_mask", "token_type_ids")
+        )
 
     def build(self) -> Any:
         """A Model from input_ids, attention_mask and token_type_ids, i64 [B, T], to last_hidden_state
         f32 [B, T, H] or, for a classifier, logits f32 [B, labels]."""
         import openvino
 
-        inputs = [
-            self._ops.parameter([-1, -1], np.int64, name=name)
-            for name in ("input_ids", "attention_mask", "token_type_ids")
-        ]
+        inputs = [self._token_ids, self._mask, self._type_ids]
         for node in inputs:
             node.output(0).set_names({node.get_friendly_name()})
-        token_ids, mask, type_ids = inputs
-        hidden = self._embeddings(token_ids, type_ids)
-        bias = self._attention_bias(mask)
+        hidden = self._embeddings()
+        bias = self._attention_bias()
         for number in range(self._config.num_hidden_layers):
             hidden = self._layer(f"encoder.layer.{number}", hidden, bias)
         result = self._classifier(hidden) if self._config.is_classifier else hidden
@@ -89,12 +90,12 @@ class BertBuilder:
         result.output(0).set_names({name})
         return openvino.Model([self._ops.result(result, name=name)], inputs, self._config.model_type)
 
-    def _embeddings(self, token_ids: Any, type_ids: Any) -> Any:
+    def _embeddings(self) -> Any:
         config = self._config
         tables = {
-            "word": (config.vocab_size, token_ids),
-            "token_type": (config.type_vocab_size, type_ids),
-            "position": (config.max_position_embeddings, self._positions(token_ids)),
+            "word": (config.vocab_size, self._token_ids),
+            "token_type": (config.type_vocab_size, self._types()),
+            "position": (config.max_position_embeddings, self._positions()),
         }
         words, types, positions = (
             self._ops.gather(
@@ -105,20 +106,24 @@ class BertBuilder:
         total = self._ops.add(self._ops.add(words, types), positions)
         return self._layer_norm("embeddings.LayerNorm", total)
 
-    def _positions(self, token_ids: Any) -> Any:
-        """i64 [T], or [B, T] for XLM-RoBERTa, where padding keeps its own position."""
+    def _types(self) -> Any:
+        """i64 [B, T]"""
+        return self._type_ids
+
+    def _positions(self) -> Any:
+        """i64 [T], or [B, T] for XLM-RoBERTa, where padding keeps a position of its own."""
         ops, padding = self._ops, self._config.pad_token_id
         if self._config.model_type == "bert":
-            length = ops.gather(ops.shape_of(token_ids), np.int64(1), 0)
+            length = ops.gather(ops.shape_of(self._token_ids), np.int64(1), 0)
             return ops.range(np.int64(0), length, np.int64(1), output_type="i64")
-        real = ops.convert(ops.not_equal(token_ids, np.int64(padding)), "i64")
+        real = ops.convert(ops.not_equal(self._token_ids, np.int64(padding)), "i64")
         return ops.add(ops.multiply(ops.cum_sum(real, np.int64(1)), real), np.int64(padding))
 
-    def _attention_bias(self, mask: Any) -> Any:
+    def _attention_bias(self) -> Any:
         """f32 [B, 1, 1, T]: 0 for tokens, a very low number for padding."""
         ops = self._ops
-        hidden = ops.equal(ops.unsqueeze(mask, np.array([1, 2])), np.int64(0))
-        return ops.select(hidden, np.float32(_MASKED), np.float32(0))
+        hidden = ops.equal(ops.unsqueeze(self._mask, np.array([1, 2])), np.int64(0))
+        return ops.select(hidden, MASKED, np.float32(0))
 
     def _layer(self, name: str, hidden: Any, bias: Any) -> Any:
         config, ops = self._config, self._ops

@@ -38,7 +38,7 @@ from host.convert.tokenizer_json import (
     WhitespaceSplit,
 )
 
-MAGIC = b"E5S1"
+_MAGIC = b"E5S1"
 _MAX_COUNT = 2**20  # of pieces, replacements, tensors
 _BLOCK_WEIGHTS, _BLOCK_BYTES = 32, 18
 _PACKED, _FLOAT32 = 1, 0
@@ -61,21 +61,25 @@ _LAYER_NAMES = {
 }
 
 
+def is_e5_pack(path: Path) -> bool:
+    """Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def read_e5_pack(path: Path) -> EncoderSource:
     """Raises ConversionError, OSError. The file stays mapped as long as the result lives."""
     with path.open("rb") as file:
-        if path.stat().st_size < len(MAGIC):
-            raise ConversionError("not a file of packed e5 weights")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return read_e5_bytes(data)
+        empty = path.stat().st_size == 0
+        return read_e5_bytes(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def read_e5_bytes(data: "mmap.mmap | bytes") -> EncoderSource:
     """Raises ConversionError."""
-    reader = _Reader(data)
-    if reader.take(len(MAGIC)) != MAGIC:
+    if data[: len(_MAGIC)] != _MAGIC:
         raise ConversionError("not a file of packed e5 weights")
-    reader.unpack("I")  # the format's version
+    reader = _Reader(data)
+    reader.unpack("4sI")  # the magic, and the format's version
     hidden, layers, heads, inner, vocabulary, positions, types, epsilon, block = reader.unpack("7ifi")
     if block != _BLOCK_WEIGHTS:
         raise ConversionError(f"blocks of {block} weights are not supported")
@@ -93,6 +97,7 @@ def read_e5_bytes(data: "mmap.mmap | bytes") -> EncoderSource:
         "layer_norm_eps": epsilon,
         "hidden_act": "gelu",
         "pad_token_id": pieces.pad,
+        "transformers_version": "4.30.2",  # as in the original; without it, newer versions print a warning
     }
     try:
         config = msgspec.convert(facts, BertConfig)

@@ -38,11 +38,12 @@ class EncoderSource(NamedTuple):
     tokenizer: TokenizerJson
     pad_token: str
     max_length: int  # tokens
-    files: dict[str, bytes]  # what stands beside the IR: path in the folder → content
+    files: dict[str, bytes]  # to be written beside the IR: path in the folder → content
 
 
-def save_encoder(source: EncoderSource, folder: Path) -> None:
-    """Write the IR of model and tokenizer, and the files beside it. The weights are compressed to float16.
+def save_encoder(source: EncoderSource, folder: Path, builder: type[BertBuilder] = BertBuilder) -> None:
+    """Write the IR of model and tokenizer, and the files beside it. The weights are compressed to float16, as
+    Optimum's export does.
 
     Raises ConversionError, OSError, RuntimeError.
     """
@@ -52,7 +53,7 @@ def save_encoder(source: EncoderSource, folder: Path) -> None:
     max_length = min(source.max_length, source.config.window)
     tokenizer = build_tokenizer(source.tokenizer, source.pad_token, max_length, texts)
     openvino.save_model(tokenizer, folder / "openvino_tokenizer.xml", compress_to_fp16=False)
-    model = BertBuilder(source.config, source.weight).build()
+    model = builder(source.config, source.weight).build()
     openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=True)
     for name, content in source.files.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -62,8 +63,8 @@ def save_encoder(source: EncoderSource, folder: Path) -> None:
 def read_encoder_folder(path: Path) -> EncoderSource:
     """A folder as on Hugging Face's hub. Raises ConversionError, OSError."""
     files = {name: _read(path / name) for name in _COPIED if (path / name).is_file()}
-    for name in (_CONFIG, _TOKENIZER):
-        if name not in files:
+    for name in (_CONFIG, _TOKENIZER, WEIGHTS):
+        if not (path / name).is_file():
             raise ConversionError(f"{name} is missing")
     facts = _object(files.get(_TOKENIZER_CONFIG, b"{}"), _TOKENIZER_CONFIG)
     tensors = read_safetensors(path / WEIGHTS)

@@ -183,7 +183,7 @@ class TokenizerJson(msgspec.Struct, frozen=True):
     normalizer: Normalizer
     pre_tokenizer: PreTokenizer
     post_processor: TemplateProcessing | BertProcessing
-    added_tokens: list[AddedToken] = []
+    added_tokens: Annotated[list[AddedToken], Meta(min_length=1)]
     version: str = "1.0"
 
     @property

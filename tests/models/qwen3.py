@@ -27,6 +27,15 @@ def tiny_qwen3(family: Literal["qwen3", "qwen3.5"]) -> Path:
     return cached(f"{_FOLDER}/{family}", lambda folder: _with_template(weights, family, folder))
 
 
+def tiny_qwen3_reranker() -> Path:
+    """The same model in a folder that is recognized as a causal reranker's: it answers yes or no at random.
+
+    It stands in for Qwen3-Reranker, which no package ships. Tests with it show how such models are served.
+    """
+    weights = cached(f"{_FOLDER}/weights", _build)
+    return cached(f"{_FOLDER}/qwen3-reranker", lambda folder: _with_template(weights, "qwen3", folder))
+
+
 def _with_template(source: Path, family: str, folder: Path) -> None:
     for file in source.iterdir():
         (folder / file.name).hardlink_to(file)

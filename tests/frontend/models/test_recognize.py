@@ -51,6 +51,8 @@ def facts(
         (facts("Qwen3ForSequenceClassification"), "rerank"),
         (facts("Qwen3ForCausalLM", name="Qwen3-Reranker-0.6B"), "rerank"),
         (facts("Qwen3ForCausalLM", config={"_name_or_path": "Qwen/Qwen3-Reranker-0.6B"}), "rerank"),
+        (facts(name="0a1b", manifest={"recipe": {"name": "Qwen3-Reranker-0.6B-Q8_0"}}), "rerank"),
+        (facts("BertModel", name="reranker-base"), "embeddings"),
         (facts("Qwen3ForCausalLM", config_sentence_transformers={"model_type": "CrossEncoder"}), "rerank"),
         (
             facts(
