@@ -225,6 +225,8 @@ class _Tensors:
         content = self._bytes(name, offset, size // _BLOCK_WEIGHTS * _BLOCK_BYTES)
         blocks = np.frombuffer(content, np.uint8).reshape(-1, _BLOCK_BYTES)
         scales = blocks[:, :2].copy().view(np.float16).astype(np.float32)
+        if not np.isfinite(scales).all():
+            raise ConversionError(f"the tensor {name} is damaged")
         halves = [blocks[:, 2:] & 15, blocks[:, 2:] >> 4]
         return ((np.concatenate(halves, axis=1).astype(np.float32) - 8) * scales).reshape(shape)
 

@@ -112,7 +112,7 @@ def test_real_models_are_read(smollm2_ir: Path, minilm_ir: Path) -> None:
         b"<net",
         b"\xff\xfe\x00",
         b"<net><layers><layer type='Const'/></layers></net>",
-        b"<net><layers><layer id='0' type='Const'><data element_type='u4' shape='x,2'/></layer></layers></net>",
+        b"<net><layers><layer id='0' type='Const'><data element_type='u4' shape='x'/></layer></layers></net>",
         b"<net><edges><edge/></edges></net>",
         b"<!DOCTYPE net [<!ENTITY a 'aaaa'>]><net>&a;</net>",
     ],
