@@ -1,4 +1,4 @@
-"""Runs another program to its end and reads its output by the line, never leaving it behind."""
+"""Runs a Python module in a child process, reads its output line by line, and never leaves it running."""
 
 import subprocess
 import sys
@@ -12,23 +12,23 @@ _LINES_KEPT = 200
 
 
 class Ended(NamedTuple):
-    """How a child ended: its exit status, or minus the signal, and its last lines, stderr included."""
+    """A child's exit status, or minus the signal that ended it, and its last lines, stderr included."""
 
     status: int
     lines: list[str]
 
     @property
     def last_words(self) -> str:
-        """The line that most likely says what went wrong."""
+        """The line that most likely explains a failure."""
         if self.status < 0:
             return f"died of {signal_name(-self.status)}"
         return next((line.strip() for line in reversed(self.lines) if line.strip()), f"status {self.status}")
 
 
 def run_module(module: str, arguments: list[str], on_line: Callable[[str], None] | None = None) -> Ended:
-    """Run `python -m module`. If this is interrupted, the child is killed first.
+    """Run `python -P -m module` to its end. An interruption kills the child.
 
-    `-P` keeps a file of the same name in the current folder from running in the module's place.
+    Without `-P`, a file of the module's name in the current folder would run in its place.
     """
     lines: deque[str] = deque(maxlen=_LINES_KEPT)
     child = subprocess.Popen(
@@ -47,6 +47,6 @@ def run_module(module: str, arguments: list[str], on_line: Callable[[str], None]
                 on_line(lines[-1])
         return Ended(child.wait(), list(lines))
     finally:
-        child.kill()  # a no-op on a child that was waited for
+        child.kill()  # has no effect once the child has been waited for
         child.wait()
         child.stdout.close()

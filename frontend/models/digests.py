@@ -1,4 +1,4 @@
-"""SHA-256 of files: of what is copied, and of a user's files, remembered while they stay the same."""
+"""SHA-256 of files, computed while copying, or cached for as long as a user's file stays the same."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ def sha256_of(path: Path) -> str:
 
 
 def copy_hashed(source: Readable, target: Path, on_bytes: Callable[[int], None]) -> tuple[int, str]:
-    """Copy a stream to a new file, telling `on_bytes` the bytes done so far. Returns the size and SHA-256."""
+    """Copy a stream to a new file and report the bytes copied so far. Returns the size and the SHA-256."""
     digest = hashlib.sha256()
     done = 0
     with target.open("wb") as file:
@@ -36,7 +36,7 @@ def copy_hashed(source: Readable, target: Path, on_bytes: Callable[[int], None])
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """A file as it was when it was hashed. A changed file differs in one of the first three."""
+    """A hashed file. If the file changes, one of the first three fields does."""
 
     size: int
     mtime_ns: int
@@ -48,7 +48,7 @@ _decoder = msgspec.json.Decoder(dict[str, Seen])
 
 
 class DigestCache:
-    """Remembers hashes in one JSON file, so that a large file is read once and not at each start."""
+    """Caches hashes in one JSON file, so that a large file is not read at each start."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -66,7 +66,7 @@ class DigestCache:
         ):
             return seen.sha256
         seen = Seen(status.st_size, status.st_mtime_ns, status.st_ino, sha256_of(path))
-        with contextlib.suppress(OSError):  # a store that cannot be written still serves what it has
+        with contextlib.suppress(OSError):  # a read-only store can still serve its models
             write_atomically(self._file, msgspec.json.encode({**known, key: seen}))
         return seen.sha256
 
@@ -74,11 +74,11 @@ class DigestCache:
         try:
             return _decoder.decode(self._file.read_bytes())
         except (OSError, msgspec.MsgspecError):
-            return {}  # it is only a cache
+            return {}  # without the cache, files are hashed again
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Readers of `path` see the old content or the new, whatever happens meanwhile."""
+    """Replace a file. Readers see either the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

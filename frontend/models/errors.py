@@ -1,4 +1,4 @@
-"""What can go wrong on the way from a model's source to a folder that a host can load."""
+"""Errors in preparing models for hosts."""
 
 
 class ModelError(Exception):
@@ -6,4 +6,4 @@ class ModelError(Exception):
 
 
 class SourceError(ModelError):
-    """One source of a catalogue entry failed; another may do."""
+    """One source of a catalogue entry failed. Another may work."""

@@ -143,6 +143,8 @@ def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
     """Raise ModelError unless this server serves the task and the folder holds all that it needs."""
     if recognized.task not in SERVED:
         raise _not_served(facts, f"a {recognized.task} model")
+    if recognized.library == "optimum" and recognized.task == "text":
+        raise ModelError(f"{facts.path} is a text model: library = optimum is for embeddings and rerank only")
     missing = [name for name in _needed(recognized) if name not in facts.files]
     if recognized.library == "optimum" and not facts.files & _TOKENIZER_FILES:
         missing.append("tokenizer.json")

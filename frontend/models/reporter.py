@@ -1,23 +1,23 @@
-"""How the preparation of a model tells a person what it is doing."""
+"""How the preparation of a model reports its progress to a person."""
 
 from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Receives what happens, in order."""
+    """Receives events in order."""
 
     def step(self, text: str) -> None:
-        """An activity begins, and the one before has ended."""
+        """An activity begins; the previous one has ended."""
 
     def progress(self, done: int, total: int | None) -> None:
-        """The activity has done so many bytes of `total`, where that is known."""
+        """`done` bytes are processed, of `total` if that is known."""
 
     def note(self, text: str) -> None:
-        """Something worth knowing happened that stops nothing."""
+        """Something noteworthy happened that does not end the preparation."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Reports nothing."""
 
     def step(self, text: str) -> None: ...
 

@@ -22,14 +22,14 @@ from ipc.messages import Adapter
 _GGUF_MAGIC = b"GGUF"
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
-# Encoders that the host converts without PyTorch, and all that decides what comes of it.
+# Encoders that host.convert can convert, and the files that determine the result.
 _CONVERTIBLE_TYPES = {"bert", "xlm-roberta"}
 _CONVERTIBLE_FILES = {"config.json", "tokenizer.json", "model.safetensors"}
 _ENCODER_FILES = ("*.json", "*.txt", "1_Pooling/*.json", "model.safetensors")
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that a host can load at once."""
+    """A model that a host can load."""
 
     settings: ModelSettings
     engine: str
@@ -43,7 +43,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preparer:
-    """Prepares models with one store, one catalogue and one way to report."""
+    """Prepares models with one store, one catalogue and one reporter."""
 
     def __init__(self, store: Store, reporter: Reporter, catalogue: dict[str, Entry] | None = None) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Preparer:
         self._catalogue = load_catalogue() if catalogue is None else catalogue
 
     def prepare(self, model: ModelSettings) -> PreparedModel:
-        """The model without its adapters. Raises ModelError. What is in the store needs no network."""
+        """The model without its adapters. Models in the store need no network. Raises ModelError."""
         if (engine := engine_kind(model)) == "synthetic":
             rate = synthetic_rate(model.source)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
@@ -70,12 +70,15 @@ class Preparer:
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
-        """The model, and one more for each of its adapters, named MODEL:ADAPTER. Raises ModelError."""
+        """The model, and another for each of its adapters, named MODEL:ADAPTER. Raises ModelError."""
         base = self.prepare(model)
         return [base, *(_adapted(base, name, text) for name, text in model.adapters.items())]
 
     def pull(self, name: str) -> Path:
-        """Make sure that the store holds a catalogue's model. Returns its IR folder. Raises ModelError."""
+        """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.
+
+        Raises ModelError.
+        """
         if name not in self._catalogue:
             raise ModelError(f"the catalogue has no {name!r}{suggestion(name, self._catalogue)}")
         entry = self._catalogue[name]
@@ -89,7 +92,7 @@ class Preparer:
         return path
 
     def _folder(self, source: str) -> Path:
-        if source in self._catalogue:  # also where a file has the same name: ./smollm2 is that file
+        if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
             return self.pull(source)
         path = Path(source).expanduser()
         if path.is_dir():
@@ -98,8 +101,8 @@ class Preparer:
         if path.is_file():
             return self._converted_gguf(path.absolute())
         raise ModelError(
-            f"no model {source!r}{suggestion(source, self._catalogue)} "
-            f"(the catalogue has {', '.join(self._catalogue)}; a path must exist)"
+            f"{source!r} is neither a catalogue model ({', '.join(self._catalogue)}) nor an existing file or "
+            f"folder{suggestion(source, self._catalogue)}"
         )
 
     def _converted_gguf(self, gguf: Path) -> Path:
@@ -115,7 +118,7 @@ class Preparer:
         return self._store.ensure(recipe, str(gguf), lambda _: gguf)
 
     def _converted_encoder(self, folder: Path) -> Path:
-        """From an encoder's weights, as Hugging Face's hub has them."""
+        """Convert a folder like those on Hugging Face's hub."""
         try:
             files = sorted(
                 path for pattern in _ENCODER_FILES for path in folder.glob(pattern) if path.is_file()
@@ -170,12 +173,12 @@ def preparer_for(store: str | None, reporter: Reporter) -> Preparer:
 
 
 def recipe_of(name: str, entry: Entry) -> Recipe:
-    """What the store knows a catalogue entry by."""
+    """The recipe of a catalogue entry."""
     return Recipe("catalogue", name, entry.sha256, converter_versions(), entry.generation)
 
 
 def store_root(configured: str | None) -> Path:
-    """The store's folder: the configured one, else a folder of the user's data."""
+    """The store's folder: the configured one, or one in the user's data folder."""
     if configured is not None:
         return Path(configured).expanduser()
     import platformdirs  # slow to import, and not needed where the store is configured

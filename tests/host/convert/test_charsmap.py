@@ -6,7 +6,7 @@ from typing import Any
 import openvino as ov
 import openvino_tokenizers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openvino_tokenizers import tokenizer_pipeline as blocks
 
@@ -39,6 +39,7 @@ def expected(replacements: dict[str, str], text: str) -> str:
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 
+@settings(max_examples=30)  # each compiles a model
 @given(
     st.dictionaries(
         st.text(CHARACTERS.filter(lambda c: c != "\0"), min_size=1, max_size=3),
@@ -50,7 +51,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"])
 )
 def test_the_longest_key_is_replaced(replacements: dict[str, str], data: Any) -> None:
     piece = st.sampled_from(list(replacements)) | st.text(CHARACTERS, max_size=3)
-    text = "".join(data.draw(st.lists(piece, max_size=12)))
+    text = "".join(data.draw(st.lists(piece, max_size=12))) + "|"  # numpy drops a NUL at the end
     assert replaced(encode_charsmap(replacements), [text]) == [expected(replacements, text)]
 
 

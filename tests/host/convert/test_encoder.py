@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+import openvino_tokenizers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +24,15 @@ from host.convert.errors import ConversionError
 from tests.host.convert.tiny import CONFIG, PIECES, pack, weights, write_folder
 
 
+def core_with_tokenizers() -> ov.Core:
+    core = ov.Core()
+    core.add_extension(str(openvino_tokenizers._ext_path))
+    return core
+
+
 def run(folder: Path, **texts: list[str]) -> np.ndarray[Any, Any]:
     """Texts through the tokenizer and the model of a folder, without pooling."""
-    core = ov.Core()
+    core = core_with_tokenizers()
     tokens = core.compile_model(folder / "openvino_tokenizer.xml", "CPU")(dict(enumerate(texts.values())))
     model = core.compile_model(folder / "openvino_model.xml", "CPU")
     result: np.ndarray[Any, Any] = model(
@@ -178,7 +185,7 @@ def test_packed_weights_become_an_ir_folder_like_the_originals(tmp_path: Path, f
 def test_packed_weights_have_their_tokenizer(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "e5.bin").write_bytes(PACKED)
     convert(tmp_path / "e5.bin", folder)
-    tokenizer = ov.Core().compile_model(folder / "openvino_tokenizer.xml", "CPU")
+    tokenizer = core_with_tokenizers().compile_model(folder / "openvino_tokenizer.xml", "CPU")
     rows = tokenizer({0: ["a\tca\x01ts", "z", "ab"]})["input_ids"].tolist()
     texts = [
         ["<s>", "▁a", "▁cat", "s", "</s>"],
