@@ -59,7 +59,7 @@ def start_engine(
         context_length=window,
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
-        properties={},
+        properties=library.model.chosen,
         dimensions=width,
         prompts={},
     )

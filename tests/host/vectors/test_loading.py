@@ -1,10 +1,15 @@
 """Choices made while a model is loaded."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from host.engines.embeddings import choose_output
 from host.model_folder import ModelFolderError
 from host.vectors.loading import overhead_tokens
+from host.vectors.native import choose_properties, compile_properties
+from tests.host.vectors.asking import vector_launch
 
 HIDDEN = {"last_hidden_state": 3}
 BOTH = {"token_embeddings": 3, "sentence_embedding": 2}
@@ -57,3 +62,22 @@ def test_what_a_pass_costs_beside_its_tokens_follows_from_two_passes(
     short: float, long: float, tokens: int
 ) -> None:
     assert overhead_tokens(8, short, 128, long) == tokens
+
+
+@pytest.mark.parametrize(
+    ("launch", "chosen", "compiled"),
+    [
+        ({}, {"NUM_STREAMS": "2"}, {"NUM_STREAMS": "2"}),
+        ({"threads": 1}, {"NUM_STREAMS": "1"}, {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}),
+        ({"threads": 8}, {"NUM_STREAMS": "2"}, {"NUM_STREAMS": "2", "INFERENCE_NUM_THREADS": "8"}),
+        ({"properties": {"NUM_STREAMS": "4"}}, {}, {"NUM_STREAMS": "4"}),
+        ({"properties": {"PERFORMANCE_HINT": "LATENCY"}}, {}, {"PERFORMANCE_HINT": "LATENCY"}),
+        ({"device": "GPU", "threads": 8}, {}, {}),
+    ],
+)
+def test_a_cpu_computes_in_two_streams_unless_the_launch_says_otherwise(
+    tmp_path: Path, launch: dict[str, Any], chosen: dict[str, str], compiled: dict[str, str]
+) -> None:
+    asked = vector_launch(tmp_path, **launch)
+    assert choose_properties(asked) == chosen
+    assert compile_properties(asked, chosen) == compiled
