@@ -7,7 +7,7 @@ import pytest
 
 from host.engines.embeddings import choose_output
 from host.model_folder import ModelFolderError
-from host.vectors.loading import overhead_tokens
+from host.vectors.loading import batch_tokens, costs_of
 from host.vectors.native import choose_properties, compile_properties
 from tests.host.vectors.asking import vector_launch
 
@@ -61,7 +61,7 @@ def test_a_graph_that_cannot_give_what_is_asked_for_is_an_error(
 def test_what_a_pass_costs_beside_its_tokens_follows_from_two_passes(
     short: float, long: float, tokens: int
 ) -> None:
-    assert overhead_tokens(8, short, 128, long) == tokens
+    assert costs_of(8, short, 128, long).overhead == tokens
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,13 @@ def test_a_cpu_computes_in_two_streams_unless_the_launch_says_otherwise(
     asked = vector_launch(tmp_path, **launch)
     assert choose_properties(asked) == chosen
     assert compile_properties(asked, chosen) == compiled
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_token", "tokens"), [(0.0001, 1024), (0.0009, 1024), (0.002, 500), (0.05, 128)]
+)
+def test_a_slow_model_has_smaller_batches_so_that_a_pass_takes_a_second(
+    seconds_per_token: float, tokens: int
+) -> None:
+    assert batch_tokens(1024, seconds_per_token) == tokens
+    assert batch_tokens(64, seconds_per_token) == 64
