@@ -140,7 +140,8 @@ def _measure(model: str, asked: dict[str, Any], json_path: Path | None) -> None:
     else:
         workload = Workload(**options_of(Workload, asked))
     with EngineProcess(launch) as process:
-        process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))  # warms up
+        if isinstance(workload, Workload):  # the raw embedding pipeline warms up by itself
+            process.run(msgspec.structs.replace(workload, requests=1, seed=workload.seed - 1))
         summary = summarize(process.run(workload))
     console = Console()
     title = f"{model} on {launch.device}, raw pipeline"

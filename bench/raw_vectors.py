@@ -41,9 +41,13 @@ class RawEmbeddings:
         texts = sorted((text for texts in workload.inputs_by_request() for text in texts), key=len)
         if self._call_size is None:
             trial = texts[:: max(1, len(texts) // _TRIAL_TEXTS)]
-            self._embed(trial, max(_CALL_SIZES))  # warms up
-            self._call_size = min(_CALL_SIZES, key=lambda size: _seconds(self._embed(trial, size)))
+            self._call_size = min(_CALL_SIZES, key=lambda size: self._trial_seconds(trial, size))
         return self._embed(texts, self._call_size)
+
+    def _trial_seconds(self, texts: list[str], size: int) -> float:
+        self._embed(texts, size)  # the first time, kernels are compiled
+        records = self._embed(texts, size)
+        return records[-1].finished - records[0].started
 
     def _embed(self, texts: list[str], size: int) -> list[RequestRecord]:
         records = []
@@ -58,7 +62,3 @@ class RawEmbeddings:
     def _tokens(self, texts: list[str]) -> int:
         mask: Any = self._tokenizer.encode(texts).attention_mask.data
         return int(mask.sum())
-
-
-def _seconds(records: list[RequestRecord]) -> float:
-    return records[-1].finished - records[0].started

@@ -7,8 +7,6 @@ counts against Nacelle.
 from collections.abc import Callable
 from itertools import count
 
-import psutil
-
 from bench import figures, load
 from bench.engine_process import EngineProcess
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
@@ -31,7 +29,7 @@ class Sides:
 
     def __init__(self, server: Server, raw: EngineProcess) -> None:
         self._raw = raw
-        self._frontend = psutil.Process(server.pid)
+        self.server = server
         self._target = load.Target(server.base_url, MODEL_NAME, endpoint="completions")
         self._seeds = count()
 
@@ -45,12 +43,6 @@ class Sides:
             concurrency=concurrency,
             ignore_eos=True,
         )
-
-    @property
-    def frontend_seconds(self) -> float:
-        """CPU time that the frontend's process has used, without its hosts."""
-        times = self._frontend.cpu_times()
-        return float(times.user + times.system)
 
     def served(self, workload: Workload) -> Summary:
         return summarize_flawless(load.run(self._target, workload).records)
@@ -101,9 +93,9 @@ def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
     for _ in range(pairs):
         workload = sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)
         raw = sides.raw(workload)
-        before = sides.frontend_seconds
+        before = sides.server.cpu_seconds()
         served = sides.served(workload)
-        cpu.append(1e6 * (sides.frontend_seconds - before) / served.output_tokens)
+        cpu.append(1e6 * (sides.server.cpu_seconds() - before) / served.output_tokens)
         measured.append(Pair(served.output_tokens_per_second, raw.output_tokens_per_second))
     ratios = [pair.ratio for pair in measured]
     note = f"{_medians(measured)} tokens/s; the frontend used {median(cpu):.0f} µs of CPU per token"

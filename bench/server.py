@@ -112,6 +112,11 @@ class Server:
         resident: int = psutil.Process(self.pid).memory_info().rss
         return resident / 2**20
 
+    def cpu_seconds(self) -> float:
+        """CPU time that the server's own process has used, without its children."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
     def log_tail(self) -> str:
         """The end of the server's output."""
         size = os.fstat(self._log.fileno()).st_size

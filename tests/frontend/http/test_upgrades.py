@@ -1,6 +1,5 @@
 """Offers of a WebSocket on a real socket: accepted, refused, or ignored for lack of an implementation."""
 
-import importlib.util
 import json
 
 import pytest
@@ -18,10 +17,6 @@ HANDSHAKE = (
 PING = b"\x81\x84\0\0\0\0ping"  # a text frame, masked by zeros
 CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
 
-needs_implementation = pytest.mark.skipif(
-    importlib.util.find_spec("websockets") is None, reason="the package websockets is not installed"
-)
-
 
 async def parrot(scope: Scope, receive: Receive, send: Send) -> None:
     """Repeats what it is told, in a WebSocket; over HTTP it echoes the body."""
@@ -34,7 +29,6 @@ async def parrot(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-@needs_implementation
 @pytest.mark.parametrize("parts", [[HANDSHAKE], [HANDSHAKE[:90], HANDSHAKE[90:]]], ids=["whole", "in parts"])
 def test_a_websocket_reaches_the_application_through_all_layers(parts: list[bytes]) -> None:
     metrics = Metrics()
@@ -55,7 +49,6 @@ def test_a_websocket_reaches_the_application_through_all_layers(parts: list[byte
     assert metrics.registry.get_sample_value("nacelle_requests_total", labels) == 1
 
 
-@needs_implementation
 def test_an_accepted_websocket_is_not_ended_by_the_limits_of_http() -> None:
     async def scenario(connection: Connected) -> None:
         await connection.say(HANDSHAKE)
@@ -69,7 +62,6 @@ def test_an_accepted_websocket_is_not_ended_by_the_limits_of_http() -> None:
     with_connection(scenario, parrot)
 
 
-@needs_implementation
 def test_a_stranger_gets_an_error_object_instead_of_a_websocket() -> None:
     async def scenario(connection: Connected) -> None:
         await connection.say(HANDSHAKE)
@@ -79,7 +71,6 @@ def test_a_stranger_gets_an_error_object_instead_of_a_websocket() -> None:
     with_connection(scenario, with_stack(parrot, Settings(api_key="secret"), Metrics()))
 
 
-@needs_implementation
 def test_an_offer_behind_an_unanswered_request_is_ignored() -> None:
     async def scenario(connection: Connected) -> None:
         await connection.say(b"GET /1 HTTP/1.1\r\nhost: localhost\r\n\r\n" + HANDSHAKE)
