@@ -78,7 +78,7 @@ def test_what_a_pass_costs_beside_its_tokens_follows_from_two_passes(
 def test_a_cpu_computes_in_two_streams_unless_the_launch_says_otherwise(
     tmp_path: Path, launch: dict[str, Any], chosen: dict[str, str], compiled: dict[str, str]
 ) -> None:
-    asked = vector_launch(tmp_path, **launch)
+    asked = vector_launch(tmp_path, **{"properties": {}, **launch})
     assert choose_properties(asked) == chosen
     assert compile_properties(asked, chosen) == compiled
 
