@@ -23,8 +23,18 @@ from ipc.messages import Launch, VectorCard, VectorOptions, Work
 SLOTS = 256  # requests taken in at once: enough to fill batches from
 
 _RUNS = 3  # of each shape that is timed
+_TIMING_SECONDS = 1.0  # of large models, one run must do
 _TIMED_SHAPE = (4, 32)  # rows, tokens
 _OVERHEAD_TOKENS = (8, 256)  # what is believed
+_PASS_SECONDS = 1.0  # others wait, and a cancel takes effect, after a pass
+_LEAST_BATCH_TOKENS = 128  # smaller batches cost more per token
+
+
+class Costs(NamedTuple):
+    """Of a forward pass."""
+
+    overhead: int  # beside its tokens, in tokens
+    seconds_per_token: float
 
 
 class Facts(NamedTuple):
@@ -52,19 +62,20 @@ def start_engine(
     """
     tokenizer, model = library.tokenizer, Model(library.model, head)
     window = _readable(tokenizer, folder.window)
-    width, overhead = _warm_up(tokenizer, model, folder)
+    width, costs = _warm_up(tokenizer, model, folder)
     card = VectorCard(
         device_name=device_name(launch.device),
         slots=SLOTS,
         context_length=window,
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
-        properties={},
+        properties=library.model.chosen,
         dimensions=width,
         prompts={},
     )
     facts = Facts(tokenizer, window, folder.vocab_size, width, results.limit_bytes)
-    limits = Limits(launch.options.max_batch_tokens, window, overhead)
+    tokens = batch_tokens(launch.options.max_batch_tokens, costs.seconds_per_token)
+    limits = Limits(tokens, window, costs.overhead)
     return VectorEngine(
         card, reader(facts), tokenizer, model, limits, folder.pad_token_id, results, launch.stall_seconds
     )
@@ -79,29 +90,33 @@ def _readable(tokenizer: Tokenizer, window: int) -> int:
     return window if len(ids) + special > window else len(ids) + special - 1
 
 
-def _warm_up(tokenizer: Tokenizer, model: Model, folder: VectorFolder) -> tuple[int, int]:
-    """Numbers per input, and the cost of a pass beside its tokens, in tokens."""
+def _warm_up(tokenizer: Tokenizer, model: Model, folder: VectorFolder) -> tuple[int, Costs]:
+    """Numbers per input, and what passes cost."""
     probe = tokenizer.framing.single(tokenizer.encode(PROBES[:1])[0])
     rows, length = _TIMED_SHAPE
     length = max(len(probe.ids), min(length, folder.window))
     width, short = _timed(model, [probe], 1, len(probe.ids), folder.pad_token_id)
     _, long = _timed(model, [probe] * rows, rows, length, folder.pad_token_id)
-    return width, overhead_tokens(len(probe.ids), short, rows * length, long)
+    return width, costs_of(len(probe.ids), short, rows * length, long)
 
 
-def overhead_tokens(short_tokens: int, short: float, long_tokens: int, long: float) -> int:
-    """What a pass costs beside its tokens, in the time of how many tokens, by the seconds of two passes."""
+def costs_of(short_tokens: int, short: float, long_tokens: int, long: float) -> Costs:
+    """By the seconds that a short and a long pass took."""
     least, most = _OVERHEAD_TOKENS
     per_token = (long - short) / (long_tokens - short_tokens)
-    if per_token <= 0:
-        return most
-    return max(least, min(most, round(short / per_token) - short_tokens))
+    overhead = round(short / per_token) - short_tokens if per_token > 0 else most
+    return Costs(max(least, min(most, overhead)), long / long_tokens)
+
+
+def batch_tokens(most: int, seconds_per_token: float) -> int:
+    """Tokens of a pass: at most `most`, and fewer where a pass of them would hold others up for long."""
+    return min(most, max(_LEAST_BATCH_TOKENS, int(_PASS_SECONDS / seconds_per_token)))
 
 
 def _timed(model: Model, inputs: list[TokenRow], rows: int, length: int, pad: int) -> tuple[int, float]:
     batch = make_batch(inputs, rows, length, pad)
-    seconds = []
-    for _ in range(_RUNS):
+    seconds: list[float] = []
+    while len(seconds) < _RUNS and sum(seconds) < _TIMING_SECONDS:
         began = time.perf_counter()
         values = model.run(batch)
         seconds.append(time.perf_counter() - began)

@@ -17,6 +17,8 @@ Head = Callable[[Output, Batch], FloatArray]  # a model's output for a batch →
 class RawModel(Protocol):
     """A loaded model."""
 
+    chosen: dict[str, str]  # OpenVINO properties that the launch left to us
+
     @property
     def lanes(self) -> int:
         """Threads that may call `run` at once."""

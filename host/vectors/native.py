@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from host.engines.quantization import chosen_properties, without_auto
 from host.model_folder import ModelFolderError
 from host.vectors.batch import Batch
 from host.vectors.folder import MODEL_FILE, VectorFolder
@@ -51,7 +53,8 @@ class NativeModel:
         if unknown:
             raise ModelFolderError(f"the model has inputs of an unknown kind: {', '.join(unknown)}")
         self._model, self._output, self._segments = model, output, segments
-        self._device, self._properties = launch.device, compile_properties(launch)
+        self.chosen = choose_properties(launch)
+        self._device, self._properties = launch.device, compile_properties(launch, self.chosen)
         self.reset()
 
     def reset(self) -> None:
@@ -87,12 +90,18 @@ class NativeModel:
         return self._requests.own
 
 
-def compile_properties(launch: Launch[VectorOptions], streams: int = _STREAMS) -> dict[str, Any]:
-    """The launch's properties over ours, which set threads and streams on a CPU."""
-    properties: dict[str, Any] = {}
-    if launch.device.startswith("CPU"):
-        if launch.threads:
-            properties["INFERENCE_NUM_THREADS"] = launch.threads
-        if "PERFORMANCE_HINT" not in launch.properties:
-            properties["NUM_STREAMS"] = min(streams, launch.threads or streams)
-    return properties | launch.properties
+def choose_properties(launch: Launch[VectorOptions], streams: int = _STREAMS) -> dict[str, str]:
+    """Properties that the launch leaves to us: on a CPU, the number of streams and a quantization group."""
+    chosen: dict[str, str] = {}
+    if launch.device.startswith("CPU") and not launch.properties.keys() & {"PERFORMANCE_HINT", "NUM_STREAMS"}:
+        chosen["NUM_STREAMS"] = str(min(streams, launch.threads or streams))
+    if (Path(launch.path) / MODEL_FILE).is_file():
+        chosen |= chosen_properties(launch, Path(launch.path))
+    return chosen
+
+
+def compile_properties(launch: Launch[VectorOptions], chosen: dict[str, str]) -> dict[str, str]:
+    """All properties to compile with: the launch's and those `chosen`."""
+    threads = {"INFERENCE_NUM_THREADS": str(launch.threads)} if launch.threads else {}
+    ours = threads if launch.device.startswith("CPU") else {}
+    return ours | without_auto(launch.properties) | chosen

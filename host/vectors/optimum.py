@@ -10,7 +10,7 @@ from host.vectors.batch import Batch
 from host.vectors.folder import MODEL_FILE, VectorFolder
 from host.vectors.framing import PROBES, find_framing
 from host.vectors.model import Library, Output
-from host.vectors.native import compile_properties
+from host.vectors.native import choose_properties, compile_properties
 from host.vectors.request import IntArray
 from ipc.messages import Launch, VectorOptions
 
@@ -37,16 +37,17 @@ def _load(kind: str, output: str, folder: VectorFolder, launch: Launch[VectorOpt
     except ImportError as error:
         raise ModelFolderError(_MISSING) from error
     tokenizer = AutoTokenizer.from_pretrained(folder.path)
+    chosen = choose_properties(launch, streams=1)
 
     def load() -> Any:
         return getattr(intel, kind).from_pretrained(
             folder.path,
             export=not (folder.path / MODEL_FILE).is_file(),
             device=launch.device,
-            ov_config={name: str(value) for name, value in compile_properties(launch, streams=1).items()},
+            ov_config=compile_properties(launch, chosen),
         )
 
-    return Library(OptimumTokenizer(tokenizer), OptimumModel(load, output, folder.segments))
+    return Library(OptimumTokenizer(tokenizer), OptimumModel(load, output, folder.segments, chosen))
 
 
 class OptimumTokenizer:
@@ -69,8 +70,9 @@ class OptimumModel:
 
     lanes = 1  # it has one inference request
 
-    def __init__(self, load: Callable[[], Any], output: str, segments: bool) -> None:
+    def __init__(self, load: Callable[[], Any], output: str, segments: bool, chosen: dict[str, str]) -> None:
         """`load` loads the model. Without `segments`, pairs are not told apart by token types."""
+        self.chosen = chosen
         self._load = load
         self._output = output
         self._segments = segments

@@ -47,9 +47,7 @@ class Embed(Work):
 
     dimensions: int | None = None  # keep the first ones, and normalize again if the model does; None: all
     prompt: str = ""  # put before each input
-    truncate: int | None = (
-        None  # keep the first N tokens of an input; -1: what fits; None: a longer one fails
-    )
+    truncate: int | None = None  # keep an input's first N tokens; -1: what fits; None: a longer one fails
 
 
 # --- rerank --------------------------------------------------------------------------------------------

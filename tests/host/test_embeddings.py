@@ -19,7 +19,7 @@ from host.vectors.request import FloatArray
 from ipc.errors import ErrorCode
 from ipc.messages import Embed, Embedded, EmbedInputs, Fatal, Gauges, Generate, Ready, Sampling, VectorCard
 from tests.host.harness import HostUnderTest, host_running
-from tests.host.vectors.asking import embed, error_of, start_embed, vector_launch, vectors
+from tests.host.vectors.asking import F32, embed, error_of, start_embed, vector_launch, vectors
 
 GOLDEN = json.loads(Path(tests.models.__path__[0], "encoders_golden.json").read_text())
 PYTORCH = 1e-3  # how far a value may be from PyTorch's, which computes with 32-bit weights
@@ -66,7 +66,7 @@ def golden(name: str) -> FloatArray:
 def hidden_states(folder: Path, text: str) -> FloatArray:
     """Of one text, without padding and without any of our code, of shape [tokens, dimensions]."""
     ids = genai.Tokenizer(folder).encode(text).input_ids.data
-    compiled = ov.Core().compile_model(folder / "openvino_model.xml", "CPU")
+    compiled = ov.Core().compile_model(folder / "openvino_model.xml", "CPU", F32)
     given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     states: FloatArray = compiled(given)[0][0]
     return states
@@ -365,7 +365,7 @@ def test_modules_that_the_graph_lacks_are_a_clear_error(tmp_path: Path, minilm_i
 
 
 def test_properties_and_threads_reach_openvino(minilm_ir: Path) -> None:
-    launch = vector_launch(minilm_ir, threads=1, properties={"PERFORMANCE_HINT": "LATENCY"})
+    launch = vector_launch(minilm_ir, threads=1, properties=F32 | {"PERFORMANCE_HINT": "LATENCY"})
     with host_running(launch) as host:
         assert distance(embed(host, GOLDEN["embedded"][:5]).values, golden("minilm")[:5]) < PYTORCH
     assert "NO_SUCH_PROPERTY" in reason(vector_launch(minilm_ir, properties={"NO_SUCH_PROPERTY": "1"}))

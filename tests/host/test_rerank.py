@@ -18,7 +18,7 @@ from host.vectors.request import FloatArray
 from ipc.errors import ErrorCode
 from ipc.messages import Fatal, Ready, VectorCard
 from tests.host.harness import HostUnderTest, host_running
-from tests.host.vectors.asking import error_of, rerank, start_embed, start_rerank, vector_launch
+from tests.host.vectors.asking import F32, error_of, rerank, start_embed, start_rerank, vector_launch
 
 GENAI = 1e-3  # how far a score may be from GenAI's own pipeline
 BATCH = 1e-4  # how far from the same pair's in a batch of another shape
@@ -38,7 +38,7 @@ QWEN3 = (
     'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     "<Instruct>: {}\n<Query>: {}\n<Document>: {}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
-EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+EXACT = F32 | {"KV_CACHE_PRECISION": "f32"}
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 
@@ -70,7 +70,9 @@ def distance(one: FloatArray, other: Any) -> float:
 def test_a_cross_encoder_scores_as_genais_pipeline(cross: HostUnderTest, cross_encoder_ir: Path) -> None:
     config = genai.TextRerankPipeline.Config()
     config.top_n = len(DOCUMENTS)
-    expected = dict(genai.TextRerankPipeline(cross_encoder_ir, "CPU", config).rerank(CAPITAL, DOCUMENTS))
+    expected = dict(
+        genai.TextRerankPipeline(cross_encoder_ir, "CPU", config, **F32).rerank(CAPITAL, DOCUMENTS)
+    )
     found = rerank(cross, CAPITAL, DOCUMENTS)
     assert distance(found.values, [expected[index] for index in range(len(DOCUMENTS))]) < GENAI
 

@@ -29,9 +29,13 @@ class Answer(NamedTuple):
     prompt_tokens: int
 
 
+# CPUs with AMX would compute with 16 bits.
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
 def vector_launch(path: object, engine: str = "embeddings", **changes: Any) -> Launch[VectorOptions]:
-    """A launch with the engine's own properties; `changes` replace fields of it and of its options."""
-    changes = {"options": VectorOptions(), "properties": {}, **changes}
+    """A launch that computes with 32 bits; `changes` replace fields of it and of its options."""
+    changes = {"options": VectorOptions(), "properties": F32, **changes}
     return launch_of(str(path), engine=engine, **changes)
 
 

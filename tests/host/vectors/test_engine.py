@@ -32,6 +32,7 @@ class Lengths:
     """A model whose value for an input is its length."""
 
     lanes = 2
+    chosen: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
         self.passes: list[list[int]] = []

@@ -1,10 +1,15 @@
 """Choices made while a model is loaded."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from host.engines.embeddings import choose_output
 from host.model_folder import ModelFolderError
-from host.vectors.loading import overhead_tokens
+from host.vectors.loading import batch_tokens, costs_of
+from host.vectors.native import choose_properties, compile_properties
+from tests.host.vectors.asking import vector_launch
 
 HIDDEN = {"last_hidden_state": 3}
 BOTH = {"token_embeddings": 3, "sentence_embedding": 2}
@@ -56,4 +61,33 @@ def test_a_graph_that_cannot_give_what_is_asked_for_is_an_error(
 def test_what_a_pass_costs_beside_its_tokens_follows_from_two_passes(
     short: float, long: float, tokens: int
 ) -> None:
-    assert overhead_tokens(8, short, 128, long) == tokens
+    assert costs_of(8, short, 128, long).overhead == tokens
+
+
+@pytest.mark.parametrize(
+    ("launch", "chosen", "compiled"),
+    [
+        ({}, {"NUM_STREAMS": "2"}, {"NUM_STREAMS": "2"}),
+        ({"threads": 1}, {"NUM_STREAMS": "1"}, {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}),
+        ({"threads": 8}, {"NUM_STREAMS": "2"}, {"NUM_STREAMS": "2", "INFERENCE_NUM_THREADS": "8"}),
+        ({"properties": {"NUM_STREAMS": "4"}}, {}, {"NUM_STREAMS": "4"}),
+        ({"properties": {"PERFORMANCE_HINT": "LATENCY"}}, {}, {"PERFORMANCE_HINT": "LATENCY"}),
+        ({"device": "GPU", "threads": 8}, {}, {}),
+    ],
+)
+def test_a_cpu_computes_in_two_streams_unless_the_launch_says_otherwise(
+    tmp_path: Path, launch: dict[str, Any], chosen: dict[str, str], compiled: dict[str, str]
+) -> None:
+    asked = vector_launch(tmp_path, **{"properties": {}, **launch})
+    assert choose_properties(asked) == chosen
+    assert compile_properties(asked, chosen) == compiled
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_token", "tokens"), [(0.0001, 1024), (0.0009, 1024), (0.002, 500), (0.05, 128)]
+)
+def test_a_slow_model_has_smaller_batches_so_that_a_pass_takes_a_second(
+    seconds_per_token: float, tokens: int
+) -> None:
+    assert batch_tokens(1024, seconds_per_token) == tokens
+    assert batch_tokens(64, seconds_per_token) == 64
