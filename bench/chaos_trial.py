@@ -99,12 +99,12 @@ class Trial(msgspec.Struct):
 
 
 def settings_file(models: dict[str, str]) -> str:
-    """TOML that gives models their names. Paths become absolute: they would be relative to the file."""
+    """TOML that names models. Paths become absolute, as relative ones would be relative to the file; without a
+    slash they mean the same there as on the command line."""
     entries = []
     for name, source in models.items():
-        path = Path(source)
-        source = str(path.resolve()) if path.exists() else source
-        entries.append(f"[[models]]\nname = {json.dumps(name)}\nsource = {json.dumps(source)}\n")
+        absolute = str(Path(source).absolute()) if "/" in source else source
+        entries.append(f"[[models]]\nname = {json.dumps(name)}\nsource = {json.dumps(absolute)}\n")
     return "\n".join(entries)
 
 

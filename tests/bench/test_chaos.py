@@ -135,9 +135,9 @@ def test_results_that_leave_out_an_index_have_failed():
 
 
 def test_models_get_names_and_paths_become_absolute(tmp_path, monkeypatch):
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "smollm2").mkdir()  # is not what the catalogue's name means
     monkeypatch.chdir(tmp_path)
-    written = tomllib.loads(settings_file({"bench": "smollm2", "rerank": "folder"}))
+    written = tomllib.loads(settings_file({"bench": "smollm2", "rerank": "./folder"}))
     assert written["models"] == [
         {"name": "bench", "source": "smollm2"},
         {"name": "rerank", "source": str(tmp_path / "folder")},
