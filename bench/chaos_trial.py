@@ -99,8 +99,8 @@ class Trial(msgspec.Struct):
 
 
 def settings_file(models: dict[str, str]) -> str:
-    """TOML that names models. Paths become absolute, as relative ones would be relative to the file; without a
-    slash they mean the same there as on the command line."""
+    """TOML that names models. Paths become absolute, as relative ones would be relative to the file; names
+    without a slash mean the same there as on the command line."""
     entries = []
     for name, source in models.items():
         absolute = str(Path(source).absolute()) if "/" in source else source

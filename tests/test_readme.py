@@ -28,8 +28,6 @@ PAGES = {
         *(ROOT / "docs").glob("*.md"),
     )
 }
-# Pages that are linked before they are written.
-COMING: set[str] = set()
 
 # What vLLM's documentation adds to OpenAI's parameters of text endpoints.
 VLLM = """
@@ -173,8 +171,6 @@ def test_every_relative_link_leads_somewhere(page):
         path, _, anchor = target.partition("#")
         linked = (ROOT / page).parent / path if path else ROOT / page
         name = str(linked.resolve().relative_to(ROOT))
-        if name in COMING:
-            continue
         assert linked.exists(), f"{page}: {target}"
         assert not anchor or anchor in slugs(PAGES[name]), f"{page}: {target}"
 
@@ -183,8 +179,3 @@ def test_every_page_of_the_docs_is_linked_from_the_readme():
     assert {path for path in PAGES if path.startswith("docs/")} <= set(
         re.findall(r"\]\(([^)#]+)", PAGES["README.md"])
     )
-
-
-@pytest.mark.parametrize("page", COMING)
-def test_a_page_that_has_come_is_checked_like_any_other(page):
-    assert not (ROOT / page).exists(), f"{page} exists: take it out of COMING"

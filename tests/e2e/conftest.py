@@ -26,8 +26,8 @@ def start(qwen3_ir: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def server(smollm2_ir: Path) -> Iterator[Serving]:
-    """One server for all tests of a module that leave it as they found it."""
-    with Serving([str(smollm2_ir), "--name", "smollm2"], (), {}) as serving:
+    """One server for all tests of a module that leave it as they found it. Its texts can be compared."""
+    with Serving([str(smollm2_ir), "--name", "smollm2"], EXACT, {}) as serving:
         yield serving.wait_until_ready()
 
 
