@@ -62,7 +62,8 @@ class Fleet:
         leaving = [supervisor for supervisor in self.supervisors if supervisor.model == name]
         await self.stop(leaving, seconds)
         for supervisor in leaving:
-            del self._homes[supervisor]
+            if supervisor.stopped.is_set():  # else a driver holds its process, whose end will still be told
+                del self._homes[supervisor]
         self._metrics.forget_model(name)
 
     async def stop(self, supervisors: Sequence[Supervisor], seconds: float) -> int:

@@ -110,8 +110,10 @@ class Turn:
         return []
 
     def take(self) -> list[tuple[int, TurnEvent]]:
-        outputs = self._generation.take()
-        return self._read(outputs) if outputs else []
+        while outputs := self._generation.take():  # outputs without events must not hide an error
+            if events := self._read(outputs):
+                return events
+        return []
 
     @property
     def finished(self) -> bool:

@@ -10,6 +10,7 @@ from frontend.routing.jobs import Jobs
 from frontend.routing.lifecycle import Ended, Phase, Replied
 from frontend.routing.replica import Replica
 from ipc.channel import ChannelError
+from ipc.continuation import Continuation
 from ipc.messages import Failed, Fatal, Gauges, ModelCard, Ready, Release, Reply, ToFrontend
 
 _MEAN_WEIGHT = 0.1  # of the newest job in the running mean of their times
@@ -49,16 +50,18 @@ class Arrivals:
         """
         now = self._clock()
         touched: dict[Job, None] = {}
-        for message in messages:
-            if isinstance(message, Reply):
-                job = replica.jobs.get(message.request_id)
-                if job is not None:  # else it was cancelled while this was on its way
-                    self._reply(replica, job, message, now)
-                    touched[job] = None
-            else:
-                self.handlers[type(message)](replica, message)
-        for job in touched:
-            job.flush()
+        try:
+            for message in messages:
+                if isinstance(message, Reply):
+                    job = replica.jobs.get(message.request_id)
+                    if job is not None:  # else it was cancelled while this was on its way
+                        touched[job] = None
+                        self._reply(replica, job, message, now)
+                else:
+                    self.handlers[type(message)](replica, message)
+        finally:  # also of what came before a message that cannot be true
+            for job in touched:
+                job.flush()
         if self._room_made:
             self._room_made = False
             self._pump()
@@ -82,9 +85,10 @@ class Arrivals:
             replica.host.completed()
             self._end(replica, job, now)
         elif job.state.on_trial or job.state.phase is Phase.SENT:
-            actions = self._jobs.apply(
-                job, Replied(job.progress.point, others_wait=bool(self._jobs.quarantine.waiting))
-            )
+            progress = job.progress
+            # One that cannot be continued stays where it is, and the others wait for its end.
+            yields = bool(self._jobs.quarantine.waiting) and progress.continuation is not Continuation.NONE
+            actions = self._jobs.apply(job, Replied(progress.point, others_wait=yields))
             self._room_made = self._room_made or bool(actions)
 
     def _end(self, replica: Replica, job: Job, now: float) -> None:

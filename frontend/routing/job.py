@@ -32,7 +32,7 @@ class Job:
         self.cost = estimated_tokens(len(body), max_units)  # its share of a replica's load, in tokens
         self.state = JobState()  # written by Jobs.apply alone
         self.died_at: float | None = None  # when its host died, until the next progress
-        self.waits_for_room = False  # in a full arena
+        self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one
 
     @property

@@ -85,11 +85,11 @@ class Jobs:
 
     def settle(self, held: Sequence[Job], death: Death) -> None:
         """Find what becomes of everything that a host held, and say so in one line of the log."""
-        crash = Crash(implicates=death.implicates, alone=len(held) == 1)
+        crash = Crash(implicates=death.implicates, alone=sum(job.needs_slot for job in held) == 1)
         outcomes: Counter[str] = Counter()
         self._death = death
         for job in held:
-            actions = self.apply(job, HostDied(crash, job.progress))
+            actions = self.apply(job, HostDied(crash, job.progress, job.needs_slot))
             outcomes.update(type(action).__name__ for action in actions if isinstance(action, _VERDICTS))
         self._death = None
         self._log(death, outcomes)

@@ -22,6 +22,8 @@ from frontend.routing.recovery import (
     after_death,
 )
 
+MAX_DEATHS_WITHOUT_TRIAL = 2
+
 
 class Phase(StrEnum):
     QUEUED = "queued"  # waits in the frontend for a replica
@@ -56,7 +58,7 @@ class Replied(msgspec.Struct, frozen=True):
     """Its host reported progress up to `point`."""
 
     point: int
-    others_wait: bool = False  # other suspects are still to be tried
+    others_wait: bool = False  # other suspects are still to be tried, and it can make room for them
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ class HostDied(msgspec.Struct, frozen=True):
 
     crash: Crash
     progress: Progress
+    needs_trial: bool = True  # else it is so little that it is just sent again, a few times
 
 
 Event = Submitted | Dispatched | Replied | Ended | Dropped | HostDied
@@ -123,8 +126,8 @@ def advance(state: JobState, event: Event) -> tuple[JobState, list[Action]]:
             return _ended(state), _end_of_trial(state)
         case Dropped(cancellable):
             return _dropped(state, cancellable)
-        case HostDied(crash, progress):
-            return _host_died(state, crash, progress)
+        case HostDied():
+            return _host_died(state, event)
 
 
 def _replied(state: JobState, event: Replied) -> tuple[JobState, list[Action]]:
@@ -149,11 +152,13 @@ def _dropped(state: JobState, cancellable: bool) -> tuple[JobState, list[Action]
     return _replace(state, phase=Phase.ABANDONED), []
 
 
-def _host_died(state: JobState, crash: Crash, progress: Progress) -> tuple[JobState, list[Action]]:
+def _host_died(state: JobState, event: HostDied) -> tuple[JobState, list[Action]]:
     end = _end_of_trial(state)
     if state.phase is Phase.ABANDONED:
         return _ended(state), end
-    verdict = after_death(progress, state.suspicion, crash)
+    if not event.needs_trial:
+        return _send_again(state)
+    verdict = after_death(event.progress, state.suspicion, event.crash)
     match verdict:
         case Blame() | GiveUp():
             return _ended(state), [*end, verdict]
@@ -163,6 +168,14 @@ def _host_died(state: JobState, crash: Crash, progress: Progress) -> tuple[JobSt
                 Phase.SUSPECT if suspect else Phase.QUEUED, suspicion, on_trial=False, deaths=state.deaths + 1
             )
             return again, [*end, verdict, AwaitTrial() if suspect else Enqueue()]
+
+
+def _send_again(state: JobState) -> tuple[JobState, list[Action]]:
+    """Without a trial nobody can be blamed, so it is given up after a few deaths whoever caused them."""
+    if state.deaths + 1 >= MAX_DEATHS_WITHOUT_TRIAL:
+        return _ended(state), [GiveUp()]
+    again = _replace(state, phase=Phase.QUEUED, deaths=state.deaths + 1)
+    return again, [Continue(Suspicion()), Enqueue()]
 
 
 def _ended(state: JobState) -> JobState:

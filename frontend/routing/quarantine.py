@@ -36,7 +36,7 @@ class Quarantine:
         """A replica for the next trial: one that is ready and empty."""
         if self.tried is not None or not self.waiting:
             return None
-        return next((replica for replica in replicas if replica.host.ready and not replica.jobs), None)
+        return next((replica for replica in replicas if replica.host.ready and replica.is_vacant), None)
 
     def keeps_free(self, replicas: Sequence[Replica]) -> Replica | None:
         """The replica that gets nothing else: the trial's; or, where suspects wait and no host is coming up

@@ -62,7 +62,7 @@ class Queue:
         if payload is None:
             self._wait_for_room(job)
             return False
-        job.waits_for_room = False
+        job.waits_for_room = None
         request_id = next(self._request_ids)
         replica.assign(request_id, job)
         self._dispatched(job, on_trial)
@@ -70,11 +70,11 @@ class Queue:
         return True
 
     def _wait_for_room(self, job: Job) -> None:
-        if not job.waits_for_room:
-            job.waits_for_room = True
-            self._call_later(ARENA_WAIT_SECONDS, lambda: _give_up_waiting(job))
+        if job.waits_for_room is None:
+            wait = job.waits_for_room = object()
+            self._call_later(ARENA_WAIT_SECONDS, lambda: _give_up_waiting(job, wait))
 
 
-def _give_up_waiting(job: Job) -> None:
-    if job.waits_for_room:  # not where it was sent meanwhile, and is queued again after a death
+def _give_up_waiting(job: Job, wait: object) -> None:
+    if job.waits_for_room is wait:  # it was not sent meanwhile, and its host did not die
         job.fail(Overloaded("no room in shared memory for this request"))

@@ -70,6 +70,11 @@ class Replica:
             return 0
         return card.slots - sum(job.needs_slot for job in self.jobs.values())
 
+    @property
+    def is_vacant(self) -> bool:
+        """Questions, which take no slot, do not count."""
+        return not any(job.needs_slot for job in self.jobs.values())
+
     def load(self, blocks: list[int]) -> Load:
         return Load(self._outstanding, self.free_slots, self.prefixes.matching(blocks))
 

@@ -1,6 +1,7 @@
 """One host process from spawn to burial: its socket, arenas, progress page, stderr and pidfd."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -136,6 +137,9 @@ class Incarnation:
             self._on_messages(messages)
         except (ChannelError, LeaseError) as error:
             self.condemn(f"it broke the protocol: {error}")
+        except Exception as error:  # whatever it is, the host's burial must go on
+            log.exception("a message of host %d could not be handled", self.pid)
+            self.condemn(f"a message of it could not be handled: {error!r}")
             return False
         return True
 
@@ -148,7 +152,8 @@ class Incarnation:
         lease = result.payload
         if isinstance(lease, Lease):
             result.payload = self._results.copy(lease)
-            self.send(Release(lease.slot, lease.generation))
+            with contextlib.suppress(ChannelError):  # a host that is about to be gone reads no more
+                self.send(Release(lease.slot, lease.generation))
 
     def _released(self, message: Release) -> None:
         if self.arena.release(message.slot, message.generation):

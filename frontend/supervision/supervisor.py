@@ -183,8 +183,10 @@ class Supervisor:
             self._listener.replica_changed(self)
 
     def _messages(self, messages: Sequence[ToFrontend]) -> None:
-        if type(messages[0]) in (Ready, Fatal):  # which come alone
+        if type(messages[0]) in (Ready, Fatal):
             self._own_message(messages[0])
+        if len(messages) > 1 and any(type(message) in (Ready, Fatal) for message in messages):
+            raise ChannelError("a Ready or Fatal comes alone")
         self._listener.replica_said(self, messages)
 
     def _own_message(self, message: ToFrontend) -> None:

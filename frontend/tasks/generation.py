@@ -54,7 +54,7 @@ class Generation:
 
     async def accepted(self) -> None:
         """Wait until every sequence is with an engine. Raises the error of the first that is refused."""
-        while self._unaccepted and self._error is None:
+        while self._unaccepted and self._unfinished and self._error is None:
             await self._changed()
         if self._error is not None:
             raise self._error

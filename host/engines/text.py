@@ -262,6 +262,8 @@ class TextEngine:
 
     def _end(self, request: TextRequest, reason: FinishReason) -> Finish:
         del self._live[request.request_id]
+        if not self._live:
+            self._last_read = None
         if request.stopped_early:
             self._drop(request)
         return Finish(reason, request.stop, request.cached_tokens or 0)

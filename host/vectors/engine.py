@@ -177,7 +177,8 @@ class VectorEngine:
     def _note(self, each: _Pass, error: BaseException) -> None:
         if each.kind != "batch":
             raise lost(error) from error
-        self._failures.note([item for item in each.inputs if item.request.request_id in self._live], error)
+        live = [item for item in each.inputs if item.request.request_id in self._live]
+        self._failures.note(live, len(each.inputs) == 1, error)
         for request in self._failures.accused:
             self._waiting.drop(request)
 

@@ -23,17 +23,17 @@ class Failures:
         self.accused: list[VectorRequest] = []
         self._suspects: deque[Input] = deque()
 
-    def note(self, inputs: list[Input], error: BaseException) -> None:
-        """A pass over these inputs failed; those of cancelled requests are left out. Raises EngineLost for an
-        error after which the device is no use."""
+    def note(self, inputs: list[Input], alone: bool, error: BaseException) -> None:
+        """A pass failed. `inputs` leaves out those of cancelled requests; `alone` is whether the pass had one
+        input. Raises EngineLost for an error after which the device is no use."""
         print(f"a forward pass failed: {error}", file=sys.stderr, flush=True)
         if is_wedged(error):
             raise lost(error) from error
         self.needs_reset = True
-        if len(inputs) == 1 and inputs[0].request not in self.accused:
-            self.accused.append(inputs[0].request)
-        elif len(inputs) > 1:
+        if not alone:
             self._suspects.extend(inputs)
+        elif inputs and inputs[0].request not in self.accused:
+            self.accused.append(inputs[0].request)
 
     def next_suspect(self) -> Input | None:
         """The next input to compute alone."""

@@ -161,6 +161,10 @@ class Accepted(Reply):
     def ends(self) -> bool:
         return False
 
+    def check(self, card: ModelCard) -> None:  # noqa: ARG002 - the same for every card
+        if self.prompt_tokens < 0:
+            raise ValueError(f"a prompt of {self.prompt_tokens} tokens")
+
 
 class Finish(Value):
     """How a text ended."""
@@ -191,6 +195,8 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
+        if self.finish is not None and self.finish.cached_tokens < 0:
+            raise ValueError(f"{self.finish.cached_tokens} cached tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:
             if not 0 <= token < vocab_size:

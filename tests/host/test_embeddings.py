@@ -1,7 +1,6 @@
 """Embeddings by real models in real hosts: all-MiniLM-L6-v2 and multilingual-e5-small."""
 
 import base64
-import importlib.util
 import json
 import shutil
 import signal
@@ -373,15 +372,12 @@ def test_properties_and_threads_reach_openvino(minilm_ir: Path) -> None:
 
 # --- Optimum ------------------------------------------------------------------------------------------
 
-HAS_OPTIMUM = importlib.util.find_spec("optimum") is not None
 
-
-@pytest.mark.skipif(HAS_OPTIMUM, reason="the extra optimum is installed")
 def test_without_the_extra_optimum_is_a_clear_error(minilm_ir: Path) -> None:
     assert "pip install 'nacelle-server[optimum]'" in reason(vector_launch(minilm_ir, library="optimum"))
 
 
-@pytest.mark.skipif(not HAS_OPTIMUM, reason="needs the extra optimum")
+@pytest.mark.optimum
 @pytest.mark.parametrize("model", ["minilm", "e5"])
 def test_optimum_gives_the_same_vectors(model: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(f"{model}_ir")

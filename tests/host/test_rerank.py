@@ -4,7 +4,6 @@ MiniLM in the shape of a cross-encoder ranks sensibly. A random tiny Qwen3 has s
 they can be computed independently.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,10 +240,7 @@ def test_a_model_that_cannot_rerank_is_a_clear_error(minilm_ir: Path, smollm2_ir
     )
 
 
-HAS_OPTIMUM = importlib.util.find_spec("optimum") is not None
-
-
-@pytest.mark.skipif(not HAS_OPTIMUM, reason="needs the extra optimum")
+@pytest.mark.optimum
 def test_optimum_gives_the_same_scores(cross: HostUnderTest, cross_encoder_ir: Path) -> None:
     expected = rerank(cross, CAPITAL, [*DOCUMENTS, "word " * 1000])
     launch = vector_launch(cross_encoder_ir, "rerank", context_length=WINDOW, library="optimum")

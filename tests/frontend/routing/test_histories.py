@@ -1,5 +1,6 @@
 """Deaths as histories: what the router does, without a process."""
 
+import asyncio
 import contextlib
 import signal
 from typing import Any, get_args, get_origin
@@ -504,3 +505,59 @@ def test_an_answer_of_another_kind_breaks_the_protocol():
     (request_id,) = history.route.replicas[0].jobs
     with pytest.raises(ChannelError, match="Tokenized is no answer to Generate"):
         history.say(0, Tokenized(request_id, [1], "a", ["a"]))
+
+
+def test_what_came_before_a_breach_of_the_protocol_is_delivered():
+    async def scenario() -> None:
+        history = History()
+        whole = history.ask("a", streaming=False)
+        history.ask("b")
+        first, second = history.route.replicas[0].jobs
+        reader = asyncio.create_task(whole.outputs())
+        await asyncio.sleep(0)
+        with pytest.raises(ChannelError):
+            history.say(0, Delta(first, [1], "a", Finish("stop")), Delta(second, [1000], ""))
+        assert [output.finish_reason for output in await reader] == ["stop"]
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_that_cannot_be_continued_makes_no_room_for_the_others():
+    history = History()
+    chance = history.ask("a", temperature=1.0, presence_penalty=1.0)
+    history.ask("b")
+    history.accept()
+    history.die()
+    history.ready_again()
+    history.accept()
+    assert history.holds() == ["a"]
+    history.step()
+    assert history.holds() == ["a"]  # its next tokens depend on chance that only this host knows
+    history.complete()
+    assert error_of(chance) is None
+    assert history.holds()[-1] == "b"
+
+
+def test_a_second_wait_for_room_has_its_whole_time():
+    history = History()
+    request = history.ask("x" * 70_000)
+    history.hosts[0].room = Lease(0, 1, 0, 70_010)
+    history.route.pump()
+    history.hosts[0].room = None
+    history.die(number=signal.SIGKILL)
+    history.ready_again()
+    (_, first), (_, second) = history.timers
+    first()
+    assert error_of(request) is None
+    second()
+    assert isinstance(error_of(request), Overloaded)
+
+
+def test_a_finish_without_an_acceptance_keeps_nobody_waiting():
+    async def scenario() -> None:
+        history = History()
+        request = history.ask("a")
+        history.complete()
+        await request.accepted()
+
+    asyncio.run(scenario())

@@ -208,3 +208,19 @@ def test_a_model_that_never_comes_up_ends_all_questions():
             ask(history, TextPrompt("t"))
 
     in_a_loop(scenario)
+
+
+def test_a_question_needs_no_trial_and_leaves_a_lone_generation_alone():
+    async def scenario():
+        history = History(replicas=2)
+        generation = history.ask("a")
+        history.accept(0)
+        ask(history, TextPrompt("t"))
+        history.die(0)
+        assert history.holds(1) == ["a"]  # on trial
+        history.ready_again(0)
+        assert len(asked(history, 0)) == 1
+        history.die(1)  # the second death with "a" alone: the question did not count
+        assert isinstance(generation._error, EngineCrashed)
+
+    in_a_loop(scenario)
