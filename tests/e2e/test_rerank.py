@@ -1,7 +1,11 @@
-"""Reranking and scoring by the clients that people use. The model is a stand-in for a cross-encoder: it ranks
-simple queries right, and says nothing about the quality of real ones."""
+"""Reranking and scoring by the clients that people use.
+
+The models are stand-ins: one for a cross-encoder, which ranks simple queries right and says nothing about the
+quality of real ones, and one for a causal reranker, whose weights are random and whose scores mean nothing.
+"""
 
 import contextlib
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +15,9 @@ import cohere
 import httpx
 import pytest
 
+from bench.chaos_trial import settings_file
 from tests.e2e.serving import Serving, wait_for
-from tests.e2e.vector_serving import F32, RERANKER, assert_close, at_once, rerank, scores_of, texts
+from tests.e2e.vector_serving import CAUSAL, F32, RERANKER, assert_close, at_once, rerank, scores_of, texts
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = [
@@ -24,10 +29,16 @@ BEST = 1
 
 
 @pytest.fixture(scope="module")
-def server(cross_encoder_ir: Path) -> Iterator[Serving]:
-    environment = {"NACELLE_FAULTS": "1"}
-    with Serving([str(cross_encoder_ir), "--name", RERANKER], F32, environment) as serving:
-        yield serving.wait_until_ready(RERANKER)
+def server(
+    cross_encoder_ir: Path, causal_reranker_ir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
+    models = {RERANKER: cross_encoder_ir, CAUSAL: causal_reranker_ir}
+    settings = tmp_path_factory.mktemp("settings") / "nacelle.toml"
+    settings.write_text(settings_file({name: str(path) for name, path in models.items()}))
+    with Serving(["--config", str(settings)], F32, {"NACELLE_FAULTS": "1"}) as serving:
+        for name in models:
+            serving.wait_until_ready(name)
+        yield serving
 
 
 @contextlib.contextmanager
@@ -104,11 +115,28 @@ def test_scores_of_pairs_are_those_of_the_ranking(server: Serving):
     assert_close([score(QUERY, DOCUMENTS[BEST])], [expected[BEST : BEST + 1]])
 
 
+def test_a_causal_reranker_reads_its_instruction(server: Serving):
+    own, again, told = (
+        scores_of(rerank(server, QUERY, DOCUMENTS, model=CAUSAL, **fields))
+        for fields in ({}, {}, {"instruction": "Find what is about fruit."})
+    )
+    assert_close([own], [again])
+    assert all(0 < score < 1 for score in own)
+    assert math.dist(own, told) > 1e-4
+
+
 def test_documents_are_cut_to_a_limit_of_their_own(server: Serving):
     cut = rerank(server, QUERY, ["Paris is the capital of France."], max_tokens_per_doc=2)
     whole = rerank(server, QUERY, ["Paris is"])
     assert_close([scores_of(cut)], [scores_of(whole)])
     assert cut.json()["usage"] == whole.json()["usage"]
+
+
+@pytest.mark.parametrize("model", [RERANKER, CAUSAL])
+def test_an_empty_document_is_scored_like_any_other(server: Serving, model: str):
+    with_empty = scores_of(rerank(server, QUERY, ["", *DOCUMENTS, " "], model=model))
+    assert_close([with_empty[1:4]], [scores_of(rerank(server, QUERY, DOCUMENTS, model=model))])
+    assert all(0 <= score <= 1 for score in with_empty)
 
 
 def test_a_long_document_is_cut_unless_that_is_not_wanted(server: Serving):

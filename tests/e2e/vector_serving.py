@@ -11,7 +11,7 @@ import httpx
 from bench.workload import text_prompt
 from tests.e2e.serving import Serving
 
-EMBEDDER, PROMPTED, RERANKER, CHAT = "minilm", "e5", "reranker", "chat"
+EMBEDDER, PROMPTED, RERANKER, CAUSAL, CHAT = "minilm", "e5", "reranker", "causal", "chat"
 WIDTH = 384  # of MiniLM's vectors
 TOLERANCE = 1e-5  # between vectors: the other texts of a batch change a number by 1e-7
 # Arithmetic in which a vector is the same alone and in any batch, up to TOLERANCE.
