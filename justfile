@@ -10,9 +10,9 @@ lint:
 types:
     mypy
 
-# All tests, real processes included.
+# All tests, real processes included: files in parallel, the tests of a file one after the other.
 test *ARGS:
-    pytest {{ARGS}}
+    pytest -n 2 --dist loadfile --durations=25 {{ARGS}}
 
 # Rewrite files to the house format.
 format:

@@ -1,6 +1,7 @@
 """Fixtures for all tests: a clean environment, and the real model that many of them serve."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def settings_of_the_developer_stay_out() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("NACELLE_") and name != "NACELLE_STORE"]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, wherever the tests' own folders are."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -82,10 +82,10 @@ def test_what_is_to_be_kept_is_kept_also_while_the_server_drains(start, tmp_path
     assert server.wait_for_exit() == 0
 
 
-def test_a_server_whose_runtime_folder_was_removed_still_replaces_its_hosts(start, tmp_path):
-    server = start(XDG_RUNTIME_DIR=str(tmp_path))
-    assert list(tmp_path.glob("nacelle-*"))
-    shutil.rmtree(tmp_path)  # as logind does at the last logout
+def test_a_server_whose_runtime_folder_was_removed_still_replaces_its_hosts(start, short_path):
+    server = start(XDG_RUNTIME_DIR=str(short_path))
+    assert list(short_path.glob("nacelle-*"))
+    shutil.rmtree(short_path)  # as logind does at the last logout
     server.wait_for_replacement(server.kill_host(signal.SIGKILL))
     assert server.chat().status_code == 200
     os.kill(server.pid, signal.SIGTERM)
@@ -128,14 +128,14 @@ def test_a_killed_frontend_takes_its_hosts_with_it_and_a_restart_works_at_once(s
     assert again.chat().status_code == 200
 
 
-def test_everything_killed_at_once_leaves_nothing_that_stops_a_restart(start, tmp_path):
-    server = start(XDG_RUNTIME_DIR=str(tmp_path))
+def test_everything_killed_at_once_leaves_nothing_that_stops_a_restart(start, short_path):
+    server = start(XDG_RUNTIME_DIR=str(short_path))
     for pid in [*(process.pid for process in server.hosts()), server.pid]:
         os.kill(pid, signal.SIGKILL)
     server.wait_for_exit()
-    again = start(XDG_RUNTIME_DIR=str(tmp_path))
+    again = start(XDG_RUNTIME_DIR=str(short_path))
     assert again.chat().status_code == 200
-    assert len(list(tmp_path.iterdir())) == 1  # the dead server's sockets were swept
+    assert len(list(short_path.iterdir())) == 1  # the dead server's sockets were swept
 
 
 def test_a_port_that_is_taken_ends_the_server_with_a_message(start, smollm2_ir):

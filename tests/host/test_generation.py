@@ -296,6 +296,18 @@ def uncached(smollm2_ir: Path) -> Iterator[HostUnderTest]:
         yield running
 
 
+def until_a_tie(found: Outcome, token_ids: list[int], logprobs: list[float]) -> int:
+    """How many tokens are to be compared: all, or those before two that are equally likely, between which
+    the CPU's rounding decides. Fails where any other token differs."""
+    pairs = zip(found.token_ids, token_ids, strict=False)
+    first = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
+    if first is None:
+        assert found.token_ids == token_ids
+        return len(token_ids)
+    assert found.logprobs[first] == pytest.approx(logprobs[first], abs=1e-5)
+    return first
+
+
 def same(one: Outcome, other: Outcome) -> bool:
     return one.token_ids == other.token_ids and one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
@@ -344,5 +356,5 @@ def test_requests_that_were_taken_out_of_a_host_go_on_exactly(
         host.cancel(request)
     rests = host.finish(*(host.start(*request, **values) for request in resumed))
     for whole, rest in zip(wholes, rests, strict=True):
-        assert rest.token_ids == whole.token_ids[9:]
-        assert rest.logprobs == pytest.approx(whole.logprobs[9:], abs=1e-3)
+        equal = until_a_tie(rest, whole.token_ids[9:], whole.logprobs[9:])
+        assert rest.logprobs[:equal] == pytest.approx(whole.logprobs[9 : 9 + equal], abs=1e-3)

@@ -34,7 +34,7 @@ def idle(host: HostUnderTest) -> bool:
 
 def test_the_card_says_that_requests_go_one_at_a_time(host: HostUnderTest) -> None:
     card = host.first(Ready).card
-    assert (card.max_num_seqs, card.context_length, card.vocab_size) == (1, 8192, 49152)
+    assert (card.slots, card.context_length, card.vocab_size) == (1, 8192, 49152)
 
 
 def test_texts_are_those_of_the_batching_engine(host: HostUnderTest, smollm2_ir: Path) -> None:

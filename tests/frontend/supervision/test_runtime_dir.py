@@ -3,11 +3,7 @@
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder, sweep
 
@@ -43,13 +39,6 @@ def test_a_folder_that_was_removed_is_made_again_where_that_is_possible(tmp_path
     path.touch()
     assert folder.socket_path("s") == path
     folder.remove()
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's, wherever the tests' folders are."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        yield Path(folder)
 
 
 def test_a_base_whose_socket_paths_the_kernel_would_cut_is_passed_over(short_path):
