@@ -61,6 +61,23 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "Optimum Intel (needs the extra optimum)."
         ),
     ] = "openvino"
+    pooling: Annotated[
+        Literal["mean", "cls", "last_token"] | None,
+        Meta(
+            description="How an embedding model makes one vector of many. Default: as the model's files say.",
+            extra={"metavar": "mean|cls|last_token"},
+        ),
+    ] = None
+    normalize: Annotated[
+        bool | None,
+        Meta(
+            description="Whether embeddings have length 1. Default: as the model's files say.",
+            extra={"metavar": "true|false"},
+        ),
+    ] = None
+    max_batch_tokens: Annotated[
+        Count, Meta(description="Maximum number of tokens in one pass of embedding models and rerankers.")
+    ] = 1024
     replicas: Annotated[
         Annotated[int, Meta(ge=1, le=64)], Meta(description="Number of engine processes for this model.")
     ] = 1

@@ -13,7 +13,7 @@ from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
 from frontend.models.options import adapted_name, adapter_of, engine_kind
-from frontend.models.recognize import Library, Recognized, Task, TaskSetting, check_servable, recognize
+from frontend.models.recognize import Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Recipe, Store, converter_versions
@@ -38,8 +38,6 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     draft_path: str = ""  # the draft model's IR folder; empty for none
     adapter: Adapter | None = None
     chat_template: str = ""  # its text, in place of the model's own; empty for that
-    task: Task = "text"
-    library: Library = "openvino"
 
 
 class Preparer:
@@ -65,8 +63,6 @@ class Preparer:
             path=str(path),
             draft_path=str(self._draft_folder(model.draft_model)) if model.draft_model else "",
             chat_template=_read_template(model.chat_template) if model.chat_template else "",
-            task=recognized.task,
-            library=recognized.library,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:

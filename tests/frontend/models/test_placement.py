@@ -74,5 +74,5 @@ def test_the_rest_travels_as_it_is():
 
 
 def test_other_tasks_get_the_settings_of_the_same_name():
-    vectors = launch({"engine": "embeddings"}, context_length=128).options
-    assert vectors == VectorOptions(context_length=128)
+    vectors = launch({"engine": "embeddings"}, context_length=128, pooling="cls", normalize=False).options
+    assert vectors == VectorOptions(context_length=128, pooling="cls", normalize=False)

@@ -136,14 +136,14 @@ def test_an_encoder_needs_no_detokenizer_and_its_task_and_library_are_part_of_it
     for suffix in ("xml", "bin"):
         (ir / f"openvino_detokenizer.{suffix}").unlink()
     prepared = preparer(tmp_path, reporter).prepare(model(ir))
-    assert (prepared.task, prepared.library) == ("embeddings", "openvino")
+    assert prepared.engine == "embeddings"
 
     (ir / "tokenizer.json").touch()
     for suffix in ("xml", "bin"):
         (ir / f"openvino_tokenizer.{suffix}").unlink()
     settings = ModelSettings(name="m", source=str(ir), task="rerank", library="optimum")
     prepared = preparer(tmp_path, reporter).prepare(settings)
-    assert (prepared.task, prepared.library) == ("rerank", "optimum")
+    assert prepared.engine == "rerank"
     with pytest.raises(ModelError, match=r"it lacks openvino_tokenizer\.xml, openvino_tokenizer\.bin$"):
         preparer(tmp_path, reporter).prepare(model(ir))
 
