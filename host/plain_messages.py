@@ -18,7 +18,7 @@ _BETWEEN = "\n\n"
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
-def with_one_beginning(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+def merge_leading_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """System messages that come first as one: several templates show one, and say nothing of the others."""
     first = list(takewhile(lambda message: message.role == "system", messages))
     return [*([_joined(first)] if len(first) > 1 else first), *messages[len(first) :]]

@@ -12,7 +12,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from host.engines.base import RequestRefused
-from host.plain_messages import plainer, with_one_beginning
+from host.plain_messages import merge_leading_system, plainer
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
@@ -53,7 +53,7 @@ class ChatTemplate:
             "add_generation_prompt": prompt.add_generation_prompt and not prompt.continue_final_message,
             **self._special_tokens,
         }
-        messages = with_one_beginning(prompt.messages)
+        messages = merge_leading_system(prompt.messages)
         goes_on = prompt.continue_final_message
         try:
             text = self._render(messages, variables, goes_on)

@@ -19,7 +19,7 @@ from frontend.routing.router import Router
 AREAS = (
     "chat",
     "completions",
-    "responses",
+    "responses.resource",
     "tokenizing",
     "embeddings",
     "rerank",

@@ -7,7 +7,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
 from frontend.api.chat_answer import ChatChunks, completion
 from frontend.api.client import on_leave_of
-from frontend.api.errors import called
+from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
@@ -54,7 +54,7 @@ class ChatCompletions:
     ) -> tuple[Identity, AnyTurn]:
         model = await self._router.model(body.model, on_leave_of(request))
         identity = Identity.new("chatcmpl", model)
-        with called({} if body.max_completion_tokens is None else _PARAMS):
+        with renaming_params({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:
                 return identity, await begin_turn(model, spec, request)
             kept = begin_kept_turn(model, spec, request, self._conversations, body.session_id)

@@ -27,7 +27,7 @@ from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 _json = msgspec.json.encode
 
 
-class Collected:
+class ChoiceAccumulator:
     """One choice's whole answer."""
 
     def __init__(self, turn: AnyTurn, index: int) -> None:
@@ -66,9 +66,9 @@ class Collected:
         )
 
 
-async def collect(turn: AnyTurn) -> list[Collected]:
+async def collect(turn: AnyTurn) -> list[ChoiceAccumulator]:
     """Read a turn to its end, by choice. Raises ServerError or ClientGone."""
-    choices = [Collected(turn, index) for index in range(turn.choices)]
+    choices = [ChoiceAccumulator(turn, index) for index in range(turn.choices)]
     try:
         while events := await turn.events():
             for index, happened in events:

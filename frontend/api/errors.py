@@ -33,7 +33,7 @@ def presentable(error: Exception, where: str) -> ServerError:
 
 
 @contextlib.contextmanager
-def called(names: Mapping[str, str]) -> Iterator[None]:
+def renaming_params(names: Mapping[str, str]) -> Iterator[None]:
     """What hosts refuse is told by the names that the endpoint gave its parameters."""
     try:
         yield

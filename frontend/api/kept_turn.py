@@ -5,7 +5,7 @@ from collections.abc import Callable
 import falcon.asgi
 import msgspec
 
-from frontend.api.chat_answer import Collected
+from frontend.api.chat_answer import ChoiceAccumulator
 from frontend.api.prompting import TurnSpec
 from frontend.api.turns import Turn, TurnEvent, TurnUsage, begin_turn
 from frontend.routing.router import Model
@@ -21,7 +21,7 @@ class KeptTurn:
         self._turn = turn
         self._session = session
         self._goes_on = goes_on
-        self._answer = Collected(turn, 0)
+        self._answer = ChoiceAccumulator(turn, 0)
         self.prompt_token_ids = turn.prompt_token_ids
         self.choices = turn.choices
         self.call_id = turn.call_id
@@ -77,7 +77,7 @@ async def begin_kept_turn(
         raise
 
 
-def _message(answer: Collected) -> ChatMessage:
+def _message(answer: ChoiceAccumulator) -> ChatMessage:
     """Reasoning is not kept: chat templates leave that of earlier turns out."""
     calls = [ToolCall(call.id, call.function.name, call.function.arguments) for call in answer.calls]
     return ChatMessage("assistant", answer.message().content, tool_calls=calls)

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from frontend.api.response_background import Background
-from frontend.api.response_records import Records
+from frontend.api.responses.background import Background
+from frontend.api.responses.records import Records
 from frontend.api.turns import begin_turn_of
 from frontend.config import Settings
 from frontend.routing.router import Router

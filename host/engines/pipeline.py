@@ -87,7 +87,7 @@ class Pipeline:
         config = self._generation_config(request, max_tokens, min_tokens)
         handle, request.sequence = self._batch.add(ids, config)
         if request.poisoned:
-            handle = _Twins(handle, self._batch.add_twin(ids, config))
+            handle = _CollidingHandles(handle, self._batch.add_twin(ids, config))
         request.handle = handle
         return True
 
@@ -165,7 +165,7 @@ class Pipeline:
         return config
 
 
-class _Twins:
+class _CollidingHandles:
     """Two requests of one id, in place of a handle: the step that samples both raises.
 
     A grammar that does not compile raises as well, but the process then crashed natively in 4 of about 1700

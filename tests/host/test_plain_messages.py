@@ -7,7 +7,7 @@ import pytest
 
 from frontend.api.toolless import spell_out_calls
 from frontend.parsing import detect
-from host.plain_messages import plainer, with_one_beginning
+from host.plain_messages import merge_leading_system, plainer
 from host.prompt import ChatTemplate
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 from tests.models.templates import FAMILIES, chat_template
@@ -87,7 +87,7 @@ def test_a_conversation_of_very_many_messages_takes_no_long_time() -> None:
     began = time.process_time()
     for role in ("system", "user"):
         many = [ChatMessage(role, "x" * 1000)] * 20_000
-        assert len(last_form(with_one_beginning(many))) == 1
+        assert len(last_form(merge_leading_system(many))) == 1
     calls = [ToolCall(str(number), "f", "{}") for number in range(20_000)]
     results = [ChatMessage("tool", "", tool_call_id=call.id) for call in calls]
     assert len(last_form([ChatMessage("assistant", None, tool_calls=calls), *results])) == 40_000
@@ -103,9 +103,9 @@ def test_a_result_of_no_call_is_kept() -> None:
 
 def test_only_system_messages_that_come_first_are_always_joined() -> None:
     roles = ["system", "system", "user", "system", "system"]
-    messages = with_one_beginning([ChatMessage(role, role) for role in roles])
+    messages = merge_leading_system([ChatMessage(role, role) for role in roles])
     assert [message.role for message in messages] == ["system", "user", "system", "system"]
-    assert with_one_beginning([]) == []
+    assert merge_leading_system([]) == []
 
 
 def test_a_system_message_alone_becomes_the_users() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from frontend.api.response_items import items_of
-from frontend.api.response_request import turn_of
+from frontend.api.responses.items import items_of
+from frontend.api.responses.request import turn_of
 from frontend.api.schema.formats import ResponseFormat, StructuredOutputs, constraint_at, output_format
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.errors import BadRequest

@@ -9,8 +9,8 @@ import pytest
 from frontend.api.chat import turn_spec
 from frontend.api.completions import specs_of
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
-from frontend.api.response_items import items_of
-from frontend.api.response_request import turn_of
+from frontend.api.responses.items import items_of
+from frontend.api.responses.request import turn_of
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.completions import CompletionRequest
 from frontend.api.schema.responses import ResponsesRequest

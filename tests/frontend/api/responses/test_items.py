@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from frontend.api.body import decode
-from frontend.api.response_items import items_of
-from frontend.api.response_request import check, turn_of
+from frontend.api.responses.items import items_of
+from frontend.api.responses.request import check, turn_of
 from frontend.api.schema.response_items import MessageItem, OutputText
 from frontend.api.schema.responses import UNSUPPORTED, ResponsesRequest
 from frontend.errors import BadRequest

@@ -9,11 +9,12 @@ import falcon.testing
 import msgspec
 import pytest
 
-from frontend.api import errors, response_background
-from frontend.api.response_background import Background
-from frontend.api.response_records import Record, Records, as_of, item_ids, response_id_of
-from frontend.api.response_request import response_of
-from frontend.api.responses import Responses, new_id
+from frontend.api import errors
+from frontend.api.responses import background
+from frontend.api.responses.background import Background
+from frontend.api.responses.records import Record, Records, as_of, item_ids, response_id_of
+from frontend.api.responses.request import response_of
+from frontend.api.responses.resource import Responses, new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
 from frontend.errors import (
@@ -434,7 +435,7 @@ def test_a_background_response_has_a_deadline():
 
 
 def test_background_responses_are_bounded(monkeypatch):
-    monkeypatch.setattr("frontend.api.response_background.MAX_TASKS", 2)
+    monkeypatch.setattr("frontend.api.responses.background.MAX_TASKS", 2)
 
     async def story(server):
         server.scripts = [[asyncio.Event()], [asyncio.Event()]]
@@ -495,7 +496,7 @@ class Stumbling(MemoryStore):
 
 
 def test_a_background_response_is_kept_though_the_store_is_away_for_a_moment(monkeypatch):
-    monkeypatch.setattr(response_background, "_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(background, "_AGAIN_SECONDS", 0.001)
     store = Stumbling(LIMITS)
     store.away = 3
 

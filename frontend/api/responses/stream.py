@@ -8,7 +8,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.prompting import TurnSpec
-from frontend.api.response_builder import ResponseBuilder
+from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.responses import ResponseBody
 from frontend.api.sse import failed

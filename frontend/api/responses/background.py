@@ -10,9 +10,9 @@ import msgspec
 
 from frontend.api.errors import presentable
 from frontend.api.prompting import TurnSpec
-from frontend.api.response_builder import ResponseBuilder
-from frontend.api.response_records import Record, Records, failed, is_live
-from frontend.api.response_stream import BeginTurn, collect
+from frontend.api.responses.builder import ResponseBuilder
+from frontend.api.responses.records import Record, Records, failed, is_live
+from frontend.api.responses.stream import BeginTurn, collect
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody
 from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown

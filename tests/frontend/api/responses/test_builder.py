@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.api.response_builder import ResponseBuilder
-from frontend.api.response_request import response_of
-from frontend.api.response_stream import frames
+from frontend.api.responses.builder import ResponseBuilder
+from frontend.api.responses.request import response_of
+from frontend.api.responses.stream import frames
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
 from frontend.errors import BadRequest, EngineCrashed, QueueFull

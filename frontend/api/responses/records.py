@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from frontend.api.response_outputs import NewId
+from frontend.api.responses.outputs import NewId
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, StoreUnavailable

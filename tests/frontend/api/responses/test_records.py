@@ -7,8 +7,8 @@ import random
 import msgspec
 import pytest
 
-from frontend.api import response_records as module
-from frontend.api.response_records import Record, Records
+from frontend.api.responses import records as module
+from frontend.api.responses.records import Record, Records
 from frontend.api.schema.response_items import (
     FunctionCallItem,
     FunctionOutputItem,
@@ -16,7 +16,7 @@ from frontend.api.schema.response_items import (
     ReasoningItem,
 )
 from frontend.errors import NotFound
-from tests.frontend.api.test_responses import run
+from tests.frontend.api.responses.test_resource import run
 from tests.frontend.sessions.conftest import opened
 
 # A record of every version of the layout. Never edited: users' stores hold such records.

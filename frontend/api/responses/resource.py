@@ -11,15 +11,15 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
-from frontend.api.errors import called
+from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import TurnSpec
-from frontend.api.response_background import Background
-from frontend.api.response_builder import ResponseBuilder
-from frontend.api.response_items import items_of, references_of
-from frontend.api.response_records import Record, Records, as_of, is_live, item_ids, response_id_of
-from frontend.api.response_request import check, response_of, turn_of
-from frontend.api.response_stream import BeginTurn, Keep, collect, refused, stream
+from frontend.api.responses.background import Background
+from frontend.api.responses.builder import ResponseBuilder
+from frontend.api.responses.items import items_of, references_of
+from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
+from frontend.api.responses.request import check, response_of, turn_of
+from frontend.api.responses.stream import BeginTurn, Keep, collect, refused, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
@@ -81,7 +81,7 @@ class Responses:
         respond_json(response, builder.response)
 
     async def _begin_turn(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
-        with called(_PARAMS):
+        with renaming_params(_PARAMS):
             return await self._begin(spec, request)
 
     async def _stream(

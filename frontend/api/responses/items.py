@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from frontend.api.response_outputs import NewId
+from frontend.api.responses.outputs import NewId
 from frontend.api.schema.response_items import (
     FunctionCallItem,
     FunctionOutputItem,

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from frontend.api.response_outputs import Growing, GrowingCall, GrowingMessage, GrowingReasoning, NewId
+from frontend.api.responses.outputs import CallBuilder, ItemBuilder, MessageBuilder, NewId, ReasoningBuilder
 from frontend.api.schema.response_events import (
     Completed,
     Created,
@@ -27,7 +27,7 @@ from frontend.api.turns import Finished, StartedOver, TurnEvent, TurnUsage
 from frontend.errors import BadRequest, QueueFull, ServerError
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 
-AnyGrowing = TypeVar("AnyGrowing", bound=Growing)
+AnyBuilder = TypeVar("AnyBuilder", bound=ItemBuilder)
 
 
 class ResponseBuilder:
@@ -42,7 +42,7 @@ class ResponseBuilder:
         self._new_id = new_id
         self._clock = clock
         self._items: list[OutputItem] = []  # those that have ended
-        self._growing: Growing | None = None
+        self._current: ItemBuilder | None = None
         self._truncated = False
         self._ended = False
         self._said = 0  # events
@@ -50,7 +50,7 @@ class ResponseBuilder:
     @property
     def response(self) -> ResponseBody:
         """The response object as of now, never to change."""
-        output = [*self._items, *([self._growing.item("in_progress")] if self._growing is not None else [])]
+        output = [*self._items, *([self._current.item("in_progress")] if self._current is not None else [])]
         return msgspec.structs.replace(self._response, output=output)
 
     @property
@@ -67,23 +67,23 @@ class ResponseBuilder:
             return []
         match event:
             case Content(text) if text:
-                return self._numbered(self._grow(GrowingMessage, text))
+                return self._numbered(self._append(MessageBuilder, text))
             case Reasoning(text) if text:
-                return self._numbered(self._grow(GrowingReasoning, text))
+                return self._numbered(self._append(ReasoningBuilder, text))
             case CallBegun(index, name):
-                call = GrowingCall(self._index_of_next(), self._new_id, name, call_id(index))
+                call = CallBuilder(self._index_of_next(), self._new_id, name, call_id(index))
                 return self._numbered([*self._end_item("completed"), *self._begin_item(call)])
-            case CallArguments(text=text) if text and self._growing is not None:
-                return self._numbered([self._growing.grow(text)])
+            case CallArguments(text=text) if text and self._current is not None:
+                return self._numbered([self._current.append(text)])
             case Finished(reason=reason):
                 self._truncated = reason == "length"
             case StartedOver():
-                self._items, self._growing = [], None
+                self._items, self._current = [], None
         return []
 
     def end(self, usage: TurnUsage) -> list[ResponseEvent]:
         """All events of the turn have come."""
-        events = [] if self._items or self._growing else self._begin_item(self._new(GrowingMessage))
+        events = [] if self._items or self._current else self._begin_item(self._new(MessageBuilder))
         events += self._end_item("incomplete" if self._truncated else "completed")
         self._ended = True
         if self._truncated:
@@ -114,27 +114,27 @@ class ResponseBuilder:
         self._response = msgspec.structs.replace(self._response, **changes)
 
     def _index_of_next(self) -> int:
-        return len(self._items) + (self._growing is not None)
+        return len(self._items) + (self._current is not None)
 
-    def _new(self, kind: type[AnyGrowing]) -> AnyGrowing:
+    def _new(self, kind: type[AnyBuilder]) -> AnyBuilder:
         return kind(self._index_of_next(), self._new_id)
 
-    def _grow(self, kind: type[Growing], text: str) -> list[ResponseEvent]:
+    def _append(self, kind: type[ItemBuilder], text: str) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
-        if not isinstance(self._growing, kind):
+        if not isinstance(self._current, kind):
             item = self._new(kind)
             events = [*self._end_item("completed"), *self._begin_item(item)]
-        assert self._growing is not None
-        return [*events, self._growing.grow(text)]
+        assert self._current is not None
+        return [*events, self._current.append(text)]
 
-    def _begin_item(self, item: Growing) -> list[ResponseEvent]:
-        self._growing = item
+    def _begin_item(self, item: ItemBuilder) -> list[ResponseEvent]:
+        self._current = item
         return item.begin()
 
     def _end_item(self, status: ItemStatus) -> list[ResponseEvent]:
-        if self._growing is None:
+        if self._current is None:
             return []
-        item, self._growing = self._growing, None
+        item, self._current = self._current, None
         self._items.append(item.item(status))
         return item.end(status)
 

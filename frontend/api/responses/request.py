@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from frontend.api.prompting import TurnSpec
-from frontend.api.response_items import messages_of
+from frontend.api.responses.items import messages_of
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
 from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item

@@ -1,6 +1,6 @@
-"""Output items of a response while they grow: what is said when each begins, grows and ends. Pure.
+"""Builders of output items, and the events of each item's beginning, growth and end. Pure.
 
-The events lack their sequence numbers, which count over all items.
+Sequence numbers count over all items of a response, so the caller sets them.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from frontend.api.schema.response_items import (
 NewId = Callable[[str], str]  # from a prefix
 
 
-class Growing:
+class ItemBuilder:
     """An output item at `index` of the output. Its text comes in pieces."""
 
     prefix: str
@@ -53,7 +53,7 @@ class Growing:
     def begin(self) -> list[ResponseEvent]:
         raise NotImplementedError
 
-    def grow(self, piece: str) -> ResponseEvent:
+    def append(self, piece: str) -> ResponseEvent:
         self._pieces.append(piece)
         return self._delta(piece)
 
@@ -68,7 +68,7 @@ class Growing:
         raise NotImplementedError
 
 
-class GrowingMessage(Growing):
+class MessageBuilder(ItemBuilder):
     """What the user is to read."""
 
     prefix = "msg"
@@ -94,7 +94,7 @@ class GrowingMessage(Growing):
         return TextDelta(**self._where, delta=piece)
 
 
-class GrowingReasoning(Growing):
+class ReasoningBuilder(ItemBuilder):
     """What the model wrote for itself."""
 
     prefix = "rs"
@@ -120,7 +120,7 @@ class GrowingReasoning(Growing):
         return ReasoningDelta(**self._where, delta=piece)
 
 
-class GrowingCall(Growing):
+class CallBuilder(ItemBuilder):
     """A call of a function; its text are the arguments."""
 
     prefix = "fc"
