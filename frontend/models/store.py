@@ -108,6 +108,14 @@ class Store:
         except OSError as error:
             raise ModelError(f"cannot store {recipe.name} in {home}: {error.strerror or error}") from error
 
+    def converted(self, name: str) -> list[Manifest]:
+        """The models of this name that were converted from users' files, by whatever converter versions."""
+        return [
+            manifest
+            for manifest in self.manifests()
+            if manifest.recipe.kind == "files" and manifest.recipe.name == name
+        ]
+
     def manifests(self) -> Iterator[Manifest]:
         """Every model in the store, including those of other converter versions."""
         for file in sorted(self._root.glob(f"*/*/*/{_MANIFEST}")):

@@ -181,7 +181,10 @@ def test_other_weights_than_an_encoders_are_not_converted(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "hint"),
-    [("a.gguf", "name that file: a.gguf"), ("model.safetensors", "optimum-cli export openvino")],
+    [
+        ("a.gguf", r"name it: nacelle serve /.*/a\.gguf$"),
+        ("model.safetensors", "optimum-cli export openvino"),
+    ],
 )
 def test_a_folder_of_another_kind_gets_a_hint(tmp_path, file, hint):
     (tmp_path / file).touch()
