@@ -216,9 +216,9 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The server and its models."""
 
-    host: Annotated[Annotated[str, Meta(min_length=1)], Meta(description="Address to listen on.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=253)], Meta(description="Address to listen on.")
+    ] = "127.0.0.1"
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000

@@ -17,6 +17,7 @@ from frontend.config import ConfigError
 
 _SHOWN_CHARACTERS = 60  # of a value in an error message
 _SIMILAR = 0.7  # from which ratio on difflib's matches are worth a suggestion; 1 is equality
+_UNPRINTABLE = "must be UTF-8 text without control characters; write it anew"
 _TRUE = frozenset({"true", "yes", "on", "enable", "enabled", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "disable", "disabled", "0", "f", "n"})
 
@@ -57,6 +58,8 @@ def convert(given: Given, wanted: Any, traits: Traits = NO_TRAITS) -> Any:
     except msgspec.ValidationError as error:
         shown = "" if traits.secret or value == "" else f", not {_shown(given.value)}"
         raise ConfigError(f"{origin}: must {_requirement(value, wanted, traits)}{shown}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{origin}: {_UNPRINTABLE}") from error
     _refuse_unprintable(converted, origin)
     return converted
 
@@ -128,6 +131,8 @@ def _requirement(value: Any, wanted: Any, traits: Traits) -> str:
     kind = get_origin(base) or base
     if kind in (int, float) and (bound := _missed_bound(value, base, constraints)):
         return f"be {_KINDS[kind]} {bound}"
+    if kind is str and isinstance(value, str):
+        return f"be at most {min(meta.max_length for meta in constraints if meta.max_length)} characters"
     return f"be {_KINDS[kind]}"
 
 
@@ -179,7 +184,7 @@ def _refuse_unprintable(value: Any, origin: str) -> None:
         value = [*value, *value.values()]
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str) and any(char < " " or "\ud800" <= char <= "\udfff" for char in text):
-            raise ConfigError(f"{origin}: must be UTF-8 text without control characters; write it anew")
+            raise ConfigError(f"{origin}: {_UNPRINTABLE}")
 
 
 def expanded(path: str, origin: str) -> Path:

@@ -18,6 +18,7 @@ from frontend.models.resolve import recipe_of, store_root
 from frontend.models.store import Manifest, Store, converter_versions
 
 _LEAST_DESCRIPTION = 20  # characters in a line, however narrow the terminal
+_UNLIMITED = 1_000_000
 _HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
 
 
@@ -69,7 +70,7 @@ def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list
     ]
 
 
-def table(rows: list[Row], width: int) -> list[str]:
+def table(rows: list[Row], width: int = _UNLIMITED) -> list[str]:
     """The rows in aligned columns, with headings, in lines of at most `width` characters if words allow it.
 
     Nothing is truncated: long descriptions continue below their beginning.

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from frontend.config import ModelSettings, Settings
+from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_environment import CONFIG_VARIABLE
 from frontend.config_sources import Layer, Setting, settings_of, value_of
 from frontend.config_values import Given, key_values, split_list
@@ -53,6 +53,8 @@ class SettingOption(click.Option):
         if get_origin(self.setting.type) is dict:
             return key_values(value, self.setting.option)
         if isinstance(value, tuple):
+            if not all(text.strip() for text in value):
+                raise ConfigError(f"{self.setting.option}: must not be empty")
             value = [item for text in value for item in split_list(text)]
         return value_of(self.setting, Given(value, self.setting.option))
 

@@ -10,6 +10,7 @@ from host.detokenizer import choose_detokenizer
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
+from host.facts import inference_threads, weights_format
 from host.model_folder import fingerprint, overridden, read_model_folder
 from host.results import Results
 from host.sampling import Limits
@@ -47,6 +48,8 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=pipeline.chosen,
+        threads=inference_threads(launch),
+        weights=weights_format(folder.path / "openvino_model.xml"),
     )
     engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
     if launch.engine == "text":  # one request at a time means a device that compiles as it loads
