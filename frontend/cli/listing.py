@@ -38,7 +38,8 @@ def listing(store: str | None, config: Path | None) -> None:
     print_notes(notes)
     root = store_root(settings.store)
     models = Store(root, Silent())
-    rows = catalogue_rows(load_catalogue(), models) + file_rows(models.manifests(), converter_versions())
+    stored = [manifest for manifest in models.manifests() if models.find(manifest.recipe)]  # not damaged ones
+    rows = catalogue_rows(load_catalogue(), models) + file_rows(stored, converter_versions())
     for line in table(rows, shutil.get_terminal_size().columns):
         click.echo(line)
     click.echo(f"\nStore: {root}")

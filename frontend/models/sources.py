@@ -142,7 +142,7 @@ def disk_error(lines: list[str]) -> OSError | None:
     """The error in pip's output that is the disk's fault, not the network's."""
     for number in _DISK_ERRORS:
         reason = os.strerror(number)
-        if any("ERROR" in line and reason in line for line in lines):
+        if any(reason in line for line in lines):
             return OSError(number, reason)
     return None
 
