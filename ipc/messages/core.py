@@ -54,6 +54,7 @@ class Result(Reply):
 
     payload: Payload
     shape: tuple[int, ...]
+    prompt_tokens: int = 0  # of the input
 
     def check(self, card: "ModelCard") -> None:  # noqa: ARG002 - the same for every card
         size = math.prod(self.shape) * FLOAT_BYTES
