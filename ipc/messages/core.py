@@ -176,6 +176,7 @@ class Fatal(Message):
     """The host is about to exit: loading failed, or the engine cannot go on. `reason` is for the operator."""
 
     reason: str
+    starved: bool = False  # it had too little CPU, so that what it was computing may be innocent
 
 
 # --- tasks -------------------------------------------------------------------------------------------
