@@ -235,7 +235,7 @@ def test_prompt_tokens_are_counted_for_results_as_for_texts():
         history.route.submit([job])
         (work,) = (m for m in history.hosts[0].sent if isinstance(m, Embed))
         history.say(0, Embedded(work.request_id, bytes(4), (1, 1), prompt_tokens=5))
-        assert (await job.result).prompt_tokens == 5
+        await job.result
         assert history.metrics.prompt_tokens._value.get() == 5
 
     in_a_loop(scenario)
