@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import kills, report, timeline
+from bench.busy import busy_loops
 from bench.chaos_traffic import Lane, text_lanes, vector_lane
 from bench.chaos_trial import Plan, Trial, run_trial
 from bench.errors import RunFailed
@@ -27,6 +28,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
     models: dict[str, str]  # what was served, by its name on the server
     clients: int
     seed: int
+    busy_loops: int  # per core, beside the server
     trials: list[Trial]
 
 
@@ -71,6 +73,14 @@ class ChaosResults(msgspec.Struct, frozen=True):
     default=EXACT,
     help="OpenVINO properties, instead of those for exact arithmetic.",
 )
+@click.option(
+    "--busy-loops",
+    "busy_loops_per_core",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes per core that compute beside the server all the time.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the prompts and the kills.")
 @click.option(
     "--svg",
@@ -88,6 +98,7 @@ def chaos(
     max_tokens: int,
     stall_seconds: float,
     properties: tuple[str, ...],
+    busy_loops_per_core: int,
     seed: int,
     svg: Path | None,
     json_path: Path | None,
@@ -96,19 +107,22 @@ def chaos(
 
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
     SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Exits with status 1 if a request fails, if an
-    answer differs from the one that the same request got before the kills, or if a process or shared memory
-    is left behind. Greedy texts must be equal; vectors and scores may be 0.00001 apart.
+    answer differs from the one that the same request got before the kills, if another host dies, or if a
+    process or shared memory is left behind. Greedy texts must be equal; vectors and scores may be 0.00001
+    apart.
     """
     console = Console()
     trials: list[Trial] = []
     models, lanes = _traffic(model, embeddings, rerank, max_tokens, seed)
     order = kills.plan(kills_per_signal, seed)
-    plan = Plan(models, lanes, clients, order, properties, stall_seconds, seed)
+    # Beside N busy loops the server gets one part in N + 1 of the CPU time.
+    plan = Plan(models, lanes, clients, order, properties, stall_seconds, seed, 1 + busy_loops_per_core)
     stem = Path(report.default_path("chaos")) if json_path is None else json_path
     for count in positive_numbers(replicas):
         trial = Trial(count)
         try:
-            run_trial(trial, plan)
+            with busy_loops(busy_loops_per_core):
+                run_trial(trial, plan)
         except RunFailed as error:
             raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
         trials.append(trial)
@@ -117,7 +131,7 @@ def chaos(
         picture.write_text(_picture(model, trial))
         console.print(f"SVG: {picture}", markup=False)
     console.print(_table(trials))
-    results = ChaosResults(models, clients, seed, trials)
+    results = ChaosResults(models, clients, seed, busy_loops_per_core, trials)
     console.print(f"JSON: {report.write(results, 'chaos', stem)}", markup=False)
     if not all(trial.flawless for trial in trials):
         raise SystemExit(1)
@@ -151,6 +165,7 @@ def _table(trials: list[Trial]) -> Table:
         "failed": [trial.failed for trial in trials],
         "wrong": [trial.wrong for trial in trials],
         "kills": [_by_signal(trial.kills) for trial in trials],
+        "deaths of other hosts": [round(trial.other_deaths) for trial in trials],
         "resumed": [round(trial.resumed) for trial in trials],
         "restarted": [round(trial.restarted) for trial in trials],
         "blamed": [round(trial.blamed) for trial in trials],

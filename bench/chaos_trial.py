@@ -19,7 +19,7 @@ from bench.chaos_traffic import Answer, Lane, difference
 from bench.client import Client, Response, clock
 from bench.completions import read_response
 from bench.errors import ClientError, RunFailed
-from bench.kills import Kill, Observer, carry_out, quantile, total
+from bench.kills import PATIENCE_SECONDS, Kill, Observer, carry_out, quantile, total
 from bench.served import LOAD_SECONDS, wait_until_loaded
 from bench.server import Server, free_port, nacelle_command
 
@@ -55,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True):
     properties: tuple[str, ...]
     stall_seconds: float
     seed: int
+    slowdown: int = 1  # by what else runs on the machine: multiplies all deadlines
 
 
 class Trial(msgspec.Struct):
@@ -70,6 +71,7 @@ class Trial(msgspec.Struct):
     resumed: float = 0
     restarted: float = 0
     blamed: float = 0
+    other_deaths: float = 0  # of hosts that were sent no signal
     regenerated_tokens: float = 0
     orphans: int = 0
     left_in_shm: int = 0
@@ -95,7 +97,7 @@ class Trial(msgspec.Struct):
 
     @property
     def flawless(self) -> bool:
-        return not (self.failed or self.wrong or self.orphans or self.left_in_shm)
+        return not (self.failed or self.wrong or self.other_deaths or self.orphans or self.left_in_shm)
 
 
 def settings_file(models: dict[str, str]) -> str:
@@ -118,9 +120,9 @@ def run_trial(trial: Trial, plan: Plan) -> None:
         command += ["--replicas", str(trial.replicas)]
         command += [word for item in plan.properties for word in ("--property", item)]
         with Server(command, port, {"NACELLE_STALL_SECONDS": str(plan.stall_seconds)}) as server:
-            trial.cold_load = wait_until_loaded(server)
+            trial.cold_load = wait_until_loaded(server, plan.slowdown * LOAD_SECONDS)
             for name in plan.models:
-                server.wait_for(f"/ready/{name}", LOAD_SECONDS)
+                server.wait_for(f"/ready/{name}", plan.slowdown * LOAD_SECONDS)
             observers = [Observer(server, name) for name in plan.models]
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_load(trial, server, observers, plan))
@@ -134,7 +136,8 @@ def run_trial(trial: Trial, plan: Plan) -> None:
 
 async def _load(trial: Trial, server: Server, observers: list[Observer], plan: Plan) -> None:
     client = Client(server.base_url + "/v1", None)
-    expected = await _undisturbed(client, plan.lanes)
+    deadline = plan.slowdown * _DEADLINE_SECONDS
+    expected = await _undisturbed(client, plan.lanes, deadline)
     done = asyncio.Event()
     answers: list[Answered] = []
     turn = itertools.count()
@@ -143,7 +146,7 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
         while not done.is_set():
             index = next(turn) % len(lane.bodies)
             try:
-                answers.append(Answered(lane, index, await _post(client, lane, index)))
+                answers.append(Answered(lane, index, await _post(client, lane, index, deadline)))
             except ClientError as error:
                 answers.append(Answered(lane, index, error))
                 await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
@@ -152,7 +155,9 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
     lanes = itertools.islice(itertools.cycle(plan.lanes), plan.clients)
     workers = [asyncio.create_task(work(lane)) for lane in lanes]
     try:
-        trial.kills = await asyncio.to_thread(carry_out, plan.order, observers, plan.seed)
+        trial.kills = await asyncio.to_thread(
+            carry_out, plan.order, observers, plan.seed, plan.slowdown * PATIENCE_SECONDS
+        )
     finally:
         done.set()
         await asyncio.gather(*workers)
@@ -160,21 +165,21 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
     judge(trial, answers, expected, started)
 
 
-async def _undisturbed(client: Client, lanes: Sequence[Lane]) -> dict[str, list[Answer]]:
+async def _undisturbed(client: Client, lanes: Sequence[Lane], deadline: float) -> dict[str, list[Answer]]:
     """By task, the answer to each request before any kill. Raises RunFailed."""
     expected: dict[str, list[Answer]] = {}
     try:
         for lane in lanes:
             if lane.task not in expected:
-                answers = [await _post(client, lane, index) for index in range(len(lane.bodies))]
+                answers = [await _post(client, lane, index, deadline) for index in range(len(lane.bodies))]
                 expected[lane.task] = [lane.read(answer) for answer in answers]
     except ClientError as error:
         raise RunFailed(f"without any kill, a request failed: {error}") from error
     return expected
 
 
-async def _post(client: Client, lane: Lane, index: int) -> Response:
-    return await client.post(lane.path, lane.bodies[index], _DEADLINE_SECONDS)
+async def _post(client: Client, lane: Lane, index: int, deadline: float) -> Response:
+    return await client.post(lane.path, lane.bodies[index], deadline)
 
 
 def judge(
@@ -211,6 +216,7 @@ def _read_metrics(trial: Trial, observer: Observer) -> None:
     trial.resumed = total(samples, "nacelle_resumed_total")
     trial.restarted = total(samples, "nacelle_restarted_total")
     trial.blamed = total(samples, "nacelle_blamed_total")
+    trial.other_deaths = total(samples, "nacelle_host_restarts_total") - len(trial.kills)
     trial.regenerated_tokens = total(samples, "nacelle_regenerated_tokens_total")
     model = observer.model
     trial.ready_p50 = quantile(samples, "nacelle_host_recovery_seconds", 0.5, model=model)

@@ -20,7 +20,7 @@ from bench.server import Server
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 _POLL_SECONDS = 0.25  # rare enough not to slow down hosts that are loading
-_PATIENCE_SECONDS = 120.0  # for a host to become busy, and for the recovery after a kill
+PATIENCE_SECONDS = 120.0  # for a host to become busy, and for the recovery after a kill
 
 Found = TypeVar("Found")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -90,7 +90,7 @@ class Observer:
 
     def _get(self, path: str) -> bytes:
         try:
-            with urllib.request.urlopen(self._base_url + path, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(self._base_url + path, timeout=60) as answer:  # noqa: S310
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:  # a model that is not ready answers with 503 and its state
             with error:
@@ -104,28 +104,34 @@ def plan(per_signal: int, seed: int) -> list[signal.Signals]:
     return order
 
 
-def carry_out(order: list[signal.Signals], observers: Sequence[Observer], seed: int) -> list[Kill]:
+def carry_out(
+    order: list[signal.Signals], observers: Sequence[Observer], seed: int, patience: float
+) -> list[Kill]:
     """Send each signal to a READY host of each model with requests in flight, after the recovery from the one
-    before. Raises RunFailed if no host is busy, or none recovers, in time."""
+    before. Raises RunFailed if no host is busy, or none recovers, within `patience` seconds."""
     chance = random.Random(seed)  # noqa: S311  no secret
     sent = []
     for number in order:
         for observer in observers:
-            busy = _wait(observer.working, f"a host of {observer.model} with requests in flight")
+            busy = _wait(observer.working, f"a host of {observer.model} with requests in flight", patience)
             victim = chance.choice(busy)
             before = observer.metrics()
             assert victim.pid is not None, "a ready replica has a process"
             os.kill(victim.pid, number)
             sent.append(Kill(clock(), number.name, victim.replica, observer.model))
-            _wait(partial(observer.over, before), f"the recovery of {observer.model} from {number.name}")
+            _wait(
+                partial(observer.over, before),
+                f"the recovery of {observer.model} from {number.name}",
+                patience,
+            )
     return sent
 
 
-def _wait(condition: Callable[[], Found], what: str) -> Found:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+def _wait(condition: Callable[[], Found], what: str, patience: float) -> Found:
+    deadline = time.monotonic() + patience
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise RunFailed(f"timed out after {_PATIENCE_SECONDS:g} s waiting for {what}")
+            raise RunFailed(f"timed out after {patience:g} s waiting for {what}")
         time.sleep(_POLL_SECONDS)
     return found
 

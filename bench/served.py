@@ -77,9 +77,9 @@ class Sides:
         self.raw(workload)
 
 
-def wait_until_loaded(server: Server) -> float:
+def wait_until_loaded(server: Server, patience: float = LOAD_SECONDS) -> float:
     """Seconds from the spawn of the host's process until the server reports its model as ready."""
-    ready = server.wait_for(_READY, LOAD_SECONDS)
+    ready = server.wait_for(_READY, patience)
     return ready - min(started_at(host.pid) for host in server.hosts())
 
 

@@ -72,7 +72,7 @@ class Server:
 
     def status(self, path: str) -> int | None:
         """The status of GET `path`, or None if there is no answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().status

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import zmq
 
 from host import linux
-from host.engines.base import Engine, EngineLost
+from host.engines.base import Engine, EngineLost, EngineStarved
 from host.engines.load import load_engine
 from host.faults import FaultyEngine
 from host.loop import SEND_SECONDS, FrontendGone, Loop
@@ -108,7 +108,7 @@ def _load(launch: Launch[Any], results: Results) -> Engine:
 def _send_fatal(channel: Channel[ToFrontend, ToHost], error: Exception) -> None:
     traceback.print_exception(error)
     try:
-        channel.send([Fatal(summary(error))], SEND_SECONDS)
+        channel.send([Fatal(summary(error), starved=isinstance(error, EngineStarved))], SEND_SECONDS)
     except ChannelError:
         return
 

@@ -9,7 +9,7 @@ from frontend.observability.metrics import ModelMetrics
 from frontend.routing.choice import estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
 from frontend.routing.recovery import Progress
-from ipc.messages import Payload, Reply, Work
+from ipc.messages import Payload, Reply, Result, Work
 
 _encode = msgspec.msgpack.encode
 
@@ -89,7 +89,9 @@ class ResultJob(Job):
         self.needs_slot = needs_slot
         self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def take(self, reply: Reply, _now: float, _metrics: ModelMetrics) -> None:
+    def take(self, reply: Reply, _now: float, metrics: ModelMetrics) -> None:
+        if isinstance(reply, Result):
+            metrics.prompt_tokens.inc(reply.prompt_tokens)
         if not self.result.done():
             self.result.set_result(reply)
 

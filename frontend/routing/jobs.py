@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from frontend.errors import EngineCrashed
+from frontend.errors import EngineCrashed, Overloaded
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Job
 from frontend.routing.lifecycle import (
@@ -23,13 +23,18 @@ from frontend.routing.lifecycle import (
 )
 from frontend.routing.quarantine import Quarantine
 from frontend.routing.queue import CallLater, Queue
-from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver
+from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, StartOver, Undecided
 from frontend.routing.refusals import Refusals
 from frontend.routing.replica import Replica
 from frontend.supervision.death import Death
 
-_VERDICTS = (Continue, StartOver, Blame, GiveUp)
+_VERDICTS = (Continue, StartOver, Blame, Undecided, GiveUp)
 _request_ids = itertools.count(1)  # unique over all hosts
+
+_TOO_BUSY = (
+    "engine hosts got too little CPU time to process this request; try again when the machine is less busy"
+)
+_BUSY_RETRY_SECONDS = 60
 
 log = logging.getLogger("nacelle.routing")
 
@@ -54,6 +59,7 @@ class Jobs:
             Continue: self._continue,
             StartOver: self._start_over,
             Blame: self._blame,
+            Undecided: self._undecided,
             GiveUp: self._give_up,
         }
 
@@ -85,7 +91,11 @@ class Jobs:
 
     def settle(self, held: Sequence[Job], death: Death) -> None:
         """Find what becomes of everything that a host held, and say so in one line of the log."""
-        crash = Crash(implicates=death.implicates, alone=sum(job.needs_slot for job in held) == 1)
+        crash = Crash(
+            implicates=death.implicates,
+            alone=sum(job.needs_slot for job in held) == 1,
+            conclusive=not death.starved,
+        )
         outcomes: Counter[str] = Counter()
         self._death = death
         for job in held:
@@ -101,6 +111,7 @@ class Jobs:
             "continued": outcomes[Continue.__name__],
             "started_over": outcomes[StartOver.__name__],
             "blamed": outcomes[Blame.__name__],
+            "undecided": outcomes[Undecided.__name__],
             "given_up": outcomes[GiveUp.__name__],
             "suspects": len(self.quarantine.waiting),
             "queued": len(self.queue.waiting),
@@ -137,6 +148,9 @@ class Jobs:
         self._metrics.blamed.inc()
         self.refusals.add(job, self._death.summary)
         job.fail(EngineCrashed(self._death.message))
+
+    def _undecided(self, job: Job, _: Undecided) -> None:
+        job.fail(Overloaded(_TOO_BUSY, retry_after=_BUSY_RETRY_SECONDS))
 
     def _give_up(self, job: Job, _: GiveUp) -> None:
         assert self._death is not None

@@ -18,6 +18,7 @@ from frontend.routing.recovery import (
     Progress,
     StartOver,
     Suspicion,
+    Undecided,
     Verdict,
     after_death,
 )
@@ -160,7 +161,7 @@ def _host_died(state: JobState, event: HostDied) -> tuple[JobState, list[Action]
         return _send_again(state)
     verdict = after_death(event.progress, state.suspicion, event.crash)
     match verdict:
-        case Blame() | GiveUp():
+        case Blame() | Undecided() | GiveUp():
             return _ended(state), [*end, verdict]
         case Continue(suspicion) | StartOver(suspicion):
             suspect = suspicion.point is not None

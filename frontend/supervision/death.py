@@ -20,6 +20,7 @@ class Death(msgspec.Struct, frozen=True):
     exit_code: int | None = None  # of a normal exit
     signal: int | None = None  # that ended it
     stalled: bool = False  # killed by our watchdog
+    starved: bool = False  # it had too little CPU to be judged by its lack of progress
     condemned: str | None = None  # why we killed it, other than that
     out_of_memory: bool = False  # the kernel's OOM killer struck at that time
     fatal: str | None = None  # the host's own last word
@@ -52,7 +53,7 @@ class Death(msgspec.Struct, frozen=True):
     def cause(self) -> str:
         """A label of few values, for metrics."""
         if self.stalled:
-            return "stalled"
+            return "starved" if self.starved else "stalled"
         if self.condemned is not None:
             return "condemned"
         if self.fatal is not None:
@@ -64,7 +65,9 @@ class Death(msgspec.Struct, frozen=True):
     @property
     def summary(self) -> str:
         """One sentence without stderr."""
-        if self.stalled:
+        if self.stalled and self.starved:
+            how = "got so little CPU time that it made no progress for very long and was killed (SIGKILL)"
+        elif self.stalled:
             how = "made no progress within its budget and was killed (SIGKILL)"
         elif self.condemned is not None:
             how = f"was killed (SIGKILL): {self.condemned}"

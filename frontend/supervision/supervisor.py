@@ -38,9 +38,10 @@ from frontend.supervision.lifecycle import (
     advance,
 )
 from frontend.supervision.memory import oom_kills, resident_bytes
-from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
+from frontend.supervision.watchdog import TICK_SECONDS, Stall, Watchdog
 from ipc.arena import Lease
 from ipc.channel import ChannelError
+from ipc.cpu_wait import CpuWait
 from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
 from ipc.progress import Phase
 
@@ -103,8 +104,8 @@ class Supervisor:
             StartTimer: self._start_timer,
             CancelTimer: lambda _: self._cancel_timer(),
         }
-        self._fatal: str | None = None
-        self._stalled = False
+        self._fatal: Fatal | None = None
+        self._stall: Stall | None = None
         self._spawned_at = 0.0
         self._oom_kills = 0
 
@@ -197,8 +198,8 @@ class Supervisor:
                 details = announcement(card, self.options.launch)
                 log.info("%s/%d is ready on %s", self.model, self.number, details)
                 self._handle(BecameReady())
-            case Fatal(reason):
-                self._fatal = reason
+            case Fatal():
+                self._fatal = message
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None
@@ -212,10 +213,11 @@ class Supervisor:
             seconds=time.monotonic() - self._spawned_at,
             exit_code=ending.status if ending.status >= 0 else None,
             signal=-ending.status if ending.status < 0 else None,
-            stalled=self._stalled,
+            stalled=self._stall is not None,
+            starved=self._stall is Stall.STARVED or (self._fatal is not None and self._fatal.starved),
             condemned=ending.condemned,
             out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
-            fatal=self._fatal,
+            fatal=self._fatal.reason if self._fatal else None,
             stderr_tail=ending.stderr_tail,
         )
         self.incarnation = None
@@ -232,8 +234,8 @@ class Supervisor:
         progress = incarnation.progress()
         if progress is not None and progress.phase is Phase.LOADING:
             self._handle(LoadBegan())
-        if watchdog.stalled(progress, now - last):
-            self._stalled = True
+        if stall := watchdog.stalled(progress, now - last):
+            self._stall = self._stall or stall
             self._handle(Stalled())
         self._oom_kills = oom_kills()
         if self._too_large(incarnation):
@@ -249,7 +251,7 @@ class Supervisor:
 
     def _spawn(self) -> None:
         self._incarnations += 1
-        self._fatal, self._stalled = None, False
+        self._fatal = self._stall = None
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
         launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"
@@ -272,7 +274,8 @@ class Supervisor:
             Phase.IDLE: IDLE_STALL_SECONDS,
             Phase.STEP: launch.stall_seconds,
         }
-        self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, Watchdog(caps), time.monotonic())
+        watchdog = Watchdog(caps, CpuWait(self.incarnation.pid).since_last)
+        self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, watchdog, time.monotonic())
 
     def _signal(self, number: int) -> None:
         if self.incarnation is not None:

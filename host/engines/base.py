@@ -32,6 +32,10 @@ class EngineLost(Exception):
     """The engine cannot continue and its process must end. The text is for the operator."""
 
 
+class EngineStarved(EngineLost):
+    """It had too little CPU for too long, so that what it was computing may be innocent."""
+
+
 class Engine(Protocol):
     """A loaded model. Used from one thread only; no call but `step` may take long."""
 

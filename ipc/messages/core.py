@@ -54,6 +54,7 @@ class Result(Reply):
 
     payload: Payload
     shape: tuple[int, ...]
+    prompt_tokens: int = 0  # of the input
 
     def check(self, card: "ModelCard") -> None:  # noqa: ARG002 - the same for every card
         size = math.prod(self.shape) * FLOAT_BYTES
@@ -182,6 +183,7 @@ class Fatal(Message):
     """The host is about to exit: loading failed, or the engine cannot go on. `reason` is for the operator."""
 
     reason: str
+    starved: bool = False  # it had too little CPU, so that what it was computing may be innocent
 
 
 # --- tasks -------------------------------------------------------------------------------------------

@@ -37,8 +37,6 @@ class EmbedInputs(Value):
 class Embedded(Result):
     """Vectors of shape [inputs, dimensions], in the order of the inputs."""
 
-    prompt_tokens: int
-
 
 class Embed(Work):
     """Turn each input into a vector."""
@@ -62,8 +60,6 @@ class RerankInputs(Value):
 
 class Reranked(Result):
     """Scores of shape [documents], from 0 to 1, in the order of the documents."""
-
-    prompt_tokens: int
 
 
 class Rerank(Work):

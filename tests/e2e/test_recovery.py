@@ -105,7 +105,7 @@ def test_kills_from_outside_during_quarantine_condemn_no_innocent(
     fields = FIELDS | {"max_tokens": 200}
     undisturbed = [text_of(server.chat(prompt, **fields), 200) for prompt in long_ones]
     blamed = server.metric("nacelle_blamed_total")
-    for _ in range(10):  # with one replica, and again with two
+    for _ in range(2):  # with one replica, and again with two; the histories do it more often
         with ThreadPoolExecutor(2) as pool:
             pair = [pool.submit(server.chat, prompt, **fields) for prompt in long_ones]
             wait_for(lambda: server.running() == 2, "they run")

@@ -2,11 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
-from host.engines.base import EngineLost
+from host.engines.base import EngineLost, EngineStarved
 from host.one_shot import OneShot
 
 SECONDS = 30.0
@@ -61,21 +60,42 @@ def test_nothing_ends_where_nothing_runs() -> None:
     assert OneShot[None](SECONDS).ended(SECONDS) == []
 
 
-@pytest.mark.parametrize(("seconds", "lost"), [(9.0, False), (11.0, True)])
-def test_a_call_that_exceeds_its_budget_costs_the_engine(seconds: float, lost: bool) -> None:
-    now = 0.0
+class Hanging:
+    """A call that does not end, seen at times of the test's choice. The budget is 10 seconds."""
 
-    def clock() -> float:
-        return now
+    def __init__(self, share_waited: float) -> None:
+        self.now = 0.0
+        self._looked = 0.0
+        self._share = share_waited
+        self._end = threading.Event()
+        self._calls: OneShot[bool] = OneShot(10.0, clock=lambda: self.now, cpu_wait=self._waited)
+        self._calls.start(lambda: self._end.wait(SECONDS))
 
-    calls: OneShot[bool] = OneShot(10.0, clock=clock)
-    end = threading.Event()
-    calls.start(lambda: end.wait(SECONDS))
-    now = seconds
-    ended: Callable[[], object] = lambda: calls.ended(0)  # noqa: E731
-    if lost:
-        with pytest.raises(EngineLost, match="a call made no progress for 10 seconds"):
-            ended()
-    else:
-        assert ended() == []
-    end.set()
+    def _waited(self) -> float:
+        """Of the time since the last look, that without a CPU."""
+        looked, self._looked = self._looked, self.now
+        return self._share * (self.now - looked)
+
+    def watch(self) -> None:
+        """Look once a second. Raises what `ended` raises."""
+        try:
+            while self.now < 1000:
+                self.now += 1
+                assert self._calls.ended(0) == []
+        finally:
+            self._end.set()
+
+
+@pytest.mark.parametrize(
+    ("share_waited", "error", "seconds"),
+    [(0.0, EngineLost, 11), (0.5, EngineLost, 21), (1.0, EngineStarved, 101), (5.0, EngineStarved, 101)],
+)
+def test_a_call_that_exceeds_its_budget_costs_the_engine(
+    share_waited: float, error: type[EngineLost], seconds: float
+) -> None:
+    hanging = Hanging(share_waited)
+    with pytest.raises(
+        EngineLost, match=r"a call (made no progress for 10|got too little CPU time)"
+    ) as raised:
+        hanging.watch()
+    assert (type(raised.value), hanging.now) == (error, seconds)

@@ -150,10 +150,17 @@ class History:
         for request_id in list(self.route.replicas[host].jobs):
             self.say(host, Delta(request_id, [], "", Finish("stop")))
 
-    def die(self, host: int = 0, number: int = 11, stalled: bool = False) -> bool:
+    def die(self, host: int = 0, number: int = 11, stalled: bool = False, starved: bool = False) -> bool:
         """The host's process ends and a new one begins to load."""
         death = Death(
-            model="m", replica=host, device="CPU", pid=1, phase="step", signal=number, stalled=stalled
+            model="m",
+            replica=host,
+            device="CPU",
+            pid=1,
+            phase="step",
+            signal=number,
+            stalled=stalled,
+            starved=starved,
         )
         self.hosts[host].card = None
         counted = self.route.died(self.route.replicas[host], death)

@@ -187,6 +187,27 @@ def test_a_hang_counts_as_the_requests_own():
     assert isinstance(error_of(request), EngineCrashed)
 
 
+def test_deaths_of_starved_hosts_end_without_blame():
+    history = History()
+    request = history.ask("slow")
+    history.accept()
+    for _ in range(5):
+        history.die(number=signal.SIGKILL, stalled=True, starved=True)
+        history.ready_again()
+    assert isinstance(error_of(request), Overloaded)
+    history.ask("slow")  # and it is not refused
+
+
+def test_starved_deaths_do_not_hide_one_that_repeats_with_the_cpu():
+    history = History()
+    request = history.ask("bad")
+    history.accept()
+    for starved in (True, False, True, False):
+        history.die(number=signal.SIGKILL, stalled=True, starved=starved)
+        history.ready_again()
+    assert isinstance(error_of(request), EngineCrashed)
+
+
 def test_kills_from_outside_during_quarantine_condemn_nobody():
     history = History()
     request = history.ask("a")

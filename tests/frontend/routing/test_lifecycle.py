@@ -23,7 +23,16 @@ from frontend.routing.lifecycle import (
     Submitted,
     advance,
 )
-from frontend.routing.recovery import Blame, Continue, Crash, GiveUp, Progress, StartOver, Suspicion
+from frontend.routing.recovery import (
+    Blame,
+    Continue,
+    Crash,
+    GiveUp,
+    Progress,
+    StartOver,
+    Suspicion,
+    Undecided,
+)
 from ipc.continuation import Continuation
 from tests.frontend.routing.hosts import History
 
@@ -54,6 +63,7 @@ def test_every_action_has_a_performer():
         Continue,
         StartOver,
         Blame,
+        Undecided,
         GiveUp,
     }
     assert set(History().route.jobs.performers) == kinds

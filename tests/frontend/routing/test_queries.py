@@ -15,6 +15,8 @@ from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Detokenize,
     Detokenized,
+    Embed,
+    Embedded,
     Failed,
     Prompt,
     TextPrompt,
@@ -222,5 +224,18 @@ def test_a_question_needs_no_trial_and_leaves_a_lone_generation_alone():
         assert len(asked(history, 0)) == 1
         history.die(1)  # the second death with "a" alone: the question did not count
         assert isinstance(generation._error, EngineCrashed)
+
+    in_a_loop(scenario)
+
+
+def test_prompt_tokens_are_counted_for_results_as_for_texts():
+    async def scenario():
+        history = History()
+        job = ResultJob(Embed(0, b""), b"inputs", history.now, "input")
+        history.route.submit([job])
+        (work,) = (m for m in history.hosts[0].sent if isinstance(m, Embed))
+        history.say(0, Embedded(work.request_id, bytes(4), (1, 1), prompt_tokens=5))
+        await job.result
+        assert history.metrics.prompt_tokens._value.get() == 5
 
     in_a_loop(scenario)

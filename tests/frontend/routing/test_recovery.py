@@ -12,6 +12,7 @@ from frontend.routing.recovery import (
     Progress,
     StartOver,
     Suspicion,
+    Undecided,
     after_death,
 )
 from frontend.tasks.text import continuation_of
@@ -19,6 +20,7 @@ from ipc.messages import Sampling
 
 CRASH = Crash(implicates=True, alone=False)
 ALONE = Crash(implicates=True, alone=True)
+STARVED = Crash(implicates=True, alone=True, conclusive=False)
 FROM_OUTSIDE = Crash(implicates=False, alone=True)
 GREEDY = Sampling(temperature=0.0)
 PENALTIES_BY_CHANCE = Sampling(temperature=1.0, presence_penalty=0.5)
@@ -73,7 +75,7 @@ def deaths(*crashes: tuple[int, Crash]) -> list[type]:
     for tokens, crash in crashes:
         verdict = after_death(text(tokens), suspicion, crash)
         verdicts.append(type(verdict))
-        if isinstance(verdict, Blame):
+        if isinstance(verdict, Blame | Undecided):
             break
         assert isinstance(verdict, Continue)
         suspicion = verdict.suspicion
@@ -95,6 +97,16 @@ def test_three_deaths_alone_without_a_new_token_are_blamed_wherever_they_were_se
 
 def test_who_gets_further_each_time_is_not_blamed():
     assert Blame not in deaths(*[(tokens, ALONE) for tokens in range(10)])
+
+
+def test_deaths_of_starved_hosts_prove_nothing():
+    assert deaths(*[(7, STARVED)] * 10) == [Continue] * 4 + [Undecided]
+    assert deaths((7, STARVED), (7, ALONE), (7, STARVED), (7, ALONE))[-1] is Blame
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([STARVED, FROM_OUTSIDE, CRASH])), max_size=30))
+def test_only_deaths_alone_of_hosts_that_had_the_cpu_are_blamed(history):
+    assert Blame not in deaths(*history)
 
 
 @given(st.lists(st.integers(0, 50), max_size=20))

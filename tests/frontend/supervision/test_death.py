@@ -56,6 +56,12 @@ def test_the_watchdogs_kill_is_not_blamed_on_an_unknown():
     assert death.cause == "stalled"
 
 
+def test_a_starved_host_is_told_apart_from_a_hung_one():
+    death = died(signal=signal.SIGKILL, stalled=True, starved=True)
+    assert "so little CPU time" in death.message
+    assert (death.cause, death.implicates) == ("starved", True)
+
+
 def test_the_hosts_own_last_word_wins_over_its_exit_status():
     death = died(exit_code=1, fatal="no such device")
     assert "no such device" in death.message
