@@ -1,29 +1,98 @@
 """Converts a model's source files to a folder like any from Hugging Face: OpenVINO IR and its JSON files.
 
-python -P -m host.convert SOURCE FOLDER
+python -P -m host.convert SOURCE FOLDER [--lifeline]
+python -P -m host.convert --check SOURCE
 
 SOURCE is a GGUF file, a file of packed e5 weights, or a folder with an encoder's files. FOLDER exists and is
 empty; the caller renames it if the exit status is 0, and removes it otherwise. This is a process of its own,
-because the source is untrusted input to native code.
+because the source is untrusted input to native code. With --lifeline, the conversion stops and FOLDER is
+removed once stdin ends. --check only looks at the header of a GGUF file, which takes a fraction of a second.
+
+A failure is one line on stderr, with the cause and a remedy. Lines on stdout that begin with NOTE are for the
+user, too.
 """
 
+import errno
 import sys
+from functools import partial
 from pathlib import Path
 
 from host.convert.errors import ConversionError
+from host.convert.guard import Crash, run_guarded
 from host.model_folder import ModelFolderError
 from host.native_errors import summary
 
+NOTE = "note: "
+_NAME_SHOWN = 48  # characters
+_LIFELINE, _CHECK = "--lifeline", "--check"
+
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit status. If it is not 0, prints one line to stderr."""
-    source, folder = map(Path, arguments)
+    """Convert in this process, or check. Returns the exit status. A failure is a line on stderr."""
+    source, *folder = _paths(arguments)
+    return _reported(source, partial(_convert, source, *folder) if folder else partial(_check, source))
+
+
+def guarded(arguments: list[str]) -> int:
+    """The same, but convert in a child process, whose death is reported like other failures."""
+    source, *folder = _paths(arguments)
+    if not folder:
+        return main(arguments)
+    lifeline = sys.stdin.fileno() if _LIFELINE in arguments else None
     try:
-        _convert(source, folder)
-    except (ConversionError, ModelFolderError, OSError, RuntimeError) as error:
-        print(f"cannot convert {source.name}: {summary(error)}", file=sys.stderr)
-        return 1
+        return run_guarded(partial(main, arguments), _size(source), folder[0], lifeline)
+    except Crash as error:
+        return _fail(source, str(error))
+
+
+def _paths(arguments: list[str]) -> list[Path]:
+    return [Path(text) for text in arguments if text not in (_CHECK, _LIFELINE)]
+
+
+def _reported(source: Path, work: partial[None]) -> int:
+    try:
+        work()
+    except OSError as error:
+        return _fail(source, _explain_os_error(error))
+    except MemoryError:
+        return _fail(source, "the machine has too little memory for it; free some and try again")
+    except (ConversionError, ModelFolderError, RuntimeError) as error:
+        return _fail(source, summary(error))
+    except Exception as error:  # the last resort for native code and for libraries that read the source
+        return _fail(source, f"{type(error).__name__}: {summary(error)}")
     return 0
+
+
+def _fail(source: Path, text: str) -> int:
+    name = source.name if len(source.name) <= _NAME_SHOWN else f"{source.name[: _NAME_SHOWN - 3]}..."
+    line = f"cannot convert {name}: {text}"  # parts of it may be of the source's making
+    print("".join(character if character.isprintable() else "?" for character in line), file=sys.stderr)
+    return 1
+
+
+def _explain_os_error(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk of the store is full; free some space, or choose another store with --store"
+    return error.strerror or str(error)
+
+
+def _size(source: Path) -> int:
+    """In bytes; 0 if it cannot be read, which the conversion reports."""
+    try:
+        files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else [source]
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        return 0
+
+
+def _check(source: Path) -> None:
+    from host.convert.gguf_check import check_gguf
+
+    check_gguf(source)
+
+
+def _note(text: str) -> None:
+    print(f"{NOTE}{text}", flush=True)
 
 
 def _convert(source: Path, folder: Path) -> None:
@@ -42,8 +111,8 @@ def _convert(source: Path, folder: Path) -> None:
     else:
         from host.convert.gguf_model import convert_gguf
 
-        convert_gguf(source, folder)
+        convert_gguf(source, folder, _note)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(sys.argv[1:]))

@@ -1,39 +1,56 @@
 """Converts a GGUF file with OpenVINO GenAI, and describes it as a Hugging Face folder does."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from host.convert.gguf import GgufMetadata, read_gguf_metadata
+from host.convert.gguf import GgufMetadata
+from host.convert.gguf_check import CheckedGguf, check_gguf
+from host.convert.gguf_rewrite import ir_size, plan_rewrite, rewrite, rewritten_size
 from host.convert.hidden_tokens import show_user_defined
+from host.convert.saving import check_room, check_saved, save_with_genai
 from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
 
 
-def convert_gguf(source: Path, folder: Path) -> None:
-    """Write the IR and the JSON files into `folder`.
+def convert_gguf(source: Path, folder: Path, note: Callable[[str], None] = print) -> None:
+    """Write the IR and the JSON files into `folder`. `note` gets what the user should know, one line each.
 
     Raises ConversionError, ModelFolderError, OSError, RuntimeError.
     """
-    metadata = read_gguf_metadata(source)
-    _save_ir(source, folder)
+    checked = check_gguf(source)
+    _save_ir(source, checked, folder, note)
+    metadata = checked.metadata
     show_user_defined(metadata, folder)
     for name, content in describe(metadata).items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     read_model_folder(folder)  # complete, or this raises
 
 
-def _save_ir(source: Path, folder: Path) -> None:
-    """Let OpenVINO GenAI write the IR. It writes beside the file it is given, so it is given a link."""
-    from openvino_genai import LLMPipeline
+def _save_ir(source: Path, checked: CheckedGguf, folder: Path, note: Callable[[str], None]) -> None:
+    """Let OpenVINO GenAI write the IR. It writes beside the file that it reads, so it gets one in `folder`.
 
-    link = folder / "model.gguf"
-    link.symlink_to(source.resolve())
+    That is a link to the user's file, unless the engine needs another one. It opens the file for writing,
+    although it does not write, so that a read-only file must be copied, too.
+    """
+    plan = plan_rewrite(checked)
+    copied = plan.needed or not os.access(source, os.W_OK)
+    check_room(folder, ir_size(checked, plan) + (rewritten_size(checked, plan) if copied else 0))
+    if plan.note:
+        note(plan.note)
+    readable = folder / "model.gguf"
     try:
-        LLMPipeline(link, "CPU", enable_save_ov_model=True)
+        if copied:
+            rewrite(checked, plan, readable)
+        else:
+            readable.symlink_to(source.resolve())
+        save_with_genai(readable)
     finally:
-        link.unlink()
+        readable.unlink(missing_ok=True)
+    check_saved(folder)
 
 
 def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
