@@ -73,8 +73,7 @@ def _check_kind(metadata: GgufMetadata) -> str:
         raise ConversionError("general.architecture is missing", "get another GGUF file of this model")
     if architecture not in ARCHITECTURES:
         raise ConversionError(
-            f"GGUF files of the architecture {architecture[:24]!r} are not supported, only of {_listed()}",
-            EXPORT,
+            f"the architecture {architecture[:24]!r} is not supported in GGUF files ({_listed()} are)", EXPORT
         )
     if metadata.tensor_count == 0:
         raise ConversionError("it holds a vocabulary but no weights", "get the GGUF file with the weights")

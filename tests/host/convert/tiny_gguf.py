@@ -65,7 +65,8 @@ def random_blocks(kind: Kind, shape: tuple[int, ...]) -> np.ndarray:
         good = candidates[np.isfinite(numbers).all(axis=1) & (np.abs(numbers).max(axis=1) < 4)]
         assert len(good) > 8, kind
         count = int(np.prod(shape)) // block
-        return good[random.integers(0, len(good), count)].reshape(*shape[:-1], -1)
+        chosen: np.ndarray = good[random.integers(0, len(good), count)].reshape(*shape[:-1], -1)
+        return chosen
 
 
 def write_tiny(
