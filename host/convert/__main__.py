@@ -12,13 +12,13 @@ A failure is one line on stderr, with the cause and a remedy. Lines on stdout th
 user, too.
 """
 
-import errno
 import sys
 from functools import partial
 from pathlib import Path
 
-from host.convert.errors import ConversionError
+from host.convert.errors import EXPORT, ConversionError
 from host.convert.guard import Crash, run_guarded
+from host.convert.saving import check_room, disk_full, is_disk_full
 from host.model_folder import ModelFolderError
 from host.native_errors import summary
 
@@ -52,15 +52,23 @@ def _paths(arguments: list[str]) -> list[Path]:
 def _reported(source: Path, work: partial[None]) -> int:
     try:
         work()
-    except OSError as error:
-        return _fail(source, _explain_os_error(error))
-    except MemoryError:
-        return _fail(source, "the machine has too little memory for it; free some and try again")
-    except (ConversionError, ModelFolderError, RuntimeError) as error:
-        return _fail(source, summary(error))
-    except Exception as error:  # the last resort for native code and for libraries that read the source
-        return _fail(source, f"{type(error).__name__}: {summary(error)}")
+    except Exception as error:  # native code, and libraries that read the source, raise many kinds
+        return _fail(source, _explain(error))
     return 0
+
+
+def _explain(error: Exception) -> str:
+    """One line."""
+    if isinstance(error, ConversionError | ModelFolderError):
+        return summary(error)
+    if is_disk_full(error):
+        return str(disk_full())
+    if isinstance(error, MemoryError):
+        return "the machine has too little memory for it; free some and try again"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+    return f"{kind}{summary(error)}; {EXPORT}"
 
 
 def _fail(source: Path, text: str) -> int:
@@ -68,12 +76,6 @@ def _fail(source: Path, text: str) -> int:
     line = f"cannot convert {name}: {text}"  # parts of it may be of the source's making
     print("".join(character if character.isprintable() else "?" for character in line), file=sys.stderr)
     return 1
-
-
-def _explain_os_error(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "the disk of the store is full; free some space, or choose another store with --store"
-    return error.strerror or str(error)
 
 
 def _size(source: Path) -> int:
@@ -98,16 +100,20 @@ def _note(text: str) -> None:
 def _convert(source: Path, folder: Path) -> None:
     """Imports only what the kind of source needs."""
     if source.is_dir():
-        from host.convert.encoder import read_encoder_folder, save_encoder
+        from host.convert.encoder import WEIGHTS, read_encoder_folder, save_encoder
 
-        save_encoder(read_encoder_folder(source), folder)
+        encoder = read_encoder_folder(source)
+        check_room(folder, (source / WEIGHTS).stat().st_size // 2)  # the IR has 16 bits for 16 or 32
+        save_encoder(encoder, folder)
         return
     from host.convert.e5_pack import is_e5_pack, read_e5_pack
 
     if is_e5_pack(source):
         from host.convert.encoder import save_encoder
 
-        save_encoder(read_e5_pack(source), folder)
+        encoder = read_e5_pack(source)
+        check_room(folder, source.stat().st_size * 3)  # the IR has 16 bits for 4
+        save_encoder(encoder, folder)
     else:
         from host.convert.gguf_model import convert_gguf
 

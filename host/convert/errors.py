@@ -1,6 +1,7 @@
 """Why a model's source files cannot be converted."""
 
 DOWNLOAD_AGAIN = "download it again"
+FREE_SPACE = "free some space, or choose another store with --store"
 EXPORT = "convert the original: optimum-cli export openvino --model MODEL FOLDER"
 
 

@@ -1,15 +1,16 @@
 """Writes IR with native code, and makes sure that all of it was written."""
 
+import errno
 import re
 import shutil
 from pathlib import Path
 
-from host.convert.errors import EXPORT, ConversionError
+from host.convert.errors import EXPORT, FREE_SPACE, ConversionError
 from host.model_folder import REQUIRED_FILES
 from host.native_errors import summary
 
 _CONSTANT = re.compile(rb'<data [^>]*\boffset="(\d+)"[^>]*\bsize="(\d+)"')
-_OUT_OF_SPACE = ("iostream error", "ios_base::")  # what C++ streams say of any failed write
+_FAILED_WRITE = ("iostream error", "ios_base::")  # of C++ streams, which do not say why
 _MEGABYTE = 1_000_000
 
 
@@ -17,19 +18,19 @@ def check_room(folder: Path, needed: int) -> None:
     """Raise ConversionError unless the disk of `folder` has room for `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise no_room(free, needed)
+        need, left = (f"{size / _MEGABYTE:,.0f} MB" for size in (needed, free))
+        raise ConversionError(f"it needs about {need}, but the disk of the store has {left} left", FREE_SPACE)
 
 
-def no_room(free: int, needed: int | None = None) -> ConversionError:
-    need = f"the conversion needs about {_megabytes(needed)}, and " if needed else ""
-    return ConversionError(
-        f"the disk of the store is full: {need}{_megabytes(free)} are free",
-        "free some space, or choose another store with --store",
-    )
+def disk_full() -> ConversionError:
+    return ConversionError("the disk of the store is full", FREE_SPACE)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / _MEGABYTE:,.0f} MB"
+def is_disk_full(error: Exception) -> bool:
+    """Whether an error of Python, or of native code, probably means that."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(text in str(error) for text in _FAILED_WRITE)
 
 
 def save_with_genai(gguf: Path) -> None:
@@ -41,8 +42,8 @@ def save_with_genai(gguf: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:  # pybind11 maps C++ exceptions to many kinds
-        if any(text in str(error) for text in _OUT_OF_SPACE):
-            raise no_room(shutil.disk_usage(gguf.parent).free) from error
+        if is_disk_full(error):
+            raise disk_full() from error
         raise ConversionError(f"OpenVINO cannot read it ({summary(error)})", EXPORT) from error
 
 
@@ -61,7 +62,6 @@ def check_saved(folder: Path) -> None:
 
 
 def _incomplete(folder: Path, name: str) -> ConversionError:
-    free = shutil.disk_usage(folder).free
-    if free < _MEGABYTE:
-        return no_room(free)
+    if shutil.disk_usage(folder).free < _MEGABYTE:
+        return disk_full()
     return ConversionError(f"OpenVINO did not write {name} completely", EXPORT)
