@@ -30,7 +30,7 @@ from frontend.models.reporter import Reporter
 _MANIFEST = "manifest.json"
 _PARTIAL = "partial-"
 _CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
-_OWN_CONVERTER = "1"  # counts changes of what host.convert writes
+_OWN_CONVERTER = "2"  # counts changes of what host.convert writes
 
 Convert = Callable[[Path, Path], None]
 Obtain = Callable[[Path], Path]

@@ -46,6 +46,7 @@ class GgufMetadata:
         self.values: dict[str, Scalar] = {}
         self._strings: dict[str, tuple[int, int]] = {}  # key -> (count, offset of the first)
         self._numbers: dict[str, tuple[struct.Struct, int, int]] = {}  # key -> (element, offset, end)
+        self._floats: dict[str, tuple[struct.Struct, int, int]] = {}
         magic, version, _, entries = self._unpack(_HEADER, 0)
         if magic != _MAGIC:
             raise GgufError("not a GGUF file")
@@ -79,12 +80,28 @@ class GgufMetadata:
             at = self._string_end(at)
         return self._string(at)
 
+    def strings(self, key: str) -> list[str]:
+        """An array of strings; empty if there is none."""
+        count, at = self._strings.get(key, (0, 0))
+        found = []
+        for _ in range(count):
+            found.append(self._string(at))
+            at = self._string_end(at)
+        return found
+
     def integers(self, key: str) -> list[int]:
         """An array of whole numbers; empty if there is none."""
         if key not in self._numbers:
             return []
         element, at, end = self._numbers[key]
         return [int(value) for (value,) in element.iter_unpack(self._data[at:end])]
+
+    def floats(self, key: str) -> list[float]:
+        """An array of numbers with fractions; empty if there is none."""
+        if key not in self._floats:
+            return []
+        element, at, end = self._floats[key]
+        return [float(value) for (value,) in element.iter_unpack(self._data[at:end])]
 
     # --- parsing; each step returns the offset after what it read ------------------------------------
 
@@ -114,8 +131,8 @@ class GgufMetadata:
         end = at + int(count) * self._scalar(kind).size
         if end > len(self._data):
             raise GgufError("an array reaches past the end of the file")
-        if kind not in _FLOATS:
-            self._numbers[key] = (self._scalar(kind), at, end)
+        arrays = self._floats if kind in _FLOATS else self._numbers
+        arrays[key] = (self._scalar(kind), at, end)
         return end
 
     def _scalar(self, kind: int) -> struct.Struct:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from host.convert.gguf import GgufMetadata, read_gguf_metadata
-from host.convert.hidden_tokens import show_user_defined
+from host.convert.gguf_tokenizer import save_tokenizer
 from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
@@ -17,8 +17,8 @@ def convert_gguf(source: Path, folder: Path) -> None:
     Raises ConversionError, ModelFolderError, OSError, RuntimeError.
     """
     metadata = read_gguf_metadata(source)
+    save_tokenizer(metadata, folder)
     _save_ir(source, folder)
-    show_user_defined(metadata, folder)
     for name, content in describe(metadata).items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     read_model_folder(folder)  # complete, or this raises
@@ -26,12 +26,12 @@ def convert_gguf(source: Path, folder: Path) -> None:
 
 def _save_ir(source: Path, folder: Path) -> None:
     """Let OpenVINO GenAI write the IR. It writes beside the file it is given, so it is given a link."""
-    from openvino_genai import LLMPipeline
+    from openvino_genai import LLMPipeline, Tokenizer
 
     link = folder / "model.gguf"
     link.symlink_to(source.resolve())
     try:
-        LLMPipeline(link, "CPU", enable_save_ov_model=True)
+        LLMPipeline(link, Tokenizer(folder), "CPU", enable_save_ov_model=True)
     finally:
         link.unlink()
 
