@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from host.convert.gguf import GgufMetadata, read_gguf_metadata
-from host.convert.gguf_tokenizer import save_tokenizer
+from host.convert.gguf_tokenizer import normalizes, save_tokenizer
 from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
@@ -53,6 +53,7 @@ def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
                 "chat_template": metadata.text("tokenizer.chat_template"),
                 "bos_token": metadata.element(_TOKENS, token_id["bos"]),
                 "eos_token": metadata.element(_TOKENS, token_id["eos"]),
+                "normalizer": {"type": "NFC"} if normalizes(metadata) else None,
             }
         ),
     }

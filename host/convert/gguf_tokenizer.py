@@ -11,13 +11,14 @@ from host.convert.bpe import Merge, Vocabulary, not_merged
 from host.convert.byte_level import to_bytes
 from host.convert.errors import ConversionError
 from host.convert.gguf import GgufMetadata
-from host.convert.pre_tokenizers import PreTokenizer, pre_tokenizer
+from host.convert.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer, pre_tokenizer
 from host.convert.tokenizer_graph import Steps, build_detokenizer, build_tokenizer
 
 _PREFIX = "tokenizer.ggml"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)  # types of tokens
 _SPECIAL = (_UNKNOWN, _CONTROL, _USER_DEFINED)
 _HIDDEN = (_UNKNOWN, _CONTROL)  # models show users their user-defined tokens, such as marks of reasoning
+_BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
 _MARK = "▁"  # how SentencePiece writes a space
 _STANDARD_BOS = 1  # of SentencePiece
 
@@ -37,11 +38,17 @@ def save_tokenizer(metadata: GgufMetadata, folder: Path) -> None:
         openvino.save_model(model, folder / f"openvino_{name}.xml", compress_to_fp16=False)
 
 
+def normalizes(metadata: GgufMetadata) -> bool:
+    """Whether texts must be in normalization form C."""
+    known = PRE_TOKENIZERS.get(metadata.text(f"{_PREFIX}.pre") or "")
+    return known is not None and known.nfc and metadata.text(f"{_PREFIX}.model") == _BYTE_LEVEL
+
+
 def _read(metadata: GgufMetadata) -> tuple[Vocabulary, Steps]:
     kind = metadata.text(f"{_PREFIX}.model")
-    if kind == "gpt2":
+    if kind == _BYTE_LEVEL:
         return _byte_level(metadata)
-    if kind == "llama":
+    if kind == _SENTENCEPIECE:
         return _sentencepiece(metadata)
     raise ConversionError(
         f"the tokenizer {kind!r} is not supported in GGUF files, only gpt2 and llama: "
@@ -116,17 +123,20 @@ def _shown(token: str, kind: int) -> bytes:
 
 
 def _merges_by_score(tokens: list[str], types: list[int], scores: list[float]) -> list[Merge]:
-    """SentencePiece joins the neighbours whose result has the best score: the list begins with the best."""
+    """SentencePiece joins the neighbours whose result has the best score: the list begins with the best.
+
+    Among equals it has the order that Hugging Face's conversion gives them.
+    """
     known = {
         token: number for number, token in enumerate(tokens) if types[number] in (_NORMAL, _USER_DEFINED)
     }
     pairs = [
-        (-scores[number], token[:at].encode(), token[at:].encode())
+        (-scores[number], number, known[token[:at]], known[token[at:]])
         for token, number in known.items()
         for at in range(1, len(token))
         if token[:at] in known and token[at:] in known
     ]
-    return [(left, right) for _, left, right in sorted(pairs, key=lambda pair: pair[0])]
+    return [(tokens[left].encode(), tokens[right].encode()) for _, _, left, right in sorted(pairs)]
 
 
 def _tokens(metadata: GgufMetadata) -> tuple[list[str], list[int]]:
@@ -168,6 +178,6 @@ def _bos(metadata: GgufMetadata, default: bool) -> int | None:
     if not metadata.values.get(f"{_PREFIX}.add_bos_token", default):
         return None
     number = _ids(metadata)["bos"]
-    if number is None and metadata.text(f"{_PREFIX}.model") == "llama":
+    if number is None and metadata.text(f"{_PREFIX}.model") == _SENTENCEPIECE:
         return _STANDARD_BOS
     return number
