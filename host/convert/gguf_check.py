@@ -9,7 +9,6 @@ from typing import NamedTuple
 from host.convert.errors import DOWNLOAD_AGAIN, EXPORT, ConversionError
 from host.convert.gguf import GgufMetadata, damaged, read_gguf_metadata
 from host.convert.gguf_tensors import GgufTensor, read_tensors
-from host.convert.gguf_vocabulary import check_vocabulary
 
 Shapes = dict[str, tuple[int, ...]]  # name of a tensor → rows and width, or the width alone
 
@@ -19,6 +18,7 @@ _MAX_HEADS = 4_096
 _MAX_WIDTH = 2**20  # of hidden states
 _WHOLE_TYPES = (4, 5, 10, 11)  # of metadata: GenAI reads 32 bits of a number
 _FLOAT32 = 6
+_TOKENIZER = "tokenizer.ggml"
 _OTHER_KINDS = {  # general.type → what it is and what to do
     "adapter": ("a LoRA adapter, not a model", "serve its base model, with --adapter for a safetensors one"),
     "mmproj": ("the vision part of a model", "give the GGUF file of its text model"),
@@ -50,7 +50,7 @@ def check_gguf(path: Path) -> CheckedGguf:
     tensors = read_tensors(metadata)
     dimensions = _dimensions(metadata, architecture)
     own = _check_shapes(tensors, dimensions)
-    check_vocabulary(metadata, own["token_embd.weight"].rows)
+    _check_vocabulary(metadata, own["token_embd.weight"].rows)
     return CheckedGguf(metadata, own)
 
 
@@ -184,3 +184,20 @@ def _expected(tensor: GgufTensor, shapes: Shapes) -> GgufTensor:
     if tensor.shape != shape:
         raise damaged(f"the tensor {tensor.name} has the shape {list(tensor.shape)}, not {list(shape)}")
     return tensor
+
+
+# --- its vocabulary -----------------------------------------------------------------------------------------
+
+
+def _check_vocabulary(metadata: GgufMetadata, rows: int) -> None:
+    """`rows` is the number of embeddings. The tokenizer itself is checked where it is built."""
+    tokens = metadata.count(f"{_TOKENIZER}.tokens")
+    if tokens is None:
+        raise ConversionError("it holds no tokenizer", "get another GGUF file of this model")
+    if not 1 <= tokens <= rows:
+        raise damaged(f"it has {tokens} tokens, but {rows} embeddings")
+    for name in ("bos", "eos", "eot", "eom", "padding", "unknown"):
+        key = f"{_TOKENIZER}.{name}_token_id"
+        number = metadata.integer(key)
+        if key in metadata.types and (number is None or not 0 <= number < tokens):
+            raise damaged(f"{key} is no token")

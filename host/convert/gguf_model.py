@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from host.convert.gguf import GgufMetadata
-from host.convert.gguf_check import CheckedGguf, check_gguf
+from host.convert.gguf_check import check_gguf
 from host.convert.gguf_rewrite import ir_size, plan_rewrite, rewrite, rewritten_size
-from host.convert.hidden_tokens import show_user_defined
+from host.convert.gguf_tokenizer import normalizes, save_tokenizer
 from host.convert.saving import check_room, check_saved, save_with_genai
 from host.model_folder import read_model_folder
 
@@ -22,31 +23,27 @@ def convert_gguf(source: Path, folder: Path, note: Callable[[str], None] = print
     Raises ConversionError, ModelFolderError, OSError, RuntimeError.
     """
     checked = check_gguf(source)
-    _save_ir(source, checked, folder, note)
-    metadata = checked.metadata
-    show_user_defined(metadata, folder)
-    for name, content in describe(metadata).items():
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    read_model_folder(folder)  # complete, or this raises
-
-
-def _save_ir(source: Path, checked: CheckedGguf, folder: Path, note: Callable[[str], None]) -> None:
-    """Let OpenVINO GenAI write the IR. It writes beside the file that it reads, so it gets one in `folder`.
-
-    That is a link to the user's file, unless the engine needs another one. It opens the file for writing,
-    although it does not write, so that a read-only file must be copied, too.
-    """
     plan = plan_rewrite(checked)
+    # The engine opens what it reads for writing, although it does not write: a read-only file must be copied.
     copied = plan.needed or not os.access(source, os.W_OK)
     check_room(folder, ir_size(checked, plan) + (rewritten_size(checked, plan) if copied else 0))
     if plan.note:
         note(plan.note)
+    save_tokenizer(checked.metadata, folder)
+    _save_ir(source, folder, partial(rewrite, checked, plan) if copied else None)
+    for name, content in describe(checked.metadata).items():
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    read_model_folder(folder)  # complete, or this raises
+
+
+def _save_ir(source: Path, folder: Path, write_copy: Callable[[Path], None] | None) -> None:
+    """Let OpenVINO GenAI write the IR. It writes beside the file that it reads: a link, or the copy."""
     readable = folder / "model.gguf"
     try:
-        if copied:
-            rewrite(checked, plan, readable)
-        else:
+        if write_copy is None:
             readable.symlink_to(source.resolve())
+        else:
+            write_copy(readable)
         save_with_genai(readable)
     finally:
         readable.unlink(missing_ok=True)
@@ -70,6 +67,7 @@ def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
                 "chat_template": metadata.text("tokenizer.chat_template"),
                 "bos_token": metadata.element(_TOKENS, token_id["bos"]),
                 "eos_token": metadata.element(_TOKENS, token_id["eos"]),
+                "normalizer": {"type": "NFC"} if normalizes(metadata) else None,
             }
         ),
     }

@@ -34,11 +34,11 @@ def is_disk_full(error: Exception) -> bool:
 
 
 def save_with_genai(gguf: Path) -> None:
-    """Write the IR of a GGUF file beside it. Raises ConversionError, whatever native code raises."""
-    from openvino_genai import LLMPipeline
+    """Write the IR of a GGUF file beside it, where its tokenizer is. Raises ConversionError, MemoryError."""
+    from openvino_genai import LLMPipeline, Tokenizer
 
     try:
-        LLMPipeline(gguf, "CPU", enable_save_ov_model=True)
+        LLMPipeline(gguf, Tokenizer(gguf.parent), "CPU", enable_save_ov_model=True)
     except MemoryError:
         raise
     except Exception as error:  # pybind11 maps C++ exceptions to many kinds

@@ -124,7 +124,6 @@ NUMBER = "is no valid number; download it again"
         ({"llama__attention__layer_norm_rms_epsilon": float("nan")}, NUMBER),
         ({"llama__attention__layer_norm_rms_epsilon": 1}, NUMBER),
         ({"llama__rope__freq_base": "high"}, f"llama.rope.freq_base {NUMBER}"),
-        ({"tokenizer__ggml__token_type": [1, 2]}, "does not hold one type for each token"),
         ({"tokenizer__ggml__eos_token_id": 99999}, "tokenizer.ggml.eos_token_id is no token"),
         ({"tokenizer__ggml__unknown_token_id": 99999}, "tokenizer.ggml.unknown_token_id is no token"),
         ({"tokenizer__ggml__bos_token_id": "<s>"}, "tokenizer.ggml.bos_token_id is no token"),
@@ -141,8 +140,6 @@ def test_metadata_that_do_not_fit_are_named(tmp_path: Path, metadata: dict, said
     [
         "llama.block_count",
         "llama.attention.layer_norm_rms_epsilon",
-        "tokenizer.ggml.merges",
-        "tokenizer.ggml.pre",
     ],
 )
 def test_missing_metadata_are_named(tmp_path: Path, key: str) -> None:
@@ -194,10 +191,6 @@ def test_another_architecture_is_named_with_those_that_work(tmp_path: Path) -> N
         ),
         ({"general__type": "imatrix"}, "it is an importance matrix, not a model"),
         ({"llama__expert_count": 8}, f"mixtures of experts are not supported in GGUF files; {EXPORT}"),
-        (
-            {"tokenizer__ggml__model": "llama"},
-            f"its tokenizer (SentencePiece) is not supported in GGUF files; {EXPORT}",
-        ),
     ],
     ids=str,
 )
