@@ -20,7 +20,6 @@ from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Recipe, Store, converter_versions
 from ipc.messages import Adapter
 
-_GGUF_MAGIC = b"GGUF"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
@@ -140,10 +139,8 @@ class Preparer:
 
     def _converted_gguf(self, gguf: Path) -> Path:
         try:
-            with gguf.open("rb") as file:
-                magic = file.read(len(_GGUF_MAGIC))
-            if magic != _GGUF_MAGIC:
-                raise ModelError(f"{gguf} is not a GGUF file")
+            if not self._store.digests.knows(gguf):
+                self._store.check(gguf)
             digest = self._store.digests.sha256(gguf)
         except OSError as error:
             raise ModelError(f"cannot read {gguf}: {error.strerror}") from error
