@@ -136,7 +136,7 @@ def _parse_file(path: Path) -> dict[str, Any]:
             raise ConfigError(f"cannot read {path}: it is larger than 1 MiB; is it a settings file in TOML?")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}; correct --config") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:

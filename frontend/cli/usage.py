@@ -64,11 +64,12 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     word = _as_written(error.option_name, ctx)
     command = ctx.command_path if ctx else "nacelle"
     options = _options(ctx)
-    meant = guess(word, options.keys() | {"models"})
+    takes_models = ctx is not None and any(isinstance(one, click.Argument) for one in ctx.command.params)
+    meant = guess(word, options.keys() | ({"models"} if takes_models else set()))
     if meant.needless:
         return f"no option {word}; it is not needed here, leave it out"
     if meant.setting == "models":
-        return f"no option {word}; write the model without one: nacelle serve MODEL"
+        return f"no option {word}; write the model without one: {command} MODEL"
     if meant.setting:
         return f"no option {word}; did you mean {_instead(word, options[meant.setting])}?"
     return f"no option {word}; see {command} --help"

@@ -179,7 +179,7 @@ def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
     adapter = adapter_of(text)
     file = expanded(adapter.path, "adapters").absolute()
     if not file.is_file():
-        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}")
+        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}; correct --adapter")
     return msgspec.structs.replace(
         base,
         settings=msgspec.structs.replace(base.settings, name=adapted_name(base.settings, name)),
@@ -193,9 +193,11 @@ def _read_template(path: str) -> str:
     except UnicodeDecodeError as error:
         raise ModelError(f"the chat template {path} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
-        raise ModelError(f"cannot read the chat template {path}: {error.strerror or error}") from error
+        raise ModelError(
+            f"cannot read the chat template {path}: {error.strerror or error}; correct --chat-template"
+        ) from error
     if not text.strip():
-        raise ModelError(f"the chat template {path} is empty")
+        raise ModelError(f"the chat template {path} is empty; correct --chat-template")
     return text
 
 

@@ -254,7 +254,9 @@ def test_an_adapter_is_one_more_model_from_the_same_folder(tmp_path, reporter, i
 
 def test_an_adapter_that_is_not_there_is_named(tmp_path, reporter, ir):
     settings = ModelSettings(name="m", source=str(ir), adapters={"poet": "/nowhere.safetensors"})
-    with pytest.raises(ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors$"):
+    with pytest.raises(
+        ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors; correct --adapter$"
+    ):
         preparer(tmp_path, reporter).prepare_all(settings)
 
 
