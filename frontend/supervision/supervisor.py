@@ -39,7 +39,7 @@ from frontend.supervision.lifecycle import (
 from frontend.supervision.memory import oom_kills, resident_bytes
 from frontend.supervision.watchdog import TICK_SECONDS, Watchdog
 from ipc.arena import Lease
-from ipc.channel import ChannelError
+from ipc.channel import ChannelError, MessageTooLarge
 from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
 from ipc.progress import Phase
 
@@ -102,7 +102,7 @@ class Supervisor:
             StartTimer: self._start_timer,
             CancelTimer: lambda _: self._cancel_timer(),
         }
-        self._fatal: str | None = None
+        self._fatal: Fatal | None = None
         self._stalled = False
         self._spawned_at = 0.0
         self._oom_kills = 0
@@ -196,8 +196,10 @@ class Supervisor:
                 chosen = "".join(f", {name}={value}" for name, value in card.properties.items())
                 log.info("%s/%d is ready on %s%s", self.model, self.number, card.device_name, chosen)
                 self._handle(BecameReady())
-            case Fatal(reason):
-                self._fatal = reason
+            case Fatal():
+                self._fatal = message
+                for line in message.detail.splitlines():
+                    log.debug("%s", line, extra={"host": f"{self.model}[{self.pid}]"})
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None
@@ -214,13 +216,15 @@ class Supervisor:
             stalled=self._stalled,
             condemned=ending.condemned,
             out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
-            fatal=self._fatal,
+            fatal=self._fatal.reason if self._fatal else None,
+            permanent=self._fatal is not None and self._fatal.permanent,
             stderr_tail=ending.stderr_tail,
         )
         self.incarnation = None
         self.card = None
         counted = self._listener.replica_died(self, death)
-        self._handle(Died(death.summary, random.random(), counted))  # noqa: S311  jitter
+        chance = random.random()  # noqa: S311  jitter
+        self._handle(Died(death.summary, chance, counted, death.permanent))
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
@@ -262,8 +266,10 @@ class Supervisor:
                 self._ended,
             )
         except (OSError, ChannelError) as error:
-            log.error("%s/%d cannot be started: %s", self.model, self.number, error)
-            self._loop.call_soon(self._handle, Died(f"cannot start a host: {error}"))
+            reason = f"{self.model} cannot be started: {error}"
+            log.warning("%s", reason)
+            permanent = isinstance(error, MessageTooLarge)
+            self._loop.call_soon(self._handle, Died(reason, permanent=permanent))
             return
         caps = {
             Phase.STARTING: launch.load_seconds,

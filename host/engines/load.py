@@ -1,11 +1,14 @@
 """From an engine's name to the engine: imports only what that engine needs."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from host.devices import check_device
 from host.engines.base import Engine
+from host.ir import check_model
 from host.results import Results
-from ipc.messages import Launch
+from ipc.messages import Launch, VectorOptions
 
 # The registry: a new engine is one module and one line here. MODULE:FUNCTION, where FUNCTION(launch, results)
 # returns an Engine.
@@ -16,10 +19,26 @@ ENGINES = {
     "embeddings": "host.engines.embeddings:load_embeddings",
     "rerank": "host.engines.rerank:load_rerank",
 }
+# Those that load an OpenVINO model from a folder, and the task for which it must have the files.
+_TASKS = {"text": "text", "stateful": "text", "embeddings": "embeddings", "rerank": "rerank"}
 
 
 def load_engine(launch: Launch[Any], results: Results) -> Engine:
-    """Load the replica's model. Raises whatever the engine raises; takes seconds to minutes."""
+    """Load the replica's model; takes seconds to minutes.
+
+    Raises ModelFolderError for a folder or device that cannot be served, and whatever the engine raises.
+    """
+    if launch.engine in _TASKS:
+        _check(launch)
     module, _, function = ENGINES[launch.engine].partition(":")
     engine: Engine = getattr(import_module(module), function)(launch, results)
     return engine
+
+
+def _check(launch: Launch[Any]) -> None:
+    """Native code reads damaged files with messages that do not name them, and some for ever."""
+    library = launch.options.library if isinstance(launch.options, VectorOptions) else "openvino"
+    check_model(Path(launch.path), _TASKS[launch.engine], library)
+    from openvino import Core
+
+    check_device(launch.device, Core().available_devices)
