@@ -107,7 +107,7 @@ class _Server:
             return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
         if self._was_ready or any(life.state is not State.FAILED for life in lives):
-            log.error("%s", replica.life.reason)
+            log.error("a model could not be loaded: %s", replica.life.reason)
         else:
             log.error("no model could be loaded: %s", replica.life.reason)
             self._cannot_start = True

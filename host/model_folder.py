@@ -64,8 +64,8 @@ class ModelFolder(msgspec.Struct, frozen=True):
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
 
 
-def check_folder(path: Path, task: str, library: str = "openvino") -> set[str]:
-    """The names in a folder. Raises ModelFolderError if it lacks files of `task`, or some cannot be read."""
+def check_folder(path: Path, task: str, library: str = "openvino") -> None:
+    """Raise ModelFolderError if the folder lacks files of `task`, or some cannot be read."""
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder")
     try:
@@ -76,7 +76,6 @@ def check_folder(path: Path, task: str, library: str = "openvino") -> set[str]:
         raise ModelFolderError(f"{path} lacks {', '.join(missing)}")
     if fault := next(find_faults(path, names), None):
         raise ModelFolderError(fault)
-    return names
 
 
 def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | None) -> None:

@@ -92,9 +92,9 @@ def read_text(path: Path, limit: int) -> str:
     try:
         return read_file(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FileFault(
-            f"{path} is not valid UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
+        byte = error.object[error.start]
+        fault = f"{path} is not valid UTF-8: byte {error.start} is {byte:#04x}; save it as UTF-8"
+        raise FileFault(fault) from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -104,9 +104,9 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def _fault(found: os.stat_result, limit: int | None) -> str:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        return f"is {kind}, not a regular file"
+        return f"is {kind}; it must be a regular file"
     return _too_large(found.st_size, limit) if limit is not None and found.st_size > limit else ""
 
 
 def _too_large(size: int, limit: int) -> str:
-    return f"has {size} bytes, at most {limit}"
+    return f"has {size} bytes; it must have at most {limit}"

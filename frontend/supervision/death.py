@@ -66,7 +66,7 @@ class Death(msgspec.Struct, frozen=True):
     def summary(self) -> str:
         """One sentence without stderr."""
         if self.permanent:
-            return f"{self.model} cannot be loaded on {self.device}: {self.fatal}"
+            return f"{self.model} on {self.device}: {self.fatal}"
         if self.stalled:
             how = "made no progress within its budget and was killed (SIGKILL)"
         elif self.condemned is not None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from host.devices import check_device
 from host.engines.base import Engine
-from host.ir import check_model
+from host.model_folder import check_folder
 from host.results import Results
+from ipc.ir import check_model
 from ipc.messages import Launch, VectorOptions
 
 # The registry: a new engine is one module and one line here. MODULE:FUNCTION, where FUNCTION(launch, results)
@@ -26,7 +27,8 @@ _TASKS = {"text": "text", "stateful": "text", "embeddings": "embeddings", "reran
 def load_engine(launch: Launch[Any], results: Results) -> Engine:
     """Load the replica's model; takes seconds to minutes.
 
-    Raises ModelFolderError for a folder or device that cannot be served, and whatever the engine raises.
+    Raises FileFault or ModelFolderError for a file or device that cannot be used, and whatever the engine
+    raises.
     """
     if launch.engine in _TASKS:
         _check(launch)
@@ -38,7 +40,9 @@ def load_engine(launch: Launch[Any], results: Results) -> Engine:
 def _check(launch: Launch[Any]) -> None:
     """Native code reads damaged files with messages that do not name them, and some for ever."""
     library = launch.options.library if isinstance(launch.options, VectorOptions) else "openvino"
-    check_model(Path(launch.path), _TASKS[launch.engine], library)
+    folder, task = Path(launch.path), _TASKS[launch.engine]
+    check_folder(folder, task, library)
+    check_model(folder, task, library)
     from openvino import Core
 
     check_device(launch.device, Core().available_devices)

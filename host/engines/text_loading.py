@@ -12,7 +12,6 @@ from host.devices import check_device
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
-from host.ir import check_model
 from host.linux import memory_bytes
 from host.model_folder import (
     VARIED_TEXT,
@@ -25,6 +24,7 @@ from host.model_folder import (
 from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
+from ipc.ir import check_model
 from ipc.messages import DraftModel, Generate, Launch, Sampling, TextCard, TextInput, TextOptions, TokenPrompt
 
 _WARM_UP_TOKENS = 64

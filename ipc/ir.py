@@ -1,19 +1,19 @@
-"""Checks the pair of files of an OpenVINO model, XML and weights, before native code reads them.
+"""Checks the files of an OpenVINO model before native code reads them.
 
 Native messages about damaged files name neither the file nor the reason.
 """
 
+import json
 from pathlib import Path
 from xml.parsers import expat
 
 import msgspec
 
-from host.model_folder import ModelFolderError, check_folder, read_json
-from ipc.model_files import parts_of
+from ipc.model_files import MAX_DOCUMENT_BYTES, FileFault, find_faults, list_files, parts_of, read_file
 
 _CHUNK_BYTES = 256 * 1024
 # Read by native code, which does not name them.
-_NATIVE_JSON = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
+_NATIVE_JSON = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"}
 _AGAIN = "download or convert the model again"
 
 
@@ -25,14 +25,27 @@ class IrFacts(msgspec.Struct, frozen=True):
 
 
 def check_model(folder: Path, task: str, library: str = "openvino") -> None:
-    """Raise ModelFolderError, naming the file, unless the folder holds a whole model of `task`."""
-    names = check_folder(folder, task, library)
-    for name in _NATIVE_JSON:
-        read_json(folder / name)
+    """Raise FileFault for the first file that makes a folder with the files of `task` useless."""
+    try:
+        names = list_files(folder)
+    except OSError as error:
+        raise FileFault(f"cannot read {folder}: {error.strerror}") from error
+    if fault := next(find_faults(folder, names), None):
+        raise FileFault(fault)
+    for name in sorted(names & _NATIVE_JSON):
+        check_json(folder / name)
     for part in parts_of(names, task, library):
         facts = check_ir(folder / f"openvino_{part}.xml")
         if fault := _wrong_part(part, facts.inputs):
-            raise ModelFolderError(f"{folder / f'openvino_{part}.xml'} is no {part}: {fault}; {_AGAIN}")
+            raise FileFault(f"{folder / f'openvino_{part}.xml'} is no {part}: {fault}; {_AGAIN}")
+
+
+def check_json(path: Path) -> None:
+    """Raises FileFault."""
+    try:
+        json.loads(read_file(path, MAX_DOCUMENT_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise FileFault(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
 
 
 def _wrong_part(part: str, inputs: dict[str, str]) -> str:
@@ -48,20 +61,20 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
 
 
 def check_ir(xml: Path) -> IrFacts:
-    """Raise ModelFolderError, naming the file, if the XML is damaged or the weights beside it are cut off."""
+    """Raise FileFault, naming the file, if the XML is damaged or the weights beside it are cut off."""
     facts = read_ir(xml)
     weights = xml.with_suffix(".bin")
     try:
         size = weights.stat().st_size
     except OSError as error:
-        raise ModelFolderError(f"cannot read {weights}: {error.strerror}") from error
+        raise FileFault(f"cannot read {weights}: {error.strerror}") from error
     if size < facts.weights_bytes:
-        raise ModelFolderError(f"{weights} is incomplete: {size} of {facts.weights_bytes} bytes; {_AGAIN}")
+        raise FileFault(f"{weights} is incomplete: {size} of {facts.weights_bytes} bytes; {_AGAIN}")
     return facts
 
 
 def read_ir(xml: Path) -> IrFacts:
-    """Raises ModelFolderError, naming the file, if it is no IR."""
+    """Raises FileFault, naming the file, if it is no IR."""
     graph = _Graph()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -73,9 +86,9 @@ def read_ir(xml: Path) -> IrFacts:
                 parser.Parse(chunk)
             parser.Parse(b"", True)
     except OSError as error:
-        raise ModelFolderError(f"cannot read {xml}: {error.strerror}") from error
+        raise FileFault(f"cannot read {xml}: {error.strerror}") from error
     except (expat.ExpatError, ValueError) as error:
-        raise ModelFolderError(f"{xml} is damaged ({error}); {_AGAIN}") from error
+        raise FileFault(f"{xml} is damaged ({error}); {_AGAIN}") from error
     return IrFacts(graph.weights_bytes, graph.inputs)
 
 
