@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gc
 import resource
+import signal
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 import zmq
 
 from frontend.supervision import process
-from frontend.supervision.incarnation import Incarnation
+from frontend.supervision.incarnation import Ending, Incarnation
 from ipc.channel import MAX_LAUNCH_BYTES, ChannelError, MessageTooLarge
+from ipc.messages import Ready
 from tests.host.harness import launch_of
 
 ARENA_BYTES = 1024 * 1024
@@ -49,29 +51,41 @@ async def spawn(context, folder, launch, on_messages=print, on_end=print) -> Inc
     return Incarnation(launch, folder / "s", ARENA_BYTES, context, on_messages, on_end)
 
 
-def test_a_large_chat_template_reaches_the_host_without_a_wait(short_path, context):
+def test_a_large_chat_template_reaches_the_host(short_path, context):
     template = "{# " + "x" * 1_000_000 + " #}"
     launch = launch_of("nowhere", engine="synthetic", chat_template=template)
 
-    async def run() -> float:
+    async def run() -> object:
         ended = asyncio.get_running_loop().create_future()
-        ready = asyncio.get_running_loop().create_future()
-        began = time.monotonic()
-        host = await spawn(
-            context,
-            short_path,
-            launch,
-            lambda messages: ready.done() or ready.set_result(messages[0]),
-            ended.set_result,
-        )
-        spawned = time.monotonic() - began
-        await asyncio.wait_for(ready, 60)
-        host.signal(9)
-        await asyncio.wait_for(ended, 60)
-        return spawned
+        said = asyncio.get_running_loop().create_future()
 
-    # The host needs longer than this to import anything, let alone to read.
-    assert asyncio.run(run()) < 0.2
+        def on_messages(messages):
+            if not said.done():
+                said.set_result(messages[0])
+
+        host = await spawn(context, short_path, launch, on_messages, ended.set_result)
+        first = await asyncio.wait_for(said, 60)
+        host.signal(signal.SIGKILL)
+        await asyncio.wait_for(ended, 60)
+        return first
+
+    assert isinstance(asyncio.run(run()), Ready)
+
+
+def test_a_spawn_waits_for_no_host_to_read(short_path, context, monkeypatch):
+    deaf = short_path / "python"
+    deaf.write_text("#!/bin/sh\nexec sleep 60\n")
+    deaf.chmod(0o700)
+    monkeypatch.setattr(process.sys, "executable", str(deaf))
+    launch = launch_of("nowhere", engine="synthetic", chat_template="x" * 1_000_000)
+
+    async def run() -> Ending:
+        ended = asyncio.get_running_loop().create_future()
+        host = await spawn(context, short_path, launch, on_end=ended.set_result)  # this would never return
+        host.signal(signal.SIGKILL)
+        return await asyncio.wait_for(ended, 60)
+
+    assert asyncio.run(run()).status == -signal.SIGKILL
 
 
 def test_a_launch_message_that_no_host_would_read_starts_none(short_path, context):
@@ -126,7 +140,7 @@ def test_running_out_of_descriptors_at_any_point_leaves_nothing_behind(short_pat
                 continue
             ended = asyncio.get_running_loop().create_future()
             host._on_end = ended.set_result
-            host.signal(9)
+            host.signal(signal.SIGKILL)
             await asyncio.wait_for(ended, 60)
             return failures
         raise AssertionError("it never worked")
