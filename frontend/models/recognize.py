@@ -13,6 +13,7 @@ import msgspec
 
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts
+from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
 TaskSetting = Literal["auto", "text", "embeddings", "rerank"]
@@ -39,7 +40,6 @@ _BY_ARCHITECTURE: dict[str, Task] = {  # by the end of its name
 _CLASSIFIER = "ForSequenceClassification"
 _ENCODER_DECODER = "ForConditionalGeneration"
 _SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
-_TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
 
 
 class Recognized(msgspec.Struct, frozen=True):
@@ -145,23 +145,12 @@ def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
         raise _not_served(facts, f"a {recognized.task} model")
     if recognized.library == "optimum" and recognized.task == "text":
         raise ModelError(f"{facts.path} is a text model: library = optimum is for embeddings and rerank only")
-    missing = [name for name in _needed(recognized) if name not in facts.files]
-    if recognized.library == "optimum" and not facts.files & _TOKENIZER_FILES:
-        missing.append("tokenizer.json")
+    missing = missing_files(facts.files, recognized.task, recognized.library)
     if missing:
         names = ", ".join(missing)
         raise ModelError(
             f"{facts.path} is not an IR folder that can be served: it lacks {names}{_hint(facts)}"
         )
-
-
-def _needed(recognized: Recognized) -> list[str]:
-    parts = ["model"]
-    if recognized.library == "openvino":
-        parts.append("tokenizer")
-    if recognized.task == "text":
-        parts.append("detokenizer")
-    return [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
 
 
 def _hint(facts: FolderFacts) -> str:
