@@ -25,15 +25,22 @@ class Ended(NamedTuple):
         return next((line.strip() for line in reversed(self.lines) if line.strip()), f"status {self.status}")
 
 
-def run_module(module: str, arguments: list[str], on_line: Callable[[str], None] | None = None) -> Ended:
+def run_module(
+    module: str,
+    arguments: list[str],
+    on_line: Callable[[str], None] | None = None,
+    *,
+    lifeline: bool = False,
+) -> Ended:
     """Run `python -P -m module` to its end. An interruption kills the child.
 
-    Without `-P`, a file of the module's name in the current folder would run in its place.
+    Without `-P`, a file of the module's name in the current folder would run in its place. With `lifeline`,
+    the child's stdin is a pipe that ends with this process, also if that is killed.
     """
     lines: deque[str] = deque(maxlen=_LINES_KEPT)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -49,4 +56,6 @@ def run_module(module: str, arguments: list[str], on_line: Callable[[str], None]
     finally:
         child.kill()  # has no effect once the child has been waited for
         child.wait()
-        child.stdout.close()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()

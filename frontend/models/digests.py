@@ -53,22 +53,26 @@ class DigestCache:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    def knows(self, path: Path) -> bool:
+        """Whether the file was hashed and has not changed since. Raises OSError."""
+        return self._seen(self._load(), path) is not None
+
     def sha256(self, path: Path) -> str:
         """The file's SHA-256. Raises OSError."""
-        status = path.stat()
-        key = str(path.resolve())
         known = self._load()
-        seen = known.get(key)
-        if seen and (seen.size, seen.mtime_ns, seen.inode) == (
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ino,
-        ):
+        if seen := self._seen(known, path):
             return seen.sha256
+        status = path.stat()
         seen = Seen(status.st_size, status.st_mtime_ns, status.st_ino, sha256_of(path))
         with contextlib.suppress(OSError):  # a read-only store can still serve its models
-            write_atomically(self._file, msgspec.json.encode({**known, key: seen}))
+            write_atomically(self._file, msgspec.json.encode({**known, str(path.resolve()): seen}))
         return seen.sha256
+
+    def _seen(self, known: dict[str, Seen], path: Path) -> Seen | None:
+        status = path.stat()
+        seen = known.get(str(path.resolve()))
+        facts = (status.st_size, status.st_mtime_ns, status.st_ino)
+        return seen if seen and (seen.size, seen.mtime_ns, seen.inode) == facts else None
 
     def _load(self) -> dict[str, Seen]:
         try:

@@ -19,7 +19,6 @@ from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Recipe, Store, converter_versions
 from ipc.messages import Adapter
 
-_GGUF_MAGIC = b"GGUF"
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
 # Encoders that host.convert can convert, and the files that determine the result.
@@ -103,10 +102,8 @@ class Preparer:
 
     def _converted_gguf(self, gguf: Path) -> Path:
         try:
-            with gguf.open("rb") as file:
-                magic = file.read(len(_GGUF_MAGIC))
-            if magic != _GGUF_MAGIC:
-                raise ModelError(f"{gguf} is not a GGUF file")
+            if not self._store.digests.knows(gguf):
+                self._store.check(gguf)
             digest = self._store.digests.sha256(gguf)
         except OSError as error:
             raise ModelError(f"cannot read {gguf}: {error.strerror}") from error

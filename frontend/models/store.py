@@ -9,7 +9,9 @@ A revision is built in a `partial-…` folder beside it and renamed. The process
 lock; the next holder of the lock removes what a crash left behind. Finding a model takes no lock.
 """
 
+import contextlib
 import datetime
+import errno
 import fcntl
 import hashlib
 import shutil
@@ -22,17 +24,19 @@ from typing import Literal
 
 import msgspec
 
-from frontend.models.child import run_module
+from frontend.models.child import Ended, run_module
 from frontend.models.digests import DigestCache
 from frontend.models.errors import ModelError
-from frontend.models.reporter import Reporter
+from frontend.models.reporter import Reporter, Silent
 
 _MANIFEST = "manifest.json"
 _PARTIAL = "partial-"
 _CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
 _OWN_CONVERTER = "2"  # counts changes of what host.convert writes
+_NOTE, _FAILURE = "note: ", "cannot convert "  # as host.convert begins the lines that matter
 
-Convert = Callable[[Path, Path], None]
+Convert = Callable[[Path, Path, Reporter], None]
+Check = Callable[[Path], None]
 Obtain = Callable[[Path], Path]
 
 
@@ -64,21 +68,43 @@ def converter_versions() -> dict[str, str]:
     return {package: metadata.version(package) for package in _CONVERTERS} | {"nacelle": _OWN_CONVERTER}
 
 
-def convert(source: Path, folder: Path) -> None:
-    """Write the IR of a source file or folder into `folder`, in a process of its own. Raises ModelError."""
-    ended = run_module("host.convert", [str(source), str(folder)])
-    if ended.status != 0:
-        what = f"cannot convert {source.name}: "  # as the converter's own error line begins
-        raise ModelError(what + ended.last_words.removeprefix(what))
+def convert(source: Path, folder: Path, reporter: Reporter | None = None) -> None:
+    """Write the IR of a source file or folder into `folder`, in a process of its own. Raises ModelError.
+
+    If this process is killed meanwhile, `folder` is removed, and the folder around it if that is empty then.
+    """
+    report = reporter or Silent()
+
+    def on_line(line: str) -> None:
+        if line.startswith(_NOTE):
+            report.note(line.removeprefix(_NOTE))
+
+    ended = run_module("host.convert", [str(source), str(folder), "--lifeline"], on_line, lifeline=True)
+    _raise_if_failed(source, ended)
+
+
+def check(gguf: Path) -> None:
+    """Look at a GGUF file's header, in a process of its own. Raises ModelError if it cannot be converted."""
+    _raise_if_failed(gguf, run_module("host.convert", ["--check", str(gguf)]))
+
+
+def _raise_if_failed(source: Path, ended: Ended) -> None:
+    if ended.status == 0:
+        return
+    line = next((line for line in reversed(ended.lines) if line.startswith(_FAILURE)), None)
+    raise ModelError(line or f"{_FAILURE}{source.name}: {ended.last_words}")
 
 
 class Store:
     """The store under one root folder, which need not exist yet."""
 
-    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert) -> None:
+    def __init__(
+        self, root: Path, reporter: Reporter, convert: Convert = convert, check: Check = check
+    ) -> None:
         self._root = root
         self._reporter = reporter
         self._convert = convert
+        self.check = check  # before a user's GGUF file is hashed, which may take minutes
         self.digests = DigestCache(root / "digests.json")
 
     def home(self, recipe: Recipe) -> Path:
@@ -98,6 +124,7 @@ class Store:
         create it in the folder that it is given, which is removed afterwards.
         """
         if found := self.find(recipe):
+            self._sweep_unless_busy()
             return found
         home = self.home(recipe)
         try:
@@ -106,7 +133,13 @@ class Store:
                 self._sweep()
                 return self.find(recipe) or self._build(recipe, source, home, obtain)
         except OSError as error:
-            raise ModelError(f"cannot store {recipe.name} in {home}: {error.strerror or error}") from error
+            remedy = "; free some space, or choose another store with --store"
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = f"{error.strerror or error}{remedy if full else ''}"
+            raise ModelError(f"cannot store {recipe.name} in {home}: {reason}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                home.rmdir()  # only if nothing was built
 
     def manifests(self) -> Iterator[Manifest]:
         """Every model in the store, including those of other converter versions."""
@@ -120,7 +153,7 @@ class Store:
             self._reporter.step(f"Converting {recipe.name} for OpenVINO")
             built = Path(scratch) / "ir"
             built.mkdir()
-            self._convert(original, built)
+            self._convert(original, built, self._reporter)
             _merge_generation_defaults(built, recipe.generation)
             manifest = Manifest(recipe, source, datetime.datetime.now(datetime.UTC), _file_sizes(built))
             (built / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
@@ -142,6 +175,14 @@ class Store:
         """Remove what crashes left. Only for the holder of the lock."""
         for partial in self._root.glob(f"*/*/{_PARTIAL}*"):
             shutil.rmtree(partial, ignore_errors=True)
+
+    def _sweep_unless_busy(self) -> None:
+        """The same, unless somebody is building a model."""
+        if next(self._root.glob(f"*/*/{_PARTIAL}*"), None) is None:
+            return
+        with contextlib.suppress(OSError), (self._root / ".lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sweep()
 
 
 def _read_manifest(folder: Path) -> Manifest | None:

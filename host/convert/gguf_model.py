@@ -1,39 +1,53 @@
 """Converts a GGUF file with OpenVINO GenAI, and describes it as a Hugging Face folder does."""
 
 import json
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from host.convert.gguf import GgufMetadata, read_gguf_metadata
+from host.convert.gguf import GgufMetadata
+from host.convert.gguf_check import check_gguf
+from host.convert.gguf_rewrite import ir_size, plan_rewrite, rewrite, rewritten_size
 from host.convert.gguf_tokenizer import normalizes, save_tokenizer
+from host.convert.saving import check_room, check_saved, save_with_genai
 from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
 
 
-def convert_gguf(source: Path, folder: Path) -> None:
-    """Write the IR and the JSON files into `folder`.
+def convert_gguf(source: Path, folder: Path, note: Callable[[str], None] = print) -> None:
+    """Write the IR and the JSON files into `folder`. `note` gets what the user should know, one line each.
 
     Raises ConversionError, ModelFolderError, OSError, RuntimeError.
     """
-    metadata = read_gguf_metadata(source)
-    save_tokenizer(metadata, folder)
-    _save_ir(source, folder)
-    for name, content in describe(metadata).items():
+    checked = check_gguf(source)
+    plan = plan_rewrite(checked)
+    # The engine opens what it reads for writing, although it does not write: a read-only file must be copied.
+    copied = plan.needed or not os.access(source, os.W_OK)
+    check_room(folder, ir_size(checked, plan) + (rewritten_size(checked, plan) if copied else 0))
+    if plan.note:
+        note(plan.note)
+    save_tokenizer(checked.metadata, folder)
+    _save_ir(source, folder, partial(rewrite, checked, plan) if copied else None)
+    for name, content in describe(checked.metadata).items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     read_model_folder(folder)  # complete, or this raises
 
 
-def _save_ir(source: Path, folder: Path) -> None:
-    """Let OpenVINO GenAI write the IR. It writes beside the file it is given, so it is given a link."""
-    from openvino_genai import LLMPipeline, Tokenizer
-
-    link = folder / "model.gguf"
-    link.symlink_to(source.resolve())
+def _save_ir(source: Path, folder: Path, write_copy: Callable[[Path], None] | None) -> None:
+    """Let OpenVINO GenAI write the IR. It writes beside the file that it reads: a link, or the copy."""
+    readable = folder / "model.gguf"
     try:
-        LLMPipeline(link, Tokenizer(folder), "CPU", enable_save_ov_model=True)
+        if write_copy is None:
+            readable.symlink_to(source.resolve())
+        else:
+            write_copy(readable)
+        save_with_genai(readable)
     finally:
-        link.unlink()
+        readable.unlink(missing_ok=True)
+    check_saved(folder)
 
 
 def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:

@@ -122,7 +122,7 @@ def test_the_metadata_becomes_the_files_of_a_hugging_face_folder(tmp_path: Path)
         ),
         (
             struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + text("a") + struct.pack("<IIQ", 9, 8, 2**64 - 1),
-            "ends in",
+            "too many",
         ),
     ],
 )
@@ -153,7 +153,9 @@ def test_converting_what_is_no_gguf_says_so_in_one_line(
     source.write_bytes(b"this is a text, and a long one")
     folder.mkdir()
     assert main([str(source), str(folder)]) == 1
-    assert capsys.readouterr().err == "cannot convert bad.gguf: not a GGUF file\n"
+    assert capsys.readouterr().err == (
+        "cannot convert bad.gguf: not a GGUF file but a text; give the GGUF file of a model\n"
+    )
     assert list(folder.iterdir()) == []
 
 

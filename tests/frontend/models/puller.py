@@ -6,6 +6,7 @@ Its conversion appends a line to LOG/built, and ends once LOG/go exists, so that
 import sys
 from pathlib import Path
 
+from frontend.models.reporter import Reporter
 from frontend.models.store import Recipe, Store
 from tests.e2e.serving import wait_for
 from tests.frontend.models.tiny import GGUF, convert, sha256
@@ -31,7 +32,7 @@ def obtain(scratch: Path) -> Path:
 
 
 def main(root: Path, log: Path) -> None:
-    def slow(gguf: Path, folder: Path) -> None:
+    def slow(gguf: Path, folder: Path, _: Reporter) -> None:
         convert(gguf, folder)
         with (log / "built").open("a") as file:
             file.write("built\n")

@@ -11,7 +11,7 @@ from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder, store_root
 from frontend.models.store import Store
 from ipc.messages import Adapter
-from tests.frontend.models.tiny import ENCODER, GGUF, Recorder, build_wheel, convert, entry
+from tests.frontend.models.tiny import ENCODER, GGUF, Recorder, build_wheel, check, convert, entry
 
 IR = [
     f"openvino_{part}.{suffix}" for part in ("model", "tokenizer", "detokenizer") for suffix in ("xml", "bin")
@@ -24,7 +24,7 @@ def model(source: str | Path) -> ModelSettings:
 
 
 def preparer(root: Path, reporter: Recorder, **catalogue) -> Preparer:
-    return Preparer(Store(root / "store", reporter, convert), reporter, catalogue)
+    return Preparer(Store(root / "store", reporter, convert, check), reporter, catalogue)
 
 
 @pytest.fixture
@@ -210,8 +210,13 @@ def test_a_changed_gguf_file_is_converted_anew(tmp_path, reporter):
 def test_a_file_of_another_kind_is_refused(tmp_path, reporter):
     file = tmp_path / "m.gguf"
     file.write_text("<html>not found</html>")
-    with pytest.raises(ModelError, match="is not a GGUF file"):
-        preparer(tmp_path, reporter).prepare(model(file))
+    store = Store(tmp_path / "store", reporter)
+    with pytest.raises(ModelError) as raised:
+        Preparer(store, reporter, {}).prepare(model(file))
+    assert str(raised.value) == (
+        "cannot convert m.gguf: not a GGUF file but a web page; download the file itself"
+    )
+    assert not (tmp_path / "store").exists(), "it was refused before it was hashed"
 
 
 # --- what belongs to a model --------------------------------------------------------------------------------
