@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ def tiny(folder: Path, **changes: Any) -> NativeTokenizer:
         "tokens": TOKENS,
         "types": TYPES,
         "merges": ["a b", "ab ab"],
+        "scores": [],
         "bos": 0,
         "add_bos": None,
     } | changes
@@ -179,6 +181,8 @@ def tiny(folder: Path, **changes: Any) -> NativeTokenizer:
     writer.add_token_types(facts["types"])
     if facts["merges"]:
         writer.add_token_merges(facts["merges"])
+    if facts["scores"]:
+        writer.add_token_scores(facts["scores"])
     if facts["bos"] is not None:
         writer.add_bos_token_id(facts["bos"])
     if facts["add_bos"] is not None:
@@ -232,13 +236,18 @@ def test_a_token_that_no_merge_makes_is_taken_only_as_a_whole_word_and_only_wher
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"pre": "klingon"}, "the pre-tokenizer 'klingon' is not supported"),
-        ({"pre": "default"}, "the pre-tokenizer 'default' is not supported"),
-        ({"pre": None}, "names no pre-tokenizer"),
-        ({"model": "rwkv"}, "the tokenizer 'rwkv' is not supported"),
-        ({"merges": ["a q", "q qq"]}, r"merges\[0\]"),
+        ({"pre": "klingon"}, "its pre-tokenizer 'klingon' is not supported; convert the original"),
+        ({"pre": "default"}, "its pre-tokenizer 'default' is not supported"),
+        ({"pre": None}, "names no pre-tokenizer; get a GGUF file that a current llama.cpp made"),
+        ({"model": "rwkv"}, "its tokenizer .'rwkv'. is not supported"),
+        ({"merges": ["a b", "a q"]}, r"merges\[1\]"),
+        ({"merges": ["ab"]}, r"merges\[0\]"),
+        ({"merges": []}, "merges is missing"),
         ({"types": TYPES[1:]}, "token_type"),
         ({"model": "llama"}, "scores"),
+        ({"model": "llama", "scores": [0.0] * (len(TOKENS) - 1)}, "scores"),
+        ({"model": "llama", "scores": [float("nan")] * len(TOKENS)}, "scores"),
+        ({"model": "llama", "scores": [0.0] * len(TOKENS), "types": [6] * len(TOKENS)}, "'<s>' is no token"),
     ],
     ids=str,
 )
@@ -248,6 +257,42 @@ def test_what_is_not_supported_is_named_before_anything_is_written(
     with pytest.raises(ConversionError, match=reason):
         tiny(tmp_path, **facts)
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+def test_thousands_of_special_tokens_are_all_found(tmp_path: Path) -> None:
+    """As models have that speak: more than one pattern can hold."""
+    sounds = [f"<custom_token_{number}>" for number in range(3000)]
+    native = tiny(tmp_path, tokens=[*TOKENS, *sounds], types=[*TYPES, *[4] * len(sounds)])
+    expected = [AB, *range(len(TOKENS), len(TOKENS) + len(sounds)), AB]
+    assert ids_of(native, f"ab{''.join(sounds)}ab") == expected
+    assert native.decode(expected) == f"ab{''.join(sounds)}ab"
+
+
+def test_more_special_tokens_than_the_engine_can_find_are_refused(tmp_path: Path) -> None:
+    words = ["".join(letters) for letters in permutations("abcdefgh", 6)]
+    with pytest.raises(ConversionError, match=r"too many special tokens \(20162\)"):
+        tiny(tmp_path, tokens=[*TOKENS, *words], types=[*TYPES, *[3] * len(words)])
+
+
+def test_thousands_of_whole_words_are_all_found(tmp_path: Path) -> None:
+    words = [f"{'xyz' * 9}{chr(0x4E00 + number)}" for number in range(3000)]
+    spelled = [*map(to_alphabet, words)]
+    facts = {"tokens": [*TOKENS, *spelled], "types": [*TYPES, *[1] * len(words)]}
+    native = tiny(tmp_path, pre="llama-bpe", **facts)
+    ids = ids_of(native, "\n".join(words))
+    assert len(ids) == 2 * len(words) - 1
+    assert ids[::2] == list(range(len(TOKENS), len(TOKENS) + len(words)))
+
+
+def to_alphabet(text: str) -> str:
+    return "".join(
+        piece for piece, _ in pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(text)
+    )
+
+
+def test_a_file_without_special_tokens_has_none(tmp_path: Path) -> None:
+    native = tiny(tmp_path, types=[1] * len(TOKENS))
+    assert ids_of(native, "<s>ab") == [*(TOKENS.index(letter) for letter in "<s>"), AB]
 
 
 # --- pre-tokenizers -----------------------------------------------------------------------------------------
