@@ -6,11 +6,12 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
+import host.quiet  # noqa: F401 - before anything that imports OpenVINO
 from bench.client import clock
 from bench.stats import RequestRecord
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
-from ipc.channel import receive_launch
+from ipc.channel import unpack_launch
 from ipc.messages import Launch
 
 
@@ -33,9 +34,8 @@ class _Engine(Protocol):
     def run(self, workload: Any) -> list[RequestRecord]: ...
 
 
-def serve(commands: BinaryIO, replies: BinaryIO) -> None:
-    """Load the model of the launch message, then run the workload on each line, until the input ends."""
-    launch = receive_launch(commands)
+def serve(launch: Launch[Any], commands: BinaryIO, replies: BinaryIO) -> None:
+    """Load the model of the launch, then run the workload on each line, until the input ends."""
     started = clock()
     engine = _load(launch)
     _send(replies, Loaded(clock() - started))
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     # Keeps the output of native code out of the replies.
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(sys.stdin.buffer, out)
+        serve(unpack_launch(int(sys.argv[1])), sys.stdin.buffer, out)

@@ -1,5 +1,6 @@
 """Starts and commands a raw pipeline in a child process, so that this process loads no engine."""
 
+import os
 import subprocess
 import sys
 from typing import Any, BinaryIO, cast
@@ -11,7 +12,7 @@ from bench.errors import EngineFailed
 from bench.stats import RequestRecord
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
-from ipc.channel import send_launch
+from ipc.channel import pack_launch
 from ipc.messages import Launch
 
 _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
@@ -23,12 +24,18 @@ class EngineProcess:
 
     def __init__(self, launch: Launch[Any]) -> None:
         """Load the model, which takes seconds. Raises EngineFailed."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.engine_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        message = pack_launch(launch)
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bench.engine_child", str(message)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[message],
+            )
+        finally:
+            os.close(message)
         self._commands = cast(BinaryIO, self._child.stdin)
         self._replies = cast(BinaryIO, self._child.stdout)
-        send_launch(self._commands, launch)
         try:
             loaded = self._receive()
         except EngineFailed:

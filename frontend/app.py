@@ -115,12 +115,16 @@ class _Server:
             os._exit(128 + number)  # the hosts die with us
         self._stop.set()
 
-    def _replica_changed(self) -> None:
+    def _replica_changed(self, replica: Supervisor) -> None:
         """A server none of whose models ever loads must not linger."""
+        self._was_ready = self._was_ready or replica.life.state is State.READY
+        if replica.life.state is not State.FAILED or self._cannot_start:
+            return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
-        self._was_ready = self._was_ready or any(life.state is State.READY for life in lives)
-        if not self._was_ready and all(life.state is State.FAILED for life in lives):
-            log.error("no model could be loaded: %s", lives[0].reason)
+        if self._was_ready or any(life.state is not State.FAILED for life in lives):
+            log.error("a model could not be loaded: %s", replica.life.reason)
+        else:
+            log.error("no model could be loaded: %s", replica.life.reason)
             self._cannot_start = True
             self._stop.set()
 
@@ -163,7 +167,8 @@ class _Server:
 
     async def _drain(self, http: "asyncio.Task[None]") -> None:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
-        log.info("shutting down")
+        if not self._cannot_start:  # else the last line says why
+            log.info("shutting down")
         self._router.draining = True
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))

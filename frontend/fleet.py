@@ -28,9 +28,13 @@ class Fleet:
     """Starts and stops the replicas of models while the server runs. Implements `supervisor.Listener`."""
 
     def __init__(
-        self, router: Router, metrics: Metrics, max_queue: int, on_change: Callable[[], None] = lambda: None
+        self,
+        router: Router,
+        metrics: Metrics,
+        max_queue: int,
+        on_change: Callable[[Supervisor], None] = lambda _: None,
     ) -> None:
-        """`on_change` is called after any replica's state has changed."""
+        """`on_change` is called after a replica's state has changed."""
         self._router = router
         self._metrics = metrics
         self._max_queue = max_queue
@@ -86,7 +90,7 @@ class Fleet:
         for state in State:
             gauges.state(state.value).set(state is replica.life.state)
         self._homes[replica].route.changed()
-        self._on_change()
+        self._on_change(replica)
 
     def replica_said(self, replica: Supervisor, messages: Sequence[ToFrontend]) -> None:
         home = self._homes[replica]

@@ -1,8 +1,9 @@
 """A host's entry: limits, launch message, load, loop, exit status.
 
-python -P -m host CONTROL_FD REQUEST_ARENA_FD RESULT_ARENA_FD PROGRESS_FD
+python -P -m host CONTROL_FD LAUNCH_FD REQUEST_ARENA_FD RESULT_ARENA_FD PROGRESS_FD
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -13,20 +14,22 @@ from typing import Any, NoReturn
 import zmq
 
 from host import linux
-from host.engines.base import Engine, EngineLost, EngineStarved
+from host.engines.base import Engine, EngineStarved
 from host.engines.load import load_engine
 from host.faults import FaultyEngine
+from host.load_errors import LoadFailed, explain
 from host.loop import SEND_SECONDS, FrontendGone, Loop
 from host.native_errors import summary
 from host.results import Results
 from ipc.arena import ArenaConsumer, ArenaProducer
-from ipc.channel import Channel, ChannelError, connect, receive_launch
+from ipc.channel import Channel, ChannelError, MessageTooLarge, connect, unpack_launch
 from ipc.messages import Fatal, Launch, Ready, ToFrontend, ToHost
 from ipc.progress import Phase, ProgressWriter
 
 EXIT_LOST = 1  # the engine, the channel or the load failed; a Fatal says why
 EXIT_FRONTEND_GONE = 3
 _LINGER_SECONDS = 2.0
+_DETAIL_CHARACTERS = 64 * 1024  # of a traceback, its end
 
 _stop_requested = False
 
@@ -36,39 +39,37 @@ def _on_sigterm(_signal: int, _frame: object) -> None:
     _stop_requested = True
 
 
-def main(control_fd: int, request_arena_fd: int, result_arena_fd: int, progress_fd: int) -> NoReturn:
+def main(
+    control_fd: int, launch_fd: int, request_arena_fd: int, result_arena_fd: int, progress_fd: int
+) -> NoReturn:
     """Serve one replica. Ends the process without running native destructors, which may crash or hang."""
     linux.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the group; the frontend decides
     signal.signal(signal.SIGTERM, _on_sigterm)
-    launch = _read_launch(control_fd)
+    launch = unpack_launch(launch_fd)
+    os.close(launch_fd)
+    if os.getppid() != launch.frontend_pid:  # it died before the death signal was set
+        _exit(EXIT_FRONTEND_GONE)
     _limit(launch)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     channel = connect(context, launch.endpoint)
     requests = ArenaConsumer(request_arena_fd)
     results = Results(ArenaProducer.from_fd(result_arena_fd))
+    status = EXIT_LOST
     try:
         _serve(launch, channel, requests, results, ProgressWriter(progress_fd), control_fd)
         status = 0
-    except (FrontendGone, ChannelError):
+    except FrontendGone:
         _exit(EXIT_FRONTEND_GONE)
+    except LoadFailed as failed:
+        _give_up(channel, Fatal(failed.failure.reason, failed.failure.permanent))
     except Exception as error:
-        status = EXIT_LOST
-        _send_fatal(channel, error)
+        if isinstance(error, ChannelError) and not isinstance(error, MessageTooLarge):
+            _exit(EXIT_FRONTEND_GONE)
+        _give_up(channel, Fatal(summary(error), starved=isinstance(error, EngineStarved)))
     channel.close(linger=_LINGER_SECONDS)
     context.term()
     _exit(status)
-
-
-def _read_launch(control_fd: int) -> Launch[Any]:
-    try:
-        with open(control_fd, "rb", closefd=False) as pipe:
-            launch = receive_launch(pipe)
-    except EOFError:
-        _exit(EXIT_FRONTEND_GONE)
-    if os.getppid() != launch.frontend_pid:  # it died before the death signal was set
-        _exit(EXIT_FRONTEND_GONE)
-    return launch
 
 
 def _limit(launch: Launch[Any]) -> None:
@@ -98,19 +99,19 @@ def _serve(
 
 
 def _load(launch: Launch[Any], results: Results) -> Engine:
+    """Raises LoadFailed."""
     try:
         engine = load_engine(launch, results)
     except Exception as error:
-        raise EngineLost(f"cannot load {launch.path} on {launch.device}: {summary(error)}") from error
+        raise LoadFailed(explain(error, launch)) from error
     return FaultyEngine(engine) if launch.faults else engine
 
 
-def _send_fatal(channel: Channel[ToFrontend, ToHost], error: Exception) -> None:
-    traceback.print_exception(error)
-    try:
-        channel.send([Fatal(summary(error), starved=isinstance(error, EngineStarved))], SEND_SECONDS)
-    except ChannelError:
-        return
+def _give_up(channel: Channel[ToFrontend, ToHost], fatal: Fatal) -> None:
+    """Called while the exception is being handled, whose traceback is for the log at level debug."""
+    fatal.detail = traceback.format_exc()[-_DETAIL_CHARACTERS:]
+    with contextlib.suppress(ChannelError):
+        channel.send([fatal], SEND_SECONDS)
 
 
 def _exit(status: int) -> NoReturn:
@@ -119,4 +120,4 @@ def _exit(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]))
+    main(*map(int, sys.argv[1:]))

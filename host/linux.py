@@ -1,5 +1,6 @@
 """What a host asks of the Linux kernel about itself: death signal, limits, affinity."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -7,6 +8,8 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+# The limit of a control group, as a container sees its own: of the second version, and of the first.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = 500  # of 1000: a host goes before the frontend and before most of the machine
 
@@ -39,3 +42,12 @@ def restrict_to_cpus(cpus: Iterable[int]) -> None:
     chosen = set(cpus)
     if chosen:
         os.sched_setaffinity(0, chosen)
+
+
+def memory_bytes() -> int:
+    """The memory of the machine or, if less, of the container."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in map(Path, _MEMORY_LIMITS):
+        with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+            limits.append(int(path.read_text()))
+    return min(limits)

@@ -2,23 +2,34 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ipc.messages import Launch, TextOptions
-
-REQUIRED_FILES = (
-    "openvino_model.xml",
-    "openvino_model.bin",
-    "openvino_tokenizer.xml",
-    "openvino_detokenizer.xml",
+from ipc.model_files import (
+    MAX_DOCUMENT_BYTES,
+    MAX_TEMPLATE_BYTES,
+    FileFault,
+    find_faults,
+    list_files,
+    missing_files,
+    read_file,
+    read_text,
 )
+
+# Of many scripts and rare words, so that some of its tokens come late in a vocabulary.
+VARIED_TEXT = (
+    "the unquestionable Donaudampfschiffahrt возможность ελευθερία 日本語版 한국어로 العربية हिन्दी ภาษาไทย "
+    "ngữ pháp żółć 12345 {}[]();//==> \U0001f600 Przedsiębiorczość kuzey-batı אוניברסיטה ქართული հայերեն"
+)
+_CHUNK_BYTES = 1024**2
 
 
 class ModelFolderError(Exception):
-    """The folder cannot be a model; the text tells the operator why."""
+    """The folder, or a setting that depends on it, cannot be served. The text is for the operator."""
 
 
 class KvShape(msgspec.Struct, frozen=True):
@@ -53,13 +64,33 @@ class ModelFolder(msgspec.Struct, frozen=True):
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
 
 
-def read_model_folder(path: Path) -> ModelFolder:
-    """Raises ModelFolderError if files are missing or are not JSON objects."""
+def check_folder(path: Path, task: str, library: str = "openvino") -> None:
+    """Raise ModelFolderError if the folder lacks files of `task`, or some cannot be read."""
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder")
-    missing = [name for name in REQUIRED_FILES if not (path / name).is_file()]
-    if missing:
+    try:
+        names = list_files(path)
+    except OSError as error:
+        raise ModelFolderError(f"cannot read {path}: {error.strerror}") from error
+    if missing := missing_files(names, task, library):
         raise ModelFolderError(f"{path} lacks {', '.join(missing)}")
+    if fault := next(find_faults(path, names), None):
+        raise ModelFolderError(fault)
+
+
+def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | None) -> None:
+    """Raise ModelFolderError if a tokenizer that gives these ids for VARIED_TEXT belongs to another model."""
+    largest = max(token_ids, default=0)
+    if vocab_size is not None and largest >= vocab_size:
+        raise ModelFolderError(
+            f"{path / 'openvino_tokenizer.xml'} belongs to another model: it gives token id {largest}, but "
+            f"the vocabulary has {vocab_size} tokens"
+        )
+
+
+def read_model_folder(path: Path) -> ModelFolder:
+    """Raises ModelFolderError if files are missing or are not JSON objects."""
+    check_folder(path, "text")
     outer = read_json(path / "config.json")
     config = outer | outer["text_config"] if isinstance(outer.get("text_config"), dict) else outer
     generation = read_json(path / "generation_config.json")
@@ -70,7 +101,7 @@ def read_model_folder(path: Path) -> ModelFolder:
         vocab_size=positive(config, "vocab_size"),
         kv_shape=_kv_shape(config),
         eos_token_ids=_token_ids(generation.get("eos_token_id")) or _token_ids(config.get("eos_token_id")),
-        defaults=_defaults(generation),
+        defaults=_defaults(path / "generation_config.json", generation),
         chat_template=_chat_template(path, tokenizer),
         special_tokens=_special_tokens(tokenizer),
     )
@@ -93,21 +124,30 @@ def fingerprint(path: Path, engine_version: str) -> str:
     for file in sorted(path.iterdir()):
         if file.suffix in (".xml", ".json", ".jinja"):
             digest.update(file.name.encode())
-            digest.update(file.read_bytes())
+            with file.open("rb") as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
     return f"fp_{digest.hexdigest()[:10]}"
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one if there is no such file. Raises ModelFolderError."""
-    if not path.is_file():
+    if not path.exists():
         return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is not valid JSON: {error}") from error
+    content = read_any_json(path)
     if not isinstance(content, dict):
         raise ModelFolderError(f"{path} does not hold a JSON object")
     return content
+
+
+def read_any_json(path: Path) -> Any:
+    """Whatever a JSON file holds. Raises ModelFolderError."""
+    try:
+        return json.loads(read_file(path, MAX_DOCUMENT_BYTES))
+    except FileFault as error:
+        raise ModelFolderError(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{path} is not valid JSON: {error}") from error
 
 
 def positive(config: dict[str, Any], key: str) -> int | None:
@@ -130,7 +170,7 @@ def _token_ids(value: object) -> frozenset[int]:
     return frozenset(item for item in listed if isinstance(item, int) and item >= 0)
 
 
-def _defaults(generation: dict[str, Any]) -> SamplingDefaults:
+def _defaults(file: Path, generation: dict[str, Any]) -> SamplingDefaults:
     known = {
         name: generation[name]
         for name in SamplingDefaults.__struct_fields__
@@ -139,18 +179,28 @@ def _defaults(generation: dict[str, Any]) -> SamplingDefaults:
     try:
         return msgspec.convert(known, SamplingDefaults, strict=False)
     except msgspec.ValidationError as error:
-        raise ModelFolderError(f"generation_config.json: {error}") from error
+        raise ModelFolderError(f"{file}: {error}") from error
 
 
 def _chat_template(path: Path, tokenizer: dict[str, Any]) -> str | None:
     file = path / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
+    if file.exists():
+        try:
+            return read_text(file, MAX_TEMPLATE_BYTES)
+        except FileFault as error:
+            raise ModelFolderError(str(error)) from error
     template = tokenizer.get("chat_template") or read_json(path / "chat_template.json").get("chat_template")
     if isinstance(template, list):  # several named ones
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) and template else None
+        named = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
+        template = named[0].get("template") if named else None
+    if not isinstance(template, str) or not template:
+        return None
+    if len(template) > MAX_TEMPLATE_BYTES:
+        raise ModelFolderError(
+            f"the chat template in the JSON files of {path} has {len(template)} characters, "
+            f"at most {MAX_TEMPLATE_BYTES}"
+        )
+    return template
 
 
 def _special_tokens(tokenizer: dict[str, Any]) -> dict[str, str]:

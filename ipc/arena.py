@@ -45,7 +45,11 @@ class ArenaProducer:
         descriptor the producer then owns."""
         self.fd = create_sealed(label, _whole_pages(size)) if fd is None else fd
         self.size = size = os.fstat(self.fd).st_size
-        self._map = map_shared(self.fd)
+        try:
+            self._map = map_shared(self.fd)
+        except OSError:
+            os.close(self.fd)
+            raise
         self._touched = 0  # the end of what was written through the mapping since the last trim
         self._free = FreeExtents(size)
         self._live: dict[int, _Live] = {}  # by slot

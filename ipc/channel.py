@@ -4,20 +4,20 @@ DEALER to DEALER over `ipc://`: ordered, bounded, and private to one incarnation
 reach the next. A frame is an array of messages, so that whatever happens at one moment causes one wake-up.
 """
 
-import struct
+import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import zmq
 
+from ipc.memfd import create_sealed, read_range, write_range
 from ipc.messages import OPTIONS_TYPE, TO_FRONTEND_TYPE, TO_HOST_TYPE, Launch, ToFrontend, ToHost
 
 HIGH_WATER_MARK = 8192  # frames buffered per direction
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MAX_LAUNCH_BYTES = 4 * 1024 * 1024
 _IPC_PATH_LIMIT = 107  # sun_path, without the terminator
-_LENGTH = struct.Struct("<I")
-_MAX_LAUNCH_BYTES = 1024 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
 _to_host: msgspec.msgpack.Decoder[list[ToHost]] = msgspec.msgpack.Decoder(list[TO_HOST_TYPE])
@@ -33,7 +33,7 @@ class ChannelError(Exception):
 
 
 class MessageTooLarge(ChannelError):
-    """A message of more than MAX_MESSAGE_BYTES, which the other side would never see. Nothing was sent."""
+    """A message that exceeds MAX_MESSAGE_BYTES or MAX_LAUNCH_BYTES. Nothing was sent."""
 
 
 class Channel(Generic[Sent, Received]):
@@ -122,19 +122,32 @@ def connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> Channel
     return Channel(socket, _to_host)
 
 
-def send_launch(pipe: BinaryIO, launch: Launch[Any]) -> None:
-    """Write the one message of the control pipe. It fits the pipe's buffer, so this does not block."""
+def pack_launch(launch: Launch[Any]) -> int:
+    """Write the launch message into a sealed memory file, whose descriptor the host inherits.
+
+    Whatever its size, nobody waits: neither the frontend for a host that is still importing, nor a host for
+    the rest of a message. Raises MessageTooLarge above MAX_LAUNCH_BYTES, and OSError.
+    """
     frame = _encoder.encode(launch)
-    pipe.write(_LENGTH.pack(len(frame)) + frame)
-    pipe.flush()
+    if len(frame) > MAX_LAUNCH_BYTES:
+        raise MessageTooLarge(
+            f"the settings of {launch.model} take {len(frame)} bytes, at most {MAX_LAUNCH_BYTES}"
+        )
+    fd = create_sealed("nacelle-launch", len(frame))
+    try:
+        write_range(fd, 0, memoryview(frame))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
-def receive_launch(pipe: BinaryIO) -> Launch[Any]:
-    """Read the launch message. Raises EOFError if the frontend went away first."""
-    header = pipe.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise EOFError("the frontend closed the control pipe before the launch message")
-    (size,) = _LENGTH.unpack(header)
-    if size > _MAX_LAUNCH_BYTES:
+def unpack_launch(fd: int) -> Launch[Any]:
+    """The launch message in a memory file. Raises ChannelError if it holds anything else."""
+    size = os.fstat(fd).st_size
+    if size > MAX_LAUNCH_BYTES:
         raise ChannelError(f"launch message of {size} bytes")
-    return _launch.decode(pipe.read(size))
+    try:
+        return _launch.decode(read_range(fd, 0, size))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ChannelError(f"undecodable launch message: {error}") from error

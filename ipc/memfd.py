@@ -12,11 +12,15 @@ def create_sealed(label: str, size: int) -> int:
     """Create a memory file of `size` bytes that nobody can resize. It has no name in any file system.
 
     Returns its descriptor, which child processes inherit only if it is passed on. `label` appears in
-    /proc/PID/maps.
+    /proc/PID/maps. Raises OSError.
     """
     fd = os.memfd_create(label, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

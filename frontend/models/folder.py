@@ -1,13 +1,13 @@
 """Reads what tells a model folder's kind: its listing and its small files, within bounds."""
 
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from frontend.models.errors import ModelError
+from ipc.model_files import list_files
 
 MODEL_XML = "openvino_model.xml"
 _DOCUMENTS = (
@@ -19,7 +19,6 @@ _DOCUMENTS = (
     "openvino_config.json",
     "manifest.json",  # of our own store
 )
-_MAX_FILES = 10_000
 _MAX_DOCUMENT_BYTES = 4 * 1024**2
 _TAIL_BYTES = 32 * 1024  # where the tools that compressed the weights sign
 
@@ -47,7 +46,7 @@ def look_at(folder: Path) -> FolderFacts:
     try:
         return FolderFacts(
             str(folder),
-            frozenset(entry.name for entry in islice(folder.iterdir(), _MAX_FILES)),
+            frozenset(list_files(folder)),
             {name: content for name in _DOCUMENTS if (content := _read_json(folder / name)) is not None},
             _read_tail(folder / MODEL_XML),
         )

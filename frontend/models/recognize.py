@@ -15,6 +15,7 @@ import msgspec
 
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts
+from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
 TaskSetting = Literal["auto", "text", "embeddings", "rerank"]
@@ -39,11 +40,11 @@ _BY_ARCHITECTURE: dict[str, Task] = {  # by the end of its name
     "Model": "embeddings",
 }
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+_IS_PART = re.compile(r"openvino_\w+\.(xml|bin)")
 _MAX_NAMED = 4  # files, in an error
 _CLASSIFIER = "ForSequenceClassification"
 _ENCODER_DECODER = "ForConditionalGeneration"
 _SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
-_TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
 
 
 class Recognized(msgspec.Struct, frozen=True):
@@ -149,30 +150,18 @@ def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
         raise _not_served(facts, f"a {recognized.task} model")
     if recognized.library == "optimum" and recognized.task == "text":
         raise ModelError(f"{facts.path} is a text model: library = optimum is for embeddings and rerank only")
-    needed = _needed(recognized)
-    missing = [name for name in needed if name not in facts.files]
-    if recognized.library == "optimum" and not facts.files & _TOKENIZER_FILES:
-        missing.append("tokenizer.json")
+    missing = missing_files(facts.files, recognized.task, recognized.library)
     if missing:
-        raise ModelError(_explain_missing(facts, needed, missing))
+        raise ModelError(_explain_missing(facts, missing))
 
 
-def _needed(recognized: Recognized) -> list[str]:
-    parts = ["model"]
-    if recognized.library == "openvino":
-        parts.append("tokenizer")
-    if recognized.task == "text":
-        parts.append("detokenizer")
-    return [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
-
-
-def _explain_missing(facts: FolderFacts, needed: list[str], missing: list[str]) -> str:
+def _explain_missing(facts: FolderFacts, missing: list[str]) -> str:
     if MODEL_XML not in facts.files and (ggufs := _gguf_files(facts)):
         return _name_gguf_files(facts, ggufs)
     wrong = f"{facts.path} is not an IR folder that can be served"
     if MODEL_XML not in facts.files and any(name.endswith(".safetensors") for name in facts.files):
         return f"{wrong}; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
-    if not facts.files & set(needed):
+    if not any(_IS_PART.fullmatch(name) for name in facts.files):
         return f"{wrong}; name a GGUF file, or a folder that optimum-cli export openvino wrote"
     return f"{wrong} (write it again with optimum-cli export openvino): it lacks {', '.join(missing)}"
 

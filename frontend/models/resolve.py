@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -14,11 +15,13 @@ from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
 from frontend.models.options import adapted_name, adapter_of, engine_kind
-from frontend.models.recognize import Library, Recognized, TaskSetting, check_servable, recognize
+from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Recipe, Store, converter_versions
+from ipc.ir import check_model
 from ipc.messages import Adapter
+from ipc.model_files import MAX_TEMPLATE_BYTES, FileFault, read_text
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 _TEXT_ENGINES = ("text", "stateful")
@@ -55,9 +58,10 @@ class Preparer:
             rate = synthetic_rate(model.source)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
         path = self._folder(model.source)
-        if engine not in _TEXT_ENGINES:  # one that was asked for by name knows its own folders
+        if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
-        recognized = check_ir_folder(path, model.task, model.library)
+        task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
+        recognized = check_ir_folder(path, task, model.library)
         return PreparedModel(
             settings=model,
             engine=engine_kind(model, recognized.task),
@@ -189,13 +193,9 @@ def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
 
 def _read_template(path: str) -> str:
     try:
-        text = expanded(path, "chat_template").read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"the chat template {path} is not UTF-8 text; save it as UTF-8") from error
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the chat template {path}: {error.strerror or error}; correct --chat-template"
-        ) from error
+        text = read_text(expanded(path, "chat_template"), MAX_TEMPLATE_BYTES)
+    except FileFault as error:
+        raise ModelError(f"the chat template cannot be used: {error}; correct --chat-template") from error
     if not text.strip():
         raise ModelError(f"the chat template {path} is empty; correct --chat-template")
     return text
@@ -237,6 +237,10 @@ def check_ir_folder(folder: Path, task: TaskSetting = "auto", library: Library =
     facts = look_at(folder)
     recognized = recognize(facts, task, library)
     check_servable(facts, recognized)
+    try:
+        check_model(folder, recognized.task, library)
+    except FileFault as error:
+        raise ModelError(str(error)) from error
     return recognized
 
 

@@ -116,7 +116,7 @@ class Jobs:
             "suspects": len(self.quarantine.waiting),
             "queued": len(self.queue.waiting),
         }
-        level = logging.DEBUG if death.expected else logging.WARNING
+        level = logging.DEBUG if death.expected or death.permanent else logging.WARNING
         log.log(level, "%s", death.summary, extra=fields)
 
     # --- one performer per action -------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Death(msgspec.Struct, frozen=True):
     condemned: str | None = None  # why we killed it, other than that
     out_of_memory: bool = False  # the kernel's OOM killer struck at that time
     fatal: str | None = None  # the host's own last word
+    permanent: bool = False  # the load failed, and would fail again
     stderr_tail: tuple[str, ...] = ()
 
     @property
@@ -65,6 +66,8 @@ class Death(msgspec.Struct, frozen=True):
     @property
     def summary(self) -> str:
         """One sentence without stderr."""
+        if self.permanent:
+            return f"{self.model} on {self.device}: {self.fatal}"
         if self.stalled and self.starved:
             how = "got so little CPU time that it made no progress for very long and was killed (SIGKILL)"
         elif self.stalled:

@@ -48,7 +48,7 @@ class Incarnation:
         on_messages: Callable[[Sequence[ToFrontend]], None],
         on_end: Callable[[Ending], None],
     ) -> None:
-        """Spawns the host. Raises OSError or ChannelError where that is impossible."""
+        """Spawn the host. Raises OSError or ChannelError, and leaves nothing open then."""
         self._loop = asyncio.get_running_loop()
         self._on_messages = on_messages
         self._on_end = on_end
@@ -72,12 +72,13 @@ class Incarnation:
                 self._results = ArenaConsumer(results)
                 on_failure.callback(self._results.close)
                 self._process = HostProcess(launch, self.arena.fd, results, page)
+                on_failure.callback(self._process.abandon)
+                self.pid = self._process.pid
+                self._stderr = StderrTail(self._process.stderr.fileno(), f"{launch.model}[{self.pid}]")
+                self._watch(self._process.stderr.fileno(), self._read_stderr, on_failure)
+                self._watch(self._process.pidfd, self._process_ended, on_failure)
+                self._watch(self._channel.fileno(), self._receive, on_failure)
                 on_failure.pop_all()
-        self.pid = self._process.pid
-        self._stderr = StderrTail(self._process.stderr.fileno(), f"{launch.model}[{self.pid}]")
-        self._loop.add_reader(self._process.stderr.fileno(), self._read_stderr)
-        self._loop.add_reader(self._process.pidfd, self._process_ended)
-        self._loop.add_reader(self._channel.fileno(), self._receive)
 
     def send(self, message: ToHost) -> None:
         """Raises ChannelError if the host has stopped reading."""
@@ -109,6 +110,10 @@ class Incarnation:
 
     def progress(self) -> Progress | None:
         return self._progress.read()
+
+    def _watch(self, fd: int, readable: Callable[[], None], on_failure: ExitStack) -> None:
+        self._loop.add_reader(fd, readable)
+        on_failure.callback(self._loop.remove_reader, fd)
 
     # --- callbacks of the event loop ---
 

@@ -1,7 +1,7 @@
 """The life of one replica, as a pure function: (lifecycle, event) → (lifecycle, actions).
 
 STARTING → LOADING → READY → DRAINING → STOPPED    any of the first three ─death─▶ BACKOFF → STARTING
-                               MAX_DEATHS with nothing done between ─▶ FAILED ─a while later─▶ STARTING
+        MAX_DEATHS with nothing done between, or a permanent one ─▶ FAILED ─a while later─▶ STARTING
 """
 
 from enum import StrEnum
@@ -22,7 +22,7 @@ class State(StrEnum):
     DRAINING = "draining"  # told to finish; nothing new is sent
     STOPPED = "stopped"
     BACKOFF = "backoff"  # dead; waiting for the next try
-    FAILED = "failed"  # dead too often; tried again after HALF_OPEN_SECONDS
+    FAILED = "failed"  # dead too often, or for good; tried again after HALF_OPEN_SECONDS
 
 
 class Timer(StrEnum):
@@ -60,12 +60,16 @@ class Stalled(msgspec.Struct, frozen=True):
 class Died(msgspec.Struct, frozen=True):
     """The process is gone, or could not be spawned. `chance` in [0, 1) spreads simultaneous restarts.
 
-    A death that is expected, as while a suspect is tried alone, is not `counted`.
+    A death that is expected, as while a suspect is tried alone, is not `counted`. A `permanent` one would
+    only repeat itself, as with a damaged file or a device that this machine does not have: the replica fails
+    at once. Like any that has failed, it gets one try every HALF_OPEN_SECONDS, because the file or the driver
+    may have been repaired.
     """
 
     reason: str
     chance: float = 0.0
     counted: bool = True
+    permanent: bool = False
 
 
 class TimerFired(msgspec.Struct, frozen=True):
@@ -173,6 +177,9 @@ def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
 def _died(life: Lifecycle, event: Died) -> tuple[Lifecycle, list[Action]]:
     if life.stopping:
         return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
+    if event.permanent:
+        failed = Lifecycle(State.FAILED, life.deaths + 1, event.reason)
+        return failed, [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
     if life.recycling or not event.counted:
         return Lifecycle(State.STARTING, life.deaths, event.reason), [CancelTimer(), Spawn()]
     deaths = life.deaths + 1

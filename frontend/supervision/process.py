@@ -1,4 +1,4 @@
-"""Spawning a host process and feeling it die. Linux only: pidfd.
+"""Spawning a host process and noticing its death. Linux only: pidfd.
 
 Hosts are spawned from the main thread, because PR_SET_PDEATHSIG fires when the spawning thread ends.
 """
@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Any, BinaryIO
 
-from ipc.channel import send_launch
+from ipc.channel import pack_launch
 from ipc.messages import Launch
 
 
@@ -22,32 +23,28 @@ class HostProcess:
     """
 
     def __init__(self, launch: Launch[Any], request_arena: int, result_arena: int, progress: int) -> None:
-        """Spawn. The descriptors are inherited at the same numbers. Raises OSError."""
+        """Spawn. The descriptors are inherited at the same numbers.
+
+        Raises OSError, and MessageTooLarge for a launch message that no host would read. Nothing is left
+        running or open then.
+        """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("hosts are spawned from the main thread")
-        control_read, control_write = os.pipe()
-        descriptors = (control_read, request_arena, result_arena, progress)
-        try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "host", *map(str, descriptors)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=descriptors,
-                process_group=0,  # a Ctrl-C in the terminal is the frontend's to handle
-            )
-        except OSError:
-            os.close(control_write)
-            raise
-        finally:
-            os.close(control_read)
-        self.pid = self._child.pid
-        self.pidfd = os.pidfd_open(self.pid)
-        assert self._child.stderr is not None
-        self.stderr: BinaryIO = self._child.stderr  # type: ignore[assignment]
-        os.set_blocking(self.stderr.fileno(), False)
-        self._control = os.fdopen(control_write, "wb")
-        send_launch(self._control, launch)
+        with ExitStack() as inherited, ExitStack() as on_failure:
+            message = pack_launch(launch)
+            inherited.callback(os.close, message)
+            control_read, self._control = os.pipe()
+            inherited.callback(os.close, control_read)
+            on_failure.callback(os.close, self._control)
+            self._child = _spawn(control_read, message, request_arena, result_arena, progress)
+            on_failure.callback(_end, self._child)
+            self.pid = self._child.pid
+            self.pidfd = os.pidfd_open(self.pid)
+            on_failure.callback(os.close, self.pidfd)
+            assert self._child.stderr is not None
+            self.stderr: BinaryIO = self._child.stderr  # type: ignore[assignment]
+            os.set_blocking(self.stderr.fileno(), False)
+            on_failure.pop_all()
 
     def signal(self, number: int) -> None:
         """Send a signal; a process that is already gone is no error."""
@@ -58,9 +55,32 @@ class HostProcess:
         """Collect the exit status after `pidfd` fired: ≥ 0 an exit status, < 0 minus the signal."""
         return self._child.wait()
 
+    def abandon(self) -> None:
+        """Kill a host that nobody has heard of yet, and close the descriptors."""
+        _end(self._child)
+        os.close(self._control)
+        os.close(self.pidfd)
+
     def close(self) -> None:
         """Close the descriptors. Closing the control pipe tells a host that still lives to exit."""
         self.stderr.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._control.close()
+        os.close(self._control)
         os.close(self.pidfd)
+
+
+def _spawn(*descriptors: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "host", *map(str, descriptors)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=descriptors,
+        process_group=0,  # a Ctrl-C in the terminal is the frontend's to handle
+    )
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.kill()
+    assert child.stderr is not None
+    child.stderr.close()
+    child.wait()

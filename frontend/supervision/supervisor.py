@@ -40,7 +40,7 @@ from frontend.supervision.lifecycle import (
 from frontend.supervision.memory import oom_kills, resident_bytes
 from frontend.supervision.watchdog import TICK_SECONDS, Stall, Watchdog
 from ipc.arena import Lease
-from ipc.channel import ChannelError
+from ipc.channel import ChannelError, MessageTooLarge
 from ipc.cpu_wait import CpuWait
 from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
 from ipc.progress import Phase
@@ -200,6 +200,8 @@ class Supervisor:
                 self._handle(BecameReady())
             case Fatal():
                 self._fatal = message
+                for line in message.detail.splitlines():
+                    log.debug("%s", line, extra={"host": f"{self.model}[{self.pid}]"})
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None
@@ -218,12 +220,14 @@ class Supervisor:
             condemned=ending.condemned,
             out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
             fatal=self._fatal.reason if self._fatal else None,
+            permanent=self._fatal is not None and self._fatal.permanent,
             stderr_tail=ending.stderr_tail,
         )
         self.incarnation = None
         self.card = None
         counted = self._listener.replica_died(self, death)
-        self._handle(Died(death.summary, random.random(), counted))  # noqa: S311  jitter
+        chance = random.random()  # noqa: S311  jitter
+        self._handle(Died(death.summary, chance, counted, death.permanent))
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
@@ -265,8 +269,10 @@ class Supervisor:
                 self._ended,
             )
         except (OSError, ChannelError) as error:
-            log.error("%s/%d cannot be started: %s", self.model, self.number, error)
-            self._loop.call_soon(self._handle, Died(f"cannot start a host: {error}"))
+            reason = f"{self.model} cannot be started: {error}"
+            log.warning("%s", reason)
+            permanent = isinstance(error, MessageTooLarge)
+            self._loop.call_soon(self._handle, Died(reason, permanent=permanent))
             return
         caps = {
             Phase.STARTING: launch.load_seconds,

@@ -17,7 +17,7 @@ from host.convert.bert import BertConfig
 from host.convert.charsmap import encode_charsmap
 from host.convert.e5_reader import BLOCK_WEIGHTS, Reader, Tensors
 from host.convert.encoder import EncoderSource
-from host.convert.errors import ConversionError
+from host.convert.errors import DOWNLOAD_AGAIN, ConversionError
 from host.convert.tokenizer_json import (
     AddedToken,
     Metaspace,
@@ -108,7 +108,9 @@ def _read_pieces(reader: Reader) -> _Pieces:
     (size,) = reader.unpack("Q")
     offsets, scores, blob = reader.unpack(f"{count + 1}I"), reader.unpack(f"{count}f"), reader.take(size)
     if not all(0 <= number < count for number in special):
-        raise ConversionError("the header is damaged: a special token is no piece")
+        raise ConversionError("the header is damaged: a special token is no piece", DOWNLOAD_AGAIN)
+    if any(end < begin for begin, end in pairwise(offsets)):  # or pieces might overlap, without a bound
+        raise ConversionError("the header is damaged: the pieces are not in order", DOWNLOAD_AGAIN)
     texts = [blob[begin:end].decode(errors="replace") for begin, end in pairwise(offsets)]
     return _Pieces(list(zip(texts, scores, strict=True)), *special)
 
@@ -124,7 +126,7 @@ def _read_spaces(reader: Reader) -> dict[str, str]:
         if text in ((), (ord(" "),)) and _is_character(code):
             found[chr(code)] = " " if text else ""
     if not found:
-        raise ConversionError("the header is damaged: no character is a space")
+        raise ConversionError("the header is damaged: no character is a space", DOWNLOAD_AGAIN)
     return found
 
 

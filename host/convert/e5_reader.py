@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from host.convert.errors import ConversionError
+from host.convert.errors import DOWNLOAD_AGAIN, ConversionError
 from host.convert.safetensors import Tensor
 
 BLOCK_WEIGHTS = 32
@@ -46,7 +46,7 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self._at:
-            raise ConversionError("the file ends in the middle of its header")
+            raise ConversionError("the file ends in the middle of its header", DOWNLOAD_AGAIN)
         self._at += size
         return self.data[self._at - size : self._at]
 
@@ -56,7 +56,7 @@ class Reader:
     def count(self) -> int:
         (number,) = self.unpack("i")
         if not 0 <= number <= _MAX_COUNT:
-            raise ConversionError(f"the header is damaged: a count of {number}")
+            raise ConversionError(f"the header is damaged: a count of {number}", DOWNLOAD_AGAIN)
         return int(number)
 
 
@@ -76,20 +76,23 @@ class Tensors:
         kind, offset = self._places.get(_packed_name(name), (None, 0))
         size = math.prod(shape)
         if kind == _FLOAT32:
-            return np.frombuffer(self._bytes(name, offset, size * 4), np.float32).reshape(shape)
+            return np.frombuffer(self._bytes(offset, size * 4), np.float32).reshape(shape)
         if kind != _PACKED or shape[-1] % BLOCK_WEIGHTS:
-            raise ConversionError(f"the tensor {name} is missing, or not of the shape {list(shape)}")
-        content = self._bytes(name, offset, size // BLOCK_WEIGHTS * _BLOCK_BYTES)
+            raise ConversionError(
+                f"the tensor {name} is missing, or not of the shape {list(shape)}", DOWNLOAD_AGAIN
+            )
+        content = self._bytes(offset, size // BLOCK_WEIGHTS * _BLOCK_BYTES)
         blocks = np.frombuffer(content, np.uint8).reshape(-1, _BLOCK_BYTES)
         scales = blocks[:, :2].copy().view(np.float16).astype(np.float32)
         if not np.isfinite(scales).all():
-            raise ConversionError(f"the tensor {name} is damaged")
+            raise ConversionError(f"the tensor {name} is damaged", DOWNLOAD_AGAIN)
         halves = [blocks[:, 2:] & 15, blocks[:, 2:] >> 4]
         return ((np.concatenate(halves, axis=1).astype(np.float32) - 8) * scales).reshape(shape)
 
-    def _bytes(self, name: str, offset: int, size: int) -> memoryview:
+    def _bytes(self, offset: int, size: int) -> memoryview:
         if offset + size > len(self._data):
-            raise ConversionError(f"the tensor {name} reaches past the end of the file")
+            whole = f"it has {len(self._data):,} of at least {offset + size:,} bytes"
+            raise ConversionError(f"the file is incomplete: {whole}", DOWNLOAD_AGAIN)
         return memoryview(self._data)[offset : offset + size]
 
 

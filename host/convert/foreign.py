@@ -1,11 +1,11 @@
-"""Recognizes files that are not GGUF by how they begin, so that an error can say what they are."""
+"""Recognizes files of other kinds by how they begin, so that an error can say what they are."""
 
 from typing import NamedTuple
 
 from host.convert.errors import DOWNLOAD_AGAIN
 
 FIRST_BYTES = 512
-_FOLDER = "give the folder of the model, or a GGUF file of it"
+_MODEL = "give the folder of the model, or a GGUF file of it"
 
 
 class Foreign(NamedTuple):
@@ -13,7 +13,8 @@ class Foreign(NamedTuple):
     remedy: str
 
 
-_OLD = Foreign("not a GGUF file but its predecessor GGML", "get a GGUF file of this model")
+_OLD = Foreign("a GGML file", "get a GGUF file of this model")
+_UNPACK = "unpack it first"
 _BY_BEGINNING = {
     b"ggml": _OLD,
     b"lmgg": _OLD,
@@ -21,33 +22,35 @@ _BY_BEGINNING = {
     b"tjgg": _OLD,
     b"ggjt": _OLD,
     b"ggmf": _OLD,
-    b"FUGG": Foreign("the GGUF file is for big-endian machines", "get the little-endian one"),
-    b"PK\x03\x04": Foreign("not a GGUF file but a zip archive or PyTorch weights", _FOLDER),
-    b"\x1f\x8b": Foreign("not a GGUF file but a gzip archive", "unpack it first"),
-    b"\x28\xb5\x2f\xfd": Foreign("not a GGUF file but a zstd archive", "unpack it first"),
-    b"version https://git-lfs": Foreign(
-        "not a GGUF file but a pointer of Git LFS", "fetch the file itself with: git lfs pull"
-    ),
+    b"GGUF": Foreign("a GGUF file", "give that file itself as the model"),
+    b"FUGG": Foreign("a GGUF file for big-endian machines", "get the little-endian one"),
+    b"PK\x03\x04": Foreign("a zip archive or PyTorch weights", _MODEL),
+    b"\x1f\x8b": Foreign("a gzip archive", _UNPACK),
+    b"\x28\xb5\x2f\xfd": Foreign("a zstd archive", _UNPACK),
+    b"version https://git-lfs": Foreign("a pointer of Git LFS", "fetch the file itself with: git lfs pull"),
 }
 _HTML = (b"<!doctype", b"<html", b"<?xml")
 
 
-def describe_foreign(beginning: bytes) -> Foreign:
+def describe_foreign(beginning: bytes, expected: str = "a GGUF file") -> Foreign:
     """What a file is that begins with these bytes, up to FIRST_BYTES, and what the user can do."""
-    if not beginning:
-        return Foreign("not a GGUF file: it is empty", DOWNLOAD_AGAIN)
+    if found := _recognize(beginning):
+        return Foreign(f"not {expected} but {found.cause}", found.remedy)
+    reason = "" if beginning.strip(b"\0") else ": it begins with zeros" if beginning else ": it is empty"
+    return Foreign(f"not {expected}{reason}", DOWNLOAD_AGAIN)
+
+
+def _recognize(beginning: bytes) -> Foreign | None:
     for magic, foreign in _BY_BEGINNING.items():
         if beginning.startswith(magic):
             return foreign
     if beginning.lstrip().lower().startswith(_HTML):
-        return Foreign("not a GGUF file but a web page", "download the file itself")
+        return Foreign("a web page", "download the file itself")
     if beginning[8:10] in (b'{"', b"{ "):
-        return Foreign("not a GGUF file but a safetensors file", _FOLDER)
-    if not beginning.strip(b"\0"):
-        return Foreign("not a GGUF file: it begins with zeros", DOWNLOAD_AGAIN)
-    if _is_text(beginning):
-        return Foreign("not a GGUF file but a text", "give the GGUF file of a model")
-    return Foreign("not a GGUF file", DOWNLOAD_AGAIN)
+        return Foreign("a safetensors file", _MODEL)
+    if beginning.strip(b"\0") and _is_text(beginning):
+        return Foreign("a text", "give the weights of a model")
+    return None
 
 
 def _is_text(beginning: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Reads safetensors files: a JSON header with names, types, shapes and places, then the tensors' bytes.
 
-The file is untrusted: every place is checked against the file's size, and every size against its shape.
+The file is untrusted: each place is checked against the file's size, and each size against its shape.
 """
 
 import math
@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from host.convert.errors import ConversionError
+from host.convert.errors import DOWNLOAD_AGAIN, ConversionError
+from host.convert.foreign import FIRST_BYTES, describe_foreign
 
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 32 * 1024**2
@@ -35,14 +36,21 @@ class Safetensors:
     def __init__(self, data: "mmap.mmap | bytes") -> None:
         """Raises ConversionError."""
         header = _header(data)
-        self._tensors = memoryview(data)[_LENGTH_BYTES + len(header) :]
+        begin = _LENGTH_BYTES + len(header)
+        self._tensors = memoryview(data)[begin:]
         try:
             entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
             entries.pop("__metadata__", None)
             self._entries = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in entries.items()}
             self.names = frozenset(self._entries)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ConversionError(f"the header of the safetensors file is damaged: {error}") from error
+            raise ConversionError(
+                f"the header of the safetensors file is damaged: {error}", DOWNLOAD_AGAIN
+            ) from error
+        end = max((entry.data_offsets[1] for entry in self._entries.values()), default=0)
+        if end > len(self._tensors):
+            whole = f"it has {len(data):,} of {begin + end:,} bytes"
+            raise ConversionError(f"the safetensors file is incomplete: {whole}", DOWNLOAD_AGAIN)
 
     def get(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A tensor of floats as float32, [*shape]. Raises ConversionError, also for one of another shape."""
@@ -56,17 +64,21 @@ class Safetensors:
             raise ConversionError(f"the tensor {name} has the type {entry.dtype}, which is not supported")
         begin, end = entry.data_offsets
         if end > len(self._tensors) or end - begin != math.prod(shape) * np.dtype(dtype).itemsize:
-            raise ConversionError(f"the tensor {name} does not fit its place in the file")
+            raise ConversionError(f"the tensor {name} does not fit its place in the file", DOWNLOAD_AGAIN)
         values = np.frombuffer(self._tensors[begin:end], dtype).reshape(shape)
         if entry.dtype == _BF16:
             return (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32)
 
 
+def _foreign(beginning: bytes) -> ConversionError:
+    return ConversionError(*describe_foreign(beginning, "a safetensors file"))
+
+
 def _header(data: "mmap.mmap | bytes") -> bytes:
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")
     if len(data) < _LENGTH_BYTES or length > min(_MAX_HEADER_BYTES, len(data) - _LENGTH_BYTES):
-        raise ConversionError("not a safetensors file")
+        raise _foreign(bytes(data[:FIRST_BYTES]))
     return data[_LENGTH_BYTES : _LENGTH_BYTES + length]
 
 
@@ -74,5 +86,5 @@ def read_safetensors(path: Path) -> Safetensors:
     """Raises ConversionError, OSError."""
     with path.open("rb") as file:
         if path.stat().st_size < _LENGTH_BYTES:
-            raise ConversionError("not a safetensors file")
+            raise _foreign(file.read(FIRST_BYTES))
         return Safetensors(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import openvino_genai as genai
 
 from host.model_folder import ModelFolderError
@@ -13,6 +16,14 @@ _PREFIX = "base_model.model."  # of PEFT; the engine passes over tensors without
 _FACTOR = re.compile(r"(.+?)[._]lora[._](A|B|down|up)\.weight")
 _MATMUL = re.compile(r'name="([^"]*)" type="MatMul"')
 _MAX_HEADER_BYTES = 100_000_000
+_SIDES = {"A": "A", "down": "A", "B": "B", "up": "B"}
+
+
+class _Tensor(msgspec.Struct):
+    """As the header of a safetensors file describes it."""
+
+    shape: list[int]
+    data_offsets: tuple[int, int]
 
 
 def adapter_config(adapter: Adapter, model_xml: Path) -> genai.AdapterConfig:
@@ -25,16 +36,47 @@ def adapter_config(adapter: Adapter, model_xml: Path) -> genai.AdapterConfig:
 
 
 def adapted_layers(file: Path) -> set[str]:
-    """The layers that a safetensors file of LoRA factors is for. Raises ModelFolderError."""
+    """The layers that a safetensors file of LoRA factors is for. Raises ModelFolderError if it is damaged:
+    the engine would take zeros for what is cut off, and pass over factors that do not fit each other."""
+    header, data_bytes = _read_header(file)
+    factors: dict[str, dict[str, list[int]]] = {}
+    for name, tensor in header.items():
+        if match := _FACTOR.fullmatch(name):
+            shape, end = _shape_and_end(tensor)
+            if end > data_bytes:
+                raise ModelFolderError(
+                    f"the adapter {file} is incomplete: {data_bytes} of {end} bytes; download it again"
+                )
+            factors.setdefault(match[1], {})[_SIDES[match[2]]] = shape
+    for layer, sides in factors.items():
+        if sides.keys() != {"A", "B"} or sides["A"][:1] != sides["B"][1:2]:
+            raise ModelFolderError(f"the adapter {file} has no two LoRA factors of one rank for {layer}")
+    return set(factors)
+
+
+def _read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and the number of bytes after it."""
     try:
+        if not file.is_file():
+            raise ModelFolderError(f"the adapter {file} is not a regular file")
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(size)) if size <= _MAX_HEADER_BYTES else None
+            data_bytes = file.stat().st_size - 8 - size
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"the adapter {file} cannot be read: {error}") from error
     if not isinstance(header, dict):
         raise ModelFolderError(f"the adapter {file} is not a safetensors file")
-    return {match[1] for name in header if (match := _FACTOR.fullmatch(name))}
+    return header, data_bytes
+
+
+def _shape_and_end(tensor: object) -> tuple[list[int], int]:
+    """A tensor's shape, and where its data ends; an impossible end for a description that is not valid."""
+    try:
+        described = msgspec.convert(tensor, _Tensor)
+    except msgspec.ValidationError:
+        return [], sys.maxsize
+    return described.shape, max(described.data_offsets)
 
 
 def check_adapter(file: Path, layers: set[str], matmuls: list[str]) -> None:

@@ -5,27 +5,42 @@ from pathlib import Path
 
 import msgspec
 import openvino_genai as genai
+from openvino import Core
 
 from host.detokenizer import choose_detokenizer
+from host.devices import check_device
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
 from host.facts import inference_threads, weights_format
-from host.model_folder import fingerprint, overridden, read_model_folder
+from host.linux import memory_bytes
+from host.model_folder import (
+    VARIED_TEXT,
+    ModelFolderError,
+    check_vocabulary,
+    fingerprint,
+    overridden,
+    read_model_folder,
+)
 from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
-from ipc.messages import Generate, Launch, Sampling, TextCard, TextInput, TextOptions, TokenPrompt
+from ipc.ir import check_model
+from ipc.messages import DraftModel, Generate, Launch, Sampling, TextCard, TextInput, TextOptions, TokenPrompt
 
 _WARM_UP_TOKENS = 64
+_GIB = 1024**3
 _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
 
 
 def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngine:
     """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
     started = time.monotonic()
+    _check_draft(launch)
+    _check_kv_cache(launch)
     folder = overridden(read_model_folder(Path(launch.path)), launch)
     tokenizer = genai.Tokenizer(folder.path)
+    check_vocabulary(folder.path, tokenizer.encode(VARIED_TEXT).input_ids.data.flat, folder.vocab_size)
     detokenizer = choose_detokenizer(tokenizer)
     prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
     pipeline = Pipeline(launch, folder, tokenizer)
@@ -56,6 +71,25 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
         _warm_up(engine)
     card.load_seconds = time.monotonic() - started
     return engine
+
+
+def _check_draft(launch: Launch[TextOptions]) -> None:
+    """Raise ModelFolderError, naming the file or device, for a draft model that cannot be used."""
+    draft = launch.options.speculation
+    if isinstance(draft, DraftModel):
+        check_model(Path(draft.path), "text")
+        check_device(draft.device, Core().available_devices, "--draft-device")
+
+
+def _check_kv_cache(launch: Launch[TextOptions]) -> None:
+    """Raise ModelFolderError if the KV cache exceeds the machine. Beside it there are weights: this is the
+    least that must hold whatever else runs now."""
+    wanted, memory = launch.options.kv_cache_bytes, memory_bytes()
+    if launch.engine == "text" and launch.device.startswith("CPU") and wanted > memory:
+        raise ModelFolderError(
+            f"a KV cache of {wanted / _GIB:.3g} GiB exceeds the memory of this machine, "
+            f"{memory / _GIB:.3g} GiB; lower --kv-cache-gib"
+        )
 
 
 def _warm_up(engine: TextEngine) -> None:

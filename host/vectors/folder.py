@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from host.model_folder import ModelFolderError, positive, read_json
+from host.model_folder import ModelFolderError, positive, read_any_json, read_json
 from ipc.messages import VectorOptions
 from ipc.messages.vectors import Pooling
 
@@ -100,11 +100,11 @@ def _window(path: Path, config: dict[str, Any], tokenizer: dict[str, Any], asked
 def _modules(path: Path) -> list[dict[str, Any]]:
     """The entries of modules.json, which is a list."""
     file = path / "modules.json"
-    if not file.is_file():
+    if not file.exists():
         return []
     try:
-        return msgspec.json.decode(file.read_bytes(), type=list[dict[str, Any]])
-    except msgspec.DecodeError as error:
+        return msgspec.convert(read_any_json(file), list[dict[str, Any]])
+    except msgspec.ValidationError as error:
         raise ModelFolderError(f"{file} is not a list of modules: {error}") from error
 
 

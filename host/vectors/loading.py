@@ -9,7 +9,7 @@ import openvino_genai as genai
 from host.engines.base import Body
 from host.engines.pipeline import device_name
 from host.facts import inference_threads, weights_format
-from host.model_folder import fingerprint
+from host.model_folder import VARIED_TEXT, check_vocabulary, fingerprint
 from host.results import Results
 from host.vectors.batch import make_batch
 from host.vectors.engine import VectorEngine
@@ -95,6 +95,7 @@ def _readable(tokenizer: Tokenizer, window: int) -> int:
 
 def _warm_up(tokenizer: Tokenizer, model: Model, folder: VectorFolder) -> tuple[int, Costs]:
     """Numbers per input, and what passes cost."""
+    check_vocabulary(folder.path, tokenizer.encode([VARIED_TEXT])[0], folder.vocab_size)
     probe = tokenizer.framing.single(tokenizer.encode(PROBES[:1])[0])
     rows, length = _TIMED_SHAPE
     length = max(len(probe.ids), min(length, folder.window))

@@ -180,9 +180,16 @@ class Gauges(Message):
 
 
 class Fatal(Message):
-    """The host is about to exit: loading failed, or the engine cannot go on. `reason` is for the operator."""
+    """The host is about to exit: loading failed, or the engine cannot go on.
+
+    `reason` is one line for the operator. A `permanent` failure is one that the next host would meet as well:
+    a damaged file, a device that this machine does not have, a setting that the engine rejects. `detail` is
+    the traceback, for the log at level debug.
+    """
 
     reason: str
+    permanent: bool = False
+    detail: str = ""
     starved: bool = False  # it had too little CPU, so that what it was computing may be innocent
 
 

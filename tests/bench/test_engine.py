@@ -1,4 +1,4 @@
-"""The raw pipeline with a real model: SmolLM2-135M."""
+"""The raw pipeline with a real model, SmolLM2-135M; pairs of pipelines with a tiny one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,23 +41,23 @@ def test_a_process_runs_one_workload_after_another(raw: EngineProcess) -> None:
     assert summarize(raw.run(_workload(max_tokens=1, requests=3))).output_tokens == 3
 
 
-def test_a_model_that_cannot_be_loaded_is_reported(raw: EngineProcess, smollm2_ir: Path) -> None:
-    launch = launch_like_a_server(str(smollm2_ir))
+def test_a_model_that_cannot_be_loaded_is_reported(qwen3_ir: Path) -> None:
+    launch = launch_like_a_server(str(qwen3_ir))
     launch.device = "NO_SUCH_DEVICE"
     with pytest.raises(EngineFailed, match="status 1"):
         EngineProcess(launch)
 
 
-def test_speculative_decoding_is_compared_with_plain_on_the_same_prompts(smollm2_ir: Path) -> None:
-    launch = launch_like_a_server(str(smollm2_ir), prompt_lookup=True)
+def test_speculative_decoding_is_compared_with_plain_on_the_same_prompts(qwen3_ir: Path) -> None:
+    launch = launch_like_a_server(str(qwen3_ir), prompt_lookup=True)
     workload = _workload(requests=1, max_tokens=4, concurrency=1, copies=2)
     found = gain(launch, without_speculation(launch), workload, pairs=2)
     assert len(found.pairs) == 2
     assert all(pair.ours > 0 and pair.yardstick > 0 for pair in found.pairs)
 
 
-def test_a_property_is_compared_with_another_value_of_it(smollm2_ir: Path) -> None:
-    launch = launch_like_a_server(str(smollm2_ir))
+def test_a_property_is_compared_with_another_value_of_it(qwen3_ir: Path) -> None:
+    launch = launch_like_a_server(str(qwen3_ir))
     matched = with_property(launch, "DYNAMIC_QUANTIZATION_GROUP_SIZE", "auto")
     assert "DYNAMIC_QUANTIZATION_GROUP_SIZE" not in launch.properties
     found = gain(matched, launch, _workload(requests=1, max_tokens=4, concurrency=1), pairs=1)

@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from ipc.arena import ArenaConsumer, ArenaProducer, Lease
-from ipc.channel import bind, send_launch
+from ipc.channel import bind, pack_launch
 from ipc.errors import RequestError
 from ipc.memfd import create_sealed
 from ipc.messages import (
@@ -129,26 +129,25 @@ class HostUnderTest:
         page = create_sealed("progress", PAGE_BYTES)
         self.progress = ProgressReader(page)
         control_read, self.control = os.pipe()
+        message = pack_launch(msgspec.structs.replace(launch, endpoint=f"ipc://{path}"))
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-P",
                 "-m",
                 "host",
-                *map(str, fds := (control_read, self.arena.fd, results, page)),
+                *map(str, fds := (control_read, message, self.arena.fd, results, page)),
             ],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        for fd in (control_read, results, page):
+        for fd in (control_read, message, results, page):
             os.close(fd)
         self._stderr: list[bytes] = []
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()
-        with open(self.control, "wb", closefd=False) as pipe:
-            send_launch(pipe, msgspec.structs.replace(launch, endpoint=f"ipc://{path}"))
         self.withheld: list[Release] = []
         self.received: list[ToFrontend] = []
         self.outcomes: dict[int, Outcome] = {}

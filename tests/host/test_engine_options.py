@@ -244,9 +244,9 @@ def test_a_request_wins_over_generation_defaults(own: HostUnderTest) -> None:
     assert len(own.run("Once upon a time", max_tokens=9).token_ids) == 9
 
 
-def test_a_default_longer_than_the_context_is_no_error(smollm2_ir: Path) -> None:
+def test_a_default_longer_than_the_context_is_no_error(qwen3_ir: Path) -> None:
     defaults = GenerationDefaults(temperature=0.0, max_tokens=100)
-    with host_running(launch_of(smollm2_ir, generation_defaults=defaults, context_length=24)) as host:
+    with host_running(launch_of(qwen3_ir, generation_defaults=defaults, context_length=24)) as host:
         outcome = host.run("Once upon a time", ignore_eos=True)
         assert outcome.prompt_tokens is not None
         assert len(outcome.token_ids) == 24 - outcome.prompt_tokens

@@ -1,7 +1,9 @@
 """The socket pair: every message survives the trip; what is not a message is an error, never a crash."""
 
-import io
+import os
 import typing
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -34,6 +36,7 @@ from ipc.messages import (
     Reranked,
     Sampling,
     TextCard,
+    TextOptions,
     TextPart,
     TextPrompt,
     Tokenize,
@@ -96,6 +99,7 @@ TO_FRONTEND = [
     Release(0, 1),
     Gauges(1, 0, 0.5),
     Fatal("out of memory"),
+    Fatal("no such device", permanent=True, detail="Traceback"),
 ]
 
 
@@ -206,9 +210,8 @@ def test_a_socket_path_that_the_kernel_would_cut_is_refused():
     context.term()
 
 
-@pytest.mark.parametrize("options", [task.options() for task in messages.TASKS], ids=repr)
-def test_the_launch_message_survives_the_control_pipe(options):
-    launch = Launch(
+def launch_with(options):
+    return Launch(
         frontend_pid=1,
         endpoint="ipc://x",
         model="m",
@@ -223,12 +226,47 @@ def test_the_launch_message_survives_the_control_pipe(options):
         faults=False,
         options=options,
     )
-    pipe = io.BytesIO()
-    channel.send_launch(pipe, launch)
-    pipe.seek(0)
-    assert channel.receive_launch(pipe) == launch
 
 
-def test_a_closed_control_pipe_is_an_end_of_file():
-    with pytest.raises(EOFError):
-        channel.receive_launch(io.BytesIO())
+def open_descriptors():
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+@contextmanager
+def packed(launch):
+    fd = channel.pack_launch(launch)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("options", [task.options() for task in messages.TASKS], ids=repr)
+def test_the_launch_message_survives_the_trip(options):
+    with packed(launch_with(options)) as fd:
+        assert channel.unpack_launch(fd) == launch_with(options)
+
+
+def test_a_large_launch_message_waits_for_nobody():
+    launch = launch_with(TextOptions(kv_cache_bytes=1, chat_template="x" * 1024**2))
+    with packed(launch) as fd:  # nobody reads it yet
+        assert channel.unpack_launch(fd) == launch
+
+
+def test_a_launch_message_that_no_host_would_read_is_an_error_and_leaves_no_descriptor_open():
+    before = open_descriptors()
+    with pytest.raises(channel.MessageTooLarge, match=r"the settings of m take \d+ bytes, at most"):
+        channel.pack_launch(launch_with(TextOptions(kv_cache_bytes=1, chat_template="x" * 8 * 1024**2)))
+    assert open_descriptors() == before
+
+
+def test_a_launch_message_cannot_be_changed_or_cut_after_it_was_written():
+    with packed(launch_with(TextOptions(kv_cache_bytes=1))) as fd, pytest.raises(PermissionError):
+        os.ftruncate(fd, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", msgspec.msgpack.encode([1, 2])])
+def test_what_is_not_a_launch_message_is_an_error(tmp_path, content):
+    (tmp_path / "launch").write_bytes(content)
+    with (tmp_path / "launch").open("rb") as file, pytest.raises(channel.ChannelError, match="undecodable"):
+        channel.unpack_launch(file.fileno())

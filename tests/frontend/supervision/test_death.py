@@ -68,5 +68,10 @@ def test_the_hosts_own_last_word_wins_over_its_exit_status():
     assert death.cause == "fatal"
 
 
+def test_a_load_that_would_fail_again_is_told_in_few_words():
+    death = died(exit_code=1, fatal="there is no device GPU.0 here", permanent=True)
+    assert death.summary == "m on GPU.0: there is no device GPU.0 here"
+
+
 def test_a_signal_without_a_name_keeps_its_number():
     assert died(signal=63).cause == "signal 63"

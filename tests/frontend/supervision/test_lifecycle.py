@@ -35,6 +35,7 @@ from frontend.supervision.lifecycle import (
 )
 
 DEAD = Died("it broke")
+BEYOND_REPAIR = Died("no such device", permanent=True)
 STOP = Stop(drain_seconds=30, term_seconds=5)
 RECYCLE = Recycle(drain_seconds=30, term_seconds=5)
 UP: list[Event] = [Start(), LoadBegan(), BecameReady()]
@@ -86,6 +87,25 @@ def test_a_failed_replica_gets_one_try_and_fails_again_at_its_first_death():
     trying, actions = advance(failed, TimerFired(Timer.HALF_OPEN))
     assert (trying.state, actions) == (State.STARTING, [Spawn()])
     assert advance(trying, DEAD)[0].state is State.FAILED
+
+
+@pytest.mark.parametrize("history", [[Start(), LoadBegan()], [*UP, DEAD, LoadBegan()], [*UP, RECYCLE, DEAD]])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_permanent_failure_is_not_tried_again_at_once(history, counted):
+    life, actions = live(*history, Died("no such device", counted=counted, permanent=True))
+    assert (life.state, life.reason) == (State.FAILED, "no such device")
+    assert actions == [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
+
+
+def test_a_cause_that_was_repaired_meanwhile_is_noticed():
+    repaired: list[Event] = [*UP, BEYOND_REPAIR, TimerFired(Timer.HALF_OPEN)]
+    assert live(*repaired)[1] == [Spawn()]
+    assert live(*repaired, LoadBegan(), BecameReady())[0].state is State.READY
+    assert live(*repaired, LoadBegan(), BEYOND_REPAIR)[0].state is State.FAILED
+
+
+def test_a_permanent_failure_of_a_replica_that_stops_stops_it():
+    assert live(Start(), LoadBegan(), STOP, BEYOND_REPAIR)[0].state is State.STOPPED
 
 
 def test_a_completed_request_forgets_earlier_deaths():
@@ -157,7 +177,16 @@ def test_backoff_doubles_up_to_its_limit_and_jitter_only_adds():
     assert backoff_seconds(3, 1.0) == pytest.approx(0.25)
 
 
-EVENTS: list[Event] = [*UP, RequestCompleted(), Stalled(), DEAD, STOP, RECYCLE, *map(TimerFired, Timer)]
+EVENTS: list[Event] = [
+    *UP,
+    RequestCompleted(),
+    Stalled(),
+    DEAD,
+    BEYOND_REPAIR,
+    STOP,
+    RECYCLE,
+    *map(TimerFired, Timer),
+]
 
 
 def test_the_events_here_are_all_there_are():

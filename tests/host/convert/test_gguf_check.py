@@ -153,13 +153,16 @@ def test_missing_metadata_are_named(tmp_path: Path, key: str) -> None:
     ("content", "said"),
     [
         (b"", "not a GGUF file: it is empty; download it again"),
-        (b"Once upon a time", "not a GGUF file but a text; give the GGUF file of a model"),
+        (
+            b"Once upon a time",
+            "not a GGUF file but a text; give the weights of a model",
+        ),
         ("Märchen\n".encode() * 100, "not a GGUF file but a text"),
         (b"\n<!DOCTYPE html><html>", "not a GGUF file but a web page; download the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "with: git lfs pull"),
         (b"PK\x03\x04" + bytes(99), "not a GGUF file but a zip archive or PyTorch weights"),
         (struct.pack("<Q", 99) + b'{"__metadata__"', "not a GGUF file but a safetensors file"),
-        (b"tjgg" + bytes(99), "its predecessor GGML; get a GGUF file of this model"),
+        (b"tjgg" + bytes(99), "not a GGUF file but a GGML file; get a GGUF file of this model"),
         (bytes(4096), "it begins with zeros; download it again"),
         (b"\xff\xfe\x00\x01" * 50, "not a GGUF file; download it again"),
         (struct.pack(">4sIQQ", b"GGUF", 3, 1, 1), "for big-endian machines; get the little-endian one"),

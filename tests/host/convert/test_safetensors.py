@@ -76,14 +76,23 @@ def test_several_tensors_and_metadata(tmp_path: Path) -> None:
         (entry("F32", VALUES.tobytes(), (3, 2)), r"w has the shape \[3, 2\], not \[2, 3\]"),
         (entry("I64", VALUES.tobytes() * 2), "w has the type I64, which is not supported"),
         (entry("F16", VALUES.tobytes()), "w does not fit its place"),
-        (GOOD[:-1], "w does not fit its place"),
+        (
+            GOOD[:-1],
+            rf"the safetensors file is incomplete: it has {len(GOOD) - 1} of {len(GOOD)} bytes; download",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1",
+            "not a safetensors file but a pointer of Git LFS; fetch",
+        ),
+        (b"<!DOCTYPE html><html>", "not a safetensors file but a web page; download the file itself"),
+        (b"GGUF" + bytes(60), "not a safetensors file but a GGUF file; give that file"),
         (
             file_of({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 0]}}, VALUES.tobytes()),
             "w does not fit its place",
         ),
         (
             file_of({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [2**40, 2**40 + 24]}}, b""),
-            "w does not fit its place",
+            "the safetensors file is incomplete",
         ),
     ],
 )

@@ -1,0 +1,94 @@
+"""Damaged models are found before native code reads them; whole ones pass."""
+
+import shutil
+
+import pytest
+
+from ipc.ir import check_ir, check_model, read_ir
+from ipc.model_files import FileFault
+
+
+@pytest.fixture
+def folder(qwen3_ir, tmp_path):
+    return shutil.copytree(qwen3_ir, tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [("qwen3_ir", "text"), ("smollm2_ir", "text"), ("minilm_ir", "embeddings"), ("e5_ir", "embeddings")],
+)
+def test_real_models_pass(request, model, task):
+    folder = request.getfixturevalue(model)
+    check_model(folder, task)
+    weights = folder / "openvino_model.bin"
+    assert read_ir(folder / "openvino_model.xml").weights_bytes == weights.stat().st_size
+
+
+@pytest.mark.parametrize("part", ["model", "tokenizer", "detokenizer"])
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_weights_that_are_cut_off_are_named_with_their_size(folder, part, kept):
+    file = folder / f"openvino_{part}.bin"
+    content = file.read_bytes()
+    file.write_bytes(content[:kept])
+    sizes = f"{len(content[:kept])} of {len(content)} bytes"
+    with pytest.raises(FileFault, match=rf"openvino_{part}\.bin is incomplete: {sizes}; download or convert"):
+        check_model(folder, "text")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<net><layers>",
+        b"<html></html>",
+        b"not XML",
+        b"<net>\0</net>",
+        b'<!DOCTYPE n [<!ENTITY a "b">]><net>&a;</net>',
+        b'<net><layer type="Const"><data offset="a" size="1"/></layer></net>',
+    ],
+)
+def test_xml_that_is_no_model_is_named(folder, content):
+    (folder / "openvino_model.xml").write_bytes(content)
+    with pytest.raises(FileFault, match=r"openvino_model\.xml is damaged \(.*\); download or convert"):
+        check_ir(folder / "openvino_model.xml")
+
+
+def test_a_constant_in_the_body_of_a_loop_counts(folder):
+    const = '<layer type="Const"><data offset="90" size="10"/></layer>'
+    (folder / "openvino_model.xml").write_text(
+        f'<net><layers><layer type="Loop"><data/><body><layers>{const}</layers></body></layer></layers></net>'
+    )
+    (folder / "openvino_model.bin").write_bytes(bytes(99))
+    with pytest.raises(FileFault, match="99 of 100 bytes"):
+        check_ir(folder / "openvino_model.xml")
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "why"),
+    [
+        ("detokenizer", "tokenizer", "it takes no text"),
+        ("model", "tokenizer", "it takes no text"),
+        ("tokenizer", "detokenizer", "it takes text"),
+        ("tokenizer", "model", "it takes text"),
+    ],
+)
+def test_files_that_were_mixed_up_are_named(folder, source, part, why):
+    for suffix in ("xml", "bin"):
+        shutil.copy(folder / f"openvino_{source}.{suffix}", folder / f"openvino_{part}.{suffix}")
+    with pytest.raises(FileFault, match=rf"openvino_{part}\.xml is no {part}: {why}"):
+        check_model(folder, "text")
+
+
+def test_the_language_part_of_a_vision_model_is_told_from_a_text_model(folder):
+    file = folder / "openvino_model.xml"
+    file.write_text(file.read_text().replace('name="input_ids"', 'name="inputs_embeds"'))
+    with pytest.raises(FileFault, match="as the language part of a vision model does"):
+        check_model(folder, "text")
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000])
+def test_json_that_native_code_would_stumble_over_is_named(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(FileFault, match=rf"{name} is not valid JSON"):
+        check_model(folder, "text")
