@@ -1,6 +1,7 @@
 """The composition root: builds the parts of a server, runs them, and takes them down in order."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -29,7 +30,11 @@ from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOpti
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
-_SAME_SIGNAL_SECONDS = 1.0  # wrappers forward what the terminal also sent to us
+_SAME_SIGNAL_SECONDS = 0.25  # wrappers forward what the terminal also sent to us
+_REMEDIES = {
+    errno.EADDRINUSE: "stop what uses it, or choose another port with --port",
+    errno.EACCES: "choose a port from 1024 on with --port",
+}
 
 log = logging.getLogger("nacelle")
 
@@ -39,8 +44,8 @@ def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
     logs.configure(settings.log_format, settings.log_level)
     try:
         listener = listen(settings.host, settings.port)
-    except OSError as error:
-        log.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
+    except (OSError, UnicodeError) as error:
+        log.error("%s", explain_listening(settings.host, settings.port, error))
         return 1
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -50,6 +55,14 @@ def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
         context.destroy(linger=0)
         runtime_dir.remove()
         listener.close()
+
+
+def explain_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
+    """Why the server cannot listen, and which option helps."""
+    if not isinstance(error, OSError):  # the codec of host names has no better words
+        return f"cannot listen on {host} port {port}: this is no host name; choose an address with --host"
+    remedy = _REMEDIES.get(error.errno or 0, "choose an address of this machine with --host")
+    return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy}"
 
 
 class _Server:
@@ -68,6 +81,7 @@ class _Server:
         self._context = context
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
+        self._stopped_by = signal.SIGTERM
         self._was_ready = False
         self._cannot_start = False
         metrics = Metrics()
@@ -80,7 +94,7 @@ class _Server:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
         for model in self._prepared:
             self._fleet.add(model.settings, self._spawners(model))
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
@@ -91,13 +105,14 @@ class _Server:
         await self._drain(http)
         return 1 if self._cannot_start else 0
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()
         if self._stopped_at is None:
-            self._stopped_at = now
+            self._stopped_at, self._stopped_by = now, number
         elif now - self._stopped_at > _SAME_SIGNAL_SECONDS:
-            log.warning("told again to stop: leaving at once")
-            os._exit(1)  # the hosts die with us
+            log.warning("told again to stop: stopping now")
+            self._runtime_dir.remove()
+            os._exit(128 + number)  # the hosts die with us
         self._stop.set()
 
     def _replica_changed(self, replica: Supervisor) -> None:
@@ -134,6 +149,22 @@ class _Server:
 
         return [spawner(number) for number in range(model.settings.replicas)]
 
+    def _awaited(self) -> str:
+        """What a shutdown waits for."""
+        requests = len(self._http.server_state.tasks)
+        background = self._memory.background.running
+        parts = [(requests, "request"), (background, "background response")]
+        return " and ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in parts if count)
+
+    def _announce_wait(self) -> None:
+        again = "Ctrl-C" if self._stopped_by is signal.SIGINT else self._stopped_by.name
+        log.info(
+            "waiting at most %g s for %s; another %s stops now",
+            self._settings.drain_seconds,
+            self._awaited() or "connections to close",
+            again,
+        )
+
     async def _drain(self, http: "asyncio.Task[None]") -> None:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
         if not self._cannot_start:  # else the last line says why
@@ -141,8 +172,13 @@ class _Server:
         self._router.draining = True
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))
-        done, _ = await asyncio.wait([drained], timeout=self._settings.drain_seconds)
-        if not done:
+        rest = max(0.0, self._settings.drain_seconds - _SAME_SIGNAL_SECONDS)
+        await asyncio.wait([drained], timeout=self._settings.drain_seconds - rest)
+        if rest and not drained.done():  # from now on a second signal counts as one
+            self._announce_wait()
+            await asyncio.wait([drained], timeout=rest)
+        if not drained.done():
+            log.warning("%s did not finish in time and end with an error", self._awaited())
             self._router.fail_all()
             await drained
         await self._memory.close()

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+/-]*$", max_length=200)]
+NAME_CHARACTERS = 200
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+/-]*\Z", max_length=NAME_CHARACTERS)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
-Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+$")]  # characters that HTTP headers carry unchanged
+Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
 
@@ -31,7 +32,10 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         Name,
         Meta(
             description="Name of the model in the API. Default: the catalogue name, or the last part of the "
-            "path."
+            "path.",
+            extra={
+                "allowed": f"at most {NAME_CHARACTERS} letters, digits or ._:@+/-, a letter or digit first"
+            },
         ),
     ]
     source: Annotated[
@@ -40,14 +44,14 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ]
     device: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU."),
+        Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU.", extra={"upper": True}),
     ] = "CPU"
     engine: Annotated[
         Annotated[str, Meta(min_length=1)],
         Meta(
             description="stateful processes one request at a time; auto selects it for NPUs, and otherwise "
             "the engine of the model's task, which is continuous_batching for text.",
-            extra={"metavar": "ENGINE"},
+            extra={"metavar": "ENGINE", "word": True},
         ),
     ] = "auto"
     task: Annotated[
@@ -146,7 +150,10 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ] = None
     draft_device: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        Meta(description="OpenVINO device of the draft model. Default: the device of the model."),
+        Meta(
+            description="OpenVINO device of the draft model. Default: the device of the model.",
+            extra={"upper": True},
+        ),
     ] = None
     prompt_lookup: Annotated[
         bool,
@@ -187,14 +194,14 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         Annotated[str, Meta(min_length=1)] | None,
         Meta(
             description="Format of the model's tool calls. Default: detected from the chat template.",
-            extra={"metavar": "FORMAT"},
+            extra={"metavar": "FORMAT", "word": True},
         ),
     ] = None
     reasoning_format: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(
             description="Format of the model's reasoning. Default: detected from the chat template.",
-            extra={"metavar": "FORMAT"},
+            extra={"metavar": "FORMAT", "word": True},
         ),
     ] = None
     soft_memory_gib: Annotated[
@@ -209,9 +216,9 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The server and its models."""
 
-    host: Annotated[Annotated[str, Meta(min_length=1)], Meta(description="Address to listen on.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=253)], Meta(description="Address to listen on.")
+    ] = "127.0.0.1"
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
@@ -219,7 +226,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Secret | None,
         Meta(
             description="Key that clients must send as a bearer token. Prefer the environment variable: "
-            "other users of this machine can see command lines."
+            "other users of this machine can see command lines.",
+            extra={"allowed": "visible ASCII characters without blanks", "secret": True},
         ),
     ] = None
     allow_unauthenticated: Annotated[
@@ -269,10 +277,15 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Meta(description="Shared memory between the server and a replica, in each direction."),
     ] = 64 * 1024**2
     session_store: Annotated[
-        Annotated[str, Meta(pattern=r"^(memory:|sqlite:|rediss?://)")],
+        Annotated[str, Meta(pattern=r"^(memory:|sqlite:(?!//).+|rediss?://.+)\Z")],
         Meta(
             description="Where to store responses and conversations: memory:, sqlite:PATH or redis://HOST.",
-            extra={"metavar": "URL"},
+            # It may contain a password.
+            extra={
+                "metavar": "URL",
+                "allowed": "memory:, sqlite:PATH or redis://HOST:PORT/DB",
+                "secret": True,
+            },
         ),
     ] = "memory:"
     session_ttl_seconds: Annotated[

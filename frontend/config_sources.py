@@ -13,11 +13,13 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 
-from frontend.config import ConfigError, ModelSettings, Settings
-from frontend.config_values import Given, convert, split_list, suggestion
+from frontend.config import NAME_CHARACTERS, ConfigError, ModelSettings, Settings
+from frontend.config_environment import PREFIX, Note, read_environment
+from frontend.config_names import guess
+from frontend.config_values import Given, Traits, convert, expanded, split_list
 from frontend.models.options import check_options, served_names
 
-PREFIX = "NACELLE_"
+_MAX_FILE_BYTES = 1024**2
 
 Layer = dict[str, Given]
 Built = TypeVar("Built", bound=msgspec.Struct)
@@ -34,6 +36,7 @@ class Setting(NamedTuple):
     variable: str
     metavar: str | None
     environment_only: bool
+    traits: Traits
 
 
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
@@ -57,7 +60,13 @@ def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
         variable=PREFIX + field.name.upper(),
         metavar=extra.get("metavar"),
         environment_only=extra.get("environment_only", False),
+        traits=Traits(**{name: extra[name] for name in Traits._fields if name in extra}),
     )
+
+
+def value_of(setting: Setting, given: Given) -> Any:
+    """The setting's value. Raises ConfigError."""
+    return convert(given, setting.type, setting.traits)
 
 
 def load_settings(
@@ -66,18 +75,21 @@ def load_settings(
     models: Iterable[str] = (),
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    notes: list[Note] | None = None,
 ) -> Settings:
-    """Merge all sources. Raises ConfigError.
+    """Merge all sources. Raises ConfigError. What the operator should know is added to `notes`.
 
     `models` are the MODEL arguments of the command line: each is the name of a [[models]] entry, or a source.
     A model option on the command line applies to every model; a model variable in the environment applies to
     every model whose [[models]] entry does not set it.
     """
-    environ = environ or {}
+    variables, found = read_environment(environ or {}, frozenset(_VARIABLES))
+    if notes is not None:
+        notes += found
     file = _read_file(config) if config else {}
     server = {
         **_from_table(file.get("server", {}), Settings, f"{config} [server]"),
-        **_from_environment(Settings, environ),
+        **_from_environment(Settings, variables),
         **(server_options or {}),
     }
     named = server.pop("models", None)
@@ -85,11 +97,11 @@ def load_settings(
         _model_entry(entry, f"{config} [[models]] {number}")
         for number, entry in enumerate(file.get("models", []), 1)
     ]
-    sources = [Given(model, "MODEL") for model in models]
+    sources = [Given(model.strip(), "MODEL") for model in models]
     if not sources and named:
         sources = [named._replace(value=item) for item in split_list(str(named.value))]
     chosen = [_entry(source, entries) for source in sources] or entries
-    defaults = _from_environment(ModelSettings, environ)
+    defaults = _from_environment(ModelSettings, variables)
     _refuse_shared_name(chosen, {**defaults, **(model_options or {})})
     return _build(
         Settings,
@@ -99,35 +111,58 @@ def load_settings(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    import tomllib  # imported only when there is a file
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if unknown := sorted(content.keys() - {"server", "models"}):
-        raise ConfigError(f"{path}: unknown table {unknown[0]!r}; expected [server] or [[models]]")
+    content = _parse_file(path)
+    for key in sorted(content.keys() - {"server", "models"}):
+        raise ConfigError(f"{path}: unknown table {key!r}; {_place_of(key)}")
     server, models = content.get("server", {}), content.get("models", [])
     if not isinstance(server, dict):
         raise ConfigError(f"{path}: the server's settings must be a table, [server]")
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
         raise ConfigError(f"{path}: each model must be an array entry, [[models]]")
-    anchored = partial(_anchored, path.parent)
+    anchored = partial(_anchored, path)
     _anchor_server(server, anchored)
     for entry in models:
         _anchor_model(entry, anchored)
     return content
 
 
-def _anchored(folder: Path, path: Any) -> Any:
-    """`path` relative to the settings file's folder. A value of the wrong type is rejected later."""
-    return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
+def _parse_file(path: Path) -> dict[str, Any]:
+    import tomllib  # imported only when there is a file
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise ConfigError(f"cannot read {path}: it is larger than 1 MiB; is it a settings file in TOML?")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}; correct --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"cannot read {path} as TOML: {error}") from error
+
+
+def _place_of(key: str) -> str:
+    """Where a key at the top of a file belongs."""
+    if key in _keys_of(Settings):
+        return f"write {key} below a line with [server]"
+    if key in _keys_of(ModelSettings):
+        return f"write {key} below a line with [[models]]"
+    return "expected [server] or [[models]]"
+
+
+def _anchored(file: Path, path: Any) -> Any:
+    """`path` relative to the settings file's folder. An empty one, or another type, is rejected later."""
+    if not isinstance(path, str) or not path.strip():
+        return path
+    return str(file.parent / expanded(path.strip(), str(file)))
 
 
 def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
     if "store" in server:
         server["store"] = anchored(server["store"])
-    scheme, _, path = str(server.get("session_store", "")).partition(":")
+    scheme, _, path = str(server.get("session_store", "")).strip().partition(":")
     if scheme == "sqlite" and path and not path.startswith("//"):
         server["session_store"] = f"sqlite:{anchored(path)}"
 
@@ -143,15 +178,22 @@ def _anchor_model(entry: dict[str, Any], anchored: Callable[[Any], Any]) -> None
 
 
 def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str) -> Layer:
-    known = {
+    known = _keys_of(struct)
+    for key in table:
+        if key not in known:
+            meant = guess(key, known).setting
+            hint = f"; did you mean {meant!r}?" if meant else "; see nacelle serve --help"
+            raise ConfigError(f"{where}: unknown setting {key!r}{hint}")
+    return {key: Given(value, f"{where} {key}") for key, value in table.items()}
+
+
+def _keys_of(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """The settings that a table of the settings file can hold."""
+    return frozenset(
         setting.name
         for setting in settings_of(struct)
         if not setting.environment_only and setting.name != "models"
-    }
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown setting {key!r}{suggestion(key, known)}")
-    return {key: Given(value, f"{where} {key}") for key, value in table.items()}
+    )
 
 
 def _model_entry(table: dict[str, Any], where: str) -> Layer:
@@ -160,12 +202,20 @@ def _model_entry(table: dict[str, Any], where: str) -> Layer:
     return _from_table(table, ModelSettings, where)
 
 
-def _from_environment(struct: type[msgspec.Struct], environ: Mapping[str, str]) -> Layer:
+# Those that have a variable: NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.
+_VARIABLES = [
+    setting.name
+    for struct in (Settings, ModelSettings)
+    for setting in settings_of(struct)
+    if setting.name != "source"
+]
+
+
+def _from_environment(struct: type[msgspec.Struct], variables: Mapping[str, str]) -> Layer:
     return {
-        setting.name: Given(value, setting.variable)
+        setting.name: Given(variables[setting.variable], setting.variable)
         for setting in settings_of(struct)
-        # An empty variable counts as unset. NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.
-        if setting.name != "source" and (value := environ.get(setting.variable, ""))
+        if setting.variable in variables
     }
 
 
@@ -196,7 +246,7 @@ def default_name(source: str) -> str:
     if source.startswith("synthetic"):
         return "synthetic"
     stem = Path(source).name.removesuffix(".gguf") or Path(source).resolve().name
-    return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", stem).strip("-._:@+") or "model"
+    return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", stem).strip("-._:@+")[:NAME_CHARACTERS] or "model"
 
 
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
@@ -213,5 +263,5 @@ def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
 
 
 def _build(struct: type[Built], layer: Layer, **ready: Any) -> Built:
-    types = {setting.name: setting.type for setting in settings_of(struct)}
-    return struct(**{name: convert(given, types[name]) for name, given in layer.items()}, **ready)
+    settings = {setting.name: setting for setting in settings_of(struct)}
+    return struct(**{name: value_of(settings[name], given) for name, given in layer.items()}, **ready)

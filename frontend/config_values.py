@@ -1,14 +1,25 @@
-"""Converts the raw value of a setting, from any source, to the setting's type."""
+"""Converts the raw value of a setting, from any source, to the setting's type.
+
+An error names where the value was set, what is allowed, and the value, unless it may be a secret.
+"""
 
 import difflib
 import json
-import re
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 
 from frontend.config import ConfigError
+
+_SHOWN_CHARACTERS = 60  # of a value in an error message
+_SIMILAR = 0.7  # from which ratio on difflib's matches are worth a suggestion; 1 is equality
+_UNPRINTABLE = "must be UTF-8 text without control characters; write it anew"
+_TRUE = frozenset({"true", "yes", "on", "enable", "enabled", "1", "t", "y"})
+_FALSE = frozenset({"false", "no", "off", "disable", "disabled", "0", "f", "n"})
 
 
 class Given(NamedTuple):
@@ -18,32 +29,73 @@ class Given(NamedTuple):
     origin: str
 
 
-def convert(given: Given, wanted: Any) -> Any:
+class Traits(NamedTuple):
+    """What a setting's type does not express."""
+
+    allowed: str = ""  # the allowed values in words; empty: derived from the type
+    secret: bool = False  # never shown
+    upper: bool = False  # in upper case, however it is written
+    word: bool = False  # in lower case and with underscores, however it is written
+
+
+NO_TRAITS = Traits()
+
+
+def convert(given: Given, wanted: Any, traits: Traits = NO_TRAITS) -> Any:
     """The value as the type `wanted`. Raises ConfigError.
 
-    Text, as from a command line, is parsed: a list is comma-separated items, a mapping is comma-separated
-    KEY=VALUE items, and either may be JSON instead.
+    Text, as from a command line, is parsed: blanks around it do not count, nor does the case of words; a list
+    is comma-separated items, a mapping is comma-separated KEY=VALUE items, and either may be JSON instead.
     """
-    value = given.value
+    value, origin = given
+    base, _ = _base(wanted)
     if isinstance(value, str):
-        value = _parse_text(given, wanted)
+        value = _parsed(value.strip(), base, origin)
+    if isinstance(value, str):
+        value = value.upper() if traits.upper else _word(value) if traits.word else value
     try:
-        return msgspec.convert(value, wanted, strict=not isinstance(given.value, str))
+        converted = msgspec.convert(value, wanted, strict=not isinstance(given.value, str))
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{given.origin}: {_complaint(error, given.value, wanted)}") from error
+        shown = "" if traits.secret or value == "" else f", not {_shown(given.value)}"
+        raise ConfigError(f"{origin}: must {_requirement(value, wanted, traits)}{shown}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{origin}: {_UNPRINTABLE}") from error
+    _refuse_unprintable(converted, origin)
+    return converted
 
 
-def _parse_text(given: Given, wanted: Any) -> Any:
-    container = get_origin(wanted)
+def _base(wanted: Any) -> tuple[Any, list[Meta]]:
+    """A type without Annotated and None, and its constraints."""
+    constraints: list[Meta] = []
+    while True:
+        if get_origin(wanted) is Annotated:
+            constraints += wanted.__metadata__
+            wanted = wanted.__origin__
+        elif get_origin(wanted) in (Union, UnionType) and NoneType in get_args(wanted):
+            [wanted] = (member for member in get_args(wanted) if member is not NoneType)
+        else:
+            return wanted, constraints
+
+
+def _parsed(text: str, base: Any, origin: str) -> Any:
+    if base is bool:
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    container = get_origin(base)
+    if container is Literal:
+        return _word(text) if _word(text) in get_args(base) else text
     if container not in (list, dict):
-        return given.value
-    if given.value.lstrip().startswith(("[", "{")):
+        return text
+    if text.startswith(("[", "{")):
         try:
-            return json.loads(given.value)
+            return json.loads(text)
         except ValueError as error:
-            raise ConfigError(f"{given.origin}: invalid JSON: {error}") from error
-    items = split_list(given.value)
-    return items if container is list else key_values(items, given.origin)
+            raise ConfigError(f"{origin}: invalid JSON: {error}") from error
+    items = split_list(text)
+    return items if container is list else key_values(items, origin)
+
+
+def _word(text: str) -> str:
+    return text.lower().replace("-", "_")
 
 
 def split_list(text: str) -> list[str]:
@@ -53,27 +105,106 @@ def split_list(text: str) -> list[str]:
 
 def key_values(items: Iterable[str], origin: str) -> dict[str, str]:
     """KEY=VALUE items as a mapping. Raises ConfigError."""
-    pairs = [item.partition("=") for item in items]
-    for key, equals, _ in pairs:
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = (part.strip() for part in item.partition("="))
         if not (key and equals):
-            raise ConfigError(f"{origin}: must be KEY=VALUE, not {key + equals!r}")
-    return {key.strip(): value.strip() for key, _, value in pairs}
+            raise ConfigError(f"{origin}: must be KEY=VALUE, not {_shown(key + equals)}")
+        if found.get(key, value) != value:
+            raise ConfigError(
+                f"{origin}: {_shown(key)} has two values, {_shown(found[key])} and {_shown(value)}; "
+                "give it one"
+            )
+        found[key] = value
+    return found
 
 
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", " | null": ""}
+def _requirement(value: Any, wanted: Any, traits: Traits) -> str:
+    """What a value that was not accepted must do, as in "must …"."""
+    base, constraints = _base(wanted)
+    if value == "":
+        return "not be empty"
+    if traits.allowed:
+        return f"be {traits.allowed}"
+    if get_origin(base) is Literal:
+        return f"be {_one_of(get_args(base))}"
+    kind = get_origin(base) or base
+    if kind in (int, float) and (bound := _missed_bound(value, base, constraints)):
+        return f"be {_KINDS[kind]} {bound}"
+    if kind is str and isinstance(value, str):
+        return f"be at most {min(meta.max_length for meta in constraints if meta.max_length)} characters"
+    return f"be {_KINDS[kind]}"
 
 
-def _complaint(error: msgspec.ValidationError, value: Any, wanted: Any) -> str:
-    if get_origin(wanted) is Literal:
-        return f"must be {' or '.join(get_args(wanted))}, not {value!r}"
-    expected = re.sub(r"Expected |, got `.*?`|`", "", str(error))
-    # A value that does not match a pattern may be a secret, so it is not shown.
-    shown = "" if "matching regex" in expected else f", not {value!r}"
-    expected = re.sub(r"\b(int|float|bool|str)\b|( \| null)", lambda word: _WORDS[word[0]], expected)
-    return f"must be {expected}{shown}"
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list of texts",
+    dict: "KEY=VALUE pairs, each value text",
+}
+
+
+def _one_of(words: Iterable[str]) -> str:
+    words = list(words)
+    return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
+
+
+def _missed_bound(value: Any, base: Any, constraints: list[Meta]) -> str:
+    """The bound that a number violates; empty if the value is no number at all."""
+    try:
+        number = msgspec.convert(value, base, strict=not isinstance(value, str))
+    except msgspec.ValidationError:
+        return ""
+    for meta in constraints:
+        if meta.ge is not None and not number >= meta.ge:
+            return f">= {meta.ge:g}" if abs(meta.ge) < 1e6 else f">= {meta.ge}"
+        if meta.gt is not None and not number > meta.gt:
+            return f"> {meta.gt:g}"
+        if meta.le is not None and not number <= meta.le:
+            return f"<= {meta.le}"
+        if meta.lt is not None and not number < meta.lt:
+            return f"< {meta.lt}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """A value as its writer knows it, shortened."""
+    if isinstance(value, str):
+        shortened = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
+        return repr(shortened)
+    text = msgspec.json.encode(value, enc_hook=str).decode()
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _refuse_unprintable(value: Any, origin: str) -> None:
+    """Raise ConfigError for text, wherever it is in the value, that no path, name or header can hold."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and any(char < " " or "\ud800" <= char <= "\udfff" for char in text):
+            raise ConfigError(f"{origin}: {_UNPRINTABLE}")
+
+
+def expanded(path: str, origin: str) -> Path:
+    """The path with its `~` replaced. Raises ConfigError if no such user has a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{origin}: {path} names a home that does not exist; write the whole path"
+        ) from error
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """A phrase that suggests the known word most similar to `word`; empty if none is similar."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = similar(word, known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def similar(word: str, known: Iterable[str]) -> str:
+    """The known word most similar to `word`, case aside: empty if none is similar."""
+    folded = {name.lower(): name for name in sorted(known)}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=_SIMILAR)
+    return folded[close[0]] if close else ""

@@ -115,6 +115,7 @@ def printed_commands() -> list[str]:
     pages = [page for page in PAGES if page.startswith(("README", "docs/"))]
     blocks = [line for page in pages for line in shell_lines(page)]
     inline = [code for page in pages for code in re.findall(r"`(nacelle [^`]+)`", PAGES[page])]
+    blocks = [re.sub(r"^(NACELLE_\w+=\S+ )+", "", line) for line in blocks]
     return sorted({line for line in [*blocks, *inline] if line.startswith("nacelle ")})
 
 

@@ -1,6 +1,7 @@
 """`nacelle list`: the models of the catalogue and of the store."""
 
-import os
+import shutil
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,14 +9,16 @@ from typing import NamedTuple
 import click
 
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
+from frontend.cli.settings import print_notes, read_settings
 from frontend.cli.units import MEGABYTE
 from frontend.config import Settings
-from frontend.config_sources import load_settings
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.reporter import Silent
 from frontend.models.resolve import recipe_of, store_root
 from frontend.models.store import Manifest, Store, converter_versions
 
+_LEAST_DESCRIPTION = 20  # characters in a line, however narrow the terminal
+_UNLIMITED = 1_000_000
 _HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
 
 
@@ -31,11 +34,13 @@ class Row(NamedTuple):
 @click.command("list", params=[STORE_OPTION, config_option])
 def listing(store: str | None, config: Path | None) -> None:
     """List the catalogue and the models in the store."""
-    settings = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    settings, notes = read_settings(layer_of(Settings, {"store": store}), config=config)
+    print_notes(notes)
     root = store_root(settings.store)
     models = Store(root, Silent())
-    rows = catalogue_rows(load_catalogue(), models) + file_rows(models.manifests(), converter_versions())
-    for line in table(rows):
+    stored = [manifest for manifest in models.manifests() if models.find(manifest.recipe)]  # not damaged ones
+    rows = catalogue_rows(load_catalogue(), models) + file_rows(stored, converter_versions())
+    for line in table(rows, shutil.get_terminal_size().columns):
         click.echo(line)
     click.echo(f"\nStore: {root}")
 
@@ -66,14 +71,25 @@ def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list
     ]
 
 
-def table(rows: list[Row]) -> list[str]:
-    """The rows in aligned columns, with headings. Nothing is truncated."""
+def table(rows: list[Row], width: int = _UNLIMITED) -> list[str]:
+    """The rows in aligned columns, with headings, in lines of at most `width` characters if words allow it.
+
+    Nothing is truncated: long descriptions continue below their beginning.
+    """
     cells = [
         _HEADINGS,
         *((row.name, row.state, f"{row.bytes / MEGABYTE:.0f} MB", row.description) for row in rows),
     ]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    indent = " " * (sum(widths) + 6)
     return [
-        f"{name:<{widths[0]}}  {state:<{widths[1]}}  {size:>{widths[2]}}  {description}"
+        line
         for name, state, size, description in cells
+        for line in textwrap.wrap(
+            f"{name:<{widths[0]}}  {state:<{widths[1]}}  {size:>{widths[2]}}  {description}",
+            max(width, len(indent) + _LEAST_DESCRIPTION),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     ]

@@ -8,17 +8,24 @@ import click
 import msgspec
 
 from frontend.config import ConfigError, ModelSettings, Settings
-from frontend.config_sources import Layer, Setting, settings_of
-from frontend.config_values import Given, convert, key_values
+from frontend.config_environment import CONFIG_VARIABLE
+from frontend.config_sources import Layer, Setting, settings_of, value_of
+from frontend.config_values import Given, key_values, split_list
 
 _NOT_OPTIONS = {"models", "source"}  # the MODEL arguments
 _UNITS = {"seconds": "SECONDS", "bytes": "BYTES", "gib": "GIB"}
 
+
+def _file(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    return Path(value.strip()) if value and value.strip() else None
+
+
 config_option = click.Option(
     ["--config"],
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="NACELLE_CONFIG",
-    help="Settings file in TOML, with a [server] table and [[models]] entries.  [env NACELLE_CONFIG]",
+    metavar="FILE",
+    envvar=CONFIG_VARIABLE,
+    callback=_file,
+    help=f"Settings file in TOML, with a [server] table and [[models]] entries.  [env {CONFIG_VARIABLE}]",
 )
 
 
@@ -39,16 +46,17 @@ class SettingOption(click.Option):
         )
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Raises ConfigError."""
         value = super().process_value(ctx, value)
         if value is None or value == ():
             return None
-        try:
-            if get_origin(self.setting.type) is dict:
-                return key_values(value, self.setting.option)
-            raw = list(value) if isinstance(value, tuple) else value
-            return convert(Given(raw, self.setting.option), self.setting.type)
-        except ConfigError as error:
-            raise click.UsageError(str(error), ctx) from error
+        if get_origin(self.setting.type) is dict:
+            return key_values(value, self.setting.option)
+        if isinstance(value, tuple):
+            if not all(text.strip() for text in value):
+                raise ConfigError(f"{self.setting.option}: must not be empty")
+            value = [item for text in value for item in split_list(text)]
+        return value_of(self.setting, Given(value, self.setting.option))
 
 
 def options_of(struct: type[msgspec.Struct]) -> list[click.Option]:

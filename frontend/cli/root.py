@@ -1,9 +1,11 @@
-"""The `nacelle` command: finds subcommands, and reports an error as one line and an exit status."""
+"""The `nacelle` command: finds subcommands, and reports an error in a few lines and as an exit status."""
 
 import importlib
 from typing import Any, NamedTuple
 
 import click
+
+from frontend.cli.usage import EXIT_STATUS, WrongUsage, explain, refuse_repeated, remember_words
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell would report it
 
@@ -30,6 +32,18 @@ class _Root(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(SUBCOMMANDS)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remember_words(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_repeated(command, rest, ctx)
+        return name, command, rest
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in SUBCOMMANDS:
             return None
@@ -48,17 +62,27 @@ class _Root(click.Group):
 
         try:
             return super().invoke(ctx)
-        except (ConfigError, ModelError) as error:
+        except click.UsageError as error:
+            raise explain(error, ctx) from error
+        except ConfigError as error:
+            raise WrongUsage(str(error)) from error
+        except ModelError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            raise explain(error) from error
+
 
 @click.group(
     cls=_Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Get started: nacelle serve smollm2",
+    epilog=f"Get started: nacelle serve smollm2\n\n{EXIT_STATUS}",
 )
 @click.version_option(package_name="nacelle-server", prog_name="nacelle", message="%(prog)s %(version)s")
 def root() -> None:

@@ -1,16 +1,20 @@
 """`nacelle serve`: reads the settings, prepares the models, and runs the server."""
 
-import os
+import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
 from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
+from frontend.cli.settings import read_settings
 from frontend.cli.terminal import TerminalReporter
-from frontend.config import ModelSettings, Settings, check_bind
-from frontend.config_sources import load_settings
+from frontend.cli.usage import EXIT_STATUS
+from frontend.config import ConfigError, ModelSettings, Settings, check_bind
 from frontend.models.resolve import PreparedModel, preparer_for
+from frontend.observability import logs
+
+log = logging.getLogger("nacelle")
 
 
 class _Sectioned(click.Command):
@@ -37,7 +41,7 @@ class _Sectioned(click.Command):
         config_option,
     ],
     epilog="Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* "
-    "variable, [server] table.",
+    f"variable, [server] table.\n\n{EXIT_STATUS}",
 )
 def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve models over the OpenAI API.
@@ -45,12 +49,15 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
     file. Without MODEL, all [[models]] entries are served.
     """
-    settings = load_settings(
-        layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
+    settings, notes = read_settings(
+        layer_of(Settings, options), layer_of(ModelSettings, options), models, config
     )
     if not settings.models:
-        raise click.UsageError("specify a model, for example: nacelle serve smollm2")
+        raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
+    logs.configure(settings.log_format, settings.log_level)
+    for note in notes:
+        log.log(note.level, note.text)
     prepared = _prepare(settings)
 
     from frontend.app import serve as run  # imported last: an invalid command line fails fast

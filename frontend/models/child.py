@@ -1,9 +1,11 @@
 """Runs a Python module in a child process, reads its output line by line, and never leaves it running."""
 
+import os
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from frontend.supervision.death import signal_name
@@ -31,11 +33,13 @@ def run_module(
     on_line: Callable[[str], None] | None = None,
     *,
     lifeline: bool = False,
+    scratch: Path | None = None,
 ) -> Ended:
     """Run `python -P -m module` to its end. An interruption kills the child.
 
     Without `-P`, a file of the module's name in the current folder would run in its place. With `lifeline`,
-    the child's stdin is a pipe that ends with this process, also if that is killed.
+    the child's stdin is a pipe that ends with this process, also if that is killed. `scratch` is the folder
+    for its temporary files.
     """
     lines: deque[str] = deque(maxlen=_LINES_KEPT)
     child = subprocess.Popen(
@@ -43,6 +47,7 @@ def run_module(
         stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": str(scratch)} if scratch else None,
         text=True,
         errors="replace",
     )

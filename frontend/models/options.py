@@ -37,9 +37,8 @@ def check_options(model: ModelSettings) -> None:
     """Raise ConfigError, naming the settings, where some do not fit together or cannot be read."""
     engines = ["auto", "continuous_batching", *(engine for task in TASKS for engine in task.engines)]
     if model.engine not in engines:
-        known = ", ".join(engines)
-        hint = f"{suggestion(model.engine, engines)} (there are {known})"
-        raise _clash(model, f"no engine {model.engine!r}{hint}")
+        known = ", ".join(dict.fromkeys(engines))
+        raise _clash(model, f"engine must be one of {known}, not {model.engine!r}")
     batching_only = [
         name for name in ("draft_model", "prompt_lookup", "cache_eviction_tokens") if getattr(model, name)
     ]
@@ -53,7 +52,9 @@ def check_options(model: ModelSettings) -> None:
         raise _clash(model, f"kv_cache_precision and the property {_KV_CACHE_PRECISION} exclude each other")
     for name, text in model.adapters.items():
         if not _ADAPTER_NAME.fullmatch(name):
-            raise _clash(model, f"adapters: {name!r} is no name (letters, digits and ._-)")
+            raise _clash(
+                model, f"adapters: {name!r} is no name; use letters, digits and ._-, a letter or digit first"
+            )
         adapter_of(text)
     generation_defaults_of(model)
     if model.tool_format or model.reasoning_format:
@@ -70,8 +71,7 @@ def _check_formats(model: ModelSettings) -> None:
 def _check_name(model: ModelSettings, setting: str, known: Iterable[str]) -> None:
     value = getattr(model, setting)
     if value is not None and value not in known:
-        names = ", ".join(known)
-        raise _clash(model, f"{setting}: no format {value!r}{suggestion(value, known)} (there are {names})")
+        raise _clash(model, f"{setting} must be one of {', '.join(known)}, not {value!r}")
 
 
 def _clash(model: ModelSettings, words: str) -> ConfigError:
@@ -95,11 +95,8 @@ def generation_defaults_of(model: ModelSettings) -> GenerationDefaults:
     found: dict[str, Any] = {}
     for name, value in model.generation_defaults.items():
         if name not in types:
-            known = ", ".join(types)
-            raise _clash(
-                model,
-                f"generation_defaults: no default {name!r}{suggestion(name, types)} (there are {known})",
-            )
+            hint = suggestion(name, types) or f"; use one of {', '.join(types)}"
+            raise _clash(model, f"generation_defaults: no default {name!r}{hint}")
         origin = f"model {model.name!r}: generation_defaults {name}"
         found[name] = convert(Given(value, origin), types[name])
     return GenerationDefaults(**found)

@@ -6,7 +6,9 @@ model.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -37,6 +39,8 @@ _BY_ARCHITECTURE: dict[str, Task] = {  # by the end of its name
     "ForMaskedLM": "embeddings",
     "Model": "embeddings",
 }
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+_MAX_NAMED = 4  # files, in an error
 _CLASSIFIER = "ForSequenceClassification"
 _ENCODER_DECODER = "ForConditionalGeneration"
 _SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"}
@@ -147,18 +151,36 @@ def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
         raise ModelError(f"{facts.path} is a text model: library = optimum is for embeddings and rerank only")
     missing = missing_files(facts.files, recognized.task, recognized.library)
     if missing:
-        names = ", ".join(missing)
-        raise ModelError(
-            f"{facts.path} is not an IR folder that can be served: it lacks {names}{_hint(facts)}"
-        )
+        raise ModelError(_explain_missing(facts, missing))
 
 
-def _hint(facts: FolderFacts) -> str:
-    if ggufs := sorted(name for name in facts.files if name.endswith(".gguf")):
-        return f"; to serve the GGUF file in it, name that file: {ggufs[0]}"
-    if any(name.endswith(".safetensors") for name in facts.files):
-        return "; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
-    return ""
+def _explain_missing(facts: FolderFacts, missing: list[str]) -> str:
+    if MODEL_XML not in facts.files and (ggufs := _gguf_files(facts)):
+        return _name_gguf_files(facts, ggufs)
+    wrong = f"{facts.path} is not an IR folder that can be served"
+    if MODEL_XML not in facts.files and any(name.endswith(".safetensors") for name in facts.files):
+        return f"{wrong}; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
+    if not any(name.startswith("openvino_") for name in facts.files):
+        return f"{wrong}; name a GGUF file, or a folder that optimum-cli export openvino wrote"
+    return f"{wrong} (write it again with optimum-cli export openvino): it lacks {', '.join(missing)}"
+
+
+def _gguf_files(facts: FolderFacts) -> list[str]:
+    """The GGUF files that hold a model, or the first part of one."""
+    return sorted(
+        name
+        for name in facts.files
+        if name.endswith(".gguf")
+        and not name.startswith("mmproj")  # the vision part of another file
+        and _LATER_PART.search(name) is None
+    )
+
+
+def _name_gguf_files(facts: FolderFacts, ggufs: list[str]) -> str:
+    listed = ", ".join(ggufs[:_MAX_NAMED]) + (", …" if len(ggufs) > _MAX_NAMED else "")
+    many = f"{len(ggufs)} GGUF files" if len(ggufs) > 1 else "a GGUF file"
+    path = shlex.quote(str(Path(facts.path, ggufs[0])))
+    return f"{facts.path} holds {many} and no IR: {listed}\nTo serve one, name it: nacelle serve {path}"
 
 
 def _not_served(facts: FolderFacts, what: str) -> ModelError:

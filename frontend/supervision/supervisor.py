@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 import zmq
 
+from frontend.supervision.announcement import announcement
 from frontend.supervision.death import Death
 from frontend.supervision.incarnation import Ending, Incarnation
 from frontend.supervision.lifecycle import (
@@ -194,8 +195,8 @@ class Supervisor:
         match message:
             case Ready(card):
                 self.card = card
-                chosen = "".join(f", {name}={value}" for name, value in card.properties.items())
-                log.info("%s/%d is ready on %s%s", self.model, self.number, card.device_name, chosen)
+                details = announcement(card, self.options.launch)
+                log.info("%s/%d is ready on %s", self.model, self.number, details)
                 self._handle(BecameReady())
             case Fatal():
                 self._fatal = message

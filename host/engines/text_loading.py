@@ -12,6 +12,7 @@ from host.devices import check_device
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
+from host.facts import inference_threads, weights_format
 from host.linux import memory_bytes
 from host.model_folder import (
     VARIED_TEXT,
@@ -62,6 +63,8 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=pipeline.chosen,
+        threads=inference_threads(launch),
+        weights=weights_format(folder.path / "openvino_model.xml"),
     )
     engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
     if launch.engine == "text":  # one request at a time means a device that compiles as it loads

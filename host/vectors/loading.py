@@ -8,6 +8,7 @@ import openvino_genai as genai
 
 from host.engines.base import Body
 from host.engines.pipeline import device_name
+from host.facts import inference_threads, weights_format
 from host.model_folder import VARIED_TEXT, check_vocabulary, fingerprint
 from host.results import Results
 from host.vectors.batch import make_batch
@@ -70,6 +71,8 @@ def start_engine(
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=library.model.chosen,
+        threads=inference_threads(launch),
+        weights=weights_format(folder.path / "openvino_model.xml"),
         dimensions=width,
         prompts={},
     )

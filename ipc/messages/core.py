@@ -112,7 +112,14 @@ class Launch(Value, Generic[OptionsT]):
     options: OptionsT
 
 
-class ModelCard(Message):
+class ModelFacts(Message, kw_only=True):
+    """What a host reports for the operator only."""
+
+    threads: int = 0  # that compute; 0 if unknown
+    weights: str = ""  # their formats, such as "int4/int8"; empty if unknown
+
+
+class ModelCard(ModelFacts):
     """What a loaded replica can do, whatever its task."""
 
     device_name: str  # the device's full name

@@ -144,6 +144,7 @@ def test_a_port_that_is_taken_ends_the_server_with_a_message(start, smollm2_ir):
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     assert f"port {taken.port}" in second.stderr
+    assert "choose another port with --port" in second.stderr
 
 
 def test_a_model_that_never_loads_ends_the_server(smollm2_ir, tmp_path):
@@ -194,5 +195,5 @@ def test_a_rebound_name_and_a_foreign_page_are_refused(start):
 def test_listening_beyond_this_machine_without_a_key_is_refused(smollm2_ir):
     command = [*nacelle_command(), "serve", str(smollm2_ir), "--host", "0.0.0.0"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "API key" in run.stderr

@@ -1,10 +1,13 @@
 """Settings: which source wins, what is refused, and what the refusal says."""
 
+import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from frontend.config import GIB, ConfigError, ModelSettings, Settings, check_bind, is_loopback, kv_cache_bytes
+from frontend.config_environment import Note
 from frontend.config_sources import default_name, load_settings, settings_of
 from frontend.config_values import Given
 
@@ -167,7 +170,7 @@ def test_every_model_setting_can_come_from_the_environment(variable, text, value
     [
         ({"NACELLE_PORT": "abc"}, "NACELLE_PORT: must be a whole number, not 'abc'"),
         ({"NACELLE_PORT": "70000"}, "NACELLE_PORT: must be a whole number <= 65535, not '70000'"),
-        ({"NACELLE_PORT": "tcp://10.0.0.1:8000"}, "NACELLE_PORT: must be a whole number"),
+        ({"NACELLE_PORT": "http://10.0.0.1:8000"}, "NACELLE_PORT: must be a whole number"),
         ({"NACELLE_STALL_SECONDS": "nan"}, "NACELLE_STALL_SECONDS: must be a number > 0"),
         ({"NACELLE_STALL_SECONDS": "inf"}, "NACELLE_STALL_SECONDS: must be a number <= "),
         ({"NACELLE_STALL_SECONDS": "0"}, "NACELLE_STALL_SECONDS: must be a number > 0"),
@@ -184,6 +187,29 @@ def test_a_bad_variable_is_named(environ, complaint):
         load_settings(models=["m"], environ=environ)
     assert str(raised.value).startswith(complaint)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("api_key", ["hush hush", "hush\nhush", "hush\x7f", "h\u00fcsh", "hush\u2028hush"])
+def test_an_api_key_that_no_client_could_send_is_refused_and_not_repeated(config, api_key):
+    for sources in (
+        {"environ": {"NACELLE_API_KEY": api_key}},
+        {"config": config(f"[server]\napi_key = {json.dumps(api_key)}")},
+        {"server_options": {"api_key": Given(api_key, "--api-key")}},
+    ):
+        with pytest.raises(ConfigError, match=r"visible ASCII characters without blanks$") as raised:
+            load_settings(**sources)
+        assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}", "{} ", "\t{}\n\n"])
+def test_blanks_around_an_api_key_are_no_part_of_it(config, around):
+    key = around.format("sk-1")
+    for sources in (
+        {"environ": {"NACELLE_API_KEY": key}},
+        {"config": config(f"[server]\napi_key = {json.dumps(key)}")},
+        {"server_options": {"api_key": Given(key, "--api-key")}},
+    ):
+        assert load_settings(**sources).api_key == "sk-1"
 
 
 def test_a_bad_api_key_is_not_repeated():
@@ -264,6 +290,165 @@ def test_two_models_cannot_share_a_given_name():
 )
 def test_a_model_without_a_name_is_called_by_its_source(source, name):
     assert default_name(source) == name
+
+
+# --- how people write values -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("LOG_LEVEL", "INFO", "info"),
+        ("LOG_LEVEL", " Warning ", "warning"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("PORT", " 8001\n", 8001),
+        ("STALL_SECONDS", " 2.5 ", 2.5),
+        ("HOST", " ::1 ", "::1"),
+        ("ALLOWED_HOSTS", " a , b,", ["a", "b"]),
+        ("ALLOWED_ORIGINS", "https://a.example/", ["https://a.example/"]),
+        ("SESSION_STORE", "sqlite:/var/s.db\n", "sqlite:/var/s.db"),
+    ],
+)
+def test_case_and_blanks_do_not_matter(variable, text, value):
+    assert getattr(load_settings(environ={f"NACELLE_{variable}": text}), variable.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("DEVICE", "gpu.0", "GPU.0"),
+        ("DRAFT_DEVICE", "cpu", "CPU"),
+        ("KV_CACHE_PRECISION", "U8", "u8"),
+        ("ENGINE", "Continuous-Batching", "continuous_batching"),
+        ("POOLING", "last-token", "last_token"),
+        ("TOOL_FORMAT", "Hermes", "hermes"),
+    ],
+)
+def test_case_does_not_matter_in_the_settings_of_a_model(variable, text, value):
+    (model,) = load_settings(models=["m"], environ={f"NACELLE_{variable}": text}).models
+    assert getattr(model, variable.lower()) == value
+
+
+@pytest.mark.parametrize("word", ["true", "True", "1", "yes", "Y", "on", "enabled", " TRUE "])
+def test_every_usual_word_for_true_is_understood(config, word):
+    assert load_settings(environ={"NACELLE_FAULTS": word}).faults
+    file = config(f"[[models]]\nsource = 'a'\nprompt_lookup = '{word}'")
+    assert load_settings(config=file).models[0].prompt_lookup
+
+
+@pytest.mark.parametrize("word", ["false", "FALSE", "0", "no", "n", "Off", "disabled"])
+def test_every_usual_word_for_false_is_understood(word):
+    (model,) = load_settings(
+        models=["m"], environ={"NACELLE_PREFIX_CACHING": word, "NACELLE_NORMALIZE": word}
+    ).models
+    assert (model.prefix_caching, model.normalize) == (False, False)
+
+
+def test_a_variable_of_blanks_counts_as_unset():
+    assert load_settings(environ={"NACELLE_PORT": " \n", "NACELLE_MODELS": " "}) == Settings()
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "nacelle.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 1111\r\n")
+    assert load_settings(config=file).port == 1111
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[server]\nport = 1".encode("utf-16"), "it is not UTF-8 text; save it as UTF-8"),
+        (b"a = " + b"[" * 100_000, "as TOML: "),
+        (b"#" * 2_000_000, "it is larger than 1 MiB"),
+        (b"port = 1", "unknown table 'port'; write port below a line with [server]"),
+        (b"device = 'CPU'", "unknown table 'device'; write device below a line with [[models]]"),
+        (b"[server]\nctx_size = 1\n", "unknown setting 'ctx_size'; see nacelle serve --help"),
+        (b"[server]\nloglevel = 1\n", "unknown setting 'loglevel'; did you mean 'log_level'?"),
+        (
+            b"[[models]]\nsource='a'\nctx_size = 1",
+            "unknown setting 'ctx_size'; did you mean 'context_length'?",
+        ),
+        (b"[[models]]\nsource='~no-such-user/x'", "names a home that does not exist; write the whole path"),
+        (b'[[models]]\nsource="a\\u0000b"', "must be UTF-8 text without control characters"),
+    ],
+)
+def test_a_file_of_another_kind_or_with_slips_is_explained_in_one_line(tmp_path, content, complaint):
+    file = tmp_path / "nacelle.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(config=file)
+    assert complaint in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+# --- variables that are not ours ----------------------------------------------------------------------------
+
+KUBERNETES = {
+    "NACELLE_SERVICE_HOST": "10.3.2.1",
+    "NACELLE_SERVICE_PORT": "8000",
+    "NACELLE_SERVICE_PORT_HTTP": "8000",
+    "NACELLE_PORT": "tcp://10.3.2.1:8000",
+    "NACELLE_PORT_8000_TCP": "tcp://10.3.2.1:8000",
+    "NACELLE_PORT_8000_TCP_PROTO": "tcp",
+    "NACELLE_PORT_8000_TCP_PORT": "8000",
+    "NACELLE_PORT_8000_TCP_ADDR": "10.3.2.1",
+    "NACELLE_API_SERVICE_HOST": "10.3.2.2",
+    "NACELLE_API_PORT": "udp://10.3.2.2:53",
+    "NACELLE_API_PORT_53_UDP_ADDR": "10.3.2.2",
+}
+
+
+def notes_of(environ: dict[str, str]) -> list[Note]:
+    notes: list[Note] = []
+    assert load_settings(models=["m"], environ=environ, notes=notes).port == int(environ.get("PORT", 8000))
+    return notes
+
+
+def test_what_kubernetes_sets_for_a_service_is_ignored_with_one_line():
+    [note] = notes_of(KUBERNETES)
+    assert note.level == logging.INFO
+    assert note.text == (
+        "ignored NACELLE_PORT=tcp://10.3.2.1:8000 and 10 more: set by Kubernetes for a service; "
+        "--port sets the port"
+    )
+    for name, value in KUBERNETES.items():
+        assert notes_of({name: value}), name
+
+
+def test_a_port_of_the_user_counts_beside_what_kubernetes_sets():
+    notes: list[Note] = []
+    assert load_settings(environ=KUBERNETES | {"NACELLE_PORT": "8001"}, notes=notes).port == 8001
+    assert len(notes) == 1
+
+
+def test_what_links_between_containers_set_is_ignored_too():
+    environ = {"NACELLE_PORT": "tcp://172.17.0.5:8000", "NACELLE_NAME": "/web/nacelle"}
+    settings = load_settings(models=["m"], environ=environ)
+    assert (settings.port, settings.models[0].name) == (8000, "m")
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("NACELLE_PROT", "NACELLE_PORT"),
+        ("NACELLE_LOGLEVEL", "NACELLE_LOG_LEVEL"),
+        ("NACELLE_MODEL", "NACELLE_MODELS"),
+        ("NACELLE_SOURCE", "NACELLE_MODELS"),
+        ("NACELLE_CTX_SIZE", "NACELLE_CONTEXT_LENGTH"),
+        ("NACELLE_API_KEYS", "NACELLE_API_KEY"),
+        ("nacelle_port", "NACELLE_PORT"),
+        ("NACELLE_CONFG", "NACELLE_CONFIG"),
+    ],
+)
+def test_a_variable_that_resembles_a_setting_is_warned_of(variable, meant):
+    assert notes_of({variable: "1"}) == [
+        Note(logging.WARNING, f"ignored {variable}, which is not a setting; did you mean {meant}?")
+    ]
+
+
+@pytest.mark.parametrize("variable", ["NACELLE_CONFIG", "NACELLE_HOME_PAGE", "NACELLES", "NACELLE_PROT_"])
+def test_other_variables_are_nobodys_business(variable):
+    assert notes_of({variable: "" if variable.endswith("_") else "x"}) == []
 
 
 # --- decisions ------------------------------------------------------------------------------------------

@@ -44,6 +44,11 @@ class Background:
         self._starting = 0
         self._closing = False
 
+    @property
+    def running(self) -> int:
+        """The number of responses that are being generated."""
+        return len(self._jobs)
+
     async def start(self, spec: TurnSpec, builder: ResponseBuilder, items: list[Item]) -> None:
         """Returns when the response is stored as queued.
 

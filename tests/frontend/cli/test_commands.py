@@ -1,5 +1,8 @@
 """The commands: help, what they pass on, what they refuse, and how they end."""
 
+import errno
+import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,8 +16,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.server import nacelle_command
+from frontend.app import explain_listening
 from frontend.cli.root import SUBCOMMANDS, root
-from frontend.config import ConfigError, Settings
+from frontend.cli.usage import EXIT_STATUS
+from frontend.config import ConfigError, ModelSettings, Settings
+from frontend.config_names import _ELSEWHERE, guess
+from frontend.config_sources import settings_of
 from frontend.models.resolve import PreparedModel
 from tests.e2e.serving import is_alive, wait_for
 
@@ -133,25 +140,43 @@ def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
         (["synthetic", "--port", "abc"], "Error: --port: must be a whole number, not 'abc'"),
         (["synthetic", "--replicas", "0"], "Error: --replicas: must be a whole number >= 1, not '0'"),
         (["synthetic", "--property", "FAST"], "Error: --property: must be KEY=VALUE, not 'FAST'"),
-        (["synthetic", "--log-level", "loud"], "Error: --log-level: must be debug or info or"),
+        (
+            ["synthetic", "--log-level", "loud"],
+            "Error: --log-level: must be one of debug, info, warning, error, not 'loud'",
+        ),
         ([], "Error: specify a model, for example: nacelle serve smollm2"),
+        (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
+        (["synthetic", "synthetic:5"], "two models have the name 'synthetic'"),
+        (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
+        (["synthetic", "--config", "/absent/nacelle.toml"], "cannot read /absent/nacelle.toml"),
+        (["synthetic", "--config", "/"], "cannot read /: Is a directory"),
+        (["synthetic", "--name", "a", "--name", "b"], "--name is given 2 times; give it once"),
+        (["synthetic", "--no-prefix-caching", "--prefix-caching"], "is given 2 times; give it once"),
+        (
+            ["synthetic", "--property", "A=1", "--property", "A=2"],
+            "'A' has two values, '1' and '2'; give it one",
+        ),
+        (["synthetic", "--allowed-host", ""], "Error: --allowed-host: must not be empty"),
+        (["synthetic", "--api-key", ""], "Error: --api-key: must not be empty"),
+        (["~no-such-user/m.gguf"], "names a home that does not exist"),
+        (["synthetic", "--store", "~no-such-user/m"], "names a home that does not exist"),
     ],
 )
-def test_wrong_usage_is_status_2(served, arguments, complaint):
+def test_wrong_usage_is_one_line_and_status_2(served, arguments, complaint):
     result = run("serve", *arguments)
     assert (result.exit_code, served) == (2, [])
+    assert result.stderr.startswith("Error: ")
     assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
         (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
         (["smolm2"], "did you mean 'smollm2'?"),
-        (["synthetic", "synthetic:5"], "two models have the name 'synthetic'"),
-        (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
-        (["synthetic", "--config", "/absent/nacelle.toml"], "cannot read /absent/nacelle.toml"),
+        (["other"], "nor an existing file or folder; see nacelle list"),
+        (["Qwen/Qwen3-0.6B"], "convert it first: optimum-cli export openvino --model Qwen/Qwen3-0.6B FOLDER"),
     ],
 )
 def test_what_cannot_be_served_is_one_line_and_status_1(served, arguments, complaint):
@@ -162,13 +187,141 @@ def test_what_cannot_be_served_is_one_line_and_status_1(served, arguments, compl
     assert result.stderr.count("\n") == 1
 
 
-def test_a_bad_variable_is_one_line_and_status_1(served, monkeypatch):
+def test_a_bad_variable_is_one_line_and_status_2(served, monkeypatch):
     monkeypatch.setenv("NACELLE_PORT", "abc")
     result = run("serve", "synthetic")
     assert (result.exit_code, result.stderr) == (
-        1,
+        2,
         "Error: NACELLE_PORT: must be a whole number, not 'abc'\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--ctx-size", "9"], "no option --ctx-size; did you mean --context-length?"),
+        (["--ctx-size=9"], "no option --ctx-size; did you mean --context-length?"),
+        (["-c", "9"], "no option -c; did you mean --context-length?"),
+        (["--n-ctx", "9"], "no option --n-ctx; did you mean --context-length?"),
+        (["--max-model-len", "9"], "no option --max-model-len; did you mean --context-length?"),
+        (["--context", "9"], "no option --context; did you mean --context-length?"),
+        (["--n-gpu-layers", "9"], "no option --n-gpu-layers; did you mean --device GPU?"),
+        (["-ngl", "9"], "no option -ngl; did you mean --device GPU?"),
+        (["--parallel", "9"], "no option --parallel; did you mean --max-num-seqs?"),
+        (["-np", "9"], "no option -np; did you mean --max-num-seqs?"),
+        (["-t", "9"], "no option -t; did you mean --threads?"),
+        (["--alias", "x"], "no option --alias; did you mean --name?"),
+        (["--served-model-name", "x"], "no option --served-model-name; did you mean --name?"),
+        (["--cache-type-k", "q8_0"], "no option --cache-type-k; did you mean --kv-cache-precision?"),
+        (["--kv-cache-dtype", "f16"], "no option --kv-cache-dtype; did you mean --kv-cache-precision?"),
+        (["--tool-call-parser", "x"], "no option --tool-call-parser; did you mean --tool-format?"),
+        (["--enable-prefix-caching"], "no option --enable-prefix-caching; did you mean --prefix-caching?"),
+        (
+            ["--no-enable-prefix-caching"],
+            "no option --no-enable-prefix-caching; did you mean --no-prefix-caching?",
+        ),
+        (["--temp", "0"], "no option --temp; did you mean --generation-default temperature=VALUE?"),
+        (["-n", "5"], "no option -n; see nacelle serve --help"),
+        (["--embedding"], "no option --embedding; did you mean --task embeddings?"),
+        (["--model", "x"], "no option --model; write the model without one: nacelle serve MODEL"),
+        (["-m", "x"], "no option -m; write the model without one: nacelle serve MODEL"),
+        (["--flash-attn"], "no option --flash-attn; it is not needed here, leave it out"),
+        (["--prot", "1"], "no option --prot; did you mean --port?"),
+        (["--frobnicate"], "no option --frobnicate; see nacelle serve --help"),
+        (["--port"], "option '--port' requires an argument\nTry: nacelle serve --help"),
+    ],
+)
+def test_an_unknown_option_leads_to_ours(served, arguments, error):
+    result = run("serve", "synthetic", *arguments)
+    assert (result.exit_code, served) == (2, [])
+    assert result.stderr == f"Error: {error}\n"
+
+
+def test_every_option_that_is_suggested_exists():
+    known = {setting.name for struct in (Settings, ModelSettings) for setting in settings_of(struct)}
+    for word in " ".join(_ELSEWHERE.values()).split():
+        assert guess(word, known).setting in known
+    assert _ELSEWHERE.keys() <= known
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["serv"], "no such command 'serv'"),
+        (["--foo"], "no option --foo; see nacelle --help"),
+        (["pull"], "missing argument 'NAME...'\nTry: nacelle pull --help"),
+        (["list", "a"], "got unexpected extra argument (a)\nTry: nacelle list --help"),
+        (["list", "--store", "a", "--store", "b"], "--store is given 2 times; give it once"),
+        (["bench", "ipc", "--rounds", "1", "--rounds", "2"], "--rounds is given 2 times; give it once"),
+        (
+            ["bench", "ipc", "--rounds"],
+            "option '--rounds' requires an argument\nTry: nacelle bench ipc --help",
+        ),
+        (["bench", "ipc", "--rouns", "1"], "no option --rouns; did you mean --rounds?"),
+    ],
+)
+def test_wrong_usage_of_other_commands_is_short_too(arguments, error):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {error}")
+    assert result.stderr.count("\n") <= 2
+
+
+def test_without_a_command_there_is_help():
+    result = run()
+    assert result.exit_code == 2
+    assert "Usage: nacelle" in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
+def test_help_explains_the_exit_status(arguments):
+    text = " ".join(run(*arguments).output.split())
+    assert " ".join(EXIT_STATUS.split()) in text
+
+
+def test_a_slip_in_a_variables_name_is_a_warning(served, monkeypatch, capfd):
+    monkeypatch.setenv("NACELLE_PROT", "1")
+    monkeypatch.setenv("NACELLE_PORT", "tcp://10.3.2.1:8000")
+    assert run("serve", "synthetic").exit_code == 0
+    [(settings, _)] = served
+    assert settings.port == 8000
+    listed = run("list")
+    warning = "ignored NACELLE_PROT, which is not a setting; did you mean NACELLE_PORT?"
+    assert listed.stderr == f"Warning: {warning}\n"
+
+
+def test_notes_on_the_environment_are_log_lines():
+    environment = {
+        **os.environ,
+        "NACELLE_PROT": "1",
+        "NACELLE_PORT": "tcp://10.3.2.1:8000",
+        "NACELLE_LOG_FORMAT": "json",
+    }
+    command = [*nacelle_command(), "serve", "synthetic", "--host", "192.0.2.1", "--api-key", "x"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    kubernetes, slip, end = (json.loads(line) for line in result.stderr.splitlines())
+    assert result.returncode == 1
+    assert (kubernetes["level"], slip["level"], end["level"]) == ("info", "warning", "error")
+    assert "NACELLE_PORT=tcp://10.3.2.1:8000" in kubernetes["message"]
+    assert "NACELLE_PROT" in slip["message"]
+    assert end["message"].startswith("cannot listen on 192.0.2.1 port 8000: ")
+    assert end["message"].endswith("; choose an address of this machine with --host")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.EADDRINUSE, "Address already in use"), "with --port"),
+        (OSError(errno.EACCES, "Permission denied"), "choose a port from 1024 on with --port"),
+        (OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "with --host"),
+        (socket.gaierror(-2, "Name or service not known"), "with --host"),
+        (UnicodeError("label too long"), "with --host"),
+    ],
+)
+def test_a_port_that_cannot_be_had_names_the_option(error, remedy):
+    line = explain_listening("h", 80, error)
+    assert line.startswith("cannot listen on h port 80: ")
+    assert line.endswith(remedy)
 
 
 def test_a_defect_is_not_dressed_up_as_a_users_error(monkeypatch):
@@ -193,10 +346,20 @@ def test_list_shows_the_catalogue_of_an_empty_store(empty_store):
     assert not empty_store.exists()
 
 
+def test_list_keeps_words_whole_in_every_width(monkeypatch):
+    words = run("list").output.split()
+    for columns in (60, 80, 132):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        table, _, where = run("list").output.partition("\n\n")
+        assert f"{table} {where}".split() == words
+        assert max(map(len, table.splitlines())) <= columns
+
+
 def test_pull_of_an_unknown_name_is_one_line_and_status_1():
     result = run("pull", "smolm2")
     assert result.exit_code == 1
     assert result.stderr == "Error: the catalogue has no 'smolm2'; did you mean 'smollm2'?\n"
+    assert run("pull", "other").stderr == "Error: the catalogue has no 'other'; it has smollm2, minilm, e5\n"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_a_table_lines_up():
     ]
 
 
+def test_a_table_wraps_descriptions_between_words():
+    rows = [Row("x", "ready", 7_000_000, "a description of /a/path/without-any-blank and more")]
+    assert table(rows, 45) == [
+        "NAME  STATE  SIZE  DESCRIPTION",
+        "x     ready  7 MB  a description of",
+        "                   /a/path/without-any-blank",
+        "                   and more",
+    ]
+
+
 def test_only_conversions_of_files_are_rows_and_old_ones_are_told_apart():
     mine = msgspec.structs.replace(RECIPE, kind="files")
     now = datetime.datetime.now(datetime.UTC)

@@ -181,7 +181,10 @@ def test_other_weights_than_an_encoders_are_not_converted(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "hint"),
-    [("a.gguf", "name that file: a.gguf"), ("model.safetensors", "optimum-cli export openvino")],
+    [
+        ("a.gguf", r"name it: nacelle serve /.*/a\.gguf$"),
+        ("model.safetensors", "optimum-cli export openvino"),
+    ],
 )
 def test_a_folder_of_another_kind_gets_a_hint(tmp_path, file, hint):
     (tmp_path / file).touch()
@@ -251,7 +254,9 @@ def test_an_adapter_is_one_more_model_from_the_same_folder(tmp_path, reporter, i
 
 def test_an_adapter_that_is_not_there_is_named(tmp_path, reporter, ir):
     settings = ModelSettings(name="m", source=str(ir), adapters={"poet": "/nowhere.safetensors"})
-    with pytest.raises(ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors$"):
+    with pytest.raises(
+        ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors; correct --adapter$"
+    ):
         preparer(tmp_path, reporter).prepare_all(settings)
 
 

@@ -1,0 +1,107 @@
+"""Explains a wrong command line: what is wrong, and what to write instead."""
+
+from collections import Counter
+
+import click
+
+EXIT_STATUS = (
+    "Exit status: 0 after success or a shutdown; 1 if something failed, for example no model could be "
+    "loaded; 2 for a wrong command line, variable or settings file; 130 or 143 if interrupted by SIGINT or "
+    "SIGTERM."
+)
+
+# Keys of a context's meta.
+_WORDS = "nacelle.words"  # of the command line
+_COMMAND = "nacelle.command"  # the words of it that name the command
+
+
+class WrongUsage(click.ClickException):
+    """A wrong command line, variable or settings file. The message ends with what to do."""
+
+    exit_code = 2
+
+
+def remember_words(ctx: click.Context, words: list[str]) -> None:
+    """Keep the words of the command line, from which errors quote."""
+    ctx.meta[_WORDS] = list(words)
+
+
+def refuse_repeated(command: click.Command, words: list[str], parent: click.Context) -> None:
+    """Raise WrongUsage if an option that has one value is given twice: nobody can mean both."""
+    # Resilient: what cannot be parsed is reported when the command itself is parsed.
+    ctx = click.Context(command, info_name=command.name, parent=parent, resilient_parsing=True)
+    ctx.meta[_COMMAND] = ctx.command_path
+    if isinstance(command, click.Group):
+        found = command.get_command(ctx, words[0]) if words else None
+        if found is not None:
+            refuse_repeated(found, words[1:], ctx)
+        return
+    _, _, order = command.make_parser(ctx).parse_args(list(words))
+    for parameter, count in Counter(order).items():
+        if count > 1 and isinstance(parameter, click.Option) and not (parameter.multiple or parameter.count):
+            raise WrongUsage(f"{_name_of(parameter)} is given {count} times; give it once")
+
+
+def _name_of(option: click.Option) -> str:
+    return "/".join([*option.opts[:1], *option.secondary_opts[:1]])
+
+
+def explain(error: click.UsageError, ctx: click.Context | None = None) -> click.UsageError | WrongUsage:
+    """The same error in one or two lines. `ctx` is any context of the command line."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error  # shows the help
+    if isinstance(error, click.NoSuchOption):
+        return WrongUsage(_unknown_option(error))
+    message = error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else ctx.meta.get(_COMMAND, "nacelle") if ctx else "nacelle"
+    return WrongUsage(f"{message[:1].lower()}{message[1:]}\nTry: {command} --help")
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    from frontend.config_names import guess  # what follows is needed only here
+
+    ctx = error.ctx
+    word = _as_written(error.option_name, ctx)
+    command = ctx.command_path if ctx else "nacelle"
+    options = _options(ctx)
+    takes_models = ctx is not None and any(isinstance(one, click.Argument) for one in ctx.command.params)
+    meant = guess(word, options.keys() | ({"models"} if takes_models else set()))
+    if meant.needless:
+        return f"no option {word}; it is not needed here, leave it out"
+    if meant.setting == "models":
+        return f"no option {word}; write the model without one: {command} MODEL"
+    if meant.setting:
+        return f"no option {word}; did you mean {_instead(word, options[meant.setting])}?"
+    return f"no option {word}; see {command} --help"
+
+
+def _options(ctx: click.Context | None) -> dict[str, click.Option]:
+    """By the names that may be guessed: a setting's, or that of the option itself."""
+    if ctx is None:
+        return {}
+    options = [parameter for parameter in ctx.command.get_params(ctx) if isinstance(parameter, click.Option)]
+    by_option = {option.opts[0].strip("-").replace("-", "_"): option for option in options}
+    return by_option | {option.name: option for option in options if option.name}
+
+
+def _instead(word: str, option: click.Option) -> str:
+    """What to write for `word`, of which `option` is the counterpart."""
+    if option.secondary_opts and word.lstrip("-").startswith(("no-", "no_", "disable-")):
+        return option.secondary_opts[0]
+    bare = word.strip("-").lower().replace("-", "_")
+    if option.name == "generation_defaults":
+        key = {"temp": "temperature", "repeat_penalty": "repetition_penalty"}.get(bare, bare)
+        key = {"n_predict": "max_tokens", "num_predict": "max_tokens"}.get(key, key)
+        return f"{option.opts[0]} {key}=VALUE"
+    if option.name == "device" and ("gpu" in bare or bare == "ngl"):
+        return f"{option.opts[0]} GPU"
+    if option.name == "task":
+        return f"{option.opts[0]} {'rerank' if bare.startswith('rerank') else 'embeddings'}"
+    return option.opts[0]
+
+
+def _as_written(option_name: str, ctx: click.Context | None) -> str:
+    """The whole word: of an unknown -ngl, the parser reports -n."""
+    words = ctx.meta.get(_WORDS, []) if ctx else []
+    begins = (word for word in words if word.startswith(option_name))
+    return next(begins, option_name).partition("=")[0]

@@ -1,0 +1,88 @@
+"""Finds the setting that somebody meant by another name: a slip of the pen, or the name in another server."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from frontend.config_values import similar
+
+# As llama-server, vLLM, Ollama, TGI and SGLang call what is a setting here.
+_ELSEWHERE = {
+    "context_length": "c ctx ctx_size ctx_len context context_size context_window n_ctx num_ctx max_context "
+    "max_model_len max_seq_len max_sequence_length max_total_tokens ollama_context_length",
+    "max_num_seqs": "np parallel n_parallel num_parallel slots max_batch_size max_running_requests "
+    "max_concurrent_requests max_concurrency concurrency",
+    "max_num_batched_tokens": "b ub batch_size ubatch_size n_batch max_batch_prefill_tokens "
+    "chunked_prefill_size",
+    "max_batch_tokens": "max_batch_total_tokens",
+    "threads": "t n_threads num_threads threads_batch tb num_thread cpu_threads",
+    "name": "alias a served_model_name model_name model_id",
+    "models": "m model source",
+    "device": "devices target_device ngl gpu_layers n_gpu_layers num_gpu gpu main_gpu",
+    "replicas": "dp data_parallel_size num_replicas instances workers",
+    "kv_cache_gib": "kv_cache_memory kv_cache_size kv_cache_memory_bytes kv_cache_space cache_size cache_ram "
+    "gpu_memory_utilization mem_fraction_static num_gpu_blocks_override vllm_cpu_kvcache_space",
+    "kv_cache_precision": "ctk ctv cache_type_k cache_type_v kv_cache_dtype kv_cache_type",
+    "prefix_caching": "enable_prefix_caching cache_prompt enable_radix_cache prompt_cache",
+    "draft_model": "md model_draft speculative_model speculative_draft_model_path",
+    "draft_device": "device_draft devd",
+    "num_assistant_tokens": "draft draft_n draft_max num_speculative_tokens speculative_num_draft_tokens",
+    "prompt_lookup": "lookup ngram_lookup",
+    "adapters": "lora lora_modules lora_scaled lora_adapters",
+    "chat_template": "chat_template_file template",
+    "tool_format": "tool_call_parser",
+    "reasoning_format": "reasoning_parser",
+    "generation_defaults": "temp temperature top_p top_k min_p repeat_penalty repetition_penalty n_predict "
+    "num_predict max_tokens override_generation_config default_generation_params",
+    "properties": "ov_config config_properties",
+    "task": "embedding embeddings reranking rerank runner",
+    "host": "listen bind address bind_address ip hostname ollama_host",
+    "port": "p http_port listen_port",
+    "api_key": "api_keys key token auth_token api_token",
+    "allow_unauthenticated": "no_api_key no_auth disable_auth insecure",
+    "allowed_hosts": "allow_host trusted_hosts trusted_host",
+    "allowed_origins": "cors cors_origin cors_origins cors_allow_origin cors_allow_origins origins "
+    "ollama_origins",
+    "max_body_bytes": "max_request_size max_body_size",
+    "request_timeout_seconds": "timeout to request_timeout",
+    "max_queue": "max_queue_size max_queued_requests ollama_max_queue",
+    "load_seconds": "load_timeout ollama_load_timeout",
+    "drain_seconds": "shutdown_timeout grace_period timeout_graceful_shutdown",
+    "log_level": "v verbose verbosity debug lv log_verbosity uvicorn_log_level loglevel",
+    "log_format": "log_json json_logs",
+    "store": "models_dir model_dir model_path download_dir cache_dir ollama_models hf_home",
+    "session_store": "session_url sessions redis_url database",
+}
+# What is always so here, or has no counterpart: it can be left out.
+_NEEDLESS = (
+    "jinja fa flash_attn mlock no_mmap mmap cont_batching cb trust_remote_code enforce_eager "
+    "enable_auto_tool_choice enable_chunked_prefill metrics dtype quantization q tensor_parallel_size tp "
+    "disable_log_requests disable_log_stats no_webui"
+)
+_SETTINGS = {word: setting for setting, words in _ELSEWHERE.items() for word in words.split()}
+_LEAST_PREFIX = 4  # characters that a beginning must have to stand for a whole name
+
+
+class Guess(NamedTuple):
+    """`setting` is the name of a settings Struct's field; empty if there is none, or none is needed."""
+
+    setting: str = ""
+    needless: bool = False
+
+
+def guess(name: str, settings: Collection[str]) -> Guess:
+    """What `name` may mean: an option without its dashes, a key, or a variable without its prefix.
+
+    `settings` are those that may be suggested.
+    """
+    word = name.lower().replace("-", "_").strip("_")
+    for candidate in (word, word.removeprefix("no_"), word.removeprefix("enable_")):
+        if candidate in settings:
+            return Guess(candidate)
+        if (setting := _SETTINGS.get(candidate)) in settings:
+            return Guess(str(setting))
+    if word in _NEEDLESS.split():
+        return Guess(needless=True)
+    if close := similar(word, settings):
+        return Guess(close)
+    begun = sorted(setting for setting in settings if setting.startswith(word))
+    return Guess(begun[0]) if begun and len(word) >= _LEAST_PREFIX else Guess()

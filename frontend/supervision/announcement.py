@@ -1,0 +1,24 @@
+"""What the log says of a replica that is ready: what serves, and with which limits. Pure."""
+
+from typing import Any
+
+from ipc.messages import Launch, ModelCard, TextCard, TextOptions
+
+_GIB = 1024**3
+_BATCHING = "text"  # the engine that has a KV cache of its own; others keep it in the model, or have none
+
+
+def announcement(card: ModelCard, launch: Launch[Any]) -> str:
+    """One line. What the host does not report is left out."""
+    facts = [f"context {card.context_length:,} tokens"]
+    options = launch.options
+    has_cache = isinstance(options, TextOptions) and launch.engine == _BATCHING
+    if isinstance(card, TextCard) and has_cache:
+        facts.append(f"KV cache {options.kv_cache_bytes / _GIB:.2g} GiB ({card.kv_cache_tokens:,} tokens)")
+    if card.threads:
+        facts.append(f"{card.threads} thread{'s' * (card.threads > 1)}")
+    if card.weights:
+        facts.append(f"weights {card.weights}")
+    facts.append(f"loaded in {card.load_seconds:.1f} s")
+    facts += [f"{name}={value}" for name, value in card.properties.items()]
+    return f"{card.device_name}: {', '.join(facts)}"

@@ -1,0 +1,70 @@
+"""What the operator wants to know of a loaded model: the threads that compute it, and its weights' format."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+from openvino import Core, Model
+from openvino import opset13 as ops
+
+from host.engines.quantization import without_auto
+from ipc.messages import Launch
+
+_FORMATS = {
+    "u4": "int4",
+    "i4": "int4",
+    "u8": "int8",
+    "i8": "int8",
+    "f16": "fp16",
+    "f32": "fp32",
+    "f64": "fp64",
+}
+_FORMATS |= {"f8e4m3": "fp8", "f8e5m2": "fp8", "u2": "int2", "f4e2m1": "fp4"}
+_SHARE = 0.05  # of the elements, from which on a format is mentioned
+_CHUNK_BYTES = 64 * 1024
+
+
+def inference_threads(launch: Launch[Any]) -> int:
+    """The number of threads that OpenVINO uses with these settings; 0 if the device is no CPU, or unknown."""
+    if not launch.device.startswith("CPU"):
+        return 0
+    properties = without_auto(launch.properties)
+    if launch.threads:
+        properties = {"INFERENCE_NUM_THREADS": str(launch.threads), **properties}
+    parameter = ops.parameter([1], np.float32)
+    try:  # the plugin decides when it compiles, and the pipelines do not let others ask
+        compiled = Core().compile_model(Model([parameter], [parameter]), launch.device, properties)
+        return int(compiled.get_property("INFERENCE_NUM_THREADS"))
+    except (RuntimeError, TypeError, ValueError):
+        return 0
+
+
+def weights_format(xml: Path) -> str:
+    """The formats of most of an IR's constants, the commonest first: "int4/int8". Empty if unknown."""
+    elements: Counter[str] = Counter()
+
+    def on_start(name: str, attributes: dict[str, str]) -> None:
+        if name == "data" and "element_type" in attributes and "offset" in attributes:
+            size = 1
+            for side in attributes.get("shape", "").split(","):
+                size *= int(side or 1)
+            elements[attributes["element_type"]] += size
+
+    def on_doctype(*_: object) -> None:
+        raise ValueError("an IR has no document type")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = on_start
+    parser.StartDoctypeDeclHandler = on_doctype
+    try:
+        with xml.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                parser.Parse(chunk)
+            parser.Parse(b"", True)
+    except (OSError, expat.ExpatError, ValueError):
+        return ""
+    total = elements.total()
+    common = [kind for kind, count in elements.most_common() if count >= total * _SHARE]
+    return "/".join(dict.fromkeys(_FORMATS.get(kind, kind) for kind in common))
