@@ -4,7 +4,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import read_json
 from frontend.api.chat_answer import ChatChunks, completion
 from frontend.api.client import on_leave_of
 from frontend.api.errors import renaming_params
@@ -34,8 +34,8 @@ class ChatCompletions:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        spec = await off_loop(body.is_constrained, turn_spec, body)
+        body, is_large = await read_json(request, self._max_body_bytes, _decoder)
+        spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
         if body.stream:
             await respond_streaming(request, response, self._stream(body, spec, request))
         else:

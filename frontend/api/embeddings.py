@@ -11,12 +11,14 @@ import msgspec
 
 from frontend.api.abilities import embedding_card
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import decode, read_sized
 from frontend.api.client import on_leave_of
 from frontend.api.embedding_prompts import prompt_of
+from frontend.api.json_size import JsonLimits
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
 from frontend.api.schema.vectors import VectorUsage
+from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest, EngineFailed
 from frontend.routing.router import Router
 from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
@@ -24,6 +26,9 @@ from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
 _FLOAT_BYTES = 4
 # How many numbers are encoded before the event loop turns to others: about a millisecond of work.
 _NUMBERS_IN_A_PART: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
+
+# 2048 inputs of a full window are millions of token ids, or of escaped characters.
+_LIMITS = JsonLimits(separators=None, escapes=2_000_000)
 
 _decoder = msgspec.json.Decoder(EmbeddingRequest)
 _json = msgspec.json.Encoder()
@@ -36,9 +41,13 @@ class Embeddings:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "input")
+        body = decode(data, _decoder)
         refuse_unsupported(body, UNSUPPORTED)
-        inputs = inputs_of(body.input)
+        if array and body.input == PLACEHOLDER:
+            inputs = await long_inputs_of(array)
+        else:
+            inputs = inputs_of(body.input)
         on_leave = on_leave_of(request)
         model = await self._router.model(body.model, on_leave)
         card = embedding_card(model)
@@ -73,6 +82,19 @@ def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
     if isinstance(given[0], str):
         return EmbedInputs(texts=cast("list[str]", given))
     return EmbedInputs(token_ids=cast("list[list[int]]", given))
+
+
+async def long_inputs_of(array: bytes) -> EmbedInputs:
+    """The inputs in a long array of token ids. Raises BadRequest.
+
+    Each is encoded at once: as numbers, millions of them would take hundreds of megabytes.
+    """
+    encoded_inputs: list[msgspec.Raw] = []
+    async for ids in token_ids_of(array, "input"):
+        encoded_inputs.append(msgspec.Raw(_msgpack(ids)))
+        if len(encoded_inputs) > MAX_INPUTS:
+            raise BadRequest(f"input: at most {MAX_INPUTS} inputs", "input")
+    return EmbedInputs(token_ids=cast("list[list[int]]", encoded_inputs))
 
 
 def work_of(body: EmbeddingRequest, card: VectorCard) -> Embed:

@@ -28,6 +28,8 @@ def presentable(error: Exception, where: str) -> ServerError:
     """An error as clients may see it; a defect goes to the log."""
     if isinstance(error, ServerError):
         return error
+    if isinstance(error, RecursionError):
+        return BadRequest("the request is nested too deeply")
     log.error("unexpected error in %s", where, exc_info=error)
     return InternalError("internal error; the server's log has the details")
 

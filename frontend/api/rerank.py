@@ -9,9 +9,9 @@ import msgspec
 
 from frontend.api.abilities import rerank_card
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import read_json
 from frontend.api.client import on_leave_of
-from frontend.api.generating import respond_json
+from frontend.api.generating import off_loop, respond_json
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.rerank import (
     UNSUPPORTED,
@@ -61,9 +61,9 @@ class Reranking:
         return_documents: bool,
     ) -> None:
         """`return_documents`: unless the request says."""
-        body = decode(await read_body(request, self._max_body_bytes), _rerank)
+        body, is_large = await read_json(request, self._max_body_bytes, _rerank)
         refuse_unsupported(body, UNSUPPORTED)
-        texts = texts_of(body.documents, body.rank_fields or ["text"])
+        texts = await off_loop(is_large, texts_of, body.documents, body.rank_fields or ["text"])
         if body.return_documents is None:
             body.return_documents = return_documents
         scored = await _scored(self._router, request, body, RerankInputs([body.query], texts), TO_THE_WINDOW)
@@ -87,7 +87,7 @@ class Scoring:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _score)
+        body, _ = await read_json(request, self._max_body_bytes, _score)
         inputs = pairs_of(body)
         try:
             scored = await _scored(self._router, request, body, inputs, default_truncation=None)

@@ -19,6 +19,8 @@ from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation, Usage
 from frontend.tasks.text import Output, SequenceSpec
 
+_MANY_MESSAGES = 500  # take milliseconds
+
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
     """The tokens whose text follows, or lags; where ids or logprobs were asked for."""
@@ -209,4 +211,5 @@ async def plan_of(model: Model, spec: TurnSpec) -> Plan:
     settings = model.settings
     template = text_card(model).chat_template
     dialect = detect(template, settings.tool_format, settings.reasoning_format)
-    return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)
+    may_take_long = spec.tool_use is not None or len(spec.messages) > _MANY_MESSAGES
+    return await off_loop(may_take_long, plan_turn, spec, dialect)
