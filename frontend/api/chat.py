@@ -6,7 +6,6 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.chat_answer import ChatChunks, completion
-from frontend.api.client import on_leave_of
 from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
@@ -14,6 +13,7 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
 from frontend.api.schema.tools import parse_tool_choice
+from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
@@ -52,7 +52,7 @@ class ChatCompletions:
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> tuple[Identity, AnyTurn]:
-        model = await self._router.model(body.model, on_leave_of(request))
+        model = await model_of(self._router, body.model, request)
         identity = Identity.new("chatcmpl", model)
         with renaming_params({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:

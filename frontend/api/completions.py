@@ -9,7 +9,6 @@ import msgspec
 from frontend.api.abilities import text_card
 from frontend.api.area import App, Server
 from frontend.api.body import LARGE_BYTES, decode, read_sized
-from frontend.api.client import on_leave_of
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.json_size import JsonLimits
@@ -23,6 +22,7 @@ from frontend.api.schema.common import (
     refuse_unsupported,
 )
 from frontend.api.schema.completions import CompletionRequest
+from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest
@@ -66,7 +66,7 @@ class Completions:
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
     ) -> tuple[Identity, Generation, list[str]]:
-        model = await self._router.model(body.model, on_leave_of(request))
+        model = await model_of(self._router, body.model, request)
         text_card(model)
         echoes = await self._echoes(body, model, specs, request)
         generation = await start(request, model, specs, bool(body.stream))

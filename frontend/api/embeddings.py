@@ -18,8 +18,10 @@ from frontend.api.json_size import JsonLimits
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
 from frontend.api.schema.vectors import VectorUsage
+from frontend.api.served import model_of
 from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest, EngineFailed
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Router
 from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
 
@@ -48,11 +50,11 @@ class Embeddings:
             inputs = await long_inputs_of(array)
         else:
             inputs = inputs_of(body.input)
-        on_leave = on_leave_of(request)
-        model = await self._router.model(body.model, on_leave)
+        model = await model_of(self._router, body.model, request)
         card = embedding_card(model)
         work = work_of(body, card)
-        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave))
+        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave_of(request)))
+        exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
         count = len(inputs.texts) or len(inputs.token_ids)
         if answer.shape != (count, body.dimensions or card.dimensions):
             raise EngineFailed("the engine returned vectors of another shape than asked for")

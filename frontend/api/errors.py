@@ -55,7 +55,7 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
 
 
 def answer(request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError) -> None:
-    exchange_of(request.scope).fail(error.code)
+    exchange_of(request.scope).fail(error.code, error.param)
     response.status = error.status
     response.data = msgspec.json.encode(error_body(error))
     response.set_headers(error_headers(error))

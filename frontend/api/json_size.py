@@ -24,8 +24,8 @@ class JsonLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     nodes: int = 200_000  # strings (keys as well), lists and objects
     separators: int | None = 250_000  # commas and colons, hence values of any kind; None: as many as fit
-    decimals: int = 50_000
-    slow_numbers: int = 2_000  # in scientific notation, or longer than 64 bits
+    decimals: int = 20_000
+    slow_numbers: int = 1_000  # in scientific notation, or longer than 64 bits
     escapes: int | None = 1_000_000  # such as \u4e2d; None: as many as fit
 
 

@@ -28,7 +28,9 @@ from frontend.api.schema.rerank import (
     Tokens,
 )
 from frontend.api.schema.vectors import TO_THE_WINDOW, VectorUsage
+from frontend.api.served import model_of
 from frontend.errors import BadRequest, EngineFailed
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Router
 from ipc.messages import Rerank, Reranked, RerankInputs
 
@@ -128,14 +130,14 @@ async def _scored(
     default_truncation: int | None,
 ) -> _Scored:
     """The scores of pairs, in their order. Raises as Router.model and Model.ask."""
-    on_leave = on_leave_of(request)
-    model = await router.model(body.model, on_leave)
+    model = await model_of(router, body.model, request)
     card = rerank_card(model)
     truncation = body.truncation(card.context_length, default_truncation)
     per_document = body.max_tokens_per_doc if isinstance(body, RerankRequest) else None
     work = Rerank(0, b"", truncation, body.instruction or "", per_document)
     param = "documents" if isinstance(body, RerankRequest) else "text_2"
-    answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave))
+    answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave_of(request)))
+    exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
     if answer.shape != (len(inputs.documents),):
         raise EngineFailed("the engine returned another number of scores than asked for")
     scores = list(memoryview(cast(bytes, answer.payload)).cast("f"))

@@ -14,6 +14,7 @@ from frontend.api.json_size import JsonLimits, JsonSize
 from frontend.api.schema.common import TokenId
 from frontend.errors import BadRequest
 
+MAX_TOKENS = 1_048_576  # of one input; no model reads more
 LONG_BYTES = 256 * 1024
 PLACEHOLDER = [-9_123_456_789_012_345_678]  # the id of no token
 _PART_BYTES = 128 * 1024  # a few milliseconds of work
@@ -61,6 +62,8 @@ async def token_ids_of(array: bytes, field: str) -> AsyncIterator[list[int]]:
             if not part:
                 raise BadRequest(f"{field}[{index}] must be token ids, at least one", f"{field}[{index}]")
             ids += part
+            if len(ids) > MAX_TOKENS:
+                raise BadRequest(f"{field}[{index}]: more than {MAX_TOKENS} token ids", f"{field}[{index}]")
             done += stop - start
             if done > _PART_BYTES:
                 done = 0

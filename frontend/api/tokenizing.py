@@ -6,7 +6,6 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import LARGE_BYTES, decode, read_body, read_json
 from frontend.api.chat import turn_spec
-from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import Plan
@@ -20,6 +19,7 @@ from frontend.api.schema.tokenizing import (
     TokenizeAnswer,
     TokenizeRequest,
 )
+from frontend.api.served import model_of
 from frontend.api.turns import plan_of
 from frontend.errors import BadRequest
 from frontend.routing.router import Model, Router
@@ -87,7 +87,7 @@ class Tokenizing:
         )
 
     async def _model(self, name: str, request: falcon.asgi.Request) -> Model:
-        return await self._router.model(name, on_leave_of(request))
+        return await model_of(self._router, name, request)
 
 
 async def _plan(model: Model, body: ChatRequest, is_large: bool) -> Plan:
