@@ -7,7 +7,7 @@ MAX_HEADERS = 1000
 MAX_FRAMING_BYTES = 64 * 1024
 _FRAMING_PER_BYTE = 16
 _HEAD_PART_BYTES = 4096  # parsed at once, so that a head without an end is noticed
-_VERSION_BYTES = len(" HTTP/1.1\r\n")
+_VERSION_AND_END_BYTES = len(" HTTP/1.1\r\n" + "\r\n")
 _LINE_BYTES = len(": \r\n")
 
 
@@ -35,9 +35,9 @@ class Bounds:
         self.in_head, self._begins = True, True
         self._head_bytes = self._headers = self._unfinished_bytes = 0
 
-    def line(self, target: int) -> None:
+    def target(self, size: int) -> None:
         """A part of the request's target, in bytes."""
-        self._add(target)
+        self._add(size)
 
     def header(self, name: bytes, value: bytes) -> None:
         self._add(len(name) + len(value) + _LINE_BYTES)
@@ -45,8 +45,11 @@ class Bounds:
         if self._headers > MAX_HEADERS:
             raise TooLarge(f"the request has more than {MAX_HEADERS} headers")
 
-    def end_head(self, method: bytes) -> None:
-        self._add(len(method) + 1 + _VERSION_BYTES)
+    def method(self, method: bytes) -> None:
+        """Known at the end of a head: with it, all has been counted."""
+        self._add(len(method) + 1 + _VERSION_AND_END_BYTES)
+
+    def end_head(self) -> None:
         self.in_head = False
         self._unfinished_bytes = self._framing_bytes = 0
 

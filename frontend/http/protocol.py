@@ -24,7 +24,7 @@ from frontend.http.writer import TransportWriter
 from frontend.observability.logs import BRIEF
 
 READ_SECONDS = 60.0  # without a byte of a request that is incomplete
-LAST_READ_SECONDS = 2.0  # the same once the server shuts down
+LAST_READ_SECONDS = 2.0  # the same once the server shuts down or has refused the request
 WRITE_SECONDS = 120.0  # in which a client reads nothing of what waits for it
 _TOO_LARGE = "431 Request Header Fields Too Large"
 
@@ -37,7 +37,8 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._bounds = Bounds()
-        self._is_deaf = False  # the connection is closed after the answers that are due
+        self._due_refusal: tuple[str, str] | None = None  # after the answers to the requests before it
+        self._is_refused = False  # the last answer has been written
         self._incomplete = True  # a request is expected or arriving
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -60,7 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._writer.resume(gone=True)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._is_refused or self._due_refusal is not None:
             return
         self._unset_keepalive_if_required()
         rest = memoryview(data)
@@ -126,7 +127,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._bounds.line(len(url))
+        self._bounds.target(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -135,11 +136,12 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._bounds.end_head(self.parser.get_method())
+        self._bounds.method(self.parser.get_method())
         if not self._ignores_upgrade:
             super().on_headers_complete()
             if len(self.pipeline) == 1:  # keep reading, or nobody notices that the client leaves
                 self.flow.resume_reading()
+        self._bounds.end_head()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if cycle.scope["http_version"] != "1.1":
@@ -175,7 +177,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _read_nothing(self) -> None:
         arriving = None if self._bounds.in_head else self.cycle
         answering = self._answering
-        if answering is not None and not answering.response_complete and answering is not arriving:
+        if self._is_refused:
+            self._close()
+        elif answering is not None and not answering.response_complete and answering is not arriving:
             self._await_more(READ_SECONDS)  # it is the next request that is incomplete
         elif self.scope is not None and not (arriving and arriving.response_started):
             self._refuse("408 Request Timeout", "the rest of the request did not arrive")
@@ -187,26 +191,41 @@ class HttpProtocol(HttpToolsProtocol):
         arriving = None if self._bounds.in_head else self.cycle
         answering = self._answering
         if answering is not None and not answering.response_complete and answering is not arriving:
-            waiting = [entry for entry in self.pipeline if entry[0] is not arriving]
-            self.pipeline = deque(waiting)
-            last = waiting[0][0] if waiting else answering
-            last.keep_alive = False
-            self._is_deaf = True
+            self.pipeline = deque(entry for entry in self.pipeline if entry[0] is not arriving)
+            self._due_refusal = status, why
         elif arriving is not None and arriving.response_started:
             self._close()
         else:
             self._refuse(status, why)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        answering = self._answering
+        is_idle = answering is None or answering.response_complete
+        if self._due_refusal is not None and is_idle and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._refuse(*self._due_refusal)
+
     def _refuse(self, status: str, why: str) -> None:
-        """Answer in place of the application, and close."""
-        self._is_deaf = True
+        """Answer in place of the application, and close.
+
+        What the client is still sending is read for a moment: the kernel would reset a connection that is
+        closed before, and the client might never see the answer.
+        """
+        self._is_refused = self._incomplete = True
+        if not self._bounds.in_head:  # the application has it already
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
         client = self.client[0] if self.client else None
         extra = {BRIEF: f"{why} {client or ''}", "outcome": BadRequest.code, "reason": why, "client": client}
         log.info("- - %s", status.partition(" ")[0], extra=extra)
         body = msgspec.json.encode(error_body(BadRequest(why)))
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        self._close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._await_more(LAST_READ_SECONDS)
 
     # --- upgrades ---
 
