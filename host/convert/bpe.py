@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 Merge = tuple[bytes, bytes]
+LONGEST_MERGED = 1024  # bytes of a token that is looked at; real ones have at most a few hundred
 
 
 class Vocabulary(NamedTuple):
@@ -37,5 +38,7 @@ def not_merged(tokens: Sequence[bytes], merges: Sequence[Merge]) -> list[int]:
     """Ids of the tokens of several bytes that the merges do not make of the same text."""
     ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}
     return [
-        number for number, token in enumerate(tokens) if len(token) > 1 and merge(token, ranks) != [token]
+        number
+        for number, token in enumerate(tokens)
+        if 1 < len(token) <= LONGEST_MERGED and merge(token, ranks) != [token]
     ]

@@ -5,12 +5,13 @@ whatever the file says, and neither adds a beginning-of-sequence token nor norma
 """
 
 import re
+from math import isnan
 from pathlib import Path
 
-from host.convert.bpe import Merge, Vocabulary, not_merged
+from host.convert.bpe import LONGEST_MERGED, Merge, Vocabulary, not_merged
 from host.convert.byte_level import to_bytes
-from host.convert.errors import ConversionError
-from host.convert.gguf import GgufMetadata
+from host.convert.errors import EXPORT, ConversionError
+from host.convert.gguf import GgufMetadata, damaged
 from host.convert.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer, pre_tokenizer
 from host.convert.tokenizer_graph import Steps, build_detokenizer, build_tokenizer
 
@@ -21,6 +22,7 @@ _HIDDEN = (_UNKNOWN, _CONTROL)  # models show users their user-defined tokens, s
 _BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
 _MARK = "▁"  # how SentencePiece writes a space
 _STANDARD_BOS = 1  # of SentencePiece
+_ROLES = {"pad": "padding"}  # where the file has another name
 
 
 def save_tokenizer(metadata: GgufMetadata, folder: Path) -> None:
@@ -50,10 +52,7 @@ def _read(metadata: GgufMetadata) -> tuple[Vocabulary, Steps]:
         return _byte_level(metadata)
     if kind == _SENTENCEPIECE:
         return _sentencepiece(metadata)
-    raise ConversionError(
-        f"the tokenizer {kind!r} is not supported in GGUF files, only gpt2 and llama: "
-        "export the original model with optimum-cli"
-    )
+    raise ConversionError(f"its tokenizer ({kind!r}) is not supported in GGUF files", EXPORT)
 
 
 def _byte_level(metadata: GgufMetadata) -> tuple[Vocabulary, Steps]:
@@ -92,8 +91,8 @@ def _without_unmerged(
 def _sentencepiece(metadata: GgufMetadata) -> tuple[Vocabulary, Steps]:
     tokens, types = _tokens(metadata)
     scores = metadata.floats(f"{_PREFIX}.scores")
-    if len(scores) != len(tokens):
-        raise ConversionError(f"{_PREFIX}.scores does not hold one score for each token")
+    if len(scores) != len(tokens) or any(map(isnan, scores)):
+        raise damaged(f"{_PREFIX}.scores does not hold one score for each token")
     encoded = [b"" if kind == _UNUSED else token.encode() for token, kind in zip(tokens, types, strict=True)]
     shown = [_shown(token, kind) for token, kind in zip(tokens, types, strict=True)]
     merges = _merges_by_score(tokens, types, scores)
@@ -118,6 +117,8 @@ def _shown(token: str, kind: int) -> bytes:
     if kind == _UNUSED:
         return b""
     if kind == _BYTE:
+        if not re.fullmatch("<0x[0-9A-F]{2}>", token):
+            raise damaged(f"{token[:20]!r} is no token for a byte")
         return bytes.fromhex(token[3:5])
     return token.encode() if kind in _SPECIAL else token.replace(_MARK, " ").encode()
 
@@ -128,7 +129,9 @@ def _merges_by_score(tokens: list[str], types: list[int], scores: list[float]) -
     Among equals it has the order that Hugging Face's conversion gives them.
     """
     known = {
-        token: number for number, token in enumerate(tokens) if types[number] in (_NORMAL, _USER_DEFINED)
+        token: number
+        for number, token in enumerate(tokens)
+        if types[number] in (_NORMAL, _USER_DEFINED) and len(token) <= LONGEST_MERGED
     }
     pairs = [
         (-scores[number], number, known[token[:at]], known[token[at:]])
@@ -143,7 +146,7 @@ def _tokens(metadata: GgufMetadata) -> tuple[list[str], list[int]]:
     tokens = metadata.strings(f"{_PREFIX}.tokens")
     types = metadata.integers(f"{_PREFIX}.token_type") or [_NORMAL] * len(tokens)
     if not tokens or len(types) != len(tokens):
-        raise ConversionError(f"{_PREFIX}.token_type does not hold one type for each of {_PREFIX}.tokens")
+        raise damaged(f"{_PREFIX}.token_type does not hold one type for each token")
     return tokens, types
 
 
@@ -157,15 +160,16 @@ def _special(tokens: list[str], types: list[int]) -> tuple[dict[int, str], list[
 def _check_merges(merges: list[Merge], texts: set[bytes]) -> None:
     """The operation does not: it fails, and does not say why."""
     for place, (left, right) in enumerate(merges):
-        if not {left, right, left + right} <= texts:
-            raise ConversionError(f"{_PREFIX}.merges[{place}] joins or makes what is no token")
+        if not (left and right and {left, right, left + right} <= texts):
+            raise damaged(f"{_PREFIX}.merges[{place}] joins or makes what is no token")
+    if not merges:
+        raise damaged(f"{_PREFIX}.merges is missing")
 
 
 def _ids(metadata: GgufMetadata) -> dict[str, int | None]:
-    return {
-        name: metadata.integer(f"{_PREFIX}.{name if name != 'pad' else 'padding'}_token_id")
-        for name in ("bos", "eos", "pad")
-    }
+    """The tokens that have a role, by the names that engines give these roles."""
+    keys = {role: f"{_PREFIX}.{_ROLES.get(role, role)}_token_id" for role in ("bos", "eos", "pad")}
+    return {role: metadata.integer(key) for role, key in keys.items()}
 
 
 def _pad(metadata: GgufMetadata) -> int:

@@ -6,7 +6,7 @@ patterns are those of the models' own tokenizer.json files, for PCRE2.
 
 from typing import NamedTuple
 
-from host.convert.errors import ConversionError
+from host.convert.errors import EXPORT, ConversionError
 
 # Unicode's white space. PCRE2's \s includes U+180E, which has not been white space since Unicode 6.3.
 _SPACE = r"\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}"
@@ -102,9 +102,6 @@ def pre_tokenizer(name: str | None) -> PreTokenizer:
     """The one that `tokenizer.ggml.pre` names. Raises ConversionError if it is not known."""
     known = PRE_TOKENIZERS.get(name or "")
     if known is None:
-        what = f"the pre-tokenizer {name!r} is not supported" if name else "it names no pre-tokenizer"
-        raise ConversionError(
-            f"{what}, so its tokens would be wrong: convert the model again with a current llama.cpp, "
-            "or export it with optimum-cli"
-        )
+        what = f"its pre-tokenizer {name[:40]!r} is not supported" if name else "it names no pre-tokenizer"
+        raise ConversionError(what, "get a GGUF file that a current llama.cpp made" if not name else EXPORT)
     return known

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from host.convert.bpe import Vocabulary
+from host.convert.patterns import any_of, groups, quoted
 
 _NO_LIMIT = 2**30  # tokens; larger ones overflow when the engine adds to them
 _CACHED_SHARE = 5  # one word for so many tokens is kept with its tokens
 _LEAST_CACHED = 20_000
 _STAND_IN = "\U0010ffff"  # begins the words that only as a whole are a token; no text contains it
+_NO_TOKEN = -1  # stands for the hidden tokens where there are none, since the engine takes no empty list
 _NEVER = "\U0010fffe"  # stands for the special tokens where there are none
 
 
@@ -50,10 +52,13 @@ def build_tokenizer(vocabulary: Vocabulary, steps: Steps) -> Any:
 
 
 def _words(nodes: list[Any], vocabulary: Vocabulary, steps: Steps) -> list[Any]:
+    from openvino_tokenizers import _get_factory
     from openvino_tokenizers import tokenizer_pipeline as blocks
+    from openvino_tokenizers.utils import create_string_constant_node
 
-    special = [blocks.SpecialToken(token) for token in set(vocabulary.special.values())]
-    nodes = blocks.SpecialTokensSplit(special or [blocks.SpecialToken(_NEVER)]).get_ov_subgraph(nodes)
+    special = any_of(set(vocabulary.special.values()) or {_NEVER})
+    nodes = nodes + create_string_constant_node(special)
+    nodes = _get_factory().create("SpecialTokensSplit", nodes).outputs()
     ragged, strings = nodes[:2], nodes[2:]
     if steps.nfc:
         strings = blocks.NormalizeUnicode("NFC").get_ov_subgraph(strings)
@@ -63,8 +68,8 @@ def _words(nodes: list[Any], vocabulary: Vocabulary, steps: Steps) -> list[Any]:
     for pattern in steps.splits:
         nodes = blocks.RegexSplitStep(pattern, behaviour="isolate").get_ov_subgraph(nodes)
     nodes = nodes[:5]
-    if steps.words:
-        words = rf"\A({'|'.join(map(_quoted, steps.words.values()))})\z"
+    for group in groups(steps.words.values()):
+        words = rf"\A({'|'.join(map(quoted, group))})\z"
         marked = blocks.RegexNormalizationStep(words, f"{_STAND_IN}$1")
         nodes = nodes[:2] + marked.get_ov_subgraph(nodes[2:])
     return nodes
@@ -94,10 +99,6 @@ def _tokens(nodes: list[Any], vocabulary: Vocabulary, steps: Steps) -> list[Any]
     return outputs
 
 
-def _quoted(text: str) -> str:
-    return "".join(character if character.isalnum() else f"\\x{{{ord(character):X}}}" for character in text)
-
-
 def build_detokenizer(vocabulary: Vocabulary) -> Any:
     """A Model from token ids, i64 [batch, longest], to strings. Bytes that are no UTF-8 become U+FFFD."""
     from openvino import Type
@@ -108,7 +109,7 @@ def build_detokenizer(vocabulary: Vocabulary) -> Any:
     pipeline = blocks.TokenizerPipeline(finalized=True)
     pipeline.add_steps(
         [
-            blocks.VocabDecoderStep(vocabulary.shown, vocabulary.hidden),
+            blocks.VocabDecoderStep(vocabulary.shown, vocabulary.hidden or [_NO_TOKEN]),
             blocks.FuseStep(),
             blocks.UTF8ValidateStep(UTF8ReplaceMode.REPLACE),
         ]

@@ -42,6 +42,7 @@ class PromptReader:
         Some tokenizers cut every text at a length baked into their graph, whatever `max_length` they get,
         and do not report it. Such texts are refused, because a part of them is lost.
         """
+        self._context_length = self._cuts_at = sys.maxsize
         encoded = len(self._encode("1 2 " * (wanted + 1), add_special_tokens=False))
         self._context_length = min(wanted, encoded)
         if encoded <= wanted:

