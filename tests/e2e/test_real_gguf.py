@@ -1,4 +1,4 @@
-"""A real GGUF file, served as README says. Opt-in: `pytest -m real_gguf` fetches 469 MB and takes minutes."""
+"""A real GGUF file, served as README says. Opt-in: `pytest -m real_gguf` fetches 478 MB and takes minutes."""
 
 from collections.abc import Iterator
 from pathlib import Path
