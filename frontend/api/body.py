@@ -1,41 +1,82 @@
 """Reading a JSON request body into its Struct, with errors that name the field."""
 
+import asyncio
 import codecs
+import contextlib
+import gc
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import falcon.asgi
 import msgspec
 
+from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.errors import BadRequest, RequestTooLarge
 
 Body = TypeVar("Body")
 
+LARGE_BYTES = 64 * 1024  # what is made of a larger body may take more than a few milliseconds
+_LIMITS = JsonLimits()
+
 _AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
+_SEARCHED_BYTES = 16 * 1024  # of a body that is not JSON
+_KEY_BYTES = 256
+_KEY = re.compile(rb'"([A-Za-z0-9_]+)"\s*:\s*-?\Z')
 
 
-async def read_body(request: falcon.asgi.Request, limit: int) -> bytes:
-    """Raises RequestTooLarge above `limit` bytes, without reading further."""
+async def read_body(request: falcon.asgi.Request, limit: int, json_limits: JsonLimits = _LIMITS) -> bytes:
+    """The body, which is safe to decode: at most `limit` bytes, with no more in them than `json_limits`.
+
+    Raises RequestTooLarge without reading further.
+    """
+    data, _ = await read_sized(request, limit, json_limits)
+    return data
+
+
+async def read_sized(
+    request: falcon.asgi.Request, limit: int, json_limits: JsonLimits
+) -> tuple[bytes, JsonSize]:
+    """As `read_body`, with what is in the body."""
     too_large = RequestTooLarge(f"the request body exceeds {limit} bytes")
     if (request.content_length or 0) > limit:
         raise too_large
     chunks: list[bytes] = []
-    size = 0
+    length, size = 0, JsonSize()
     async for chunk in request.stream:
-        size += len(chunk)
-        if size > limit:
+        length += len(chunk)
+        if length > limit:
             raise too_large
         chunks.append(chunk)
-    return b"".join(chunks)
+        for number, piece in enumerate(pieces(chunk)):
+            if number:
+                await asyncio.sleep(0)  # others have their turn
+            size.add(piece)
+            size.check(json_limits)
+    return b"".join(chunks), size
+
+
+async def read_json(
+    request: falcon.asgi.Request, limit: int, decoder: "msgspec.json.Decoder[Body]"
+) -> tuple[Body, bool]:
+    """The decoded body, and whether it is so large that working on it is better done off the event loop.
+
+    Raises RequestTooLarge or BadRequest.
+    """
+    data = await read_body(request, limit)
+    return decode(data, decoder), len(data) > LARGE_BYTES
 
 
 def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
     """Raises BadRequest."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return decoder.decode(data.removeprefix(codecs.BOM_UTF8))
+        with _without_collections(len(data) > LARGE_BYTES):
+            return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise _bad_value(str(error)) from None
     except RecursionError:
@@ -44,6 +85,19 @@ def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
         raise BadRequest("the body is not valid UTF-8") from None
     except msgspec.DecodeError as error:
         raise _not_json(data, str(error)) from None
+
+
+@contextlib.contextmanager
+def _without_collections(is_large: bool) -> Iterator[None]:
+    """Decoding makes no cycles: looking for some again and again takes longer than all the rest."""
+    if not (is_large and gc.isenabled()):
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _bad_value(complaint: str) -> BadRequest:
@@ -56,14 +110,17 @@ def _bad_value(complaint: str) -> BadRequest:
 
 def _not_json(data: bytes, complaint: str) -> BadRequest:
     """NaN and Infinity are the one mistake in JSON that is made by value, so it can be named by field."""
-    try:
-        lenient = json.loads(data)
-        path = _non_finite(lenient, "")
-    except (ValueError, RecursionError):
-        path = None
+    path = _path_of_non_finite(data) if len(data) <= _SEARCHED_BYTES else _key_before(data, complaint)
     if path is not None:
         return BadRequest(f"{path}: NaN and Infinity are not JSON numbers", path)
     return BadRequest(f"the body is not valid JSON: {complaint}")
+
+
+def _path_of_non_finite(data: bytes) -> str | None:
+    try:
+        return _non_finite(json.loads(data), "")
+    except (ValueError, RecursionError):
+        return None
 
 
 def _non_finite(value: Any, path: str) -> str | None:
@@ -77,3 +134,15 @@ def _non_finite(value: Any, path: str) -> str | None:
     return next(
         (found for where, child in children if (found := _non_finite(child, where)) is not None), None
     )
+
+
+def _key_before(data: bytes, complaint: str) -> str | None:
+    """The key whose value is NaN or an infinity, in a body that is too large to be read again."""
+    found = _AT_BYTE.search(complaint)
+    if found is None:
+        return None
+    at = int(found[1])
+    if not data.startswith((b"NaN", b"Infinity"), at):
+        return None
+    key = _KEY.search(data[max(0, at - _KEY_BYTES) : at])
+    return key[1].decode() if key else None

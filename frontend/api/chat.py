@@ -4,9 +4,8 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import read_json
 from frontend.api.chat_answer import ChatChunks, completion
-from frontend.api.client import on_leave_of
 from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.kept_turn import begin_kept_turn
@@ -14,6 +13,7 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
 from frontend.api.schema.tools import parse_tool_choice
+from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
@@ -34,8 +34,8 @@ class ChatCompletions:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        spec = await off_loop(body.is_constrained, turn_spec, body)
+        body, is_large = await read_json(request, self._max_body_bytes, _decoder)
+        spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
         if body.stream:
             await respond_streaming(request, response, self._stream(body, spec, request))
         else:
@@ -52,7 +52,7 @@ class ChatCompletions:
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> tuple[Identity, AnyTurn]:
-        model = await self._router.model(body.model, on_leave_of(request))
+        model = await model_of(self._router, body.model, request)
         identity = Identity.new("chatcmpl", model)
         with renaming_params({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:

@@ -8,10 +8,10 @@ import msgspec
 
 from frontend.api.abilities import text_card
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
-from frontend.api.client import on_leave_of
+from frontend.api.body import LARGE_BYTES, decode, read_sized
 from frontend.api.completions_answer import TextChunks, completion
 from frontend.api.generating import Identity, off_loop, respond_json, start
+from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import encoded, with_grammar
 from frontend.api.questions import text_of
 from frontend.api.schema.common import (
@@ -22,7 +22,9 @@ from frontend.api.schema.common import (
     refuse_unsupported,
 )
 from frontend.api.schema.completions import CompletionRequest
+from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
+from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest
 from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation
@@ -30,6 +32,8 @@ from frontend.tasks.text import Output, SequenceSpec
 from ipc.messages import Sampling, TextPrompt, TokenPrompt
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
+
+_LIMITS = JsonLimits(separators=2_000_000)  # prompts as token ids
 
 _decoder = msgspec.json.Decoder(CompletionRequest)
 
@@ -40,8 +44,12 @@ class Completions:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
-        specs = await off_loop(body.is_constrained, specs_of, body)
+        data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "prompt")
+        body = decode(data, _decoder)
+        if array and body.prompt == PLACEHOLDER:
+            body.prompt = [ids async for ids in token_ids_of(array, "prompt")]
+        may_take_long = body.is_constrained or len(data) + len(array) > LARGE_BYTES
+        specs = await off_loop(may_take_long, specs_of, body)
         if body.stream:
             await respond_streaming(request, response, self._stream(body, specs, request))
         else:
@@ -58,7 +66,7 @@ class Completions:
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
     ) -> tuple[Identity, Generation, list[str]]:
-        model = await self._router.model(body.model, on_leave_of(request))
+        model = await model_of(self._router, body.model, request)
         text_card(model)
         echoes = await self._echoes(body, model, specs, request)
         generation = await start(request, model, specs, bool(body.stream))

@@ -11,19 +11,26 @@ import msgspec
 
 from frontend.api.abilities import embedding_card
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import decode, read_sized
 from frontend.api.client import on_leave_of
 from frontend.api.embedding_prompts import prompt_of
+from frontend.api.json_size import JsonLimits
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
 from frontend.api.schema.vectors import VectorUsage
+from frontend.api.served import model_of
+from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest, EngineFailed
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Router
 from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
 
 _FLOAT_BYTES = 4
 # How many numbers are encoded before the event loop turns to others: about a millisecond of work.
 _NUMBERS_IN_A_PART: dict[Encoding, int] = {"float": 8192, "base64": 131_072}
+
+# 2048 inputs of a full window are millions of token ids, or of escaped characters.
+_LIMITS = JsonLimits(separators=None, escapes=2_000_000)
 
 _decoder = msgspec.json.Decoder(EmbeddingRequest)
 _json = msgspec.json.Encoder()
@@ -36,14 +43,18 @@ class Embeddings:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "input")
+        body = decode(data, _decoder)
         refuse_unsupported(body, UNSUPPORTED)
-        inputs = inputs_of(body.input)
-        on_leave = on_leave_of(request)
-        model = await self._router.model(body.model, on_leave)
+        if array and body.input == PLACEHOLDER:
+            inputs = await long_inputs_of(array)
+        else:
+            inputs = inputs_of(body.input)
+        model = await model_of(self._router, body.model, request)
         card = embedding_card(model)
         work = work_of(body, card)
-        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave))
+        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave_of(request)))
+        exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
         count = len(inputs.texts) or len(inputs.token_ids)
         if answer.shape != (count, body.dimensions or card.dimensions):
             raise EngineFailed("the engine returned vectors of another shape than asked for")
@@ -73,6 +84,19 @@ def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
     if isinstance(given[0], str):
         return EmbedInputs(texts=cast("list[str]", given))
     return EmbedInputs(token_ids=cast("list[list[int]]", given))
+
+
+async def long_inputs_of(array: bytes) -> EmbedInputs:
+    """The inputs in a long array of token ids. Raises BadRequest.
+
+    Each is encoded at once: as numbers, millions of them would take hundreds of megabytes.
+    """
+    encoded_inputs: list[msgspec.Raw] = []
+    async for ids in token_ids_of(array, "input"):
+        encoded_inputs.append(msgspec.Raw(_msgpack(ids)))
+        if len(encoded_inputs) > MAX_INPUTS:
+            raise BadRequest(f"input: at most {MAX_INPUTS} inputs", "input")
+    return EmbedInputs(token_ids=cast("list[list[int]]", encoded_inputs))
 
 
 def work_of(body: EmbeddingRequest, card: VectorCard) -> Embed:

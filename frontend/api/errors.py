@@ -28,6 +28,8 @@ def presentable(error: Exception, where: str) -> ServerError:
     """An error as clients may see it; a defect goes to the log."""
     if isinstance(error, ServerError):
         return error
+    if isinstance(error, RecursionError):
+        return BadRequest("the request is nested too deeply")
     log.error("unexpected error in %s", where, exc_info=error)
     return InternalError("internal error; the server's log has the details")
 
@@ -53,7 +55,7 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
 
 
 def answer(request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError) -> None:
-    exchange_of(request.scope).fail(error.code)
+    exchange_of(request.scope).fail(error.code, error.param)
     response.status = error.status
     response.data = msgspec.json.encode(error_body(error))
     response.set_headers(error_headers(error))

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import falcon
@@ -13,6 +14,7 @@ import msgspec
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
 from frontend.http.client import client_of
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Model
 from frontend.tasks.generation import Generation, Usage, generate
 from frontend.tasks.text import SequenceSpec
@@ -51,10 +53,16 @@ async def start(
         if client is not None:
             client.on_leave(lambda: generation.cancel(ClientGone()))
         await generation.accepted()
+        if request is not None:
+            exchange_of(request.scope).tokens = partial(_tokens, generation)
     except BaseException:
         generation.close()
         raise
     return generation
+
+
+def _tokens(generation: Generation) -> TokenCounts:
+    return TokenCounts(generation.usage.prompt_tokens, generation.usage.completion_tokens)
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

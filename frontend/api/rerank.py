@@ -9,9 +9,9 @@ import msgspec
 
 from frontend.api.abilities import rerank_card
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import read_json
 from frontend.api.client import on_leave_of
-from frontend.api.generating import respond_json
+from frontend.api.generating import off_loop, respond_json
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.rerank import (
     UNSUPPORTED,
@@ -28,7 +28,9 @@ from frontend.api.schema.rerank import (
     Tokens,
 )
 from frontend.api.schema.vectors import TO_THE_WINDOW, VectorUsage
+from frontend.api.served import model_of
 from frontend.errors import BadRequest, EngineFailed
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Router
 from ipc.messages import Rerank, Reranked, RerankInputs
 
@@ -61,9 +63,9 @@ class Reranking:
         return_documents: bool,
     ) -> None:
         """`return_documents`: unless the request says."""
-        body = decode(await read_body(request, self._max_body_bytes), _rerank)
+        body, is_large = await read_json(request, self._max_body_bytes, _rerank)
         refuse_unsupported(body, UNSUPPORTED)
-        texts = texts_of(body.documents, body.rank_fields or ["text"])
+        texts = await off_loop(is_large, texts_of, body.documents, body.rank_fields or ["text"])
         if body.return_documents is None:
             body.return_documents = return_documents
         scored = await _scored(self._router, request, body, RerankInputs([body.query], texts), TO_THE_WINDOW)
@@ -87,7 +89,7 @@ class Scoring:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _score)
+        body, _ = await read_json(request, self._max_body_bytes, _score)
         inputs = pairs_of(body)
         try:
             scored = await _scored(self._router, request, body, inputs, default_truncation=None)
@@ -128,14 +130,14 @@ async def _scored(
     default_truncation: int | None,
 ) -> _Scored:
     """The scores of pairs, in their order. Raises as Router.model and Model.ask."""
-    on_leave = on_leave_of(request)
-    model = await router.model(body.model, on_leave)
+    model = await model_of(router, body.model, request)
     card = rerank_card(model)
     truncation = body.truncation(card.context_length, default_truncation)
     per_document = body.max_tokens_per_doc if isinstance(body, RerankRequest) else None
     work = Rerank(0, b"", truncation, body.instruction or "", per_document)
     param = "documents" if isinstance(body, RerankRequest) else "text_2"
-    answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave))
+    answer = cast(Reranked, await model.ask(work, _msgpack(inputs), param, on_leave_of(request)))
+    exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
     if answer.shape != (len(inputs.documents),):
         raise EngineFailed("the engine returned another number of scores than asked for")
     scores = list(memoryview(cast(bytes, answer.payload)).cast("f"))

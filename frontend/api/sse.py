@@ -69,6 +69,7 @@ async def respond_events(
     `begin` any longer, so that proxies and clients see a sign of life; from then on an error can only be
     an event, as `error_event` encodes it.
     """
+    exchange_of(request.scope).stream = True
     begun = asyncio.create_task(begin)
     try:
         await asyncio.wait([begun], timeout=PATIENCE_SECONDS)
@@ -122,5 +123,5 @@ async def _stream(source: Stream[T], writer: Writer | None, exchange: Exchange) 
 def failed(exchange: Exchange, error: Exception, where: str) -> ServerError:
     """The error as clients may see it; the exchange has failed with its code, whatever status was sent."""
     shown = presentable(error, where)
-    exchange.fail(shown.code)
+    exchange.fail(shown.code, shown.param)
     return shown

@@ -4,10 +4,10 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import LARGE_BYTES, decode, read_body, read_json
 from frontend.api.chat import turn_spec
-from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import Plan
 from frontend.api.questions import text_of, tokens_of
 from frontend.api.schema.chat import ChatRequest
@@ -19,10 +19,13 @@ from frontend.api.schema.tokenizing import (
     TokenizeAnswer,
     TokenizeRequest,
 )
+from frontend.api.served import model_of
 from frontend.api.turns import plan_of
 from frontend.errors import BadRequest
 from frontend.routing.router import Model, Router
 from ipc.messages import Prompt, TextPrompt
+
+_TOKEN_LIMITS = JsonLimits(separators=1_000_000)  # one array of token ids
 
 _chat = msgspec.json.Decoder(ChatRequest)
 _chat_tokenize = msgspec.json.Decoder(ChatTokenizeRequest)
@@ -48,7 +51,7 @@ class Tokenizing:
         if isinstance(body, TokenizeRequest):
             prompt: Prompt = TextPrompt(body.prompt, body.add_special_tokens is not False)
         else:
-            prompt = (await _plan(model, body)).prompt
+            prompt = (await _plan(model, body, len(data) > LARGE_BYTES)).prompt
         answer = await tokens_of(model, prompt, request)
         respond_json(
             response,
@@ -61,7 +64,7 @@ class Tokenizing:
         )
 
     async def on_post_detokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _detokenize)
+        body = decode(await read_body(request, self._max_body_bytes, _TOKEN_LIMITS), _detokenize)
         if not body.tokens:
             raise BadRequest("tokens must not be empty", "tokens")
         model = await self._model(body.model, request)
@@ -69,9 +72,9 @@ class Tokenizing:
         respond_json(response, DetokenizeAnswer(text))
 
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _chat)
+        body, is_large = await read_json(request, self._max_body_bytes, _chat)
         model = await self._model(body.model, request)
-        plan = await _plan(model, body)
+        plan = await _plan(model, body, is_large)
         answer = await tokens_of(model, plan.prompt, request)
         respond_json(
             response,
@@ -84,11 +87,11 @@ class Tokenizing:
         )
 
     async def _model(self, name: str, request: falcon.asgi.Request) -> Model:
-        return await self._router.model(name, on_leave_of(request))
+        return await model_of(self._router, name, request)
 
 
-async def _plan(model: Model, body: ChatRequest) -> Plan:
-    return await plan_of(model, await off_loop(body.is_constrained, turn_spec, body))
+async def _plan(model: Model, body: ChatRequest, is_large: bool) -> Plan:
+    return await plan_of(model, await off_loop(body.is_constrained or is_large, turn_spec, body))
 
 
 def install(app: App, server: Server) -> None:

@@ -10,14 +10,16 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.abilities import text_card
-from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, start
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
+from frontend.api.served import model_of
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation, Usage
 from frontend.tasks.text import Output, SequenceSpec
+
+_MANY_MESSAGES = 500  # take milliseconds
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -201,7 +203,7 @@ async def begin_turn(model: Model, spec: TurnSpec, request: falcon.asgi.Request 
 
 async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
     """The same by the model's name."""
-    return await begin_turn(await router.model(spec.model, on_leave_of(request)), spec, request)
+    return await begin_turn(await model_of(router, spec.model, request), spec, request)
 
 
 async def plan_of(model: Model, spec: TurnSpec) -> Plan:
@@ -209,4 +211,5 @@ async def plan_of(model: Model, spec: TurnSpec) -> Plan:
     settings = model.settings
     template = text_card(model).chat_template
     dialect = detect(template, settings.tool_format, settings.reasoning_format)
-    return await off_loop(spec.tool_use is not None, plan_turn, spec, dialect)
+    may_take_long = spec.tool_use is not None or len(spec.messages) > _MANY_MESSAGES
+    return await off_loop(may_take_long, plan_turn, spec, dialect)

@@ -1,14 +1,24 @@
 """Who may make requests: API key, Host and Origin headers. Pure; `gate.py` applies the decisions."""
 
+import contextlib
 import hmac
 import ipaddress
+import re
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
+from frontend.config import ConfigError, Settings
 from frontend.errors import Forbidden, ServerError, Unauthorized
 
+ANY = "*"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME_OR_ADDRESS = r"([^\s/:]+|\[[0-9a-f:.]+\])"
+_ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_NAME_OR_ADDRESS}(?::([0-9]{{1,5}}))?/?")
+_HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
+_SHOWN_CHARACTERS = 100  # of what a client sent
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
 
 
@@ -16,8 +26,24 @@ class Rules(msgspec.Struct, frozen=True):
     """What the server's settings say about access."""
 
     api_key: str | None
-    hosts: frozenset[str]  # allowed names besides this machine's own, lower case
-    origins: frozenset[str]  # allowed origins besides this machine's own; "*" allows all
+    hosts: frozenset[str]  # allowed besides this machine's own, normalized; "*" allows all
+    origins: frozenset[str]  # the same
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Raises ConfigError for a host name or an origin that no request could have."""
+    return Rules(
+        settings.api_key,
+        _normalized("allowed_hosts", settings.allowed_hosts, normalized_host),
+        _normalized("allowed_origins", settings.allowed_origins, normalized_origin),
+    )
+
+
+def _normalized(setting: str, values: Iterable[str], normalize: Callable[[str], str]) -> frozenset[str]:
+    try:
+        return frozenset(map(normalize, values))
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}") from None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -34,6 +60,7 @@ class Verdict(msgspec.Struct, frozen=True):
     error: ServerError | None = None  # the answer, where the request is refused
     shared_with: str | None = None  # the origin whose pages may read the answer
     is_preflight: bool = False  # the answer is which requests the origin may make
+    hint: str | None = None  # the option that would let such requests pass
 
 
 def judge(rules: Rules, asked: Asked) -> Verdict:
@@ -41,10 +68,15 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
     try:
         if rules.api_key is None:  # a rebound page cannot know the key
             check_host(asked.host, rules.hosts)
-        if asked.origin is not None and not origin_allowed(asked.origin, asked.host, rules.origins):
-            raise Forbidden(f"pages of {asked.origin} may not call this server; see --allowed-origin")
     except Forbidden as error:
-        return Verdict(error)
+        return Verdict(error, hint=host_option(asked.host))
+    if asked.origin is not None and not origin_allowed(asked.origin, asked.host, rules.origins):
+        option = origin_option(asked.origin)
+        shown = asked.origin[:_SHOWN_CHARACTERS]
+        return Verdict(
+            Forbidden(f"pages of {shown} may not call this server; start it with {option} to allow them"),
+            hint=option,
+        )
     if asked.origin is not None and asked.method == "OPTIONS":  # sent without the key
         return Verdict(shared_with=asked.origin, is_preflight=True)
     try:
@@ -70,16 +102,97 @@ def check_host(host_header: str | None, allowed: Collection[str]) -> None:
     This stops DNS rebinding: a page whose own name resolves to our address sends that name.
     """
     host = _host_name(host_header or "")
-    if not (_is_own(host) or host in allowed):
-        raise Forbidden(f"the Host {host!r} is not served here; see --allowed-host")
+    if not (_is_own(host) or host in allowed or ANY in allowed):
+        raise Forbidden(
+            f"the Host {host[:_SHOWN_CHARACTERS]!r} is not served here; start the server with "
+            f"{host_option(host_header)} to allow it"
+        )
+
+
+def host_option(host_header: str | None) -> str:
+    """The option that lets requests with this Host header pass."""
+    try:
+        return f"--allowed-host {normalized_host((host_header or '')[:_SHOWN_CHARACTERS])}"
+    except ValueError:
+        return "--allowed-host NAME"
+
+
+def origin_option(origin: str) -> str:
+    """The option that lets pages of this origin call."""
+    try:
+        return f"--allowed-origin {normalized_origin(origin[:_SHOWN_CHARACTERS])}"
+    except ValueError:
+        return "--allowed-origin ORIGIN"
+
+
+def normalized_origin(origin: str) -> str:
+    """An origin as browsers send it: lower case, without a default port or a slash at its end.
+
+    "*" stands for all origins, and "null" is that of local files. Raises ValueError.
+    """
+    origin = origin.strip()
+    if origin in (ANY, "null"):
+        return origin
+    found = _ORIGIN.fullmatch(origin.lower())
+    if found is None or int(found[3] or 0) > 65_535:
+        raise ValueError(
+            f"{origin[:_SHOWN_CHARACTERS]!r} is not an origin; use SCHEME://HOST or SCHEME://HOST:PORT, "
+            "without a path or a wildcard, for example https://chat.example"
+        )
+    scheme, host, port = found.groups()
+    default = _DEFAULT_PORTS.get(scheme)
+    suffix = "" if port is None or int(port) == default else f":{int(port)}"
+    return f"{scheme}://{_ascii(host)}{suffix}"
+
+
+def normalized_host(host: str) -> str:
+    """A host name as in `Rules.hosts`, of a name with or without a port. Raises ValueError.
+
+    "*" stands for all names.
+    """
+    host = host.strip()
+    if host == ANY:
+        return host
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        raise ValueError(
+            f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use a name such as server.example, without a "
+            "path or a wildcard"
+        )
+    return _ascii(found[1].strip("[]")).rstrip(".")
+
+
+def _ascii(host: str) -> str:
+    """The form that is sent: Punycode of an international name, the shortest form of an IPv6 address."""
+    if host.startswith("["):
+        return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
+    with contextlib.suppress(UnicodeError):
+        host = host.encode("idna").decode() if not host.isascii() else host
+    if not _NAME.fullmatch(host):
+        raise ValueError(f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use letters, digits, '-' and '.'")
+    return host
 
 
 def origin_allowed(origin: str, host_header: str | None, allowed: Collection[str]) -> bool:
     """Whether pages from `origin` may call: this server's own, those of this machine, and allowed ones."""
-    if origin in allowed or "*" in allowed:
+    if ANY in allowed or origin in allowed:
         return True
+    try:
+        origin = normalized_origin(origin)
+    except ValueError:
+        return False
     scheme, _, rest = origin.partition("://")
-    return scheme in ("http", "https") and (rest == host_header or _is_loopback(_host_name(rest)))
+    if scheme not in _DEFAULT_PORTS:
+        return origin in allowed
+    return origin in allowed or _is_loopback(_host_name(rest)) or _is_same(origin, scheme, host_header)
+
+
+def _is_same(origin: str, scheme: str, host_header: str | None) -> bool:
+    """Whether the page came from this server."""
+    try:
+        return origin == normalized_origin(f"{scheme}://{host_header}")
+    except ValueError:
+        return False
 
 
 def _host_name(host_and_port: str) -> str:

@@ -1,13 +1,16 @@
 """One log line and one set of metrics per request, when the last byte of its response has been handed over.
 
-`POST /v1/chat/completions 200 request_id=… outcome=ok seconds=1.2345 bytes=20480`
+    12:00:00 POST /v1/chat/completions 200 1.23s smollm2 12+80 stream 127.0.0.1 1a2b3c
+    12:00:01 POST /v1/chat/completions 400 invalid_value messages[0].role 0.01s smollm2 127.0.0.1 4d5e6f
 
-The status is that of the response's first line; 499 stands for a client that left before it. `outcome` says
-how the request ended: `ok`, `client_gone` (the client disconnected first), or the code of the error that was
-sent. A stream that ends in an error event thus has the status 200 and, for example, the outcome
-`engine_crashed`. Two outcomes are not codes: `error`, an error response without an error object (`/ready`
-with a 503), and `incomplete`, a response that the server cut off. `seconds` runs from the request's head to
-the response's last byte, and `bytes` counts the body.
+The status is that of the response's first line; 499 stands for a client that left before it. After it comes
+what went wrong, if anything did: `client_gone` (the client disconnected first), or the code of the error
+that was sent and the field that it names. A stream that ends in an error event thus has the status 200 and,
+for example, the outcome `engine_crashed`. Two outcomes are not codes: `error`, an error response without an
+error object (`/ready` with a 503), and `incomplete`, a response that the server cut off. Then come the
+seconds from the request's head to the response's last byte, the model, the tokens of prompt and completion,
+the client's address, and the first digits of the request id. Nothing of what the client wrote or received is
+logged. JSON lines have every field by name, the whole id, and the size of the body in bytes.
 
 Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_duration_seconds{route}` and
 `nacelle_http_response_bytes_total{route}`. A route is a template such as `/v1/models/{model}`, or `unknown`.
@@ -15,12 +18,17 @@ Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_d
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
-from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
+from frontend.http.exchange import CLIENT_GONE, OK, Exchange, TokenCounts, exchange_of
+from frontend.http.identity import shortened
+from frontend.observability.logs import BRIEF
 from frontend.observability.metrics import Metrics
 
 _PROBED = ("/health", "/ready", "/metrics")  # asked so often that they would bury everything else
+_SHOWN_CHARACTERS = 80  # of a name that the client sent
+_PATH_CHARACTERS = 200
 
 log = logging.getLogger("nacelle.access")
 
@@ -67,19 +75,61 @@ class AccessLog:
         self._metrics.http_seconds.labels(exchange.route).observe(seconds)
         self._metrics.http_bytes.labels(exchange.route).inc(exchange.sent_bytes)
         path: str = scope["path"]
+        tokens = exchange.tokens() if exchange.tokens is not None else None
+        client = (scope.get("client") or (None,))[0]
         log.log(
             logging.DEBUG if path.startswith(_PROBED) else logging.INFO,
             "%s %s %s",
             scope.get("method", "WEBSOCKET"),
-            path,
+            _shown(path, _PATH_CHARACTERS),
             status,
             extra={
-                "request_id": exchange.request_id,
-                "outcome": exchange.outcome,
-                "seconds": round(seconds, 4),
-                "bytes": exchange.sent_bytes,
+                BRIEF: brief(exchange, seconds, tokens, client),
+                **fields(exchange, seconds, tokens, client),
             },
         )
+
+
+def fields(
+    exchange: Exchange, seconds: float, tokens: TokenCounts | None, client: str | None
+) -> dict[str, Any]:
+    """What a JSON line says besides method, path and status."""
+    return {
+        "request_id": exchange.request_id,
+        "outcome": exchange.outcome,
+        "param": _shown(exchange.param),
+        "hint": exchange.hint,
+        "seconds": round(seconds, 4),
+        "bytes": exchange.sent_bytes,
+        "model": _shown(exchange.model),
+        "prompt_tokens": tokens.prompt if tokens is not None else None,
+        "completion_tokens": tokens.completion if tokens is not None else None,
+        "stream": exchange.stream,
+        "client": client,
+    }
+
+
+def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client: str | None) -> str:
+    """What a text line says, the most interesting first."""
+    counts = None
+    if tokens is not None:
+        counts = f"{tokens.prompt}" if tokens.completion is None else f"{tokens.prompt}+{tokens.completion}"
+    parts = [
+        None if exchange.outcome == OK else exchange.outcome,
+        _shown(exchange.param),
+        exchange.hint and f"({exchange.hint})",
+        f"{seconds:.2f}s",
+        _shown(exchange.model),
+        counts,
+        "stream" if exchange.stream else None,
+        client,
+        shortened(exchange.request_id),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _shown(text: str | None, characters: int = _SHOWN_CHARACTERS) -> str | None:
+    return text if text is None or len(text) <= characters else f"{text[:characters]}…"
 
 
 def observe(exchange: Exchange, message: Message) -> bool:

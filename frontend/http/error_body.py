@@ -4,6 +4,9 @@ import msgspec
 
 from frontend.errors import ServerError
 
+_MESSAGE_CHARACTERS = 4000
+_PARAM_CHARACTERS = 500
+
 
 class ErrorObject(msgspec.Struct):
     message: str
@@ -17,7 +20,15 @@ class ErrorBody(msgspec.Struct):
 
 
 def error_body(error: ServerError) -> ErrorBody:
-    return ErrorBody(ErrorObject(error.message, error.type, error.param, error.code))
+    """Bounded, although a message may quote what the client sent."""
+    param = None if error.param is None else _shortened(error.param, _PARAM_CHARACTERS)
+    return ErrorBody(
+        ErrorObject(_shortened(error.message, _MESSAGE_CHARACTERS), error.type, param, error.code)
+    )
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}…"
 
 
 def error_headers(error: ServerError) -> dict[str, str]:

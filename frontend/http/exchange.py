@@ -1,5 +1,6 @@
 """One request and its response, as the access log and the metrics report them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,6 +15,11 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before its 
 _SCOPE_KEY = "nacelle.exchange"
 
 
+class TokenCounts(msgspec.Struct, frozen=True):
+    prompt: int
+    completion: int | None = None  # None for tasks that generate nothing
+
+
 class Exchange(msgspec.Struct):
     """Created by the outermost layer; whatever handles the request adds what it knows."""
 
@@ -21,14 +27,19 @@ class Exchange(msgspec.Struct):
     began: float  # seconds of the layer's clock
     route: str = UNKNOWN_ROUTE  # the template, not the path: it labels metrics
     failure: str | None = None  # the code of the error that was sent, or CLIENT_GONE
+    param: str | None = None  # the request's field that the error names
+    hint: str | None = None  # what the operator may change so that such requests pass
+    model: str | None = None  # as the client named it
+    stream: bool = False  # the client asked for a stream
+    tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
     status: int | None = None  # of HTTP, once the response has started
     sent_bytes: int = 0  # of the body, before HTTP's framing
     ended: bool = False
 
-    def fail(self, code: str) -> None:
+    def fail(self, code: str, param: str | None = None) -> None:
         """Record why the request failed; the first reason counts."""
         if self.failure is None and not self.ended:
-            self.failure = code
+            self.failure, self.param = code, param
 
     @property
     def final_status(self) -> int:

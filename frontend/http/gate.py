@@ -4,7 +4,7 @@ import msgspec
 
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import Asked, Rules, judge
+from frontend.http.access import Asked, judge, rules_of
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -26,12 +26,9 @@ class Gate:
     """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""
 
     def __init__(self, app: Application, settings: Settings) -> None:
+        """Raises ConfigError."""
         self._app = app
-        self._rules = Rules(
-            settings.api_key,
-            frozenset(host.lower() for host in settings.allowed_hosts),
-            frozenset(settings.allowed_origins),
-        )
+        self._rules = rules_of(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -44,7 +41,9 @@ class Gate:
             await send(with_headers(message, headers) if is_response_start(message) else message)
 
         if verdict.error is not None:
-            exchange_of(scope).fail(verdict.error.code)
+            exchange = exchange_of(scope)
+            exchange.fail(verdict.error.code)
+            exchange.hint = verdict.hint
             await _refuse(scope, receive, send_shared if headers else send, verdict.error)
         elif verdict.is_preflight:
             allowed = preflight_headers(header(scope, b"access-control-request-headers"))

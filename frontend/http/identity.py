@@ -16,12 +16,19 @@ from frontend.http.asgi import (
 )
 from frontend.http.exchange import Exchange, attach
 
+_OURS = re.compile(r"req_([0-9a-f]{6})[0-9a-f]{26}")
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{1,128}")  # what is safe in a header and in a log line
 
 
 def request_id(given: str | None) -> str:
     """The id that the client sent if it is well-formed, else a new one."""
     return given if given and _WELL_FORMED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def shortened(request_id: str) -> str:
+    """An id as people read it: the first digits of one of ours, and a client's own in full."""
+    ours = _OURS.fullmatch(request_id)
+    return ours[1] if ours else request_id
 
 
 class Identity:

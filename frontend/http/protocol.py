@@ -6,6 +6,8 @@ well.
 """
 
 import asyncio
+import logging
+from collections import deque
 from typing import Any
 
 import httptools
@@ -15,13 +17,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from frontend.errors import BadRequest
 from frontend.http.asgi import WRITER
+from frontend.http.bounds import Bounds, TooLarge
+from frontend.http.close_delimited import CloseDelimitedCycle
 from frontend.http.error_body import error_body
 from frontend.http.writer import TransportWriter
+from frontend.observability.logs import BRIEF
 
-MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 READ_SECONDS = 60.0  # without a byte of a request that is incomplete
-LAST_READ_SECONDS = 2.0  # the same once the server shuts down
+LAST_READ_SECONDS = 2.0  # the same once the server shuts down or has refused the request
 WRITE_SECONDS = 120.0  # in which a client reads nothing of what waits for it
+_TOO_LARGE = "431 Request Header Fields Too Large"
+
+log = logging.getLogger("nacelle.access")
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -29,7 +36,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._head_bytes: int | None = 0  # of the head that is arriving; None: it has arrived
+        self._bounds = Bounds()
+        self._due_refusal: tuple[str, str] | None = None  # after the answers to the requests before it
+        self._is_refused = False  # the last answer has been written
         self._incomplete = True  # a request is expected or arriving
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -52,27 +61,44 @@ class HttpProtocol(HttpToolsProtocol):
             self._writer.resume(gone=True)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused or self._due_refusal is not None:
+            return
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._ignores_upgrade:
-                self._read_as_if_not_offered(data[upgrade.args[0] :])
-            elif self._should_upgrade():
-                self._cancel_timers()
-                self.handle_websocket_upgrade()
-            else:  # CONNECT
-                self._refuse("400 Bad Request", "this is not a proxy")
-            return
-        except httptools.HttpParserError as error:
-            self._refuse("400 Bad Request", f"not an HTTP request: {error}")
-            return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse("431 Request Header Fields Too Large", f"headers exceed {MAX_HEAD_BYTES} bytes")
+        rest = memoryview(data)
+        while rest:
+            part = self._bounds.next_part(rest)
+            rest = rest[len(part) :]
+            if not self._parse(part, rest):
                 return
         self._await_more(READ_SECONDS)
+
+    def _parse(self, part: memoryview, rest: memoryview) -> bool:
+        """Whether to go on with the rest."""
+        was_in_head = self._bounds.in_head
+        try:
+            self.parser.feed_data(part)
+            self._bounds.parsed(len(part), was_in_head=was_in_head)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(bytes(part[upgrade.args[0] :]) + bytes(rest))
+        except TooLarge as error:
+            self._give_up(_TOO_LARGE, str(error))
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, TooLarge):
+                self._give_up(_TOO_LARGE, str(error.__context__))
+            else:
+                self._give_up("400 Bad Request", f"not an HTTP request: {error}")
+        else:
+            return True
+        return False
+
+    def _upgrade(self, rest: bytes) -> None:
+        if self._ignores_upgrade:
+            self._read_as_if_not_offered(rest)
+        elif self._should_upgrade():
+            self._cancel_timers()
+            self.handle_websocket_upgrade()
+        else:  # CONNECT
+            self._give_up("400 Bad Request", "this is not a proxy")
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -96,25 +122,43 @@ class HttpProtocol(HttpToolsProtocol):
     # --- requests ---
 
     def on_message_begin(self) -> None:
-        self._head_bytes, self._incomplete = 0, True
+        self._bounds.begin()
+        self._incomplete = True
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._bounds.target(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._bounds.in_head:  # else a trailer
+            self._bounds.header(name, value)
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
+        self._bounds.method(self.parser.get_method())
         if not self._ignores_upgrade:
             super().on_headers_complete()
             if len(self.pipeline) == 1:  # keep reading, or nobody notices that the client leaves
                 self.flow.resume_reading()
+        self._bounds.end_head()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.scope["http_version"] != "1.1":
+            CloseDelimitedCycle.become(cycle)
         self._answering = cycle  # the base's `cycle` is the latest request, which may be waiting for this one
         self._writer = TransportWriter(cycle)
         extensions: Any = cycle.scope.setdefault("extensions", {})
         extensions[WRITER] = self._writer
         super()._start_asgi_task(cycle, app)
 
+    def on_body(self, body: bytes) -> None:
+        self._bounds.body(len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         if not self._ignores_upgrade:
+            self._bounds.end()
             self._incomplete = False
             super().on_message_complete()
 
@@ -131,21 +175,57 @@ class HttpProtocol(HttpToolsProtocol):
             )
 
     def _read_nothing(self) -> None:
-        arriving = self.cycle if self._head_bytes is None else None
+        arriving = None if self._bounds.in_head else self.cycle
         answering = self._answering
-        if answering is not None and not answering.response_complete and answering is not arriving:
+        if self._is_refused:
+            self._close()
+        elif answering is not None and not answering.response_complete and answering is not arriving:
             self._await_more(READ_SECONDS)  # it is the next request that is incomplete
         elif self.scope is not None and not (arriving and arriving.response_started):
             self._refuse("408 Request Timeout", "the rest of the request did not arrive")
         else:
             self._close()
 
+    def _give_up(self, status: str, why: str) -> None:
+        """Refuse the request that is arriving, and close, once those before it have been answered."""
+        arriving = None if self._bounds.in_head else self.cycle
+        answering = self._answering
+        if answering is not None and not answering.response_complete and answering is not arriving:
+            self.pipeline = deque(entry for entry in self.pipeline if entry[0] is not arriving)
+            self._due_refusal = status, why
+        elif arriving is not None and arriving.response_started:
+            self._close()
+        else:
+            self._refuse(status, why)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        answering = self._answering
+        is_idle = answering is None or answering.response_complete
+        if self._due_refusal is not None and is_idle and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._refuse(*self._due_refusal)
+
     def _refuse(self, status: str, why: str) -> None:
-        """Answer in place of the application, and close."""
+        """Answer in place of the application, and close.
+
+        What the client is still sending is read for a moment: the kernel would reset a connection that is
+        closed before, and the client might never see the answer.
+        """
+        self._is_refused = self._incomplete = True
+        if not self._bounds.in_head:  # the application has it already
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        client = self.client[0] if self.client else None
+        extra = {BRIEF: f"{why} {client or ''}", "outcome": BadRequest.code, "reason": why, "client": client}
+        log.info("- - %s", status.partition(" ")[0], extra=extra)
         body = msgspec.json.encode(error_body(BadRequest(why)))
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        self._close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._await_more(LAST_READ_SECONDS)
 
     # --- upgrades ---
 

@@ -10,6 +10,7 @@ from frontend.http.client import DisconnectWatch
 from frontend.http.gate import Gate
 from frontend.http.identity import Identity
 from frontend.http.keep_alive import StreamKeepAlive
+from frontend.http.paths import CanonicalPaths
 from frontend.observability.metrics import Metrics
 
 
@@ -24,6 +25,6 @@ def with_stack(
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
-    app = Gate(app, settings)
+    app = CanonicalPaths(Gate(app, settings))
     app = AccessLog(app, metrics, clock)
     return Identity(app, clock)

@@ -40,7 +40,6 @@ _BY_ARCHITECTURE: dict[str, Task] = {  # by the end of its name
     "Model": "embeddings",
 }
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
-_IS_PART = re.compile(r"openvino_\w+\.(xml|bin)")
 _MAX_NAMED = 4  # files, in an error
 _CLASSIFIER = "ForSequenceClassification"
 _ENCODER_DECODER = "ForConditionalGeneration"
@@ -161,7 +160,7 @@ def _explain_missing(facts: FolderFacts, missing: list[str]) -> str:
     wrong = f"{facts.path} is not an IR folder that can be served"
     if MODEL_XML not in facts.files and any(name.endswith(".safetensors") for name in facts.files):
         return f"{wrong}; convert it first with: optimum-cli export openvino --model FOLDER IR_FOLDER"
-    if not any(_IS_PART.fullmatch(name) for name in facts.files):
+    if not any(name.startswith("openvino_") for name in facts.files):
         return f"{wrong}; name a GGUF file, or a folder that optimum-cli export openvino wrote"
     return f"{wrong} (write it again with optimum-cli export openvino): it lacks {', '.join(missing)}"
 

@@ -193,7 +193,7 @@ def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
 
 def _read_template(path: str) -> str:
     try:
-        text = read_text(expanded(path, "chat_template"), MAX_TEMPLATE_BYTES)
+        text = read_text(expanded(path, "chat_template"), MAX_TEMPLATE_BYTES).removeprefix("\ufeff")
     except FileFault as error:
         raise ModelError(f"the chat template cannot be used: {error}; correct --chat-template") from error
     if not text.strip():

@@ -9,22 +9,27 @@ from typing import Any
 import msgspec
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+BRIEF = "brief"  # the name of an extra that replaces level, logger and all fields in a line for people
 # A path or a host's output must not start a line of its own or control the terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def extras(record: logging.LogRecord) -> Mapping[str, Any]:
     """The fields that the caller passed as `extra`."""
-    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD and key != BRIEF}
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:00 INFO    nacelle.access POST /v1/… 200 request_id=… outcome=ok …`."""
+    """`12:00:00 INFO    nacelle loaded … seconds=1.5`, or `12:00:00 POST /v1/… 200 1.23s smollm2 …`."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = "".join(f" {key}={value}" for key, value in extras(record).items())
-        line = f"{clock} {record.levelname:<7} {record.name} {record.getMessage()}{fields}"
+        brief = getattr(record, BRIEF, None)
+        if brief is not None:
+            line = f"{clock} {record.getMessage()} {brief}"
+        else:
+            fields = "".join(f" {key}={value}" for key, value in extras(record).items())
+            line = f"{clock} {record.levelname:<7} {record.name} {record.getMessage()}{fields}"
         line = line.translate(_CONTROLS)
         return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 

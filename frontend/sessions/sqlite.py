@@ -137,6 +137,7 @@ class _File:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.text_factory = bytes  # damaged text must not fail a call
         try:
             _enter_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -52,6 +52,12 @@ def damaged(cause: str) -> GgufError:
     return GgufError(f"the file is damaged: {cause}", DOWNLOAD_AGAIN)
 
 
+def _cut(what: str) -> GgufError:
+    return GgufError(
+        f"the file is incomplete or damaged: {what} reaches past the end of the file", DOWNLOAD_AGAIN
+    )
+
+
 class GgufMetadata:
     """The scalars of the header, and where its arrays of strings and whole numbers are."""
 
@@ -155,7 +161,7 @@ class GgufMetadata:
         size = int(count) * self._scalar(kind).size
         end = at + size
         if end > len(self.data):
-            raise damaged("an array reaches past the end of the file")
+            raise _cut("an array")
         if size > _MAX_ARRAY_BYTES:
             raise damaged(f"an array of {count} numbers in the metadata is too large")
         arrays = self._floats if kind in _FLOATS else self._numbers
@@ -175,14 +181,14 @@ class GgufMetadata:
         length = int(self.unpack(_LENGTH, at)[0])
         end = at + _LENGTH.size + length
         if end > len(self.data):
-            raise damaged("a string reaches past the end of the file")
+            raise _cut("a string")
         if length > _MAX_STRING_BYTES:
             raise damaged(f"a string of {length} bytes in the metadata is too long")
         return end
 
     def unpack(self, layout: struct.Struct, at: int) -> tuple[Any, ...]:
         if at + layout.size > len(self.data):
-            raise GgufError("the file ends in the middle of its header", DOWNLOAD_AGAIN)
+            raise _cut("its header")
         return layout.unpack_from(self.data, at)
 
 

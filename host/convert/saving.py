@@ -1,15 +1,14 @@
 """Writes IR with native code, and makes sure that all of it was written."""
 
 import errno
-import re
 import shutil
 from pathlib import Path
 
 from host.convert.errors import EXPORT, FREE_SPACE, ConversionError
-from host.model_folder import REQUIRED_FILES
 from host.native_errors import summary
+from ipc.ir import check_ir
+from ipc.model_files import FileFault, list_files, missing_files
 
-_CONSTANT = re.compile(rb'<data [^>]*\boffset="(\d+)"[^>]*\bsize="(\d+)"')
 _FAILED_WRITE = ("iostream error", "ios_base::")  # of C++ streams, which do not say why
 _MEGABYTE = 1_000_000
 
@@ -49,16 +48,14 @@ def save_with_genai(gguf: Path) -> None:
 
 def check_saved(folder: Path) -> None:
     """Raise ConversionError unless `folder` holds a complete IR. A full disk does not always raise."""
-    for name in REQUIRED_FILES:
-        if not (folder / name).is_file() or (folder / name).stat().st_size == 0:
-            raise _incomplete(folder, name)
+    names = list_files(folder)
+    if missing := missing_files(names, "text"):
+        raise _incomplete(folder, missing[0])
     for xml in folder.glob("openvino_*.xml"):
-        content = xml.read_bytes()
-        ends = (int(offset) + int(size) for offset, size in _CONSTANT.findall(content))
-        weights = xml.with_suffix(".bin")
-        size = weights.stat().st_size if weights.is_file() else 0
-        if not content.rstrip().endswith(b"</net>") or max(ends, default=0) > size:
-            raise _incomplete(folder, xml.name)
+        try:
+            check_ir(xml)
+        except FileFault as fault:
+            raise _incomplete(folder, xml.name) from fault
 
 
 def _incomplete(folder: Path, name: str) -> ConversionError:

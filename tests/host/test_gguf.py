@@ -104,12 +104,12 @@ def test_the_metadata_becomes_the_files_of_a_hugging_face_folder(tmp_path: Path)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "ends in the middle"),
-        (b"GGUF", "ends in the middle"),
+        (b"", "its header reaches past the end"),
+        (b"GGUF", "its header reaches past the end"),
         (b"PK\x03\x04" + bytes(40), "not a GGUF file"),
         (struct.pack("<4sIQQ", b"GGUF", 1, 0, 0), "version 1"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 0, 2**63), "too many"),
-        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1), "ends in the middle"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1), "its header reaches past the end"),
         (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**63), "too long"),
         (gguf(a="text")[:-1], "past the end"),
         (gguf(a=[1, 2])[:-1], "past the end"),

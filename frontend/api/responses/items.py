@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from frontend.api.responses.outputs import NewId
+from frontend.api.schema.common import MOST_MESSAGES
 from frontend.api.schema.response_items import (
     FunctionCallItem,
     FunctionOutputItem,
@@ -28,6 +29,20 @@ def references_of(given: str | list[ItemBody]) -> list[str]:
     """The ids of stored items that stand for themselves in the input."""
     bodies = [] if isinstance(given, str) else given
     return [body.id for body in bodies if body.type == "item_reference" and body.id is not None]
+
+
+def whole_input(
+    given: str | list[ItemBody], history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
+) -> list[Item]:
+    """The history, and what a request adds to it, as `items_of` has it. Raises BadRequest."""
+    items = [*history, *items_of(given, history, stored, new_id)]
+    if len(items) > MOST_MESSAGES:
+        raise BadRequest(
+            f"input: with the previous response, the conversation has more than {MOST_MESSAGES} items; "
+            "start a new one",
+            "input",
+        )
+    return items
 
 
 def items_of(
@@ -128,43 +143,64 @@ def _required(value: Value | None, where: str) -> Value:
     return value
 
 
+class _AssistantTurn:
+    """What the assistant thought, said and called in one go: one message of a conversation."""
+
+    def __init__(self) -> None:
+        self._thoughts: list[str] = []
+        self._content: str | None = None
+        self._calls: list[ToolCall] = []
+
+    def accepts(self, item: Item) -> bool:
+        """Whether an item can belong to this turn: first comes reasoning, then text, then calls."""
+        return isinstance(item, FunctionCallItem) or (self._content is None and not self._calls)
+
+    def add(self, item: Item) -> None:
+        match item:
+            case ReasoningItem():
+                text = "\n".join(part.text for part in (item.content or item.summary))
+                if text or self._thoughts:
+                    self._thoughts.append(text)
+            case MessageItem():
+                self._content = _text_of(item)
+            case FunctionCallItem():
+                self._calls.append(ToolCall(item.call_id, item.name, item.arguments))
+
+    def message(self) -> ChatMessage:
+        return ChatMessage(
+            "assistant",
+            self._content,
+            tool_calls=self._calls,
+            reasoning="\n".join(self._thoughts) if self._thoughts else None,
+        )
+
+
 def messages_of(items: Sequence[Item], instructions: str | None) -> list[ChatMessage]:
-    """A conversation for the chat template. What the assistant thought, said and called in one go is one
-    message."""
-    messages = [ChatMessage("system", instructions)] if instructions else []
+    """A conversation for the chat template, for any items: they may come from a store that others write."""
+    messages: list[ChatMessage | _AssistantTurn] = []
+    if instructions:
+        messages.append(ChatMessage("system", instructions))
     names = {item.call_id: item.name for item in items if isinstance(item, FunctionCallItem)}
-    turn: ChatMessage | None = None  # of the assistant, as long as it goes on
+    turn: _AssistantTurn | None = None  # as long as it goes on
     for item in items:
         match item:
             case FunctionOutputItem():
                 turn = None
-                messages.append(
-                    ChatMessage("tool", item.output, names[item.call_id], tool_call_id=item.call_id)
-                )
+                name = names.get(item.call_id)
+                messages.append(ChatMessage("tool", item.output, name, tool_call_id=item.call_id))
             case MessageItem() if item.role != "assistant":
                 turn = None
                 # Templates know "system"; "developer" is OpenAI's newer name for it.
                 role = "system" if item.role == "developer" else item.role
-                messages.append(ChatMessage(role, item.content[0].text))
+                messages.append(ChatMessage(role, _text_of(item)))
             case _:
-                if turn is None or not _goes_on(turn, item):
-                    turn = ChatMessage("assistant", None)
+                if turn is None or not turn.accepts(item):
+                    turn = _AssistantTurn()
                     messages.append(turn)
-                _add(turn, item)
-    return [message for message in messages if message.content is not None or message.tool_calls]
+                turn.add(item)
+    whole = [message if isinstance(message, ChatMessage) else message.message() for message in messages]
+    return [message for message in whole if message.content is not None or message.tool_calls]
 
 
-def _goes_on(turn: ChatMessage, item: Item) -> bool:
-    """Whether an item can belong to a turn: first comes reasoning, then text, then calls."""
-    return isinstance(item, FunctionCallItem) or (turn.content is None and not turn.tool_calls)
-
-
-def _add(turn: ChatMessage, item: Item) -> None:
-    match item:
-        case ReasoningItem():
-            text = "\n".join(part.text for part in (item.content or item.summary))
-            turn.reasoning = f"{turn.reasoning}\n{text}" if turn.reasoning else text or None
-        case MessageItem():
-            turn.content = item.content[0].text
-        case FunctionCallItem():
-            turn.tool_calls = [*turn.tool_calls, ToolCall(item.call_id, item.name, item.arguments)]
+def _text_of(item: MessageItem) -> str:
+    return "\n".join(part.text for part in item.content)

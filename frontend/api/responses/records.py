@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from frontend.api.body import LARGE_BYTES
+from frontend.api.generating import off_loop
 from frontend.api.responses.outputs import NewId
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody, ResponseError
@@ -13,6 +15,7 @@ from frontend.errors import NotFound, StoreUnavailable
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
 
+_MANY_ITEMS = 500  # take milliseconds
 _MAX_RACES = 10  # consecutive lost updates before giving up
 
 # Increase it when Record changes such that stored records no longer decode, or change their meaning, and add
@@ -48,10 +51,10 @@ class Records:
         self._store = store
 
     async def save(self, record: Record) -> None:
-        await self._store.put(_key(record.response.id), _codec.encode(record))
+        await self._store.put(_key(record.response.id), await _encoded(record))
 
     async def load(self, response_id: str) -> Record | None:
-        return _decoded(response_id, await self._store.get(_key(response_id)))
+        return await _decoded(response_id, await self._store.get(_key(response_id)))
 
     async def find(self, response_id: str) -> Record:
         """Raises NotFound."""
@@ -67,10 +70,10 @@ class Records:
         """
         for _ in range(_MAX_RACES):
             old = await self._store.get(_key(response_id))
-            record = _decoded(response_id, old)
+            record = await _decoded(response_id, old)
             if record is None or (changed := change(record)) is None:
                 return record
-            if await self._store.replace(_key(response_id), old, _codec.encode(changed)):
+            if await self._store.replace(_key(response_id), old, await _encoded(changed)):
                 return changed
         raise StoreUnavailable("the stored response keeps changing", retry_after=1)
 
@@ -120,5 +123,12 @@ def _key(response_id: str) -> str:
     return f"response:{response_id}"
 
 
-def _decoded(response_id: str, data: bytes | None) -> Record | None:
-    return None if data is None else _codec.decode(_key(response_id), data)
+async def _encoded(record: Record) -> bytes:
+    return await off_loop(len(record.input) > _MANY_ITEMS, _codec.encode, record)
+
+
+async def _decoded(response_id: str, data: bytes | None) -> Record | None:
+    """A thread, where there is much to decode, gives others their turn between two records."""
+    if data is None:
+        return None
+    return await off_loop(len(data) > LARGE_BYTES, _codec.decode, _key(response_id), data)

@@ -10,13 +10,13 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.body import decode, read_body
+from frontend.api.body import read_json
 from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
-from frontend.api.responses.items import items_of, references_of
+from frontend.api.responses.items import references_of, whole_input
 from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
 from frontend.api.responses.request import check, response_of, turn_of
 from frontend.api.responses.stream import BeginTurn, Keep, collect, refused, stream
@@ -30,6 +30,7 @@ from frontend.http.exchange import exchange_of
 
 _MOST_LISTED = 100
 _LISTED = 20
+_MANY_ITEMS = 500  # take milliseconds
 _MOST_LOOKUPS = 50  # of stored responses for one request; one is usual
 
 # What hosts call the parameters → what they are called here.
@@ -55,12 +56,13 @@ class Responses:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body = decode(await read_body(request, self._max_body_bytes), _decoder)
+        body, is_large = await read_json(request, self._max_body_bytes, _decoder)
         check(body)
         history = await self._history(body.previous_response_id)
         stored = await self._referred(references_of(body.input), history)
-        items = [*history, *items_of(body.input, history, stored, new_id)]
-        spec = await off_loop(body.is_constrained, turn_of, body, items)
+        items = await off_loop(is_large, whole_input, body.input, history, stored, new_id)
+        may_take_long = body.is_constrained or len(items) > _MANY_ITEMS
+        spec = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
         builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
         if body.background:

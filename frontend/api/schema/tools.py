@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from frontend.errors import BadRequest
 
-ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.\-]{1,128}$")]
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.\-]{1,128}\Z")]
 MAX_TOOLS = 128
 
 
@@ -94,7 +94,7 @@ def tool_use(
             raise BadRequest("tool_choice requires tools", "tool_choice")
         return None
     if named is not None:
-        _find_tool(functions, named)
+        only(functions, [named])
     if len({function.name for function in functions}) < len(functions):
         raise BadRequest("tools: two functions have the same name", "tools")
     return ToolUse(
@@ -108,14 +108,11 @@ def tool_use(
 
 def only(functions: list[FunctionTool], names: list[str]) -> list[FunctionTool]:
     """The functions with these names. Raises BadRequest if one does not exist."""
-    return [_find_tool(functions, name) for name in names]
-
-
-def _find_tool(functions: list[FunctionTool], name: str) -> FunctionTool:
-    for function in functions:
-        if function.name == name:
-            return function
-    raise BadRequest(f"tool_choice: the tool {name!r} does not exist", "tool_choice")
+    by_name = {function.name: function for function in reversed(functions)}  # the first of a name counts
+    for name in names:
+        if name not in by_name:
+            raise BadRequest(f"tool_choice: the tool {name!r} does not exist", "tool_choice")
+    return [by_name[name] for name in names]
 
 
 def _function(tool: ToolBody, where: str) -> FunctionTool:

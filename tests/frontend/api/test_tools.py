@@ -71,3 +71,9 @@ def test_a_tool_that_is_not_a_function_is_rejected_with_its_index():
         with pytest.raises(BadRequest) as caught:
             parse_tool_choice([msgspec.convert(body, ToolBody)], None, None)
         assert caught.value.param == param
+
+
+@pytest.mark.parametrize("name", ["f\n", "f ", "f/g", "", "x" * 129])
+def test_a_name_that_is_not_one_from_beginning_to_end_is_refused(name):
+    with pytest.raises(msgspec.ValidationError):
+        tools(name)

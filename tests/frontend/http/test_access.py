@@ -7,9 +7,19 @@ import falcon.asgi
 import pytest
 
 from frontend.api.errors import install
-from frontend.config import Settings
+from frontend.config import ConfigError, Settings
 from frontend.errors import Forbidden, Unauthorized
-from frontend.http.access import Asked, Rules, check_host, check_key, judge, origin_allowed
+from frontend.http.access import (
+    Asked,
+    Rules,
+    check_host,
+    check_key,
+    judge,
+    normalized_host,
+    normalized_origin,
+    origin_allowed,
+    rules_of,
+)
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
 from frontend.http.gate import Gate
 from tests.frontend.http.driving import Answer, answer_of, ask, connect, run
@@ -208,3 +218,100 @@ def test_a_websocket_that_may_pass_reaches_the_application():
     key = {"authorization": "Bearer secret"}
     for settings, headers in ((Settings(api_key="secret"), key), (Settings(), {"host": "localhost"})):
         assert connect(Gate(hello, settings), [], **headers) == [{"type": "websocket.accept"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://a.example/", "https://a.example"),
+        (" HTTPS://A.Example:443/ ", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("http://a.example:0080", "http://a.example"),
+        ("http://a.example:443", "http://a.example:443"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("http://[::0:1]:8080", "http://[::1]:8080"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("http://open_webui:8080", "http://open_webui:8080"),
+        ("*", "*"),
+        ("null", "null"),
+    ],
+)
+def test_an_origin_may_be_written_as_people_write_addresses(given, expected):
+    assert normalized_origin(given) == expected
+    allowed = rules_of(Settings(allowed_origins=[given])).origins
+    assert origin_allowed(expected, "server.example", allowed)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a.example",
+        "https://",
+        "https://a.example/chat",
+        "https://a.example?x",
+        "https://user@a.example",
+        "https://*.a.example",
+        "https://a.example:99999",
+        "https://a b",
+        "https://$(reboot)",
+        "",
+        "x" * 100_000,
+    ],
+)
+def test_what_is_no_origin_is_refused_with_what_one_looks_like(given):
+    with pytest.raises(ConfigError) as caught:
+        rules_of(Settings(allowed_origins=[given]))
+    message = str(caught.value)
+    assert message.startswith("allowed_origins: ")
+    assert "use " in message
+    assert len(message) <= 3 * 80 or given.startswith("xxx")
+    with pytest.raises(ConfigError):
+        Gate(unreachable, Settings(allowed_origins=[given]))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Models.Example.", "models.example"),
+        ("models.example:8000", "models.example"),
+        ("http://models.example:8000/", "models.example"),
+        ("open_webui", "open_webui"),
+        ("*", "*"),
+    ],
+)
+def test_a_host_may_be_written_as_people_write_addresses(given, expected):
+    assert normalized_host(given) == expected
+    check_host("models.example:8000" if "models" in expected else "open_webui:1", {expected})
+
+
+@pytest.mark.parametrize("given", ["", "a/b", "*.example", "a b", "-x", "$(reboot)"])
+def test_what_is_no_host_is_refused(given):
+    with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
+        rules_of(Settings(allowed_hosts=[given]))
+
+
+@pytest.mark.parametrize("origin", ["https://server.example", "https://SERVER.example:443"])
+@pytest.mark.parametrize("host", ["server.example", "Server.Example:443", "server.example:443"])
+def test_a_page_of_this_server_may_call_however_its_name_is_written(origin, host):
+    assert origin_allowed(origin, host, [])
+    assert not origin_allowed("http://server.example", host if ":" in host else "server.example:443", [])
+
+
+@pytest.mark.parametrize(
+    ("headers", "option"),
+    [
+        ({"host": "host.docker.internal:8000"}, "--allowed-host host.docker.internal"),
+        ({"host": "Open_WebUI"}, "--allowed-host open_webui"),
+        ({"host": "$(reboot)"}, "--allowed-host NAME"),
+        ({"host": "localhost", "origin": "https://Chat.Example"}, "--allowed-origin https://chat.example"),
+        ({"host": "localhost", "origin": "https://`reboot`"}, "--allowed-origin ORIGIN"),
+    ],
+)
+def test_a_refusal_names_the_option_that_would_allow_it(headers, option):
+    refused = ask(Gate(unreachable, Settings()), path="/v1/models", **headers)
+    assert refused.status == 403
+    assert f"{option} to allow" in json.loads(refused.body)["error"]["message"]
+    verdict = judge(OPEN, asked(host=headers["host"], origin=headers.get("origin")))
+    assert verdict.hint == option

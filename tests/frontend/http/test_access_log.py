@@ -1,6 +1,7 @@
 """What log and metrics report of a request once the last byte of its response has been sent."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from frontend.config import Settings
 from frontend.http import access_log
 from frontend.http.asgi import Application, Receive, Scope, Send, writer_of
 from frontend.http.client import client_of
-from frontend.http.exchange import exchange_of
+from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.http.stack import with_stack
+from frontend.observability.logs import JsonFormatter, TextFormatter
 from frontend.observability.metrics import Metrics
 from tests.frontend.http.driving import ask, connect
 from tests.frontend.http.serving import Connected, with_connection, without_writer
@@ -30,11 +32,13 @@ class Reports(logging.Handler):
         self.metrics = Metrics()
         self.lines: list[str] = []
         self.fields: list[dict[str, Any]] = []
+        self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
         fields = {key: record.__dict__[key] for key in ("request_id", "outcome", "seconds", "bytes")}
         self.fields.append(fields)
+        self.records.append(record)
 
     def sample(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -235,3 +239,62 @@ def test_a_websocket_is_reported_when_it_ends(reports, app, settings, status, ou
     connect(with_stack(app, settings, reports.metrics), [{"type": "websocket.disconnect"}])
     assert reports.lines == [f"WEBSOCKET /ws {status}"]
     assert reports.fields[0]["outcome"] == outcome
+
+
+async def generating(scope: Scope, receive: Receive, send: Send) -> None:
+    exchange = exchange_of(scope)
+    exchange.model, exchange.stream = "smollm2", True
+    completion = 0
+    exchange.tokens = lambda: TokenCounts(12, completion)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(80):
+        completion += 1
+    await send({"type": "http.response.body", "body": b"!"})
+
+
+def line_of(reports: Reports, formatter: logging.Formatter) -> str:
+    return formatter.format(reports.records[-1])
+
+
+def test_a_line_names_model_tokens_client_and_that_it_was_a_stream(reports):
+    served(reports, generating)
+    line = line_of(reports, TextFormatter()).split(" ", 1)[1]
+    method, path, status, seconds, *rest = line.split(" ")
+    assert (method, path, status) == ("GET", "/v1/things/7", "200")
+    assert seconds.endswith("s")
+    assert rest == ["smollm2", "12+80", "stream", "127.0.0.1", "mine"]
+    fields = json.loads(line_of(reports, JsonFormatter()))
+    assert (fields["model"], fields["prompt_tokens"], fields["completion_tokens"]) == ("smollm2", 12, 80)
+    assert (fields["client"], fields["stream"], fields["request_id"]) == ("127.0.0.1", True, "mine")
+    assert "brief" not in fields
+
+
+async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+    exchange_of(scope).fail("invalid_value", "messages[0].role")
+    await send({"type": "http.response.start", "status": 400, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def test_a_refusal_says_what_and_where_first(reports):
+    served(reports, refusing)
+    assert " 400 invalid_value messages[0].role 0." in line_of(reports, TextFormatter())
+    fields = json.loads(line_of(reports, JsonFormatter()))
+    assert (fields["outcome"], fields["param"]) == ("invalid_value", "messages[0].role")
+
+
+def test_a_refused_host_is_logged_with_the_option_that_would_allow_it(reports):
+    app = with_stack(unreachable, Settings(), reports.metrics)
+    ask(app, path="/v1/models", host="open-webui:8080")
+    assert "403 forbidden (--allowed-host open-webui)" in line_of(reports, TextFormatter())
+    assert json.loads(line_of(reports, JsonFormatter()))["hint"] == "--allowed-host open-webui"
+
+
+def test_a_usual_line_fits_a_terminal_and_a_long_one_ends(reports):
+    ask(with_stack(generating, Settings(), reports.metrics), "POST", "/v1/chat/completions")
+    line = line_of(reports, TextFormatter())
+    assert len(line) <= 80
+    whole = json.loads(line_of(reports, JsonFormatter()))["request_id"]
+    assert whole.startswith(f"req_{line.split(' ')[-1]}")
+    assert len(whole) == 36
+    ask(with_stack(generating, Settings(), reports.metrics), path="/" + "x" * 60_000)
+    assert len(line_of(reports, TextFormatter())) < 400

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from frontend.http.asgi import Receive, Send
-from frontend.http.protocol import LAST_READ_SECONDS, MAX_HEAD_BYTES, READ_SECONDS, WRITE_SECONDS
+from frontend.http.bounds import MAX_HEAD_BYTES
+from frontend.http.protocol import LAST_READ_SECONDS, READ_SECONDS, WRITE_SECONDS
 from tests.frontend.http.serving import Connected, echo, with_connection
 
 # Go's client keeps an idle connection that long, longer than the other clients and most proxies.

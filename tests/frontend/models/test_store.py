@@ -140,6 +140,25 @@ def test_a_killed_pull_leaves_nothing_usable_and_the_next_one_works(store, pull,
     assert list(store.home(RECIPE).iterdir()) == [folder]
 
 
+def test_a_start_removes_what_a_killed_pull_left_of_another_model(store):
+    store.ensure(RECIPE, "tiny", obtain)
+    left = store.home(RECIPE).with_name("other") / "partial-x"
+    left.mkdir(parents=True)
+    store.ensure(RECIPE, "tiny", never)
+    assert not left.exists()
+
+
+def test_a_start_leaves_alone_what_another_process_builds(store, pull, tmp_path):
+    other = msgspec.structs.replace(RECIPE, name="other")
+    store.ensure(other, "tiny", obtain)
+    child = pull()
+    wait_for((tmp_path / "built").exists, "it is at work")
+    store.ensure(other, "tiny", never)
+    assert list(store.home(RECIPE).glob("partial-*"))
+    (tmp_path / "go").touch()
+    assert child.wait(30) == 0
+
+
 def test_two_pulls_at_once_build_once(store, pull, tmp_path):
     first = pull()
     wait_for((tmp_path / "built").exists, "the first is at work")
@@ -173,6 +192,17 @@ def test_a_hash_is_remembered_while_the_file_stays_the_same(tmp_path, monkeypatc
     assert DigestCache(cache).sha256(file) == sha256(GGUF)
     monkeypatch.setattr("frontend.models.digests.sha256_of", never)
     assert DigestCache(cache).sha256(file) == sha256(GGUF)
+
+
+def test_only_a_hash_of_the_same_file_is_known(tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(GGUF)
+    cache = DigestCache(tmp_path / "digests.json")
+    assert not cache.knows(file)
+    cache.sha256(file)
+    assert cache.knows(file)
+    file.write_bytes(GGUF + b"more")
+    assert not cache.knows(file)
 
 
 def test_a_changed_file_is_hashed_again(tmp_path):

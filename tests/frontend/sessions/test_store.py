@@ -304,6 +304,21 @@ def test_a_damaged_row_is_bytes_like_any_other_and_can_be_replaced(tmp_path, val
     asyncio.run(story())
 
 
+def test_damaged_text_in_a_row_does_not_stop_eviction(tmp_path):
+    async def story():
+        path = tmp_path / "s"
+        async with opened(f"sqlite:{path}", SMALL) as store:
+            await store.put("a", b"x")
+            with sqlite3.connect(path) as other:
+                other.execute("UPDATE entries SET used = CAST(x'ff' AS TEXT)")
+            other.close()
+            for number in range(10):
+                await store.put(str(number), b"y")
+            assert await store.get("9") == b"y"
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("column", ["size", "expires", "used"])
 @pytest.mark.parametrize("value", ["text", b"\xff", -(2**63), 2**63 - 1, 1e300])
 def test_damaged_numbers_of_a_row_do_not_fail_calls_or_stop_eviction(tmp_path, column, value):

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from frontend.api.body import decode
-from frontend.api.responses.items import items_of
+from frontend.api.responses.items import items_of, messages_of, whole_input
 from frontend.api.responses.request import check, turn_of
-from frontend.api.schema.response_items import MessageItem, OutputText
+from frontend.api.schema.common import MOST_MESSAGES
+from frontend.api.schema.response_items import FunctionOutputItem, InputText, MessageItem, OutputText
 from frontend.api.schema.responses import UNSUPPORTED, ResponsesRequest
 from frontend.errors import BadRequest
 from ipc.messages import ChatMessage, ToolCall
@@ -265,3 +266,37 @@ def test_sampling_is_as_asked():
     assert sampling.truncate_prompt == -1
     assert spec.reasoning_effort == "low"
     assert asked(truncation="disabled").samplings[0].truncate_prompt is None
+
+
+def test_a_long_thought_in_many_parts_takes_time_in_proportion():
+    """Each part was once appended to a copy of all before it: a hundred gigabytes for this one."""
+    thought = "x" * 10_000
+    given = [{"type": "reasoning", "summary": [{"type": "summary_text", "text": thought}]}] * 5000
+    calls = [
+        {"type": "function_call", "call_id": str(n), "name": "f", "arguments": "{}"} for n in range(4000)
+    ]
+    (message,) = messages([*given, *calls])
+    assert message.reasoning == "\n".join([thought] * 5000)
+    assert len(message.tool_calls) == 4000
+
+
+def test_a_conversation_that_grows_from_response_to_response_has_the_bound_of_a_single_request():
+    history = [MessageItem(id=str(n), role="user", content=[InputText("x")]) for n in range(MOST_MESSAGES)]
+    new_id = lambda prefix: prefix  # noqa: E731
+    assert len(whole_input("hi", history[1:], {}, new_id)) == MOST_MESSAGES
+    with pytest.raises(BadRequest, match="start a new one") as caught:
+        whole_input("hi", history, {}, new_id)
+    assert caught.value.param == "input"
+
+
+def test_stored_items_that_no_request_could_have_made_are_no_defect_of_the_server():
+    items = [
+        FunctionOutputItem(id="fco_1", call_id="unknown", output="o"),
+        MessageItem(id="msg_1", role="user", content=[]),
+        MessageItem(id="msg_2", role="assistant", content=[]),
+    ]
+    assert messages_of(items, None) == [
+        ChatMessage("tool", "o", None, tool_call_id="unknown"),
+        ChatMessage("user", ""),
+        ChatMessage("assistant", ""),
+    ]
