@@ -240,7 +240,7 @@ def check_ir_folder(folder: Path, task: TaskSetting = "auto", library: Library =
     try:
         check_model(folder, recognized.task, library)
     except FileFault as error:
-        raise ModelError(str(error)) from error
+        raise ModelError(f"no model could be loaded: {error}") from error  # as where a host finds it
     return recognized
 
 
