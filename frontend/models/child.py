@@ -1,5 +1,6 @@
 """Runs a Python module in a child process, reads its output line by line, and never leaves it running."""
 
+import os
 import subprocess
 import sys
 from collections import deque
@@ -25,8 +26,13 @@ class Ended(NamedTuple):
         return next((line.strip() for line in reversed(self.lines) if line.strip()), f"status {self.status}")
 
 
-def run_module(module: str, arguments: list[str], on_line: Callable[[str], None] | None = None) -> Ended:
-    """Run `python -P -m module` to its end. An interruption kills the child.
+def run_module(
+    module: str,
+    arguments: list[str],
+    on_line: Callable[[str], None] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Ended:
+    """Run `python -P -m module` to its end, with `environment` added. An interruption kills the child.
 
     Without `-P`, a file of the module's name in the current folder would run in its place.
     """
@@ -38,6 +44,7 @@ def run_module(module: str, arguments: list[str], on_line: Callable[[str], None]
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        env=os.environ | (environment or {}),
     )
     assert child.stdout is not None
     try:

@@ -125,6 +125,7 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
             *("--requirement", str(requirements), "--dest", str(folder)),
         ],
         on_line,
+        {"RUSTUP_HOME": str(folder / "rustup")},  # pip asks rustc for its version, whose first call makes one
     )
     wheels = list(folder.glob("*.whl"))
     if ended.status != 0 or not wheels:
