@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from frontend.supervision.death import signal_name
@@ -33,23 +33,21 @@ def run_module(
     on_line: Callable[[str], None] | None = None,
     *,
     lifeline: bool = False,
-    scratch: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Ended:
-    """Run `python -P -m module` to its end. An interruption kills the child.
+    """Run `python -P -m module` to its end, with `environment` added. An interruption kills the child.
 
     Without `-P`, a file of the module's name in the current folder would run in its place. With `lifeline`,
-    the child's stdin is a pipe that ends with this process, also if that is killed. `scratch` is the folder
-    for its temporary files.
-    """
+    the child's stdin is a pipe that ends with this process, also if that is killed."""
     lines: deque[str] = deque(maxlen=_LINES_KEPT)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "TMPDIR": str(scratch)} if scratch else None,
         text=True,
         errors="replace",
+        env={**os.environ, **environment},
     )
     assert child.stdout is not None
     try:

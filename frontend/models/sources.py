@@ -129,7 +129,12 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
             *("--requirement", str(requirements), "--dest", str(folder)),
         ],
         on_line,
-        scratch=folder,  # on the disk of the store, whose room the errors speak of
+        environment={
+            "TMPDIR": str(folder),  # on the disk of the store, whose room the errors speak of
+            "RUSTUP_HOME": str(
+                folder / "rustup"
+            ),  # pip asks rustc for its version, whose first call makes one
+        },
     )
     wheels = list(folder.glob("*.whl"))
     if error := disk_error(ended.lines):
