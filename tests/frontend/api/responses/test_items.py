@@ -9,7 +9,7 @@ from frontend.api.body import decode
 from frontend.api.responses.items import items_of, messages_of, whole_input
 from frontend.api.responses.request import check, turn_of
 from frontend.api.schema.common import MOST_MESSAGES
-from frontend.api.schema.response_items import FunctionOutputItem, InputText, MessageItem, OutputText
+from frontend.api.schema.response_items import FunctionOutputItem, InputText, Item, MessageItem, OutputText
 from frontend.api.schema.responses import UNSUPPORTED, ResponsesRequest
 from frontend.errors import BadRequest
 from ipc.messages import ChatMessage, ToolCall
@@ -290,7 +290,7 @@ def test_a_conversation_that_grows_from_response_to_response_has_the_bound_of_a_
 
 
 def test_stored_items_that_no_request_could_have_made_are_no_defect_of_the_server():
-    items = [
+    items: list[Item] = [
         FunctionOutputItem(id="fco_1", call_id="unknown", output="o"),
         MessageItem(id="msg_1", role="user", content=[]),
         MessageItem(id="msg_2", role="assistant", content=[]),
