@@ -5,6 +5,7 @@ up names and to connect anywhere but on this machine, and keeps a record of who 
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_importing_any_module_of_a_host_first_keeps_openvino_quiet(watched: Watc
 def test_a_server_its_load_an_answer_and_a_restart_are_quiet(watched: Watched, qwen3_ir: Path) -> None:
     with Serving([str(qwen3_ir), "--name", "smollm2"], [], watched.environment) as server:
         assert server.wait_until_ready().chat().status_code == 200
-        server.wait_for_replacement(server.kill_host(9))
+        server.wait_for_replacement(server.kill_host(signal.SIGKILL))
         assert server.chat().status_code == 200
     assert watched.processes.count("'-m', 'host'") == 2
     assert watched.was_quiet()

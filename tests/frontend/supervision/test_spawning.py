@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,6 @@ import psutil
 import pytest
 import zmq
 
-from frontend.supervision import process
 from frontend.supervision.incarnation import Ending, Incarnation
 from ipc.channel import MAX_LAUNCH_BYTES, ChannelError, MessageTooLarge
 from ipc.messages import Ready
@@ -76,7 +77,7 @@ def test_a_spawn_waits_for_no_host_to_read(short_path, context, monkeypatch):
     deaf = short_path / "python"
     deaf.write_text("#!/bin/sh\nexec sleep 60\n")
     deaf.chmod(0o700)
-    monkeypatch.setattr(process.sys, "executable", str(deaf))
+    monkeypatch.setattr(sys, "executable", str(deaf))
     launch = launch_of("nowhere", engine="synthetic", chat_template="x" * 1_000_000)
 
     async def run() -> Ending:
@@ -109,7 +110,7 @@ def test_a_failure_after_the_spawn_ends_the_host(short_path, context, monkeypatc
     before = open_descriptors()
 
     async def run():
-        monkeypatch.setattr(process.os, call, fails)
+        monkeypatch.setattr(os, call, fails)
         with pytest.raises(OSError, match="Too many open files"):
             await spawn(context, short_path, launch_of("nowhere", engine="synthetic"))
         monkeypatch.undo()
