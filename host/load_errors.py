@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from host.engines.base import EngineLost, RequestRefused
 from host.model_folder import ModelFolderError
 from host.native_errors import is_short_of_memory, is_wedged, may_pass, summary
+from ipc.errors import ErrorCode
 from ipc.messages import Launch
 from ipc.model_files import FileFault
 
@@ -52,7 +53,8 @@ def explain(error: BaseException, launch: Launch[Any]) -> Failure:
         where = f"{error.filename}: " if error.filename else ""
         return Failure(f"{where}{error.strerror or error}", not _has_passing_cause(error))
     if isinstance(error, RequestRefused):
-        return Failure(f"it cannot process a first, short request: {error}", permanent=True)
+        remedy = "; raise --kv-cache-gib" if error.error.code is ErrorCode.KV_CACHE_EXCEEDED else ""
+        return Failure(f"it cannot process a first, short request: {error}{remedy}", permanent=True)
     return Failure(_explain_native(error, launch), permanent=True)
 
 

@@ -1,5 +1,6 @@
 """Options of the batching engine on a real model in exact arithmetic."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.engines.adapters import check_adapter
+from host.engines.adapters import adapted_layers, check_adapter
 from host.engines.kv_cache import block_bytes, block_count, block_tokens, eviction
 from host.model_folder import KvShape, ModelFolderError
 from ipc.errors import ErrorCode
@@ -167,6 +168,42 @@ def test_a_file_that_is_no_adapter_fails_the_load(smollm2_ir: Path, tmp_path: Pa
     file.write_bytes(content)
     with pytest.raises(ModelFolderError, match=r"the adapter .*a\.safetensors"):
         adapter_config(Adapter(str(file), 1.0), smollm2_ir / "openvino_model.xml")
+
+
+def test_an_adapter_that_is_cut_off_fails_the_load(tmp_path: Path) -> None:
+    file = write_adapter(tmp_path / "a.safetensors")
+    assert len(adapted_layers(file)) == 30
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ModelFolderError, match=r"a\.safetensors is incomplete: \d+ of \d+ bytes"):
+        adapted_layers(file)
+
+
+@pytest.mark.parametrize("entry", [{}, {"shape": "x", "data_offsets": [0, 1]}, [], {"shape": [4, 2]}])
+def test_an_adapter_whose_tensors_are_not_described_fails_the_load(tmp_path: Path, entry: object) -> None:
+    header = json.dumps({"base_model.model.a.lora_A.weight": entry}).encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelFolderError, match=r"the adapter .*a\.safetensors"):
+        adapted_layers(file)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [{"A": [4, 8]}, {"A": [4, 8], "B": [8, 2]}, {"A": [4], "B": [8]}],
+    ids=["alone", "ranks", "vectors"],
+)
+def test_factors_that_do_not_fit_each_other_fail_the_load(
+    tmp_path: Path, shapes: dict[str, list[int]]
+) -> None:
+    tensors = {
+        f"base_model.model.a.lora_{side}.weight": {"shape": shape, "data_offsets": [0, 0]}
+        for side, shape in shapes.items()
+    }
+    header = json.dumps(tensors).encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelFolderError, match=r"has no two LoRA factors of one rank for base_model"):
+        adapted_layers(file)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ LAUNCH = launch_of("m", properties={"FOO": "1", "NUM_STREAMS": "abc"})
         (RuntimeError("Who knows."), "Who knows; --log-level debug shows more"),
         (
             RequestRefused(ErrorCode.KV_CACHE_EXCEEDED, "66 tokens exceed 32"),
-            "it cannot process a first, short request: 66 tokens exceed 32",
+            "it cannot process a first, short request: 66 tokens exceed 32; raise --kv-cache-gib",
         ),
     ],
     ids=lambda value: type(value).__name__,

@@ -1,7 +1,9 @@
 """The real engine on a real model, SmolLM2-135M-Instruct, in exact arithmetic: texts can be compared."""
 
+import json
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -262,10 +264,16 @@ def test_what_cannot_be_continued_is_started_over_and_shows_nothing_twice(
 
 
 def fatal(path: Path, **changes: Any) -> str:
+    """The one line of a load that would fail again."""
     host = HostUnderTest(launch_of(path, **changes))
     try:
         assert host.wait_exit() == 1
-        return host.first(Fatal).reason
+        said = host.first(Fatal)
+        assert said.permanent
+        assert "Traceback" in said.detail
+        assert "Traceback" not in host.stderr
+        assert "\n" not in said.reason
+        return said.reason
     finally:
         host.close()
 
@@ -280,6 +288,21 @@ def test_a_broken_config_is_named(smollm2_ir: Path, tmp_path: Path) -> None:
     folder = copy_of(smollm2_ir, tmp_path / "model")
     (folder / "config.json").write_text("{")
     assert "config.json is not valid JSON" in fatal(folder)
+
+
+def test_a_tokenizer_of_another_model_is_named(qwen3_ir: Path, e5_ir: Path, tmp_path: Path) -> None:
+    folder = copy_of(qwen3_ir, tmp_path / "model")
+    for suffix in ("xml", "bin"):
+        (folder / f"openvino_tokenizer.{suffix}").unlink()
+        shutil.copy(e5_ir / f"openvino_tokenizer.{suffix}", folder)
+    assert "openvino_tokenizer.xml belongs to another model" in fatal(folder)
+
+
+def test_a_chat_template_in_json_is_bounded(qwen3_ir: Path, tmp_path: Path) -> None:
+    folder = copy_of(qwen3_ir, tmp_path / "model")
+    (folder / "chat_template.jinja").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "x" * 2_000_000}))
+    assert "has 2000000 characters, at most" in fatal(folder)
 
 
 def test_a_device_that_is_not_there_is_named(smollm2_ir: Path) -> None:
