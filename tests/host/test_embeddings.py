@@ -344,7 +344,8 @@ def reason(launch: Any) -> str:
 
 def test_a_folder_without_a_model_is_a_clear_error(tmp_path: Path, minilm_ir: Path) -> None:
     shutil.copy(minilm_ir / "config.json", tmp_path)
-    assert reason(vector_launch(tmp_path)).endswith(f"{tmp_path} lacks openvino_model.xml")
+    missing = "openvino_model.xml, openvino_model.bin, openvino_tokenizer.xml, openvino_tokenizer.bin"
+    assert reason(vector_launch(tmp_path)).endswith(f"{tmp_path} lacks {missing}")
 
 
 def test_the_context_may_be_as_long_as_the_models_positions(wide: HostUnderTest, minilm_ir: Path) -> None:
