@@ -19,9 +19,9 @@ _QUESTION = "What is the name of the ship's cat? Answer with the name only."
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """With a store of its own, so that the file is converted here, and no other option."""
-    store = tmp_path_factory.mktemp("store")
-    with Serving([str(qwen_coder_gguf())], ["--store", str(store)], {}) as server:
+    """With a store of its own, so that the file is converted here, and time for the long prompt."""
+    options = ["--store", str(tmp_path_factory.mktemp("store")), "--request-timeout-seconds", "3000"]
+    with Serving([str(qwen_coder_gguf())], options, {}) as server:
         server.wait_for(f"/ready/{_NAME}", 600.0)
         yield server
 
