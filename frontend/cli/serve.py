@@ -11,6 +11,7 @@ from frontend.cli.settings import read_settings
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind
+from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
 
@@ -55,6 +56,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     if not settings.models:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
+    rules_of(settings)  # an origin or host that is none is found now, not once the models are prepared
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)
