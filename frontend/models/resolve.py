@@ -205,8 +205,8 @@ def check_ir_folder(folder: Path, task: TaskSetting = "auto", library: Library =
     check_servable(facts, recognized)
     try:
         check_model(folder, recognized.task, library)
-    except FileFault as error:
-        raise ModelError(str(error)) from error
+    except FileFault as error:  # in the words of a server whose hosts would find it
+        raise ModelError(f"no model could be loaded: {error}") from error
     return recognized
 
 
