@@ -82,7 +82,6 @@ class _Server:
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._stopped_by = signal.SIGTERM
-        self._was_ready = False
         self._cannot_start = False
         metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
@@ -117,11 +116,12 @@ class _Server:
 
     def _replica_changed(self, replica: Supervisor) -> None:
         """A server none of whose models ever loads must not linger."""
-        self._was_ready = self._was_ready or replica.life.state is State.READY
         if replica.life.state is not State.FAILED or self._cannot_start:
             return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
-        if self._was_ready or any(life.state is not State.FAILED for life in lives):
+        if replica.life.was_ready:
+            log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
+        elif any(life.was_ready or life.state is not State.FAILED for life in lives):
             log.error("a model could not be loaded: %s", replica.life.reason)
         else:
             log.error("no model could be loaded: %s", replica.life.reason)
@@ -154,14 +154,15 @@ class _Server:
         requests = len(self._http.server_state.tasks)
         background = self._memory.background.running
         parts = [(requests, "request"), (background, "background response")]
-        return " and ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in parts if count)
+        awaited = [f"{count} {what}{'s' * (count > 1)}" for count, what in parts if count]
+        return " and ".join(awaited) or "connections to close"
 
     def _announce_wait(self) -> None:
         again = "Ctrl-C" if self._stopped_by is signal.SIGINT else self._stopped_by.name
         log.info(
             "waiting at most %g s for %s; another %s stops now",
             self._settings.drain_seconds,
-            self._awaited() or "connections to close",
+            self._awaited(),
             again,
         )
 
@@ -178,7 +179,7 @@ class _Server:
             self._announce_wait()
             await asyncio.wait([drained], timeout=rest)
         if not drained.done():
-            log.warning("%s did not finish in time and end with an error", self._awaited())
+            log.warning("ending what did not finish in time: %s", self._awaited())
             self._router.fail_all()
             await drained
         await self._memory.close()

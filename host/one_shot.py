@@ -6,10 +6,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from host.engines.base import EngineLost, EngineStarved
-from ipc.cpu_wait import CpuWait
+from ipc.cpu_wait import PATIENCE, CpuWait
 
 _SAMPLE_SECONDS = 0.5  # between two looks at how long the process waited for a CPU
-_PATIENCE = 10  # a call that gets too little CPU is given up after this many times its budget
 
 T = TypeVar("T")
 
@@ -76,5 +75,5 @@ class OneShot(Generic[T]):
         for began, waited in self._began.values():
             if now - began - (self._waited - waited) > self._stall_seconds:
                 raise EngineLost(f"a call made no progress for {self._stall_seconds:g} seconds")
-            if now - began > _PATIENCE * self._stall_seconds:
+            if now - began > PATIENCE * self._stall_seconds:
                 raise EngineStarved(f"a call got too little CPU time for {now - began:.0f} seconds")

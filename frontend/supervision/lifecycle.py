@@ -61,9 +61,9 @@ class Died(msgspec.Struct, frozen=True):
     """The process is gone, or could not be spawned. `chance` in [0, 1) spreads simultaneous restarts.
 
     A death that is expected, as while a suspect is tried alone, is not `counted`. A `permanent` one would
-    only repeat itself, as with a damaged file or a device that this machine does not have: the replica fails
-    at once. Like any that has failed, it gets one try every HALF_OPEN_SECONDS, because the file or the driver
-    may have been repaired.
+    only repeat itself, as with a damaged file or a device that this machine does not have: a replica that was
+    never ready fails at once. Like any that has failed, it gets one try every HALF_OPEN_SECONDS, because the
+    file or the driver may have been repaired.
     """
 
     reason: str
@@ -132,6 +132,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
     reason: str | None = None  # of the latest death
     term_seconds: float = 0.0  # while DRAINING
     recycling: bool = False  # while DRAINING: to be started again
+    was_ready: bool = False  # once at least, so that its settings and files were good then
 
     @property
     def stopping(self) -> bool:
@@ -158,7 +159,7 @@ def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
         case LoadBegan() if life.state is State.STARTING:
             return msgspec.structs.replace(life, state=State.LOADING), []
         case BecameReady() if life.state in (State.STARTING, State.LOADING):
-            return msgspec.structs.replace(life, state=State.READY), []
+            return msgspec.structs.replace(life, state=State.READY, was_ready=True), []
         case RequestCompleted() if life.deaths:
             return msgspec.structs.replace(life, deaths=0), []
         case Stalled() if life.alive:
@@ -177,19 +178,18 @@ def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
 def _died(life: Lifecycle, event: Died) -> tuple[Lifecycle, list[Action]]:
     if life.stopping:
         return msgspec.structs.replace(life, state=State.STOPPED), [CancelTimer()]
-    if event.permanent:
-        failed = Lifecycle(State.FAILED, life.deaths + 1, event.reason)
+    again = Lifecycle(State.STARTING, life.deaths, event.reason, was_ready=life.was_ready)
+    repairable = life.was_ready or not event.permanent
+    if repairable and (life.recycling or not event.counted):
+        return again, [CancelTimer(), Spawn()]
+    again = msgspec.structs.replace(again, deaths=life.deaths + 1)
+    if again.deaths >= MAX_DEATHS or not repairable:
+        failed = msgspec.structs.replace(again, state=State.FAILED)
         return failed, [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
-    if life.recycling or not event.counted:
-        return Lifecycle(State.STARTING, life.deaths, event.reason), [CancelTimer(), Spawn()]
-    deaths = life.deaths + 1
-    if deaths >= MAX_DEATHS:
-        failed = Lifecycle(State.FAILED, deaths, event.reason)
-        return failed, [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
-    delay = backoff_seconds(deaths, event.chance)
+    delay = backoff_seconds(again.deaths, event.chance)
     if delay == 0:
-        return Lifecycle(State.STARTING, deaths, event.reason), [Spawn()]
-    return Lifecycle(State.BACKOFF, deaths, event.reason), [StartTimer(Timer.BACKOFF, delay)]
+        return again, [Spawn()]
+    return msgspec.structs.replace(again, state=State.BACKOFF), [StartTimer(Timer.BACKOFF, delay)]
 
 
 def _timer_fired(life: Lifecycle, timer: Timer) -> tuple[Lifecycle, list[Action]]:
@@ -198,7 +198,7 @@ def _timer_fired(life: Lifecycle, timer: Timer) -> tuple[Lifecycle, list[Action]
             return msgspec.structs.replace(life, state=State.STARTING), [Spawn()]
         case Timer.HALF_OPEN, State.FAILED:
             # One try: a further death opens the breaker again at once.
-            return Lifecycle(State.STARTING, MAX_DEATHS - 1, life.reason), [Spawn()]
+            return msgspec.structs.replace(life, state=State.STARTING, deaths=MAX_DEATHS - 1), [Spawn()]
         case Timer.DRAIN, State.DRAINING:
             return life, [Terminate(), StartTimer(Timer.TERM, life.term_seconds)]
         case Timer.TERM, State.DRAINING:

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 from ipc.channel import pack_launch
 from ipc.messages import Launch
 
+_END_SECONDS = 1.0
+
 
 class HostProcess:
     """One running `python -P -m host`.
@@ -83,4 +85,5 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.kill()
     assert child.stderr is not None
     child.stderr.close()
-    child.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # `subprocess` reaps it later
+        child.wait(_END_SECONDS)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from enum import Enum
 
+from ipc.cpu_wait import PATIENCE
 from ipc.progress import Phase, Progress
 
 STARTUP_SECONDS = 60.0  # from the spawn to the first write on the page: imports on a cold disk
 TICK_SECONDS = 0.25
-PATIENCE = 10  # a host that gets too little CPU is killed after this many times its budget
 
 
 class Stall(Enum):

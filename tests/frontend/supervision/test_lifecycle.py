@@ -89,7 +89,7 @@ def test_a_failed_replica_gets_one_try_and_fails_again_at_its_first_death():
     assert advance(trying, DEAD)[0].state is State.FAILED
 
 
-@pytest.mark.parametrize("history", [[Start(), LoadBegan()], [*UP, DEAD, LoadBegan()], [*UP, RECYCLE, DEAD]])
+@pytest.mark.parametrize("history", [[Start(), LoadBegan()], [Start(), DEAD, LoadBegan()]])
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_permanent_failure_is_not_tried_again_at_once(history, counted):
     life, actions = live(*history, Died("no such device", counted=counted, permanent=True))
@@ -97,8 +97,14 @@ def test_a_permanent_failure_is_not_tried_again_at_once(history, counted):
     assert actions == [StartTimer(Timer.HALF_OPEN, HALF_OPEN_SECONDS)]
 
 
+@pytest.mark.parametrize("history", [UP, [*UP, DEAD, LoadBegan()], [*UP, RECYCLE]])
+def test_what_was_ready_once_is_tried_again_whatever_the_failure(history):
+    """A device that resets its driver looks like one that is absent."""
+    assert live(*history, BEYOND_REPAIR)[1][-1] in (Spawn(), StartTimer(Timer.BACKOFF, 0.1))
+
+
 def test_a_cause_that_was_repaired_meanwhile_is_noticed():
-    repaired: list[Event] = [*UP, BEYOND_REPAIR, TimerFired(Timer.HALF_OPEN)]
+    repaired: list[Event] = [Start(), LoadBegan(), BEYOND_REPAIR, TimerFired(Timer.HALF_OPEN)]
     assert live(*repaired)[1] == [Spawn()]
     assert live(*repaired, LoadBegan(), BecameReady())[0].state is State.READY
     assert live(*repaired, LoadBegan(), BEYOND_REPAIR)[0].state is State.FAILED
@@ -129,7 +135,7 @@ def test_a_stop_has_three_nested_budgets():
     assert live(*UP, STOP, TimerFired(Timer.DRAIN))[1] == [Terminate(), StartTimer(Timer.TERM, 5)]
     assert live(*UP, STOP, TimerFired(Timer.DRAIN), TimerFired(Timer.TERM))[1] == [Kill()]
     assert live(*UP, STOP, DEAD) == (
-        Lifecycle(State.STOPPED, term_seconds=5),
+        Lifecycle(State.STOPPED, term_seconds=5, was_ready=True),
         [CancelTimer()],
     )
 

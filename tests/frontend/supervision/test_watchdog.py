@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count, repeat
 
-from frontend.supervision.watchdog import PATIENCE, STARTUP_SECONDS, TICK_SECONDS, Stall, Watchdog
+from frontend.supervision.watchdog import STARTUP_SECONDS, TICK_SECONDS, Stall, Watchdog
+from ipc.cpu_wait import PATIENCE
 from ipc.progress import Phase, Progress
 
 CAPS = {Phase.STARTING: 60.0, Phase.LOADING: 600.0, Phase.IDLE: 5.0, Phase.STEP: 30.0}
