@@ -1,14 +1,10 @@
 """Blocking native calls that release the GIL, in threads beside the loop."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-from host.engines.base import EngineLost, EngineStarved
-from ipc.cpu_wait import PATIENCE, CpuWait
-
-_SAMPLE_SECONDS = 0.5  # between two looks at how long the process waited for a CPU
+from host.stall import Moment, StallBudget
 
 T = TypeVar("T")
 
@@ -21,23 +17,11 @@ class OneShot(Generic[T]):
     has a stall budget here. The time for which this process waited for a CPU does not count towards it.
     """
 
-    def __init__(
-        self,
-        stall_seconds: float,
-        lanes: int = 1,
-        clock: Callable[[], float] = time.monotonic,
-        cpu_wait: Callable[[], float] | None = None,
-    ) -> None:
-        """`cpu_wait` returns the seconds since its last call for which this process had no CPU though it
-        needed one; by default, as the kernel reports them."""
-        self._stall_seconds = stall_seconds
+    def __init__(self, budget: StallBudget, lanes: int = 1) -> None:
+        self._budget = budget
         self._lanes = lanes
-        self._clock = clock
-        self._cpu_wait = cpu_wait or CpuWait().since_last
-        self._sampled = clock()
-        self._waited = 0.0  # for a CPU, up to `_sampled`
         self._threads = ThreadPoolExecutor(lanes, "one-shot")
-        self._began: dict[Future[T], tuple[float, float]] = {}  # when, and what `_waited` was then
+        self._began: dict[Future[T], Moment] = {}
 
     @property
     def running(self) -> int:
@@ -53,7 +37,7 @@ class OneShot(Generic[T]):
         """Begin a call. The future identifies it in what `ended` returns."""
         assert self.free, "at most one call per lane"
         future = self._threads.submit(call)
-        self._began[future] = (self._clock(), self._waited)
+        self._began[future] = self._budget.now()
         return future
 
     def ended(self, seconds: float) -> list[Future[T]]:
@@ -64,16 +48,6 @@ class OneShot(Generic[T]):
         done = wait(self._began, seconds, FIRST_COMPLETED).done if self._began else ()
         for future in done:
             del self._began[future]
-        self._check_budgets()
+        for began in self._began.values():
+            self._budget.check(began, "a call made no progress")
         return list(done)
-
-    def _check_budgets(self) -> None:
-        now = self._clock()
-        if now - self._sampled >= _SAMPLE_SECONDS:
-            self._waited += min(self._cpu_wait(), now - self._sampled)
-            self._sampled = now
-        for began, waited in self._began.values():
-            if now - began - (self._waited - waited) > self._stall_seconds:
-                raise EngineLost(f"a call made no progress for {self._stall_seconds:g} seconds")
-            if now - began > PATIENCE * self._stall_seconds:
-                raise EngineStarved(f"a call got too little CPU time for {now - began:.0f} seconds")

@@ -4,7 +4,6 @@
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import openvino_genai as genai
 
 from host.engines.base import RequestRefused
 from host.sampling import Choices
+from host.stall import StallBudget
 from ipc.errors import ErrorCode
 from ipc.messages import Launch, TextOptions
 
@@ -75,13 +75,16 @@ class Metrics(NamedTuple):
 class Job(genai.StreamerBase):  # type: ignore[misc]
     """One request: the handle that is read, and the streamer that the engine's thread writes to."""
 
-    def __init__(self, request_id: int, token_ids: Any, config: Any, wake: threading.Event) -> None:
+    def __init__(
+        self, request_id: int, token_ids: Any, config: Any, wake: threading.Event, budget: StallBudget
+    ) -> None:
         super().__init__()
         self.request_id = request_id
         self.token_ids = token_ids
         self.config = config
         self.cancelled = False
-        self.progressed_at = time.monotonic()
+        self._budget = budget
+        self.progressed_at = budget.now()
         self._made = 0
         self._finished = False
         self._outputs: deque[Output] = deque()  # at most max_new_tokens
@@ -89,7 +92,7 @@ class Job(genai.StreamerBase):  # type: ignore[misc]
 
     def write(self, token: int | list[int]) -> Any:
         """Called by the engine for each token. If it raised, the engine would stay busy for ever."""
-        self.progressed_at = time.monotonic()
+        self.progressed_at = self._budget.now()
         if self.cancelled:
             return genai.StreamingStatus.CANCEL
         for token_id in token if isinstance(token, list) else [token]:
@@ -132,8 +135,8 @@ class Job(genai.StreamerBase):  # type: ignore[misc]
 class OneAtATime:
     """The calls that `Pipeline` makes on a ContinuousBatchingPipeline, made on an LLMPipeline.
 
-    As there, a second request of one id fails in `step()`. So does a token that takes longer than
-    `stall_seconds`, in every step until it has come: the progress page cannot tell, for steps are short.
+    As there, a second request of one id fails in `step()`. If a token takes longer than `stall_seconds`, the
+    engine is lost: the progress page cannot show that, for steps are short.
     """
 
     def __init__(
@@ -146,7 +149,7 @@ class OneAtATime:
     ) -> None:
         """`options` are the pipeline's keyword arguments. Raises RuntimeError."""
         self._max_prompt = shape.prompt
-        self._stall_seconds = launch.stall_seconds
+        self._budget = StallBudget(launch.stall_seconds)
         self._pipeline = genai.LLMPipeline(path, tokenizer, launch.device, **_options(options, shape))
         self._wake = threading.Event()
         self._changed = threading.Condition()
@@ -164,14 +167,14 @@ class OneAtATime:
         """Raises RuntimeError for a prompt that the graph does not hold: an NPU answers it with garbage."""
         if self._max_prompt is not None and token_ids.get_shape()[1] > self._max_prompt:
             raise RuntimeError(f"the prompt exceeds {self._max_prompt} tokens")
-        job = Job(request_id, token_ids, config, self._wake)
+        job = Job(request_id, token_ids, config, self._wake, self._budget)
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
         return job
 
     def step(self) -> None:
-        """Wait a moment for tokens. Raises RuntimeError."""
+        """Wait a moment for tokens. Raises RuntimeError, EngineLost."""
         self._wake.wait(_STEP_SECONDS)
         self._wake.clear()
         with self._changed:
@@ -185,15 +188,15 @@ class OneAtATime:
                 raise RuntimeError(str(error)) from error
         if len(set(ids)) < len(ids):
             raise RuntimeError("two requests have one id")
-        if running is not None and time.monotonic() - running.progressed_at > self._stall_seconds:
-            raise RuntimeError(f"no token came for {self._stall_seconds:g} seconds")
+        if running is not None:
+            self._budget.check(running.progressed_at, "no token came")
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._jobs))
                 job = self._jobs[0]
-            job.progressed_at = time.monotonic()
+            job.progressed_at = self._budget.now()
             try:
                 if not job.cancelled:
                     self._pipeline.generate(job.token_ids, job.config, job)

@@ -163,6 +163,8 @@ class TextEngine:
         self._dropped = False
         try:
             self._pipeline.step()
+        except EngineLost:
+            raise
         except Exception as error:
             return [*refused, *over, *self._recover(error)]
         return [*refused, *over, *self._collect()]

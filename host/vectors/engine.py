@@ -11,6 +11,7 @@ import numpy as np
 from host.engines.base import Body, RequestRefused
 from host.one_shot import OneShot
 from host.results import ResultQueue, Results
+from host.stall import StallBudget
 from host.vectors.batch import make_batch
 from host.vectors.failures import FAILED, Failures, lost
 from host.vectors.framing import PROBES
@@ -55,7 +56,7 @@ class VectorEngine:
         self._live: dict[int, VectorRequest] = {}  # until they are answered
         self._texts = TextQueue(tokenizer)
         self._waiting = WaitingInputs(limits)
-        self._passes: OneShot[FloatArray | None] = OneShot(stall_seconds, model.lanes)
+        self._passes: OneShot[FloatArray | None] = OneShot(StallBudget(stall_seconds), model.lanes)
         self._running: dict[Future[FloatArray | None], _Pass] = {}
         self._failures = Failures()
         self._results = ResultQueue(results)

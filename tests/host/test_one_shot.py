@@ -7,19 +7,20 @@ import pytest
 
 from host.engines.base import EngineLost, EngineStarved
 from host.one_shot import OneShot
+from host.stall import StallBudget
 
 SECONDS = 30.0
 
 
 def test_a_call_ends_with_its_result() -> None:
-    calls: OneShot[int] = OneShot(SECONDS)
+    calls: OneShot[int] = OneShot(StallBudget(SECONDS))
     started = calls.start(lambda: 7)
     (ended,) = calls.ended(SECONDS)
     assert (ended, ended.result(), calls.running) == (started, 7, 0)
 
 
 def test_what_a_call_raises_is_in_its_future() -> None:
-    calls: OneShot[int] = OneShot(SECONDS)
+    calls: OneShot[int] = OneShot(StallBudget(SECONDS))
     calls.start(lambda: 1 // 0)
     (ended,) = calls.ended(SECONDS)
     assert isinstance(ended.exception(), ZeroDivisionError)
@@ -27,7 +28,7 @@ def test_what_a_call_raises_is_in_its_future() -> None:
 
 
 def test_the_caller_goes_on_while_calls_run_in_each_lane() -> None:
-    calls: OneShot[str] = OneShot(SECONDS, lanes=2)
+    calls: OneShot[str] = OneShot(StallBudget(SECONDS), lanes=2)
     go = threading.Event()
     together = threading.Barrier(3, timeout=SECONDS)
 
@@ -49,7 +50,7 @@ def test_the_caller_goes_on_while_calls_run_in_each_lane() -> None:
 
 
 def test_waiting_ends_when_a_call_does() -> None:
-    calls: OneShot[None] = OneShot(SECONDS)
+    calls: OneShot[None] = OneShot(StallBudget(SECONDS))
     calls.start(lambda: time.sleep(0.01))
     began = time.monotonic()
     assert calls.ended(SECONDS)
@@ -57,7 +58,7 @@ def test_waiting_ends_when_a_call_does() -> None:
 
 
 def test_nothing_ends_where_nothing_runs() -> None:
-    assert OneShot[None](SECONDS).ended(SECONDS) == []
+    assert OneShot[None](StallBudget(SECONDS)).ended(SECONDS) == []
 
 
 class Hanging:
@@ -68,7 +69,7 @@ class Hanging:
         self._looked = 0.0
         self._share = share_waited
         self._end = threading.Event()
-        self._calls: OneShot[bool] = OneShot(10.0, clock=lambda: self.now, cpu_wait=self._waited)
+        self._calls: OneShot[bool] = OneShot(StallBudget(10.0, lambda: self.now, self._waited))
         self._calls.start(lambda: self._end.wait(SECONDS))
 
     def _waited(self) -> float:
