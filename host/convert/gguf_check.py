@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from host.convert.errors import DOWNLOAD_AGAIN, EXPORT, ConversionError
 from host.convert.gguf import GgufMetadata, damaged, read_gguf_metadata
+from host.convert.gguf_rope import Rotation, read_rotation
 from host.convert.gguf_tensors import GgufTensor, read_tensors
 
 Shapes = dict[str, tuple[int, ...]]  # name of a tensor → rows and width, or the width alone
@@ -41,6 +42,7 @@ class CheckedGguf(NamedTuple):
 
     metadata: GgufMetadata
     tensors: dict[str, GgufTensor]  # those of the model; others are ignored
+    rotation: Rotation
 
 
 def check_gguf(path: Path) -> CheckedGguf:
@@ -51,7 +53,7 @@ def check_gguf(path: Path) -> CheckedGguf:
     dimensions = _dimensions(metadata, architecture)
     own = _check_shapes(tensors, dimensions)
     _check_vocabulary(metadata, own["token_embd.weight"].rows)
-    return CheckedGguf(metadata, own)
+    return CheckedGguf(metadata, own, read_rotation(metadata, tensors, dimensions.head))
 
 
 # --- what kind of file it is --------------------------------------------------------------------------------
@@ -173,7 +175,7 @@ def _layer_shapes(sizes: Dimensions, inner: int) -> tuple[Shapes, Shapes]:
 
 
 def _is_used(name: str) -> bool:
-    """Rotation factors are constants of the architecture; the engine computes them."""
+    """Rotary frequencies do not reach the engine, which computes its own."""
     return not name.startswith(("rope_", "rope.")) and "rot_embd" not in name
 
 

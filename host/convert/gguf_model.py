@@ -10,7 +10,9 @@ from typing import Any
 from host.convert.gguf import GgufMetadata
 from host.convert.gguf_check import check_gguf
 from host.convert.gguf_rewrite import ir_size, plan_rewrite, rewrite, rewritten_size
+from host.convert.gguf_rope import context_length, rope_note
 from host.convert.gguf_tokenizer import normalizes, save_tokenizer
+from host.convert.rope_constants import save_rotation
 from host.convert.saving import check_room, check_saved, save_with_genai
 from host.model_folder import read_model_folder
 
@@ -27,10 +29,12 @@ def convert_gguf(source: Path, folder: Path, note: Callable[[str], None] = print
     # The engine opens what it reads for writing, although it does not write: a read-only file must be copied.
     copied = plan.needed or not os.access(source, os.W_OK)
     check_room(folder, ir_size(checked, plan) + (rewritten_size(checked, plan) if copied else 0))
-    if plan.note:
-        note(plan.note)
+    for line in filter(None, (plan.note, rope_note(checked.metadata))):
+        note(line)
     save_tokenizer(checked.metadata, folder)
     _save_ir(source, folder, partial(rewrite, checked, plan) if copied else None)
+    save_rotation(folder / "openvino_model.xml", checked.rotation)
+    check_saved(folder)
     for name, content in describe(checked.metadata).items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     read_model_folder(folder)  # complete, or this raises
@@ -79,7 +83,7 @@ def _config(metadata: GgufMetadata, stops: list[int]) -> dict[str, Any]:
     hidden = metadata.integer(f"{architecture}.embedding_length")
     return {
         "model_type": architecture,
-        "max_position_embeddings": metadata.integer(f"{architecture}.context_length"),
+        "max_position_embeddings": context_length(metadata),
         "num_hidden_layers": metadata.integer(f"{architecture}.block_count"),
         "num_attention_heads": heads,
         "num_key_value_heads": metadata.integer(f"{architecture}.attention.head_count_kv") or heads,

@@ -22,6 +22,8 @@ _HIDDEN = (_UNKNOWN, _CONTROL)  # models show users their user-defined tokens, s
 _BYTE_LEVEL, _SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
 _MARK = "▁"  # how SentencePiece writes a space
 _STANDARD_BOS = 1  # of SentencePiece
+_BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
+_CONTROL_ROLES = ("bos", "eos", "eot", "eom", "padding", "unknown")
 _ROLES = {"pad": "padding"}  # where the file has another name
 
 
@@ -117,7 +119,7 @@ def _shown(token: str, kind: int) -> bytes:
     if kind == _UNUSED:
         return b""
     if kind == _BYTE:
-        if not re.fullmatch("<0x[0-9A-F]{2}>", token):
+        if not _BYTE_TOKEN.fullmatch(token):
             raise damaged(f"{token[:20]!r} is no token for a byte")
         return bytes.fromhex(token[3:5])
     return token.encode() if kind in _SPECIAL else token.replace(_MARK, " ").encode()
@@ -144,10 +146,20 @@ def _merges_by_score(tokens: list[str], types: list[int], scores: list[float]) -
 
 def _tokens(metadata: GgufMetadata) -> tuple[list[str], list[int]]:
     tokens = metadata.strings(f"{_PREFIX}.tokens")
-    types = metadata.integers(f"{_PREFIX}.token_type") or [_NORMAL] * len(tokens)
+    types = metadata.integers(f"{_PREFIX}.token_type") or _default_types(metadata, tokens)
     if not tokens or len(types) != len(tokens):
         raise damaged(f"{_PREFIX}.token_type does not hold one type for each token")
     return tokens, types
+
+
+def _default_types(metadata: GgufMetadata, tokens: list[str]) -> list[int]:
+    """Of a file that has none: tokens with a role are control tokens, and SentencePiece knows its bytes."""
+    roles = {metadata.integer(f"{_PREFIX}.{role}_token_id") for role in _CONTROL_ROLES}
+    has_bytes = metadata.text(f"{_PREFIX}.model") == _SENTENCEPIECE
+    return [
+        _CONTROL if number in roles else _BYTE if has_bytes and _BYTE_TOKEN.fullmatch(token) else _NORMAL
+        for number, token in enumerate(tokens)
+    ]
 
 
 def _special(tokens: list[str], types: list[int]) -> tuple[dict[int, str], list[int]]:

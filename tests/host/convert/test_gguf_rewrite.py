@@ -10,12 +10,13 @@ import numpy as np
 import openvino
 import pytest
 from gguf.constants import GGMLQuantizationType as Kind
+from openvino_genai import LLMPipeline
 
 from host.convert.errors import ConversionError
 from host.convert.gguf_check import CheckedGguf, check_gguf
 from host.convert.gguf_model import convert_gguf
 from host.convert.gguf_rewrite import plan_rewrite, rewrite, rewritten_size
-from tests.host.convert.tiny_gguf import HIDDEN, shapes, write_tiny
+from tests.host.convert.tiny_gguf import HIDDEN, shapes, vocabulary, write_tiny
 
 ENGINE_READS = [Kind.F16, Kind.Q4_0, Kind.Q4_1, Kind.Q8_0, Kind.Q4_K, Kind.Q6_K]
 BECOME_F16 = [Kind.F64, Kind.F32, Kind.BF16]
@@ -221,6 +222,22 @@ def test_what_the_engine_trips_over_is_mended(tmp_path: Path, changes: dict, kin
     folder.mkdir()
     convert_gguf(write_tiny(tmp_path / "m.gguf", kind, **changes), folder)
     assert (folder / "openvino_model.bin").stat().st_size > 0
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+def test_a_file_without_types_of_tokens_answers(tmp_path: Path, architecture: str) -> None:
+    source = write_tiny(
+        tmp_path / "m.gguf", architecture=architecture, leave_out=("tokenizer.ggml.token_type",)
+    )
+    folder = tmp_path / "ir"
+    folder.mkdir()
+    convert_gguf(source, folder)
+    pipeline = LLMPipeline(folder, "CPU")
+    answer = pipeline.generate("the", max_new_tokens=4, ignore_eos=True)
+    ids = pipeline.get_tokenizer().encode("a<|im_end|>the", add_special_tokens=False).input_ids.data
+    assert ids.tolist() == [[64, len(vocabulary()) - 1, 257]]
+    assert isinstance(answer, str)
+    assert answer
 
 
 def test_a_file_that_must_not_be_written_is_converted_from_a_copy(tmp_path: Path, monkeypatch) -> None:

@@ -172,13 +172,15 @@ def tiny(folder: Path, **changes: Any) -> NativeTokenizer:
         "scores": [],
         "bos": 0,
         "add_bos": None,
+        "padding": None,
     } | changes
     writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
     writer.add_tokenizer_model(facts["model"])
     if facts["pre"]:
         writer.add_tokenizer_pre(facts["pre"])
     writer.add_token_list(facts["tokens"])
-    writer.add_token_types(facts["types"])
+    if facts["types"] is not None:
+        writer.add_token_types(facts["types"])
     if facts["merges"]:
         writer.add_token_merges(facts["merges"])
     if facts["scores"]:
@@ -187,6 +189,8 @@ def tiny(folder: Path, **changes: Any) -> NativeTokenizer:
         writer.add_bos_token_id(facts["bos"])
     if facts["add_bos"] is not None:
         writer.add_add_bos_token(facts["add_bos"])
+    if facts["padding"] is not None:
+        writer.add_pad_token_id(facts["padding"])
     writer.add_eos_token_id(1)
     close(writer)
     return convert(folder / "model.gguf", folder)
@@ -293,6 +297,35 @@ def to_alphabet(text: str) -> str:
 def test_a_file_without_special_tokens_has_none(tmp_path: Path) -> None:
     native = tiny(tmp_path, types=[1] * len(TOKENS))
     assert ids_of(native, "<s>ab") == [*(TOKENS.index(letter) for letter in "<s>"), AB]
+
+
+@pytest.mark.parametrize("types", [None, []], ids=str)
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "qwen2"])
+def test_without_types_the_tokens_that_have_a_role_are_control_tokens(
+    types: list[int] | None, pre: str, tmp_path: Path
+) -> None:
+    facts = {"tokens": [*TOKENS, "<pad>", "<b>"], "types": types, "padding": len(TOKENS)}
+    native = tiny(tmp_path, pre=pre, **facts)
+    ids = ids_of(native, "<s>ab</s><pad>")
+    assert ids == [0, AB, 1, len(TOKENS)]
+    assert native.decode(ids) == "ab"
+    assert native.decode(ids, skip_special_tokens=False) == "<s>ab</s><pad>"
+    assert native.decode(ids_of(native, "<b>ab")) == "<b>ab"
+
+
+def test_without_types_and_roles_all_tokens_are_text(tmp_path: Path) -> None:
+    tokens = ["a", "b", *TOKENS[2:]]  # the second ends answers
+    native = tiny(tmp_path, tokens=[*tokens, "<x>"], types=None, bos=None)
+    assert native.decode(ids_of(native, "<x>a")) == "<x>a"
+
+
+def test_sentencepiece_without_types_knows_its_bytes(tmp_path: Path) -> None:
+    tokens = ["<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁a"]
+    facts = {"tokens": tokens, "types": None, "scores": [-float(number) for number in range(len(tokens))]}
+    native = tiny(tmp_path, model="llama", pre=None, merges=[], **facts)
+    ids = ids_of(native, "aé</s>")
+    assert ids == [260, 2 + 0xC3, 2 + 0xA9, 1]
+    assert native.decode(ids) == " aé"
 
 
 # --- pre-tokenizers -----------------------------------------------------------------------------------------
