@@ -57,6 +57,28 @@ def test_what_would_fail_again_is_permanent(error, reason):
 
 
 @pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Check failed at layer 1", None),
+        ("layer '1' is missing", None),
+        ("wrong value 1", None),
+        ("wrong value 0.5", None),
+        ("no kernel reduces LATENCY here", None),
+        ("Unsupported value: LATENCY", "HINT"),
+        ("Invalid value 'LATENCY' for a hint", "HINT"),
+        ('"LATENCY" is not a hint', "HINT"),
+        ("the value LATENCY_2 is not a hint", None),
+        ("Value of NUM_STREAMS must be positive", "NUM_STREAMS"),
+        ("'' is not a path", None),
+    ],
+)
+def test_a_property_is_blamed_only_where_the_message_means_it(text, named):
+    properties = {"NUM_STREAMS": "1", "HINT": "LATENCY", "SCALE": "0.5", "CACHE_DIR": ""}
+    remedy = f"change --property {named}" if named else "--log-level debug shows more"
+    assert explain(RuntimeError(text), launch_of("m", properties=properties)) == (f"{text}; {remedy}", True)
+
+
+@pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
