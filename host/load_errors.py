@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from host.engines.base import EngineLost, RequestRefused
-from host.model_folder import ModelFolderError
+from host.errors import LaunchError
 from host.native_errors import is_short_of_memory, is_wedged, may_pass, summary
 from ipc.errors import ErrorCode
 from ipc.messages import Launch
@@ -44,7 +44,7 @@ class LoadFailed(Exception):
 
 def explain(error: BaseException, launch: Launch[Any]) -> Failure:
     """What failed. All but shortages and busy devices is permanent: files and settings stay as they are."""
-    if isinstance(error, FileFault | ModelFolderError):
+    if isinstance(error, FileFault | LaunchError):
         return Failure(str(error), not _has_passing_cause(error))
     if isinstance(error, MemoryError) or is_short_of_memory(error):
         return Failure(f"too little memory ({summary(error)}); free some, or lower --kv-cache-gib", False)

@@ -35,7 +35,7 @@ ENGINES = {
 def load_engine(launch: Launch[Any], results: Results) -> Engine:
     """Load the replica's model; takes seconds to minutes.
 
-    Raises FileFault or ModelFolderError for a file or device that cannot be used, and whatever the engine
+    Raises FileFault or LaunchError for a file or device that cannot be used, and whatever the engine
     raises.
     """
     entry = ENGINES[launch.engine]

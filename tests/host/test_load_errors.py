@@ -6,6 +6,7 @@ import pytest
 
 from host.devices import check_device
 from host.engines.base import EngineLost, RequestRefused
+from host.errors import LaunchError
 from host.load_errors import explain
 from host.model_folder import ModelFolderError
 from ipc.errors import ErrorCode
@@ -19,6 +20,7 @@ LAUNCH = launch_of("m", properties={"FOO": "1", "NUM_STREAMS": "abc"})
     ("error", "reason"),
     [
         (ModelFolderError("m lacks a"), "m lacks a"),
+        (LaunchError("no GPU"), "no GPU"),
         (FileFault("m/a is a FIFO"), "m/a is a FIFO"),
         (FileNotFoundError(errno.ENOENT, "No such file", "m/a"), "m/a: No such file"),
         (
@@ -137,14 +139,12 @@ def test_a_device_that_does_not_exist_is_named_with_those_that_do(device, missin
     if missing is None:
         check_device(device, available)
         return
-    with pytest.raises(
-        ModelFolderError, match=f"^there is no device {missing} here, only CPU, GPU.0, GPU.1; "
-    ):
+    with pytest.raises(LaunchError, match=f"^there is no device {missing} here, only CPU, GPU.0, GPU.1; "):
         check_device(device, available)
 
 
 def test_a_lone_gpu_has_two_names():
     for name in ("GPU", "GPU.0"):
         check_device(name, ["CPU", "GPU"])
-    with pytest.raises(ModelFolderError, match="set --draft-device to another"):
+    with pytest.raises(LaunchError, match="set --draft-device to another"):
         check_device("GPU.1", ["CPU", "GPU"], "--draft-device")
