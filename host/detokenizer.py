@@ -177,7 +177,7 @@ def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
     special = {
         number: text for number, text, seen in zip(ids, shown, visible, strict=True) if text and not seen
     }
-    # The way in which the tokenizer treats bytes that are no UTF-8 is unknown: take the one that fits.
+    # The way in which the tokenizer treats bytes that are not UTF-8 is unknown: take the one that fits.
     for errors in ("ignore", "replace"):
         if all(
             piece.decode(errors=errors) == text for piece, text in zip(pieces, shown, strict=True)

@@ -3,19 +3,19 @@
 import re
 from collections.abc import Sequence
 
-from host.model_folder import ModelFolderError
+from host.errors import LaunchError
 
 _WITH_DRIVERS = ("GPU", "NPU")
 _COMBINING = ("AUTO", "BATCH", "HETERO", "MULTI")  # their devices follow after a colon
 
 
 def check_device(device: str, available: Sequence[str], option: str = "--device") -> None:
-    """Raise ModelFolderError, naming those that exist, if an OpenVINO device name needs another one."""
+    """Raise LaunchError, naming those that exist, if an OpenVINO device name needs another one."""
     for name in parts(device):
         if not _is_available(name, available):
             found = ", ".join(available) or "none"
             driver = "install its driver or " if name.startswith(_WITH_DRIVERS) else ""
-            raise ModelFolderError(
+            raise LaunchError(
                 f"there is no device {name} here, only {found}; {driver}set {option} to another"
             )
 

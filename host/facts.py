@@ -27,7 +27,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def inference_threads(launch: Launch[Any]) -> int:
-    """The number of threads that OpenVINO uses with these settings; 0 if the device is no CPU, or unknown."""
+    """The number of threads that OpenVINO uses with these settings; 0 if unknown, or not a CPU."""
     if not launch.device.startswith("CPU"):
         return 0
     properties = without_auto(launch.properties)

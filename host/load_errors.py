@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from host.engines.base import EngineLost, RequestRefused
-from host.model_folder import ModelFolderError
+from host.errors import LaunchError
 from host.native_errors import is_short_of_memory, is_wedged, may_pass, summary
 from ipc.errors import ErrorCode
 from ipc.messages import Launch
@@ -16,6 +16,7 @@ _PASSING_ERRNOS = {
     *(errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ETXTBSY),
 }
 _UNKNOWN_PROPERTY = re.compile(r"Unsupported property (\S+) by (\S+) plugin")
+_NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?", re.IGNORECASE)
 _EXPLANATIONS = {  # OpenVINO's words → the cause and a remedy
     "cache blocks require more memory than available": "the KV cache needs more memory than is free; "
     "lower --kv-cache-gib",
@@ -43,7 +44,7 @@ class LoadFailed(Exception):
 
 def explain(error: BaseException, launch: Launch[Any]) -> Failure:
     """What failed. All but shortages and busy devices is permanent: files and settings stay as they are."""
-    if isinstance(error, FileFault | ModelFolderError):
+    if isinstance(error, FileFault | LaunchError):
         return Failure(str(error), not _has_passing_cause(error))
     if isinstance(error, MemoryError) or is_short_of_memory(error):
         return Failure(f"too little memory ({summary(error)}); free some, or lower --kv-cache-gib", False)
@@ -75,9 +76,22 @@ def _explain_native(error: BaseException, launch: Launch[Any]) -> str:
             return explanation
     if "[json.exception" in text:
         return f"generation_config.json or another JSON file in {launch.path} has a wrong value: {text}"
-    named = [name for name in launch.properties if re.search(rf"\b{re.escape(name)}\b", text)]
-    named += [
-        name for name, value in launch.properties.items() if re.search(rf"\b{re.escape(value)}\b", text)
-    ]
+    named = _named_properties(text, launch.properties)
     remedy = f"change --property {named[0]}" if named else "--log-level debug shows more"
     return f"{text.rstrip('.')}; {remedy}"
+
+
+def _named_properties(text: str, properties: dict[str, str]) -> list[str]:
+    """The properties that a message names, then those whose value it cites.
+
+    A value may be any word or number, so it counts only where the message marks it as one.
+    """
+    named = [name for name in properties if re.search(rf"\b{re.escape(name)}\b", text)]
+    return named + [name for name, value in properties.items() if _cites(text, value)]
+
+
+def _cites(text: str, value: str) -> bool:
+    if not value.strip() or _NUMBER.fullmatch(value.strip()):
+        return False
+    cited = re.escape(value)
+    return bool(re.search(rf"(['\"`]){cited}\1|\b(?:value|str)\b[:=]? ?['\"`]?{cited}(?!\w)", text))

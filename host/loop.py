@@ -19,7 +19,7 @@ from ipc.progress import Phase, ProgressWriter
 
 IDLE_POLL_SECONDS = 0.5
 IDLE_BUDGET_SECONDS = 5.0
-SEND_SECONDS = 5.0  # a frontend that reads nothing for this long is no use
+SEND_SECONDS = 5.0  # a frontend that reads nothing for this long is given up
 FRAMES_PER_STEP = 64  # a burst of admissions must not stall what is running
 RECEIVE_SECONDS = 0.5  # the same for long prompts
 

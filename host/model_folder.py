@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from host.errors import LaunchError
 from ipc.messages import Launch, TextOptions
 from ipc.model_files import (
     MAX_DOCUMENT_BYTES,
@@ -28,8 +29,8 @@ VARIED_TEXT = (
 _CHUNK_BYTES = 1024**2
 
 
-class ModelFolderError(Exception):
-    """The folder, or a setting that depends on it, cannot be served. The text is for the operator."""
+class ModelFolderError(LaunchError):
+    """A file of the model is missing, damaged or not supported."""
 
 
 class KvShape(msgspec.Struct, frozen=True):

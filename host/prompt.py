@@ -145,7 +145,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _shown(value: object) -> object:
-    """A content of None is no text, not the word."""
+    """A content of None renders as nothing, not as the word None."""
     return "" if value is None else value
 
 

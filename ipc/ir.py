@@ -37,7 +37,7 @@ def check_model(folder: Path, task: str, library: str = "openvino") -> None:
     for part in parts_of(names, task, library):
         facts = check_ir(folder / f"openvino_{part}.xml")
         if fault := _wrong_part(part, facts.inputs):
-            raise FileFault(f"{folder / f'openvino_{part}.xml'} is no {part}: {fault}; {_AGAIN}")
+            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {part}: {fault}; {_AGAIN}")
 
 
 def check_json(path: Path) -> None:
@@ -74,7 +74,7 @@ def check_ir(xml: Path) -> IrFacts:
 
 
 def read_ir(xml: Path) -> IrFacts:
-    """Raises FileFault, naming the file, if it is no IR."""
+    """Raises FileFault, naming the file, if it is not an IR."""
     graph = _Graph()
     parser = expat.ParserCreate()
     parser.buffer_text = True

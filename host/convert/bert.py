@@ -64,7 +64,7 @@ class BertBuilder:
         import openvino.opset15 as ops
 
         if config.hidden_size % config.num_attention_heads:
-            raise ConversionError("config.json: hidden_size is no multiple of num_attention_heads")
+            raise ConversionError("config.json: hidden_size is not a multiple of num_attention_heads")
         if config.window < 1:
             raise ConversionError("config.json: max_position_embeddings is too small")
         self._config, self._weight, self._ops = config, weight, ops

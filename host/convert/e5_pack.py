@@ -108,7 +108,7 @@ def _read_pieces(reader: Reader) -> _Pieces:
     (size,) = reader.unpack("Q")
     offsets, scores, blob = reader.unpack(f"{count + 1}I"), reader.unpack(f"{count}f"), reader.take(size)
     if not all(0 <= number < count for number in special):
-        raise ConversionError("the header is damaged: a special token is no piece", DOWNLOAD_AGAIN)
+        raise ConversionError("the header is damaged: a special token is not a piece", DOWNLOAD_AGAIN)
     if any(end < begin for begin, end in pairwise(offsets)):  # or pieces might overlap, without a bound
         raise ConversionError("the header is damaged: the pieces are not in order", DOWNLOAD_AGAIN)
     texts = [blob[begin:end].decode(errors="replace") for begin, end in pairwise(offsets)]

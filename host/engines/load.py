@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from host.devices import check_device
 from host.engines.base import Engine
@@ -11,36 +11,45 @@ from host.results import Results
 from ipc.ir import check_model
 from ipc.messages import Launch, VectorOptions
 
-# The registry: a new engine is one module and one line here. MODULE:FUNCTION, where FUNCTION(launch, results)
-# returns an Engine.
+
+class EngineEntry(NamedTuple):
+    """`load` is MODULE:FUNCTION, where FUNCTION(launch, results) returns an Engine.
+
+    `files` is the task whose files the model folder must hold; None if the engine checks the folder itself.
+    """
+
+    load: str
+    files: str | None = None
+
+
+# The registry: a new engine is one module and one line here.
 ENGINES = {
-    "text": "host.engines.text_loading:load_text_engine",
-    "stateful": "host.engines.text_loading:load_text_engine",
-    "synthetic": "host.engines.synthetic:SyntheticEngine",
-    "embeddings": "host.engines.embeddings:load_embeddings",
-    "rerank": "host.engines.rerank:load_rerank",
+    "text": EngineEntry("host.engines.text_loading:load_text_engine", "text"),
+    "stateful": EngineEntry("host.engines.text_loading:load_text_engine", "text"),
+    "synthetic": EngineEntry("host.engines.synthetic:SyntheticEngine"),
+    "embeddings": EngineEntry("host.engines.embeddings:load_embeddings", "embeddings"),
+    "rerank": EngineEntry("host.engines.rerank:load_rerank", "rerank"),
 }
-# Those that load an OpenVINO model from a folder, and the task for which it must have the files.
-_TASKS = {"text": "text", "stateful": "text", "embeddings": "embeddings", "rerank": "rerank"}
 
 
 def load_engine(launch: Launch[Any], results: Results) -> Engine:
     """Load the replica's model; takes seconds to minutes.
 
-    Raises FileFault or ModelFolderError for a file or device that cannot be used, and whatever the engine
+    Raises FileFault or LaunchError for a file or device that cannot be used, and whatever the engine
     raises.
     """
-    if launch.engine in _TASKS:
-        _check(launch)
-    module, _, function = ENGINES[launch.engine].partition(":")
+    entry = ENGINES[launch.engine]
+    if entry.files is not None:
+        _check(launch, entry.files)
+    module, _, function = entry.load.partition(":")
     engine: Engine = getattr(import_module(module), function)(launch, results)
     return engine
 
 
-def _check(launch: Launch[Any]) -> None:
+def _check(launch: Launch[Any], task: str) -> None:
     """Native code reads damaged files with messages that do not name them, and some for ever."""
     library = launch.options.library if isinstance(launch.options, VectorOptions) else "openvino"
-    folder, task = Path(launch.path), _TASKS[launch.engine]
+    folder = Path(launch.path)
     check_folder(folder, task, library)
     check_model(folder, task, library)
     from openvino import Core

@@ -28,7 +28,7 @@ class Pipeline:
     """ContinuousBatchingPipeline, fed with token ids."""
 
     def __init__(self, launch: Launch[TextOptions], folder: ModelFolder, tokenizer: genai.Tokenizer) -> None:
-        """Load the model. Raises RuntimeError, ModelFolderError."""
+        """Load the model. Raises RuntimeError, LaunchError."""
         self.assist = Assist(launch.options.speculation)
         self.chosen = chosen_properties(launch, folder.path)
         options = _options(launch, folder, self.assist) | self.chosen

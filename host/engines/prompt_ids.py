@@ -89,7 +89,7 @@ class PromptReader:
             encoded = self._tokenizer.encode(self._normalize(text), add_special_tokens=add_special_tokens)
         except UnicodeEncodeError as error:
             raise RequestRefused(
-                ErrorCode.INVALID_VALUE, "half a surrogate pair is no text", param
+                ErrorCode.INVALID_VALUE, "half a surrogate pair is not text", param
             ) from error
         ids: list[int] = encoded.input_ids.data.flatten().tolist()
         if len(ids) < self._cuts_at:

@@ -12,11 +12,11 @@ from host.devices import check_device
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
 from host.engines.text import TextEngine
+from host.errors import LaunchError
 from host.facts import inference_threads, weights_format
 from host.linux import memory_bytes
 from host.model_folder import (
     VARIED_TEXT,
-    ModelFolderError,
     check_vocabulary,
     fingerprint,
     overridden,
@@ -34,7 +34,7 @@ _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
 
 
 def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngine:
-    """Load tokenizer and pipeline from an IR folder. Raises ModelFolderError, RuntimeError."""
+    """Load tokenizer and pipeline from an IR folder. Raises FileFault, LaunchError, RuntimeError."""
     started = time.monotonic()
     _check_draft(launch)
     _check_kv_cache(launch)
@@ -74,7 +74,7 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
 
 
 def _check_draft(launch: Launch[TextOptions]) -> None:
-    """Raise ModelFolderError, naming the file or device, for a draft model that cannot be used."""
+    """Raise FileFault or LaunchError, naming the file or device, for a draft model that cannot be used."""
     draft = launch.options.speculation
     if isinstance(draft, DraftModel):
         check_model(Path(draft.path), "text")
@@ -82,11 +82,10 @@ def _check_draft(launch: Launch[TextOptions]) -> None:
 
 
 def _check_kv_cache(launch: Launch[TextOptions]) -> None:
-    """Raise ModelFolderError if the KV cache exceeds the machine. Beside it there are weights: this is the
-    least that must hold whatever else runs now."""
+    """Raise LaunchError if the KV cache alone exceeds the machine's memory, whatever is in use now."""
     wanted, memory = launch.options.kv_cache_bytes, memory_bytes()
     if launch.engine == "text" and launch.device.startswith("CPU") and wanted > memory:
-        raise ModelFolderError(
+        raise LaunchError(
             f"a KV cache of {wanted / _GIB:.3g} GiB exceeds the memory of this machine, "
             f"{memory / _GIB:.3g} GiB; lower --kv-cache-gib"
         )

@@ -25,7 +25,7 @@ class Failures:
 
     def note(self, inputs: list[Input], alone: bool, error: BaseException) -> None:
         """A pass failed. `inputs` leaves out those of cancelled requests; `alone` is whether the pass had one
-        input. Raises EngineLost for an error after which the device is no use."""
+        input. Raises EngineLost for an error after which the device is unusable."""
         print(f"a forward pass failed: {error}", file=sys.stderr, flush=True)
         if is_wedged(error):
             raise lost(error) from error

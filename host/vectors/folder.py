@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from host.errors import LaunchError
 from host.model_folder import ModelFolderError, positive, read_any_json, read_json
 from ipc.messages import VectorOptions
 from ipc.messages.vectors import Pooling
@@ -47,7 +48,7 @@ class SentenceSettings(msgspec.Struct, frozen=True):
 
 
 def read_vector_folder(path: Path, options: VectorOptions) -> VectorFolder:
-    """Raises ModelFolderError if files are missing or broken, or the options ask for too long inputs."""
+    """Raises ModelFolderError for missing or broken files, LaunchError for a context that the model lacks."""
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder")
     config, tokenizer = read_json(path / "config.json"), read_json(path / "tokenizer_config.json")
@@ -90,7 +91,7 @@ def _window(path: Path, config: dict[str, Any], tokenizer: dict[str, Any], asked
         positions -= (positive(config, "pad_token_id") or 0) + 1
     if asked is not None:
         if positions and asked > positions:
-            raise ModelFolderError(f"a context of {asked} tokens exceeds the model's {positions} positions")
+            raise LaunchError(f"a context of {asked} tokens exceeds the model's {positions} positions")
         return asked
     own = positive(read_json(path / "sentence_bert_config.json"), "max_seq_length")
     stated = own or positive(tokenizer, "model_max_length") or positions or _FALLBACK_WINDOW

@@ -24,7 +24,7 @@ def too_long(window: int, tokens: int, what: str, param: str) -> RequestRefused:
 
 
 def decoded(decode: Callable[[Body], T], body: Body, param: str) -> T:
-    """A payload. The frontend encodes it, so only text that is no Unicode can be wrong with it."""
+    """A payload. The frontend encodes it, so only text that is not valid Unicode can be wrong with it."""
     try:
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -28,7 +28,7 @@ _TIMING_SECONDS = 1.0  # of large models, one run must do
 _TIMED_SHAPE = (4, 32)  # rows, tokens
 _OVERHEAD_TOKENS = (8, 256)  # what is believed
 _PASS_SECONDS = 1.0  # others wait, and a cancel takes effect, after a pass
-_LEAST_BATCH_TOKENS = 128  # smaller batches cost more per token
+_MIN_BATCH_TOKENS = 128  # smaller batches cost more per token
 
 
 class Costs(NamedTuple):
@@ -106,15 +106,15 @@ def _warm_up(tokenizer: Tokenizer, model: Model, folder: VectorFolder) -> tuple[
 
 def costs_of(short_tokens: int, short: float, long_tokens: int, long: float) -> Costs:
     """By the seconds that a short and a long pass took."""
-    least, most = _OVERHEAD_TOKENS
+    lowest, highest = _OVERHEAD_TOKENS
     per_token = (long - short) / (long_tokens - short_tokens)
-    overhead = round(short / per_token) - short_tokens if per_token > 0 else most
-    return Costs(max(least, min(most, overhead)), long / long_tokens)
+    overhead = round(short / per_token) - short_tokens if per_token > 0 else highest
+    return Costs(max(lowest, min(highest, overhead)), long / long_tokens)
 
 
 def batch_tokens(most: int, seconds_per_token: float) -> int:
     """Tokens of a pass: at most `most`, and fewer where a pass of them would hold others up for long."""
-    return min(most, max(_LEAST_BATCH_TOKENS, int(_PASS_SECONDS / seconds_per_token)))
+    return min(most, max(_MIN_BATCH_TOKENS, int(_PASS_SECONDS / seconds_per_token)))
 
 
 def _timed(model: Model, inputs: list[TokenRow], rows: int, length: int, pad: int) -> tuple[int, float]:

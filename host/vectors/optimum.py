@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from host.model_folder import ModelFolderError
+from host.errors import LaunchError
 from host.vectors.batch import Batch
 from host.vectors.folder import MODEL_FILE, VectorFolder
 from host.vectors.framing import PROBES, find_framing
@@ -20,7 +20,7 @@ _MISSING = "Optimum Intel is not installed; run: pip install 'nacelle-server[opt
 def load_feature_extraction(folder: VectorFolder, launch: Launch[VectorOptions]) -> Library:
     """With OVModelForFeatureExtraction. Converts a folder of PyTorch weights as it loads.
 
-    Raises ModelFolderError without the extra, and whatever Optimum raises.
+    Raises LaunchError without the extra, and whatever Optimum raises.
     """
     return _load("OVModelForFeatureExtraction", "last_hidden_state", folder, launch)
 
@@ -35,7 +35,7 @@ def _load(kind: str, output: str, folder: VectorFolder, launch: Launch[VectorOpt
         from optimum import intel
         from transformers import AutoTokenizer
     except ImportError as error:
-        raise ModelFolderError(_MISSING) from error
+        raise LaunchError(_MISSING) from error
     tokenizer = AutoTokenizer.from_pretrained(folder.path)
     chosen = choose_properties(launch, streams=1)
 

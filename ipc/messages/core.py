@@ -64,6 +64,8 @@ class Result(Reply):
             or len(self.payload) != size
         ):
             raise ValueError(f"a result whose bytes do not match its shape {self.shape}")
+        if self.prompt_tokens < 0:
+            raise ValueError(f"an input of {self.prompt_tokens} tokens")
 
 
 class Work(Message):

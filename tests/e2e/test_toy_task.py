@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parent / "toy_task"
 REGISTRIES = {
     "ipc/messages/__init__.py": ("_MODULES = (\n", '    "reverse",\n'),
-    "host/engines/load.py": ("ENGINES = {\n", '    "reverse": "host.engines.reverse:ReverseEngine",\n'),
+    "host/engines/load.py": (
+        "ENGINES = {\n",
+        '    "reverse": EngineEntry("host.engines.reverse:ReverseEngine"),\n',
+    ),
     "frontend/api/application.py": ("AREAS = (\n", '    "reverse",\n'),
 }
 SECONDS = 0.05  # that the toy takes for a text

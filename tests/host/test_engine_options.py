@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from host.engines.adapters import adapted_layers, check_adapter
 from host.engines.kv_cache import block_bytes, block_count, block_tokens, eviction
-from host.model_folder import KvShape, ModelFolderError
+from host.errors import LaunchError
+from host.model_folder import KvShape
 from ipc.errors import ErrorCode
 from ipc.messages import (
     Adapter,
@@ -166,7 +167,7 @@ def test_a_file_that_is_no_adapter_fails_the_load(smollm2_ir: Path, tmp_path: Pa
 
     file = tmp_path / "a.safetensors"
     file.write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"the adapter .*a\.safetensors"):
+    with pytest.raises(LaunchError, match=r"the adapter .*a\.safetensors"):
         adapter_config(Adapter(str(file), 1.0), smollm2_ir / "openvino_model.xml")
 
 
@@ -174,7 +175,7 @@ def test_an_adapter_that_is_cut_off_fails_the_load(tmp_path: Path) -> None:
     file = write_adapter(tmp_path / "a.safetensors")
     assert len(adapted_layers(file)) == 30
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ModelFolderError, match=r"a\.safetensors is incomplete: \d+ of \d+ bytes"):
+    with pytest.raises(LaunchError, match=r"a\.safetensors is incomplete: \d+ of \d+ bytes"):
         adapted_layers(file)
 
 
@@ -183,7 +184,7 @@ def test_an_adapter_whose_tensors_are_not_described_fails_the_load(tmp_path: Pat
     header = json.dumps({"base_model.model.a.lora_A.weight": entry}).encode()
     file = tmp_path / "a.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(ModelFolderError, match=r"the adapter .*a\.safetensors"):
+    with pytest.raises(LaunchError, match=r"the adapter .*a\.safetensors"):
         adapted_layers(file)
 
 
@@ -202,7 +203,7 @@ def test_factors_that_do_not_fit_each_other_fail_the_load(
     header = json.dumps(tensors).encode()
     file = tmp_path / "a.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(ModelFolderError, match=r"has no two LoRA factors of one rank for base_model"):
+    with pytest.raises(LaunchError, match=r"has no two LoRA factors of one rank for base_model"):
         adapted_layers(file)
 
 
@@ -219,7 +220,7 @@ def test_layers_are_matched_as_the_engine_does(layer: str, fits: bool) -> None:
     graph = ["__module.model.layers.1.q_proj/MatMul", "__module.model.layers.11.k_proj/MatMul"]
     try:
         check_adapter(Path("a"), {layer}, graph)
-    except ModelFolderError:
+    except LaunchError:
         assert not fits
     else:
         assert fits

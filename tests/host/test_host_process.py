@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from host.engines.load import load_engine
+from host.engines.load import ENGINES, load_engine
 from host.loop import HANDLERS
 from host.results import Results
 from ipc.arena import ArenaProducer, Lease
@@ -29,6 +29,7 @@ from ipc.messages import (
     TokenPrompt,
     Work,
 )
+from ipc.model_files import parts_of
 from ipc.progress import Phase
 from tests.host.harness import HostUnderTest, chat, host_running, launch_of
 
@@ -235,6 +236,12 @@ def test_gauges_are_few() -> None:
 def test_every_message_to_a_host_has_a_handler() -> None:
     others = {kind for kind in get_args(TO_HOST_TYPE) if not issubclass(kind, Work)}
     assert set(HANDLERS) == others
+
+
+def test_every_engine_is_of_a_task_and_those_with_a_model_have_their_files_checked() -> None:
+    assert set(ENGINES) == {engine for task in TASKS for engine in task.engines}
+    assert {name for name, entry in ENGINES.items() if entry.files is None} == {"synthetic"}
+    assert all(parts_of((), entry.files) for entry in ENGINES.values() if entry.files is not None)
 
 
 @pytest.mark.parametrize(("task", "engine"), [(task, engine) for task in TASKS for engine in task.engines])

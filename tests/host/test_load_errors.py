@@ -6,6 +6,7 @@ import pytest
 
 from host.devices import check_device
 from host.engines.base import EngineLost, RequestRefused
+from host.errors import LaunchError
 from host.load_errors import explain
 from host.model_folder import ModelFolderError
 from ipc.errors import ErrorCode
@@ -19,6 +20,7 @@ LAUNCH = launch_of("m", properties={"FOO": "1", "NUM_STREAMS": "abc"})
     ("error", "reason"),
     [
         (ModelFolderError("m lacks a"), "m lacks a"),
+        (LaunchError("no GPU"), "no GPU"),
         (FileFault("m/a is a FIFO"), "m/a is a FIFO"),
         (FileNotFoundError(errno.ENOENT, "No such file", "m/a"), "m/a: No such file"),
         (
@@ -54,6 +56,28 @@ LAUNCH = launch_of("m", properties={"FOO": "1", "NUM_STREAMS": "abc"})
 )
 def test_what_would_fail_again_is_permanent(error, reason):
     assert explain(error, LAUNCH) == (reason, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Check failed at layer 1", None),
+        ("layer '1' is missing", None),
+        ("wrong value 1", None),
+        ("wrong value 0.5", None),
+        ("no kernel reduces LATENCY here", None),
+        ("Unsupported value: LATENCY", "HINT"),
+        ("Invalid value 'LATENCY' for a hint", "HINT"),
+        ('"LATENCY" is not a hint', "HINT"),
+        ("the value LATENCY_2 is not a hint", None),
+        ("Value of NUM_STREAMS must be positive", "NUM_STREAMS"),
+        ("'' is not a path", None),
+    ],
+)
+def test_a_property_is_blamed_only_where_the_message_means_it(text, named):
+    properties = {"NUM_STREAMS": "1", "HINT": "LATENCY", "SCALE": "0.5", "CACHE_DIR": ""}
+    remedy = f"change --property {named}" if named else "--log-level debug shows more"
+    assert explain(RuntimeError(text), launch_of("m", properties=properties)) == (f"{text}; {remedy}", True)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +139,12 @@ def test_a_device_that_does_not_exist_is_named_with_those_that_do(device, missin
     if missing is None:
         check_device(device, available)
         return
-    with pytest.raises(
-        ModelFolderError, match=f"^there is no device {missing} here, only CPU, GPU.0, GPU.1; "
-    ):
+    with pytest.raises(LaunchError, match=f"^there is no device {missing} here, only CPU, GPU.0, GPU.1; "):
         check_device(device, available)
 
 
 def test_a_lone_gpu_has_two_names():
     for name in ("GPU", "GPU.0"):
         check_device(name, ["CPU", "GPU"])
-    with pytest.raises(ModelFolderError, match="set --draft-device to another"):
+    with pytest.raises(LaunchError, match="set --draft-device to another"):
         check_device("GPU.1", ["CPU", "GPU"], "--draft-device")

@@ -75,7 +75,7 @@ def test_a_constant_in_the_body_of_a_loop_counts(folder):
 def test_files_that_were_mixed_up_are_named(folder, source, part, why):
     for suffix in ("xml", "bin"):
         shutil.copy(folder / f"openvino_{source}.{suffix}", folder / f"openvino_{part}.{suffix}")
-    with pytest.raises(FileFault, match=rf"openvino_{part}\.xml is no {part}: {why}"):
+    with pytest.raises(FileFault, match=rf"openvino_{part}\.xml is not a {part}: {why}"):
         check_model(folder, "text")
 
 

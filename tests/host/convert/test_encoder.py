@@ -209,7 +209,7 @@ def test_packed_weights_have_their_tokenizer(tmp_path: Path, folder: Path) -> No
         ),
         (PACKED[:40] + b"\x10" + PACKED[41:], "blocks of 16 weights"),
         (PACKED[:44] + b"\xff\xff\xff\x7f" + PACKED[48:], "a count of 2147483647"),
-        (PACKED[:48] + b"\xff" + PACKED[49:], "a special token is no piece"),
+        (PACKED[:48] + b"\xff" + PACKED[49:], "a special token is not a piece"),
         (PACKED[:76] + b"\xff\xff" + PACKED[78:], "the pieces are not in order; download it again"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from host.errors import LaunchError
 from host.model_folder import ModelFolderError
 from host.vectors.folder import SentenceSettings, VectorFolder, read_sentence_settings, read_vector_folder
 from ipc.messages import VectorOptions
@@ -58,7 +59,7 @@ def test_the_window_is_the_models_own(tmp_path: Path, files: dict[str, Any], win
 def test_an_option_widens_the_window_up_to_the_models_positions(tmp_path: Path) -> None:
     path = folder(tmp_path, config=BERT, sentence_bert_config={"max_seq_length": 128})
     assert facts(path, context_length=512).window == 512
-    with pytest.raises(ModelFolderError, match="a context of 513 tokens exceeds the model's 512 positions"):
+    with pytest.raises(LaunchError, match="a context of 513 tokens exceeds the model's 512 positions"):
         facts(path, context_length=513)
 
 
