@@ -122,7 +122,9 @@ class _Server:
         if replica.life.was_ready:
             log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
         elif any(life.was_ready or life.state is not State.FAILED for life in lives):
-            log.error("a model could not be loaded: %s", replica.life.reason)
+            siblings = (other for other in self._fleet.supervisors if other.model == replica.model)
+            if all(sibling.life.state is State.FAILED for sibling in siblings):  # one line, not one for each
+                log.error("a model could not be loaded: %s", replica.life.reason)
         else:
             log.error("no model could be loaded: %s", replica.life.reason)
             self._cannot_start = True

@@ -38,7 +38,7 @@ def launch(engine: str, options: TextOptions | VectorOptions) -> Launch:
             TEXT,
             "text",
             TextOptions(kv_cache_bytes=GIB * 3 // 2),
-            "AMD EPYC: context 131,072 tokens, KV cache 1.5 GiB (402,016 tokens), 8 threads, "
+            "AMD EPYC: context 131,072 tokens, KV cache up to 1.5 GiB (402,016 tokens), 8 threads, "
             "weights int4/int8, loaded in 3.2 s, A=1",
         ),
         (
