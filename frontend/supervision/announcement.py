@@ -14,7 +14,8 @@ def announcement(card: ModelCard, launch: Launch[Any]) -> str:
     options = launch.options
     has_cache = isinstance(options, TextOptions) and launch.engine == _BATCHING
     if isinstance(card, TextCard) and has_cache:
-        facts.append(f"KV cache up to {options.kv_cache_bytes / _GIB:.2g} GiB ({card.kv_cache_tokens:,} tokens)")
+        size = f"{options.kv_cache_bytes / _GIB:.2g} GiB ({card.kv_cache_tokens:,} tokens)"
+        facts.append(f"KV cache up to {size}")
     if card.threads:
         facts.append(f"{card.threads} thread{'s' * (card.threads > 1)}")
     if card.weights:
