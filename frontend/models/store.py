@@ -128,7 +128,7 @@ class Store:
             return found
         home = self.home(recipe)
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            home.parent.mkdir(parents=True, exist_ok=True)  # with the root, which has the lock
             with self._lock():
                 self._sweep()
                 return self.find(recipe) or self._build(recipe, source, home, obtain)
@@ -137,9 +137,6 @@ class Store:
             remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
             reason = error.strerror or error
             raise ModelError(f"cannot store {recipe.name} in {home}: {reason}; {remedy}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                home.rmdir()  # only if nothing was built
 
     def converted(self, name: str) -> list[Manifest]:
         """The models of this name that were converted from users' files, by whatever converter versions."""
@@ -156,7 +153,8 @@ class Store:
                 yield manifest
 
     def _build(self, recipe: Recipe, source: str, home: Path, obtain: Obtain) -> Path:
-        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
+        """Only for the holder of the lock: another process may be about to build in the same home."""
+        with _folder_while_needed(home), tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
             original = obtain(Path(scratch))
             self._reporter.step(f"Converting {recipe.name} for OpenVINO")
             built = Path(scratch) / "ir"
@@ -191,6 +189,17 @@ class Store:
         with contextlib.suppress(OSError), (self._root / ".lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._sweep()
+
+
+@contextmanager
+def _folder_while_needed(folder: Path) -> Iterator[None]:
+    """Create the folder, and remove it if it is empty in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
