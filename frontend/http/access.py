@@ -17,6 +17,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME_OR_ADDRESS = r"([^\s/:]+|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_NAME_OR_ADDRESS}(?::([0-9]{{1,5}}))?/?")
 _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
+_BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _SHOWN_CHARACTERS = 100  # of what a client sent
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
@@ -146,31 +147,42 @@ def normalized_origin(origin: str) -> str:
 
 
 def normalized_host(host: str) -> str:
-    """A host name as in `Rules.hosts`, of a name with or without a port. Raises ValueError.
+    """A host name as in `Rules.hosts`, from a name or an address with or without a port. Raises ValueError.
 
-    "*" stands for all names.
+    An IPv6 address may have brackets, and must have them before a port. "*" stands for all names.
     """
     host = host.strip()
     if host == ANY:
         return host
-    found = _HOST.fullmatch(host.lower())
+    found = _BARE_IPV6.fullmatch(host.lower()) or _HOST.fullmatch(host.lower())
     if found is None:
         raise ValueError(
             f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use a name such as server.example, without a "
             "path or a wildcard"
         )
-    return _ascii(found[1].strip("[]")).rstrip(".")
+    return _host_name(_ascii(found[1]))
 
 
 def _ascii(host: str) -> str:
-    """The form that is sent: Punycode of an international name, the shortest form of an IPv6 address."""
-    if host.startswith("["):
-        return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
+    """The form that is sent: Punycode of an international name, the shortest form of an IPv6 address.
+
+    Raises ValueError.
+    """
+    if ":" in host:
+        return f"[{_ipv6(host.strip('[]'))}]"
     with contextlib.suppress(UnicodeError):
         host = host.encode("idna").decode() if not host.isascii() else host
     if not _NAME.fullmatch(host):
         raise ValueError(f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use letters, digits, '-' and '.'")
     return host
+
+
+def _ipv6(address: str) -> ipaddress.IPv6Address:
+    try:
+        return ipaddress.IPv6Address(address)
+    except ValueError:
+        shown = address[:_SHOWN_CHARACTERS]
+        raise ValueError(f"{shown!r} is not an IPv6 address; use one such as fd00::1") from None
 
 
 def origin_allowed(origin: str, host_header: str | None, allowed: Collection[str]) -> bool:

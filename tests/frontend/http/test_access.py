@@ -1,6 +1,7 @@
 """Who may make requests, and what those get who may not."""
 
 import asyncio
+import ipaddress
 import json
 
 import falcon.asgi
@@ -284,6 +285,33 @@ def test_what_is_no_origin_is_refused_with_what_one_looks_like(given):
 def test_a_host_may_be_written_as_people_write_addresses(given, expected):
     assert normalized_host(given) == expected
     check_host("models.example:8000" if "models" in expected else "open_webui:1", {expected})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("fd00::1", "fd00::1"),
+        ("[fd00::1]", "fd00::1"),
+        ("[FD00:0:0::1]:8000", "fd00::1"),
+        ("http://[::1]:8000/", "::1"),
+        ("::", "::"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("192.0.2.1:8000", "192.0.2.1"),
+    ],
+)
+def test_a_host_may_be_an_address(given, expected):
+    host = normalized_host(given)
+    assert ipaddress.ip_address(host) == ipaddress.ip_address(expected)
+    assert rules_of(Settings(allowed_hosts=[given])).hosts == {host}
+    assert normalized_host(host) == host
+
+
+@pytest.mark.parametrize("given", ["[:::]", "fd00::1::2", "1:2:3", "[fd00", "fd00::1]", "[server]", "::1:x"])
+def test_what_is_not_an_ipv6_address_is_refused_with_what_one_looks_like(given):
+    with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
+        rules_of(Settings(allowed_hosts=[given]))
+    with pytest.raises(ConfigError, match=r"allowed_origins: .* use"):
+        rules_of(Settings(allowed_origins=[f"http://{given}"]))
 
 
 @pytest.mark.parametrize("given", ["", "a/b", "*.example", "a b", "-x", "$(reboot)"])
