@@ -111,9 +111,13 @@ class Store:
         """The folder of all revisions of a model."""
         return self._root / recipe.kind / recipe.name
 
+    def folder(self, recipe: Recipe) -> Path:
+        """The model's IR folder, which need not exist."""
+        return self.home(recipe) / recipe.revision
+
     def find(self, recipe: Recipe) -> Path | None:
         """The model's IR folder if it is there and complete."""
-        folder = self.home(recipe) / recipe.revision
+        folder = self.folder(recipe)
         manifest = _read_manifest(folder)
         return folder if manifest and manifest.files.items() <= _file_sizes(folder).items() else None
 
@@ -139,11 +143,12 @@ class Store:
             raise ModelError(f"cannot store {recipe.name} in {home}: {reason}; {remedy}") from error
 
     def converted(self, name: str) -> list[Manifest]:
-        """The models of this name that were converted from users' files, by whatever converter versions."""
+        """The models of this name, or from this path, that were converted from users' files, by any version
+        of the converters."""
         return [
             manifest
             for manifest in self.manifests()
-            if manifest.recipe.kind == "files" and manifest.recipe.name == name
+            if manifest.recipe.kind == "files" and name in (manifest.recipe.name, manifest.source)
         ]
 
     def manifests(self) -> Iterator[Manifest]:
@@ -163,7 +168,7 @@ class Store:
             _merge_generation_defaults(built, recipe.generation)
             manifest = Manifest(recipe, source, datetime.datetime.now(datetime.UTC), _file_sizes(built))
             (built / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-            target = home / recipe.revision
+            target = self.folder(recipe)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one, or find() would have had it
             return built.rename(target)
 
