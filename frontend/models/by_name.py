@@ -1,11 +1,15 @@
 """Finds a user's model that the store has converted before, by the name that `nacelle list` shows."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.reporter import Reporter
 from frontend.models.store import Manifest, Store
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 
 
 def find_by_name(
@@ -41,3 +45,15 @@ def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
             + ", ".join(origins)
         )
     return origins[0]
+
+
+def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> str:
+    """What a source is not, and what may have been meant."""
+    known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
+    hint = suggestion(source, known)
+    if not hint and _HUB_NAME.fullmatch(source):
+        hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+    return (
+        f"{source!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
+        f"folder{hint or '; see nacelle list'}"
+    )

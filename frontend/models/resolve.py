@@ -1,7 +1,6 @@
 """From a model's settings to a folder that a host can load: finds, fetches and converts as needed."""
 
 import hashlib
-import re
 import shutil
 from pathlib import Path
 from typing import cast
@@ -11,7 +10,7 @@ import msgspec
 from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
-from frontend.models.by_name import find_by_name
+from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
@@ -19,12 +18,11 @@ from frontend.models.options import adapted_name, adapter_of, engine_kind
 from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
-from frontend.models.store import Recipe, Store, converter_versions
+from frontend.models.store import Check, Recipe, Store, check, converter_versions
 from ipc.ir import check_model
 from ipc.messages import Adapter
 from ipc.model_files import MAX_TEMPLATE_BYTES, FileFault, read_text
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
 # Encoders that host.convert can convert, and the files that determine the result.
@@ -48,8 +46,15 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
 class Preparer:
     """Prepares models with one store, one catalogue and one reporter."""
 
-    def __init__(self, store: Store, reporter: Reporter, catalogue: dict[str, Entry] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reporter: Reporter,
+        catalogue: dict[str, Entry] | None = None,
+        check: Check = check,
+    ) -> None:
         self._store = store
+        self._check = check  # of a user's GGUF file before it is hashed, which may take minutes
         self._reporter = reporter
         self._catalogue = load_catalogue() if catalogue is None else catalogue
 
@@ -109,25 +114,14 @@ class Preparer:
     def _from_store(self, name: str) -> Path:
         found = find_by_name(self._store, name, converter_versions(), self._reporter)
         if found is None:
-            raise ModelError(self._unknown(name))
+            raise ModelError(explain_unknown(name, self._catalogue, self._store))
         path, is_ready = found
         return path if is_ready else self._folder(str(path))
-
-    def _unknown(self, source: str) -> str:
-        catalogue = ", ".join(self._catalogue)
-        known = {*self._catalogue, *(manifest.recipe.name for manifest in self._store.manifests())}
-        hint = suggestion(source, known)
-        if not hint and _HUB_NAME.fullmatch(source):
-            hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
-        return (
-            f"{source!r} is neither a catalogue model ({catalogue}) nor an existing file or "
-            f"folder{hint or '; see nacelle list'}"
-        )
 
     def _converted_gguf(self, gguf: Path) -> Path:
         try:
             if not self._store.digests.knows(gguf):
-                self._store.check(gguf)
+                self._check(gguf)
             digest = self._store.digests.sha256(gguf)
         except OSError as error:
             raise ModelError(f"cannot read {gguf}: {error.strerror}") from error

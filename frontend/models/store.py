@@ -98,13 +98,10 @@ def _raise_if_failed(source: Path, ended: Ended) -> None:
 class Store:
     """The store under one root folder, which need not exist yet."""
 
-    def __init__(
-        self, root: Path, reporter: Reporter, convert: Convert = convert, check: Check = check
-    ) -> None:
+    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert) -> None:
         self._root = root
         self._reporter = reporter
         self._convert = convert
-        self.check = check  # before a user's GGUF file is hashed, which may take minutes
         self.digests = DigestCache(root / "digests.json")
 
     def home(self, recipe: Recipe) -> Path:

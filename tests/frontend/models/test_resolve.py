@@ -24,7 +24,7 @@ def model(source: str | Path) -> ModelSettings:
 
 
 def preparer(root: Path, reporter: Recorder, **catalogue) -> Preparer:
-    return Preparer(Store(root / "store", reporter, convert, check), reporter, catalogue)
+    return Preparer(Store(root / "store", reporter, convert), reporter, catalogue, check)
 
 
 @pytest.fixture
