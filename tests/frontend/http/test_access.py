@@ -333,6 +333,8 @@ def test_a_page_of_this_server_may_call_however_its_name_is_written(origin, host
         ({"host": "host.docker.internal:8000"}, "--allowed-host host.docker.internal"),
         ({"host": "Open_WebUI"}, "--allowed-host open_webui"),
         ({"host": "$(reboot)"}, "--allowed-host NAME"),
+        ({"host": "x" * 101}, "--allowed-host NAME"),  # not the option for a part of it
+        ({"host": "localhost", "origin": f"https://{'x' * 101}"}, "--allowed-origin ORIGIN"),
         ({"host": "localhost", "origin": "https://Chat.Example"}, "--allowed-origin https://chat.example"),
         ({"host": "localhost", "origin": "https://`reboot`"}, "--allowed-origin ORIGIN"),
     ],

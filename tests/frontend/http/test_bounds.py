@@ -160,6 +160,7 @@ def test_what_is_refused_before_it_is_a_request_is_logged_with_its_client_and_re
         assert answers(head_of(200_000), 1_000_000, 1) == [431]
     (record,) = caplog.records
     assert record.getMessage() == "- - 431"
+    assert record.brief == f"the request's headers exceed {MAX_HEAD_BYTES} bytes 127.0.0.1"
     assert (record.client, record.reason) == (
         "127.0.0.1",
         f"the request's headers exceed {MAX_HEAD_BYTES} bytes",
