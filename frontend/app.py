@@ -60,7 +60,7 @@ def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
 def explain_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
     """Why the server cannot listen, and which option helps."""
     if not isinstance(error, OSError):  # the codec of host names has no better words
-        return f"cannot listen on {host} port {port}: this is no host name; choose an address with --host"
+        return f"cannot listen on {host} port {port}: this is not a host name; choose an address with --host"
     remedy = _REMEDIES.get(error.errno or 0, "choose an address of this machine with --host")
     return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy}"
 

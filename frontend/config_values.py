@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from frontend.config import ConfigError
+from frontend.shortened import shortened
 
 _SHOWN_CHARACTERS = 60  # of a value in an error message
 _SIMILAR = 0.7  # from which ratio on difflib's matches are worth a suggestion; 1 is equality
@@ -172,10 +173,8 @@ def _missed_bound(value: Any, base: Any, constraints: list[Meta]) -> str:
 def _shown(value: Any) -> str:
     """A value as its writer knows it, shortened."""
     if isinstance(value, str):
-        shortened = value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
-        return repr(shortened)
-    text = msgspec.json.encode(value, enc_hook=str).decode()
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+        return repr(shortened(value, _SHOWN_CHARACTERS))
+    return shortened(msgspec.json.encode(value, enc_hook=str).decode(), _SHOWN_CHARACTERS)
 
 
 def _refuse_unprintable(value: Any, origin: str) -> None:

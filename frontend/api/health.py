@@ -5,7 +5,6 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.served import route_of
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
 from frontend.routing.replica import Host
 from frontend.routing.router import Router
@@ -74,7 +73,7 @@ class MetricsPage:
 
 def model_health(router: Router, model: str) -> ModelHealth:
     """Raises ModelNotFound."""
-    hosts = route_of(router, model).hosts
+    hosts = router.route(model).hosts
     return ModelHealth(model, any(host.ready for host in hosts), [_replica_health(host) for host in hosts])
 
 

@@ -15,7 +15,8 @@ from frontend.errors import RequestTooLarge
 PIECE_BYTES = 64 * 1024  # counted at once: about a millisecond
 
 _STRING = re.compile(rb'"[^"]*"?')  # once escapes have been removed
-_LONG_NUMBER = b"0" * 20  # digits that are more than 64 bits hold
+_LONG_DIGITS = 20  # more than 64 bits hold
+_LONG_NUMBER = b"0" * _LONG_DIGITS
 _NORMALIZED = bytes.maketrans(b"123456789E{:", b"000000000e[,")
 
 
@@ -35,10 +36,11 @@ class JsonSize:
     def __init__(self) -> None:
         self.nodes = 0
         self.separators = 0
-        self._decimals = 0
-        self._slow_numbers = 0
-        self._escapes = 0
+        self.decimals = 0
+        self.slow_numbers = 0
+        self.escapes = 0
         self._in_string = False
+        self._digits = b""  # of a number that the next part may continue; normalized, already counted
         self._cut = b""  # a backslash whose escaped character is in the next part
 
     def add(self, part: bytes) -> None:
@@ -46,8 +48,10 @@ class JsonSize:
         outside = self._outside_strings(part).translate(_NORMALIZED)
         self.nodes += outside.count(b"[")
         self.separators += outside.count(b",")
-        self._decimals += outside.count(b".")
-        self._slow_numbers += outside.count(b"0e") + outside.count(_LONG_NUMBER)
+        self.decimals += outside.count(b".")
+        outside = self._digits + outside
+        self.slow_numbers += _slow_numbers(outside) - _slow_numbers(self._digits)
+        self._digits = _last_digits(outside)
 
     def _outside_strings(self, part: bytes) -> bytes:
         part = self._cut + part
@@ -57,7 +61,7 @@ class JsonSize:
             if part.endswith(b"\\"):
                 part, self._cut = part[:-1], b"\\"
             part = part.replace(b'\\"', b"")
-            self._escapes += part.count(b"\\u")
+            self.escapes += part.count(b"\\u")
         quotes = part.count(b'"')
         if self._in_string:
             part = b'"' + part
@@ -71,12 +75,23 @@ class JsonSize:
         for count, limit, what in (
             (self.nodes, limits.nodes, "strings, lists and objects"),
             (self.separators, limits.separators, "JSON values"),
-            (self._decimals, limits.decimals, "decimal numbers"),
-            (self._slow_numbers, limits.slow_numbers, "numbers with exponents or more than 19 digits"),
-            (self._escapes, limits.escapes, r"characters escaped as \uXXXX; send them as UTF-8"),
+            (self.decimals, limits.decimals, "decimal numbers"),
+            (self.slow_numbers, limits.slow_numbers, "numbers with exponents or more than 19 digits"),
+            (self.escapes, limits.escapes, r"characters escaped as \uXXXX; send them as UTF-8"),
         ):
             if limit is not None and count > limit:
                 raise RequestTooLarge(f"the request body has more than {limit} {what}")
+
+
+def _slow_numbers(outside: bytes) -> int:
+    """The count in normalized text without strings; a long number counts once for every 20 digits."""
+    return outside.count(b"0e") + outside.count(_LONG_NUMBER)
+
+
+def _last_digits(outside: bytes) -> bytes:
+    """As many of the digits at the end as decide how what follows is counted: at most 39."""
+    digits = len(outside) - len(outside.rstrip(b"0"))
+    return b"0" * (digits if digits < _LONG_DIGITS else _LONG_DIGITS + digits % _LONG_DIGITS)
 
 
 def pieces(data: bytes) -> Iterator[bytes]:

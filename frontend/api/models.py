@@ -5,7 +5,6 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.served import route_of
 from frontend.routing.route import Route
 from frontend.routing.router import Router
 
@@ -38,7 +37,7 @@ class Models:
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
-        _answer(response, self._body(route_of(self._router, model)))
+        _answer(response, self._body(self._router.route(model)))
 
     on_head, on_head_one = on_get, on_get_one
 

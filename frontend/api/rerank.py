@@ -89,8 +89,8 @@ class Scoring:
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body, _ = await read_json(request, self._max_body_bytes, _score)
-        inputs = pairs_of(body)
+        body, is_large = await read_json(request, self._max_body_bytes, _score)
+        inputs = await off_loop(is_large, pairs_of, body)
         try:
             scored = await _scored(self._router, request, body, inputs, default_truncation=None)
         except BadRequest as error:

@@ -20,6 +20,7 @@ PLACEHOLDER = [-9_123_456_789_012_345_678]  # the id of no token
 _PART_BYTES = 128 * 1024  # a few milliseconds of work
 
 _LIMITS = JsonLimits(escapes=None)  # for the rest of the body
+_AFTER_VALUE = re.compile(rb"\s*[,}]")  # in an object
 _NESTED = re.compile(rb"\[\s*(?=\[)")
 _NEXT = re.compile(rb"\s*(?:,\s*(?=\[)|\]\Z)")
 _ids = msgspec.json.Decoder(list[TokenId])
@@ -28,20 +29,29 @@ _ids = msgspec.json.Decoder(list[TokenId])
 def cut_out(data: bytes, size: JsonSize, field: str) -> tuple[bytes, bytes]:
     """A body in which PLACEHOLDER stands for the long array of numbers in `field`, and that array.
 
-    The array is empty if there is none of more than LONG_BYTES. Raises RequestTooLarge if the rest of the
-    body, whose `size` this becomes, has more values than any other request may have.
+    The array is empty if there is none of more than LONG_BYTES without strings and objects. Raises
+    RequestTooLarge if the rest of the body, whose `size` this becomes, has more values than any other request
+    may have.
     """
     rest, array = data, b""
     for key in re.finditer(rb'"%b"\s*:\s*(?=\[)' % field.encode(), data):
         quote = data.find(b'"', key.end())
         end = data.rfind(b"]", key.end(), quote if quote >= 0 else len(data)) + 1
-        if end - key.end() > LONG_BYTES:
+        if end - key.end() > LONG_BYTES and _is_one_array(data, key.end(), end):
             array = data[key.end() : end]
             rest = data[: key.end()] + msgspec.json.encode(PLACEHOLDER) + data[end:]
             size.separators -= array.count(b",")
             break
     size.check(_LIMITS)
     return rest, array
+
+
+def _is_one_array(data: bytes, start: int, end: int) -> bool:
+    """Whether these bytes, without strings, are a whole value of an object. Otherwise strings are among its
+    items, or it belongs to an object whose own end was taken for the array's."""
+    is_balanced = data.count(b"[", start, end) == data.count(b"]", start, end)
+    has_objects = data.find(b"{", start, end) >= 0 or data.find(b"}", start, end) >= 0
+    return is_balanced and not has_objects and _AFTER_VALUE.match(data, end) is not None
 
 
 async def token_ids_of(array: bytes, field: str) -> AsyncIterator[list[int]]:

@@ -56,7 +56,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     if not settings.models:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
-    rules_of(settings)  # an origin or host that is none is found now, not once the models are prepared
+    rules_of(settings)  # an invalid origin or host is reported before the models are prepared
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

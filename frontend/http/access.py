@@ -11,12 +11,14 @@ import msgspec
 
 from frontend.config import ConfigError, Settings
 from frontend.errors import Forbidden, ServerError, Unauthorized
+from frontend.shortened import shortened
 
 ANY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME_OR_ADDRESS = r"([^\s/:]+|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_NAME_OR_ADDRESS}(?::([0-9]{{1,5}}))?/?")
 _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
+_BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _SHOWN_CHARACTERS = 100  # of what a client sent
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
@@ -72,7 +74,7 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
         return Verdict(error, hint=host_option(asked.host))
     if asked.origin is not None and not origin_allowed(asked.origin, asked.host, rules.origins):
         option = origin_option(asked.origin)
-        shown = asked.origin[:_SHOWN_CHARACTERS]
+        shown = shortened(asked.origin, _SHOWN_CHARACTERS)
         return Verdict(
             Forbidden(f"pages of {shown} may not call this server; start it with {option} to allow them"),
             hint=option,
@@ -104,25 +106,27 @@ def check_host(host_header: str | None, allowed: Collection[str]) -> None:
     host = _host_name(host_header or "")
     if not (_is_own(host) or host in allowed or ANY in allowed):
         raise Forbidden(
-            f"the Host {host[:_SHOWN_CHARACTERS]!r} is not served here; start the server with "
+            f"the Host {_shown(host)} is not served here; start the server with "
             f"{host_option(host_header)} to allow it"
         )
 
 
 def host_option(host_header: str | None) -> str:
     """The option that lets requests with this Host header pass."""
-    try:
-        return f"--allowed-host {normalized_host((host_header or '')[:_SHOWN_CHARACTERS])}"
-    except ValueError:
-        return "--allowed-host NAME"
+    return f"--allowed-host {_normalized_or(host_header or '', normalized_host, 'NAME')}"
 
 
 def origin_option(origin: str) -> str:
     """The option that lets pages of this origin call."""
+    return f"--allowed-origin {_normalized_or(origin, normalized_origin, 'ORIGIN')}"
+
+
+def _normalized_or(value: str, normalize: Callable[[str], str], placeholder: str) -> str:
+    """The placeholder stands for a value that is invalid, or too long to be shown."""
     try:
-        return f"--allowed-origin {normalized_origin(origin[:_SHOWN_CHARACTERS])}"
+        return normalize(value) if len(value) <= _SHOWN_CHARACTERS else placeholder
     except ValueError:
-        return "--allowed-origin ORIGIN"
+        return placeholder
 
 
 def normalized_origin(origin: str) -> str:
@@ -136,7 +140,7 @@ def normalized_origin(origin: str) -> str:
     found = _ORIGIN.fullmatch(origin.lower())
     if found is None or int(found[3] or 0) > 65_535:
         raise ValueError(
-            f"{origin[:_SHOWN_CHARACTERS]!r} is not an origin; use SCHEME://HOST or SCHEME://HOST:PORT, "
+            f"{_shown(origin)} is not an origin; use SCHEME://HOST or SCHEME://HOST:PORT, "
             "without a path or a wildcard, for example https://chat.example"
         )
     scheme, host, port = found.groups()
@@ -146,31 +150,41 @@ def normalized_origin(origin: str) -> str:
 
 
 def normalized_host(host: str) -> str:
-    """A host name as in `Rules.hosts`, of a name with or without a port. Raises ValueError.
+    """A host name as in `Rules.hosts`, from a name or an address with or without a port. Raises ValueError.
 
-    "*" stands for all names.
+    An IPv6 address may have brackets, and must have them before a port. "*" stands for all names.
     """
     host = host.strip()
     if host == ANY:
         return host
-    found = _HOST.fullmatch(host.lower())
+    found = _BARE_IPV6.fullmatch(host.lower()) or _HOST.fullmatch(host.lower())
     if found is None:
         raise ValueError(
-            f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use a name such as server.example, without a "
+            f"{_shown(host)} is not a host name; use a name such as server.example, without a "
             "path or a wildcard"
         )
-    return _ascii(found[1].strip("[]")).rstrip(".")
+    return _host_name(_ascii(found[1]))
 
 
 def _ascii(host: str) -> str:
-    """The form that is sent: Punycode of an international name, the shortest form of an IPv6 address."""
-    if host.startswith("["):
-        return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
+    """The form that is sent: Punycode of an international name, the shortest form of an IPv6 address.
+
+    Raises ValueError.
+    """
+    if ":" in host:
+        return f"[{_ipv6(host.strip('[]'))}]"
     with contextlib.suppress(UnicodeError):
         host = host.encode("idna").decode() if not host.isascii() else host
     if not _NAME.fullmatch(host):
-        raise ValueError(f"{host[:_SHOWN_CHARACTERS]!r} is not a host name; use letters, digits, '-' and '.'")
+        raise ValueError(f"{_shown(host)} is not a host name; use letters, digits, '-' and '.'")
     return host
+
+
+def _ipv6(address: str) -> ipaddress.IPv6Address:
+    try:
+        return ipaddress.IPv6Address(address)
+    except ValueError:
+        raise ValueError(f"{_shown(address)} is not an IPv6 address; use one such as fd00::1") from None
 
 
 def origin_allowed(origin: str, host_header: str | None, allowed: Collection[str]) -> bool:
@@ -199,6 +213,10 @@ def _host_name(host_and_port: str) -> str:
     if host_and_port.startswith("["):
         return host_and_port[1:].partition("]")[0].lower()
     return host_and_port.partition(":")[0].rstrip(".").lower()
+
+
+def _shown(text: str) -> str:
+    return repr(shortened(text, _SHOWN_CHARACTERS))
 
 
 def _is_own(host: str) -> bool:

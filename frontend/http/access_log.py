@@ -22,9 +22,10 @@ from typing import Any
 
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
 from frontend.http.exchange import CLIENT_GONE, OK, Exchange, TokenCounts, exchange_of
-from frontend.http.identity import shortened
+from frontend.http.identity import short_id
 from frontend.observability.logs import BRIEF
 from frontend.observability.metrics import Metrics
+from frontend.shortened import shortened
 
 _PROBED = ("/health", "/ready", "/metrics")  # asked so often that they would bury everything else
 _SHOWN_CHARACTERS = 80  # of a name that the client sent
@@ -123,13 +124,13 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         counts,
         "stream" if exchange.stream else None,
         client,
-        shortened(exchange.request_id),
+        short_id(exchange.request_id),
     ]
     return " ".join(part for part in parts if part)
 
 
 def _shown(text: str | None, characters: int = _SHOWN_CHARACTERS) -> str | None:
-    return text if text is None or len(text) <= characters else f"{text[:characters]}…"
+    return text if text is None else shortened(text, characters)
 
 
 def observe(exchange: Exchange, message: Message) -> bool:

@@ -25,6 +25,7 @@ class Bounds:
         self._headers = 0
         self._unfinished_bytes = 0  # parsed since the head began
         self._begins = False  # the head, in the part that is being parsed
+        self._ends = False  # a request, in that part
         self._framing_bytes = 0  # of the body, beyond what its data explain
 
     def next_part(self, data: memoryview) -> memoryview:
@@ -58,15 +59,15 @@ class Bounds:
 
     def end(self) -> None:
         """Of the request: what follows is the next head."""
-        self.in_head = True
+        self.in_head = self._ends = True
 
     def parsed(self, size: int, *, was_in_head: bool) -> None:
-        """A part was parsed."""
+        """A part was parsed. If the body ended within it, it may hold any number of other requests."""
         if not was_in_head:
-            self._framing_bytes = max(0, self._framing_bytes + size)
+            self._framing_bytes = max(0, self._framing_bytes + (0 if self._ends else size))
         elif self.in_head and not self._begins:
             self._unfinished_bytes += size
-        self._begins = False
+        self._begins = self._ends = False
         if self._unfinished_bytes > MAX_HEAD_BYTES:
             raise TooLarge(f"the request's headers exceed {MAX_HEAD_BYTES} bytes")
         if self._framing_bytes > MAX_FRAMING_BYTES:

@@ -3,6 +3,7 @@
 import msgspec
 
 from frontend.errors import ServerError
+from frontend.shortened import shortened
 
 _MESSAGE_CHARACTERS = 4000
 _PARAM_CHARACTERS = 500
@@ -21,14 +22,10 @@ class ErrorBody(msgspec.Struct):
 
 def error_body(error: ServerError) -> ErrorBody:
     """Bounded, although a message may quote what the client sent."""
-    param = None if error.param is None else _shortened(error.param, _PARAM_CHARACTERS)
+    param = None if error.param is None else shortened(error.param, _PARAM_CHARACTERS)
     return ErrorBody(
-        ErrorObject(_shortened(error.message, _MESSAGE_CHARACTERS), error.type, param, error.code)
+        ErrorObject(shortened(error.message, _MESSAGE_CHARACTERS), error.type, param, error.code)
     )
-
-
-def _shortened(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[:characters]}…"
 
 
 def error_headers(error: ServerError) -> dict[str, str]:

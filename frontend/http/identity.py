@@ -25,7 +25,7 @@ def request_id(given: str | None) -> str:
     return given if given and _WELL_FORMED.fullmatch(given) else f"req_{uuid.uuid4().hex}"
 
 
-def shortened(request_id: str) -> str:
+def short_id(request_id: str) -> str:
     """An id as people read it: the first digits of one of ours, and a client's own in full."""
     ours = _OURS.fullmatch(request_id)
     return ours[1] if ours else request_id

@@ -218,7 +218,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         self.flow.resume_reading()
         client = self.client[0] if self.client else None
-        extra = {BRIEF: f"{why} {client or ''}", "outcome": BadRequest.code, "reason": why, "client": client}
+        extra = {
+            BRIEF: f"{why} {client}" if client else why,
+            "outcome": BadRequest.code,
+            "reason": why,
+            "client": client,
+        }
         log.info("- - %s", status.partition(" ")[0], extra=extra)
         body = msgspec.json.encode(error_body(BadRequest(why)))
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"

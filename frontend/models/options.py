@@ -53,7 +53,8 @@ def check_options(model: ModelSettings) -> None:
     for name, text in model.adapters.items():
         if not _ADAPTER_NAME.fullmatch(name):
             raise _clash(
-                model, f"adapters: {name!r} is no name; use letters, digits and ._-, a letter or digit first"
+                model,
+                f"adapters: {name!r} is not a name; use letters, digits and ._-, a letter or digit first",
             )
         adapter_of(text)
     generation_defaults_of(model)

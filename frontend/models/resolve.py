@@ -1,7 +1,6 @@
 """From a model's settings to a folder that a host can load: finds, fetches and converts as needed."""
 
 import hashlib
-import re
 import shutil
 from pathlib import Path
 from typing import cast
@@ -11,6 +10,7 @@ import msgspec
 from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
+from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
@@ -18,12 +18,11 @@ from frontend.models.options import adapted_name, adapter_of, engine_kind
 from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
-from frontend.models.store import Recipe, Store, converter_versions
+from frontend.models.store import Check, Recipe, Store, check, converter_versions
 from ipc.ir import check_model
 from ipc.messages import Adapter
 from ipc.model_files import MAX_TEMPLATE_BYTES, FileFault, read_text
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
 # Encoders that host.convert can convert, and the files that determine the result.
@@ -47,8 +46,15 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
 class Preparer:
     """Prepares models with one store, one catalogue and one reporter."""
 
-    def __init__(self, store: Store, reporter: Reporter, catalogue: dict[str, Entry] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reporter: Reporter,
+        catalogue: dict[str, Entry] | None = None,
+        check: Check = check,
+    ) -> None:
         self._store = store
+        self._check = check  # of a user's GGUF file before it is hashed, which may take minutes
         self._reporter = reporter
         self._catalogue = load_catalogue() if catalogue is None else catalogue
 
@@ -61,12 +67,12 @@ class Preparer:
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
-        recognized = check_ir_folder(path, task, model.library)
+        recognized = check_ir_folder(path, task, model.library, f"model {model.name!r}")
         return PreparedModel(
             settings=model,
             engine=engine_kind(model, recognized.task),
             path=str(path),
-            draft_path=str(self._draft_folder(model.draft_model)) if model.draft_model else "",
+            draft_path=str(self._draft_folder(model)) if model.draft_model else "",
             chat_template=_read_template(model.chat_template) if model.chat_template else "",
         )
 
@@ -87,10 +93,11 @@ class Preparer:
         recipe = recipe_of(name, entry)
         return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
 
-    def _draft_folder(self, source: str) -> Path:
-        path = self._folder(source)
-        if (task := check_ir_folder(path).task) != "text":
-            raise ModelError(f"the draft model {source} must be a text model, but its task is {task}")
+    def _draft_folder(self, model: ModelSettings) -> Path:
+        draft = model.draft_model or ""
+        path = self._folder(draft)
+        if (task := check_ir_folder(path, called=f"the draft model of {model.name!r}").task) != "text":
+            raise ModelError(f"the draft model {draft} must be a text model, but its task is {task}")
         return path
 
     def _folder(self, source: str) -> Path:
@@ -105,46 +112,16 @@ class Preparer:
         return self._from_store(source)
 
     def _from_store(self, name: str) -> Path:
-        """A user's model that the store has converted before, by the name that `nacelle list` shows."""
-        stored = self._store.converted(name)
-        ready = {
-            str(folder): manifest for manifest in stored if (folder := self._store.find(manifest.recipe))
-        }
-        current = [
-            folder for folder, manifest in ready.items() if manifest.recipe.converters == converter_versions()
-        ]
-        if len(current) == 1:
-            return Path(current[0])
-        origins = sorted({manifest.source for manifest in stored})
-        if len(origins) > 1:
-            raise ModelError(
-                f"the store has {len(origins)} models named {name!r}; name the file or folder of one: "
-                + ", ".join(origins)
-            )
-        if origins and Path(origins[0]).exists():
-            return self._folder(origins[0])
-        if origins:
-            raise ModelError(
-                f"{name!r} must be converted again for this version, but {origins[0]} is gone; "
-                "name the file or folder where it is now"
-            )
-        raise ModelError(self._unknown(name))
-
-    def _unknown(self, source: str) -> str:
-        catalogue = ", ".join(self._catalogue)
-        known = {*self._catalogue, *(manifest.recipe.name for manifest in self._store.manifests())}
-        hint = suggestion(source, known)
-        if not hint and _HUB_NAME.fullmatch(source):
-            hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
-        return (
-            f"{source!r} is neither a catalogue model ({catalogue}) nor an existing file or "
-            f"folder{hint or '; see nacelle list'}"
-        )
+        found = find_by_name(self._store, name, converter_versions(), self._reporter)
+        if found is None:
+            raise ModelError(explain_unknown(name, self._catalogue, self._store))
+        path, is_ready = found
+        return path if is_ready else self._folder(str(path))
 
     def _converted_gguf(self, gguf: Path) -> Path:
         try:
             if not self._store.digests.knows(gguf):
-                self._store.check(gguf)
+                self._check(gguf)
             digest = self._store.digests.sha256(gguf)
         except OSError as error:
             raise ModelError(f"cannot read {gguf}: {error.strerror}") from error
@@ -232,15 +209,20 @@ def synthetic_rate(source: str) -> float:
     return rate
 
 
-def check_ir_folder(folder: Path, task: TaskSetting = "auto", library: Library = "openvino") -> Recognized:
-    """What the folder holds. Raises ModelError, naming the reason, if it cannot be served."""
+def check_ir_folder(
+    folder: Path, task: TaskSetting = "auto", library: Library = "openvino", called: str = "the model"
+) -> Recognized:
+    """What the folder holds. Raises ModelError, naming the reason, if it cannot be served.
+
+    `called` names the model in errors about its files.
+    """
     facts = look_at(folder)
     recognized = recognize(facts, task, library)
     check_servable(facts, recognized)
     try:
         check_model(folder, recognized.task, library)
     except FileFault as error:
-        raise ModelError(f"no model could be loaded: {error}") from error  # as where a host finds it
+        raise ModelError(f"{called} could not be loaded: {error}") from error
     return recognized
 
 

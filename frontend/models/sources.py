@@ -130,10 +130,8 @@ def _download_wheel(source: WheelSource, folder: Path, reporter: Reporter) -> Pa
         ],
         on_line,
         environment={
-            "TMPDIR": str(folder),  # on the disk of the store, whose room the errors speak of
-            "RUSTUP_HOME": str(
-                folder / "rustup"
-            ),  # pip asks rustc for its version, whose first call makes one
+            "TMPDIR": str(folder),  # on the store's disk, so that errors about space are about that disk
+            "RUSTUP_HOME": str(folder / "rustup"),  # pip runs rustc, whose first run creates this folder
         },
     )
     wheels = list(folder.glob("*.whl"))

@@ -98,22 +98,23 @@ def _raise_if_failed(source: Path, ended: Ended) -> None:
 class Store:
     """The store under one root folder, which need not exist yet."""
 
-    def __init__(
-        self, root: Path, reporter: Reporter, convert: Convert = convert, check: Check = check
-    ) -> None:
+    def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert) -> None:
         self._root = root
         self._reporter = reporter
         self._convert = convert
-        self.check = check  # before a user's GGUF file is hashed, which may take minutes
         self.digests = DigestCache(root / "digests.json")
 
     def home(self, recipe: Recipe) -> Path:
         """The folder of all revisions of a model."""
         return self._root / recipe.kind / recipe.name
 
+    def folder(self, recipe: Recipe) -> Path:
+        """The model's IR folder, which need not exist."""
+        return self.home(recipe) / recipe.revision
+
     def find(self, recipe: Recipe) -> Path | None:
         """The model's IR folder if it is there and complete."""
-        folder = self.home(recipe) / recipe.revision
+        folder = self.folder(recipe)
         manifest = _read_manifest(folder)
         return folder if manifest and manifest.files.items() <= _file_sizes(folder).items() else None
 
@@ -128,7 +129,7 @@ class Store:
             return found
         home = self.home(recipe)
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            home.parent.mkdir(parents=True, exist_ok=True)  # with the root, which has the lock
             with self._lock():
                 self._sweep()
                 return self.find(recipe) or self._build(recipe, source, home, obtain)
@@ -137,16 +138,14 @@ class Store:
             remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
             reason = error.strerror or error
             raise ModelError(f"cannot store {recipe.name} in {home}: {reason}; {remedy}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                home.rmdir()  # only if nothing was built
 
     def converted(self, name: str) -> list[Manifest]:
-        """The models of this name that were converted from users' files, by whatever converter versions."""
+        """The models of this name, or from this path, that were converted from users' files, by any version
+        of the converters."""
         return [
             manifest
             for manifest in self.manifests()
-            if manifest.recipe.kind == "files" and manifest.recipe.name == name
+            if manifest.recipe.kind == "files" and name in (manifest.recipe.name, manifest.source)
         ]
 
     def manifests(self) -> Iterator[Manifest]:
@@ -156,7 +155,8 @@ class Store:
                 yield manifest
 
     def _build(self, recipe: Recipe, source: str, home: Path, obtain: Obtain) -> Path:
-        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
+        """Only for the holder of the lock: another process may be about to build in the same home."""
+        with _folder_while_needed(home), tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as scratch:
             original = obtain(Path(scratch))
             self._reporter.step(f"Converting {recipe.name} for OpenVINO")
             built = Path(scratch) / "ir"
@@ -165,7 +165,7 @@ class Store:
             _merge_generation_defaults(built, recipe.generation)
             manifest = Manifest(recipe, source, datetime.datetime.now(datetime.UTC), _file_sizes(built))
             (built / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-            target = home / recipe.revision
+            target = self.folder(recipe)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one, or find() would have had it
             return built.rename(target)
 
@@ -191,6 +191,17 @@ class Store:
         with contextlib.suppress(OSError), (self._root / ".lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._sweep()
+
+
+@contextmanager
+def _folder_while_needed(folder: Path) -> Iterator[None]:
+    """Create the folder, and remove it if it is empty in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _read_manifest(folder: Path) -> Manifest | None:

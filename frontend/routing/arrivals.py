@@ -70,7 +70,7 @@ class Arrivals:
         """The hot path: once per engine step and running job."""
         assert replica.host.card is not None
         if not isinstance(reply, job.work.answers):
-            raise ChannelError(f"{type(reply).__name__} is no answer to {type(job.work).__name__}")
+            raise ChannelError(f"{type(reply).__name__} is not an answer to {type(job.work).__name__}")
         try:
             reply.check(replica.host.card)
         except ValueError as error:

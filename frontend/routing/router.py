@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -12,7 +13,11 @@ from frontend.config import ModelSettings
 from frontend.errors import ClientGone, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
 from frontend.routing.job import Job, ResultJob
 from frontend.routing.route import Route
+from frontend.shortened import shortened
 from ipc.messages import ModelCard, Reply, Work
+
+_LISTED = 8  # models in an error
+_SHOWN_CHARACTERS = 60  # of a name
 
 T = TypeVar("T")
 OnLeave = Callable[[Callable[[], None]], None]  # takes what is to be called when the client leaves
@@ -45,9 +50,9 @@ class Router:
         route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
 
     def route(self, name: str) -> Route:
-        """Raises ModelNotFound."""
+        """Raises ModelNotFound, which lists the models that are served."""
         if name not in self.routes:
-            raise ModelNotFound(f"the model {name!r} does not exist; see GET /v1/models", "model")
+            raise ModelNotFound(unknown_model(name, self.routes), "model")
         return self.routes[name]
 
     async def model(self, name: str, on_leave: OnLeave = nobody_leaves) -> "Model":
@@ -149,6 +154,17 @@ class Model:
         finally:
             if not job.ended:
                 self.drop([job])
+
+
+def unknown_model(name: str, served: Collection[str]) -> str:
+    """An error of a few lines, whatever the name is and however many models are served."""
+    listed = ", ".join(map(_shown, islice(served, _LISTED))) or "none"
+    more = f" and {len(served) - _LISTED} more, see GET /v1/models" if len(served) > _LISTED else ""
+    return f"the model {_shown(name)} does not exist; models served here: {listed}{more}"
+
+
+def _shown(name: str) -> str:
+    return repr(shortened(name, _SHOWN_CHARACTERS))
 
 
 def _fail(answer: "asyncio.Future[T]", error: Exception) -> None:

@@ -150,10 +150,10 @@ def test_a_port_that_is_taken_ends_the_server_with_a_message(start, smollm2_ir):
 def test_a_model_that_never_loads_ends_the_server(smollm2_ir, tmp_path):
     for file in smollm2_ir.iterdir():
         (tmp_path / file.name).write_bytes(b"" if file.name == "openvino_model.bin" else file.read_bytes())
-    command = [*nacelle_command(), "serve", str(tmp_path), "--port", str(free_port())]
+    command = [*nacelle_command(), "serve", str(tmp_path), "--name", "cut", "--port", str(free_port())]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 1
-    assert "no model could be loaded" in run.stderr
+    assert f"model 'cut' could not be loaded: {tmp_path / 'openvino_model.bin'} " in run.stderr
 
 
 def test_a_host_py_in_the_current_folder_changes_nothing(smollm2_ir, tmp_path, monkeypatch):

@@ -20,8 +20,9 @@ from tests.frontend.routing.hosts import CARD as TEXT_CARD
 CHAT = msgspec.json.Decoder(ChatRequest)
 # Strings full of what counts outside of them.
 STRINGS = st.text(st.sampled_from('ab,:[]{}"\\\n0.eu中'), max_size=12)
+NUMBERS = st.integers() | st.integers(10**18, 10**70) | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STRINGS,
+    st.none() | st.booleans() | NUMBERS | STRINGS,
     lambda children: st.lists(children, max_size=4) | st.dictionaries(STRINGS, children, max_size=4),
     max_leaves=20,
 )
@@ -32,6 +33,10 @@ def size_of(data: bytes, part: int = PIECE_BYTES) -> JsonSize:
     for start in range(0, len(data), part):
         size.add(data[start : start + part])
     return size
+
+
+def counts_of(size: JsonSize) -> tuple[int, ...]:
+    return size.nodes, size.separators, size.decimals, size.slow_numbers, size.escapes
 
 
 def counted(value: Any) -> tuple[int, int]:
@@ -48,11 +53,56 @@ def counted(value: Any) -> tuple[int, int]:
     return 1 + sum(nodes for nodes, _ in children), max(0, separators) + sum(more for _, more in children)
 
 
-@given(JSON, st.booleans(), st.integers(1, 9))
-def test_counts_are_exact_whatever_strings_contain_and_however_the_body_is_cut(value, ascii_only, part):
+@given(JSON, st.booleans())
+def test_counts_are_exact_whatever_strings_contain(value, ascii_only):
+    size = size_of(json.dumps(value, ensure_ascii=ascii_only).encode())
+    assert (size.nodes, size.separators) == counted(value)
+
+
+@given(JSON, st.booleans())
+def test_counts_are_the_same_however_the_body_is_cut(value, ascii_only):
     data = json.dumps(value, ensure_ascii=ascii_only).encode()
-    for size in (size_of(data), size_of(data, part)):
-        assert (size.nodes, size.separators) == counted(value)
+    whole = counts_of(size_of(data))
+    for part in range(1, len(data)):
+        assert counts_of(size_of(data, part)) == whole, part
+    for cut in range(len(data)):
+        size = JsonSize()
+        size.add(data[:cut])
+        size.add(data[cut:])
+        assert counts_of(size) == whole, cut
+
+
+@pytest.mark.parametrize(
+    ("number", "slow"),
+    [
+        (b"1e308", 1),
+        (b"1.5E-5", 1),
+        (b"1" * 19, 0),
+        (b"1" * 20, 1),
+        (b"1" * 20 + b"e1", 2),
+        (b"1" * 60 + b"e1", 4),
+        (b"-1" + b".0" + b"0" * 18 + b"2", 1),
+    ],
+)
+def test_a_slow_number_counts_wherever_it_is_cut(number, slow):
+    for cut in range(1, len(number)):
+        size = JsonSize()
+        for part in (b"[" + number[:cut], number[cut:] + b",", number, b"]"):
+            size.add(part)
+        assert size.slow_numbers == 2 * slow, cut
+
+
+def test_cutting_a_body_within_its_numbers_does_not_lift_the_limit():
+    size = JsonSize()
+    for _ in range(1_002):
+        size.add(b"e308,1")
+    with pytest.raises(RequestTooLarge, match="exponents"):
+        size.check(JsonLimits())
+    digits = JsonSize()
+    for _ in range(30_000):
+        digits.add(b"1")
+    with pytest.raises(RequestTooLarge, match="more than 19 digits"):
+        digits.check(JsonLimits())
 
 
 @pytest.mark.parametrize(

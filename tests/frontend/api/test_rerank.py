@@ -1,10 +1,12 @@
 """Reranking and scoring over a host that is a stand-in: requests, work, bodies and refusals."""
 
 import array
+import threading
 from typing import Any
 
 import pytest
 
+from frontend.errors import BadRequest
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import Failed, Rerank, Reranked, RerankInputs, ToFrontend
 from ipc.messages.vectors import decode_rerank_inputs
@@ -265,3 +267,27 @@ def test_a_number_of_scores_that_was_not_asked_for_is_the_engines_fault():
         assert answer.json()["error"]["code"] == "engine_failed"
 
     run(scenario, CARD)
+
+
+@pytest.mark.parametrize(
+    ("path", "work", "body"),
+    [
+        ("/v1/rerank", "texts_of", {"query": "q", "documents": ["x" * 100_000]}),
+        ("/score", "pairs_of", {"text_1": ["x" * 100_000], "text_2": ["d"]}),
+    ],
+)
+def test_a_large_body_is_worked_on_off_the_event_loop(path, work, body, monkeypatch):
+    threads: list[threading.Thread] = []
+
+    def refuse(*_: object) -> None:
+        threads.append(threading.current_thread())
+        raise BadRequest("enough")
+
+    monkeypatch.setattr(f"frontend.api.rerank.{work}", refuse)
+
+    async def scenario(server: VectorServer) -> None:
+        assert (await server.refusal(path, **body))[1] == "enough"
+
+    run(scenario, CARD)
+    [thread] = threads
+    assert thread is not threading.main_thread()

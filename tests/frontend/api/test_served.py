@@ -2,7 +2,7 @@
 
 import pytest
 
-from frontend.api.served import unknown_model
+from frontend.routing.router import unknown_model
 from tests.frontend.api.vector_server import VectorServer, run, vector_card
 
 

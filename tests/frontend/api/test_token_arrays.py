@@ -44,6 +44,37 @@ def test_everything_else_stays_in_the_body(given):
     assert cut(data) == (data, b"")
 
 
+LONG_JSON = json.dumps(LONG)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"input": [LONG, "hi"]}',
+        '{"input": [LONG, {}], "user": "u"}',
+        '{"x": [{"input": LONG}], "input": "hi"}',
+        '{"x": [{"input": LONG}, [1], "y"], "input": "hi"}',
+        '{"x": [[{"input": LONG}], [[1]]]}',
+    ],
+)
+def test_an_array_that_does_not_end_where_it_seems_to_stays_in_the_body(body):
+    data = body.replace("LONG", LONG_JSON).encode()
+    assert cut(data) == (data, b"")
+
+
+def test_a_long_array_is_found_behind_one_that_belongs_to_another_object():
+    data = '{"x": [{"input": LONG}], "input": LONG}'.replace("LONG", LONG_JSON).encode()
+    rest, array = cut(data)
+    assert json.loads(rest)["input"] == PLACEHOLDER
+    assert ids_of(array) == LONG
+
+
+@pytest.mark.parametrize("after", [b"", b"]", b" x", b':"a"}'])
+def test_a_long_array_in_a_body_that_is_not_json_stays_in_it(after):
+    data = b'{"input":' + LONG_JSON.encode() + after
+    assert cut(data) == (data, b"")
+
+
 def test_a_text_that_looks_like_a_long_array_stays_text():
     text = '"input": [' + "1," * LONG_BYTES + "1]"
     for given in ({"input": text}, {"other": text, "input": [1]}):
@@ -92,6 +123,17 @@ def test_embeddings_take_2048_inputs_of_a_full_window_as_token_ids():
             await asyncio.sleep(0)
         asking.cancel()
         assert decode_embed_inputs(leased[0]).token_ids == [[31999] * 512] * 2048
+
+    run(scenario, CARD)
+
+
+def test_valid_json_is_never_refused_as_invalid():
+    async def scenario(server: VectorServer) -> None:
+        answer = await server.post(PATH, input=[*LONG, "hi"])
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"].startswith("input")
+        answer = await server.post(PATH, x=[{"input": LONG}], input="hi", dimensions=0)
+        assert answer.json()["error"]["param"] == "dimensions"
 
     run(scenario, CARD)
 

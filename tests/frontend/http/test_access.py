@@ -1,6 +1,7 @@
 """Who may make requests, and what those get who may not."""
 
 import asyncio
+import ipaddress
 import json
 
 import falcon.asgi
@@ -286,6 +287,33 @@ def test_a_host_may_be_written_as_people_write_addresses(given, expected):
     check_host("models.example:8000" if "models" in expected else "open_webui:1", {expected})
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("fd00::1", "fd00::1"),
+        ("[fd00::1]", "fd00::1"),
+        ("[FD00:0:0::1]:8000", "fd00::1"),
+        ("http://[::1]:8000/", "::1"),
+        ("::", "::"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("192.0.2.1:8000", "192.0.2.1"),
+    ],
+)
+def test_a_host_may_be_an_address(given, expected):
+    host = normalized_host(given)
+    assert ipaddress.ip_address(host) == ipaddress.ip_address(expected)
+    assert rules_of(Settings(allowed_hosts=[given])).hosts == {host}
+    assert normalized_host(host) == host
+
+
+@pytest.mark.parametrize("given", ["[:::]", "fd00::1::2", "1:2:3", "[fd00", "fd00::1]", "[server]", "::1:x"])
+def test_what_is_not_an_ipv6_address_is_refused_with_what_one_looks_like(given):
+    with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
+        rules_of(Settings(allowed_hosts=[given]))
+    with pytest.raises(ConfigError, match=r"allowed_origins: .* use"):
+        rules_of(Settings(allowed_origins=[f"http://{given}"]))
+
+
 @pytest.mark.parametrize("given", ["", "a/b", "*.example", "a b", "-x", "$(reboot)"])
 def test_what_is_no_host_is_refused(given):
     with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
@@ -305,6 +333,8 @@ def test_a_page_of_this_server_may_call_however_its_name_is_written(origin, host
         ({"host": "host.docker.internal:8000"}, "--allowed-host host.docker.internal"),
         ({"host": "Open_WebUI"}, "--allowed-host open_webui"),
         ({"host": "$(reboot)"}, "--allowed-host NAME"),
+        ({"host": "x" * 101}, "--allowed-host NAME"),  # not the option for a part of it
+        ({"host": "localhost", "origin": f"https://{'x' * 101}"}, "--allowed-origin ORIGIN"),
         ({"host": "localhost", "origin": "https://Chat.Example"}, "--allowed-origin https://chat.example"),
         ({"host": "localhost", "origin": "https://`reboot`"}, "--allowed-origin ORIGIN"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from frontend.http.asgi import Receive, Scope, Send
-from frontend.http.bounds import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS
+from frontend.http.bounds import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, Bounds, TooLarge
 from tests.frontend.http.serving import Connected, echo, with_connection
 
 LINE = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
@@ -67,6 +67,33 @@ def test_many_small_headers_are_refused():
 def test_a_body_is_not_part_of_the_head():
     body = LINE + b"content-length: 300000\r\n\r\n" + b"x" * 300_000
     assert answers(body * 2, 60_000, 2) == [200, 200]
+
+
+@pytest.mark.parametrize("part", [len(LINE) + 25, 1_000_000])
+@pytest.mark.parametrize("following", [[40_000] * 4, [100] * 1500, [MAX_HEAD_BYTES]])
+def test_requests_that_arrive_with_the_end_of_a_body_are_not_part_of_it(part, following):
+    body = LINE + b"content-length: 9\r\n\r\n" + b"x" * 9
+    data = body[:part], body[part:] + b"".join(map(head_of, following))
+
+    async def scenario(connection: Connected) -> None:
+        for piece in data:
+            await connection.say(piece)
+        for _ in (body, *following):
+            assert (await connection.heard())[0] == 200
+
+    with_connection(scenario)
+
+
+def test_framing_after_pipelined_requests_is_still_bounded():
+    bounds = Bounds()
+    bounds.end_head()
+    bounds.end()
+    bounds.begin()
+    bounds.end_head()
+    bounds.parsed(10 * MAX_FRAMING_BYTES, was_in_head=False)
+    bounds.parsed(MAX_FRAMING_BYTES, was_in_head=False)
+    with pytest.raises(TooLarge, match="chunk extensions"):
+        bounds.parsed(1, was_in_head=False)
 
 
 CHUNKED = LINE + b"transfer-encoding: chunked\r\n\r\n"
@@ -133,6 +160,7 @@ def test_what_is_refused_before_it_is_a_request_is_logged_with_its_client_and_re
         assert answers(head_of(200_000), 1_000_000, 1) == [431]
     (record,) = caplog.records
     assert record.getMessage() == "- - 431"
+    assert record.brief == f"the request's headers exceed {MAX_HEAD_BYTES} bytes 127.0.0.1"
     assert (record.client, record.reason) == (
         "127.0.0.1",
         f"the request's headers exceed {MAX_HEAD_BYTES} bytes",

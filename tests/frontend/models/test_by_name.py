@@ -67,8 +67,37 @@ def test_an_outdated_one_whose_files_are_gone_is_explained(preparer, folder, mon
 def test_a_damaged_one_is_not_served(preparer, folder):
     Path(served(preparer, folder), "openvino_model.bin").unlink()
     shutil.rmtree(folder)
-    with pytest.raises(ModelError, match="is gone"):
+    with pytest.raises(ModelError, match=rf"'mine' is damaged in the store, but {folder} is gone; name the"):
         served(preparer, "mine")
+
+
+def test_of_two_conversions_of_one_file_that_is_gone_the_newer_is_served(preparer, reporter, folder):
+    served(preparer, folder)
+    (folder / "model.safetensors").write_text("changed")
+    newer = served(preparer, folder)
+    shutil.rmtree(folder)
+    assert served(preparer, "mine") == newer
+    assert reporter.notes == [f"{folder} is gone: serving the newest of its 2 conversions"]
+
+
+def test_of_two_conversions_of_one_file_that_is_there_the_right_one_is_served(preparer, reporter, folder):
+    older = served(preparer, folder)
+    weights = (folder / "model.safetensors").read_text()
+    (folder / "model.safetensors").write_text("changed")
+    served(preparer, folder)
+    (folder / "model.safetensors").write_text(weights)
+    assert served(preparer, "mine") == older
+
+
+def test_two_of_one_name_whose_files_are_gone_are_served_by_the_paths_that_they_had(
+    preparer, folder, tmp_path
+):
+    other = encoder_folder(tmp_path / "elsewhere" / "mine")
+    (other / "model.safetensors").write_text("others")
+    paths = {path: served(preparer, path) for path in (folder, other)}
+    for path in paths:
+        shutil.rmtree(path)
+    assert {path: served(preparer, path) for path in paths} == paths
 
 
 def test_two_of_one_name_are_told_apart_by_their_paths(preparer, folder, tmp_path):

@@ -24,7 +24,7 @@ def model(source: str | Path) -> ModelSettings:
 
 
 def preparer(root: Path, reporter: Recorder, **catalogue) -> Preparer:
-    return Preparer(Store(root / "store", reporter, convert, check), reporter, catalogue)
+    return Preparer(Store(root / "store", reporter, convert), reporter, catalogue, check)
 
 
 @pytest.fixture
@@ -220,6 +220,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path, reporter):
         "cannot convert m.gguf: not a GGUF file but a web page; download the file itself"
     )
     assert not (tmp_path / "store").exists(), "it was refused before it was hashed"
+
+
+def test_a_damaged_file_is_reported_with_the_model_that_has_it(tmp_path, reporter, ir):
+    (ir / "openvino_tokenizer.xml").write_text("<net>")
+    whole = tmp_path / "whole"
+    shutil.copytree(ir, whole)
+    (whole / "openvino_tokenizer.xml").write_text("<net></net>")
+    some = preparer(tmp_path, reporter)
+    some.prepare(ModelSettings(name="good", source=str(whole)))
+    with pytest.raises(ModelError, match=rf"^model 'bad' could not be loaded: {ir}/openvino_tokenizer\.xml "):
+        some.prepare(ModelSettings(name="bad", source=str(ir)))
+    with pytest.raises(ModelError, match=rf"^the draft model of 'good' could not be loaded: {ir}/"):
+        some.prepare(ModelSettings(name="good", source=str(whole), draft_model=str(ir)))
 
 
 # --- what belongs to a model --------------------------------------------------------------------------------

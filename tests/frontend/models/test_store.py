@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +120,35 @@ def test_a_failed_conversion_leaves_nothing(tmp_path, reporter):
         store.ensure(RECIPE, "tiny", obtain)
     assert store.find(RECIPE) is None
     assert not store.home(RECIPE).exists()
+
+
+def test_a_failed_conversion_does_no_harm_to_a_process_that_waits_to_build_the_same(tmp_path, reporter):
+    is_waiting, has_failed = threading.Event(), threading.Event()
+
+    class Waiting(Recorder):
+        def step(self, text: str) -> None:
+            super().step(text)
+            is_waiting.set()
+            assert has_failed.wait(30)
+
+    def fail(gguf: Path, folder: Path, _: Reporter) -> None:
+        second.start()
+        assert is_waiting.wait(30)
+        raise ModelError("no")
+
+    waiting = Waiting()
+    built: list[Path] = []
+    patient = Store(tmp_path, waiting, convert)
+    second = threading.Thread(target=lambda: built.append(patient.ensure(RECIPE, "tiny", obtain)))
+    with pytest.raises(ModelError, match=r"^no$"):
+        Store(tmp_path, reporter, fail).ensure(RECIPE, "tiny", obtain)
+    has_failed.set()
+    second.join(30)
+    assert waiting.steps == [
+        "Waiting for another process that prepares a model",
+        "Converting tiny for OpenVINO",
+    ]
+    assert built == [patient.find(RECIPE)]
 
 
 def test_a_store_that_cannot_be_written_is_one_clear_line(tmp_path, reporter):

@@ -526,7 +526,7 @@ def test_an_answer_of_another_kind_breaks_the_protocol():
     history = History()
     history.ask("a")
     (request_id,) = history.route.replicas[0].jobs
-    with pytest.raises(ChannelError, match="Tokenized is no answer to Generate"):
+    with pytest.raises(ChannelError, match="Tokenized is not an answer to Generate"):
         history.say(0, Tokenized(request_id, [1], "a", ["a"]))
 
 

@@ -86,7 +86,7 @@ def test_routes_come_and_go_while_the_server_runs():
         router.remove("m")
         with pytest.raises(ModelNotFound):
             await running.accepted()
-        with pytest.raises(ModelNotFound):
+        with pytest.raises(ModelNotFound, match="'m' does not exist; models served here: none"):
             await router.model("m")
         assert history.holds() == []
 

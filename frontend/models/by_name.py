@@ -1,0 +1,59 @@
+"""Finds a user's model that the store has converted before, by the name that `nacelle list` shows."""
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from frontend.config_values import suggestion
+from frontend.models.errors import ModelError
+from frontend.models.reporter import Reporter
+from frontend.models.store import Manifest, Store
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
+
+
+def find_by_name(
+    store: Store, name: str, converters: dict[str, str], reporter: Reporter
+) -> tuple[Path, bool] | None:
+    """An IR folder in the store, or what to convert again, and whether it is the former; None: no such model.
+
+    `name` may also be the path from which a model was converted. Raises ModelError if no or several models
+    can be meant, saying what to name instead.
+    """
+    stored = store.converted(name)
+    if not stored:
+        return None
+    ready = [manifest for manifest in stored if store.find(manifest.recipe) is not None]
+    current = [manifest for manifest in ready if manifest.recipe.converters == converters]
+    if len(current) == 1:
+        return store.folder(current[0].recipe), True
+    origin = _only_origin(name, stored)
+    if Path(origin).exists():
+        return Path(origin), False
+    if current:  # the file has changed since the others
+        reporter.note(f"{origin} is gone: serving the newest of its {len(current)} conversions")
+        return store.folder(max(current, key=lambda manifest: manifest.created).recipe), True
+    why = "must be converted again for this version" if ready else "is damaged in the store"
+    raise ModelError(f"{name!r} {why}, but {origin} is gone; name the file or folder where it is now")
+
+
+def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
+    origins = sorted({manifest.source for manifest in stored})
+    if len(origins) > 1:
+        raise ModelError(
+            f"the store has {len(origins)} models named {name!r}; name the file or folder of one: "
+            + ", ".join(origins)
+        )
+    return origins[0]
+
+
+def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> str:
+    """What a source is not, and what may have been meant."""
+    known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
+    hint = suggestion(source, known)
+    if not hint and _HUB_NAME.fullmatch(source):
+        hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+    return (
+        f"{source!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
+        f"folder{hint or '; see nacelle list'}"
+    )
