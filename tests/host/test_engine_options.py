@@ -182,6 +182,18 @@ def test_an_adapter_that_is_cut_off_fails_the_load(tmp_path: Path) -> None:
         adapted_layers(file)
 
 
+def test_an_adapter_that_is_something_else_is_named_with_a_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(
+        LaunchError, match=r"a\.safetensors cannot be used: .* a pointer of Git LFS; fetch the"
+    ):
+        adapted_layers(file)
+    file.unlink()
+    with pytest.raises(LaunchError, match=r"the adapter .*a\.safetensors is not a regular file"):
+        adapted_layers(file)
+
+
 @pytest.mark.parametrize("entry", [{}, {"shape": "x", "data_offsets": [0, 1]}, [], {"shape": [4, 2]}])
 def test_an_adapter_whose_tensors_are_not_described_fails_the_load(tmp_path: Path, entry: object) -> None:
     header = json.dumps({"base_model.model.a.lora_A.weight": entry}).encode()
