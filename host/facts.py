@@ -3,14 +3,15 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 from openvino import Core, Model
 from openvino import opset13 as ops
 
 from host.engines.quantization import without_auto
+from ipc.ir_facts import read_ir
 from ipc.messages import Launch
+from ipc.model_files import FileFault
 
 _FORMATS = {
     "u4": "int4",
@@ -23,7 +24,6 @@ _FORMATS = {
 }
 _FORMATS |= {"f8e4m3": "fp8", "f8e5m2": "fp8", "u2": "int2", "f4e2m1": "fp4"}
 _SHARE = 0.05  # of the elements, from which on a format is mentioned
-_CHUNK_BYTES = 64 * 1024
 
 
 def inference_threads(launch: Launch[Any]) -> int:
@@ -43,27 +43,9 @@ def inference_threads(launch: Launch[Any]) -> int:
 
 def weights_format(xml: Path) -> str:
     """The formats of most of an IR's constants, the commonest first: "int4/int8". Empty if unknown."""
-    elements: Counter[str] = Counter()
-
-    def on_start(name: str, attributes: dict[str, str]) -> None:
-        if name == "data" and "element_type" in attributes and "offset" in attributes:
-            size = 1
-            for side in attributes.get("shape", "").split(","):
-                size *= int(side or 1)
-            elements[attributes["element_type"]] += size
-
-    def on_doctype(*_: object) -> None:
-        raise ValueError("an IR has no document type")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = on_start
-    parser.StartDoctypeDeclHandler = on_doctype
     try:
-        with xml.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                parser.Parse(chunk)
-            parser.Parse(b"", True)
-    except (OSError, expat.ExpatError, ValueError):
+        elements = Counter(read_ir(xml).elements)
+    except FileFault:
         return ""
     total = elements.total()
     common = [kind for kind, count in elements.most_common() if count >= total * _SHARE]

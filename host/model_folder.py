@@ -14,9 +14,6 @@ from ipc.model_files import (
     MAX_DOCUMENT_BYTES,
     MAX_TEMPLATE_BYTES,
     FileFault,
-    find_faults,
-    list_files,
-    missing_files,
     read_file,
     read_text,
 )
@@ -65,20 +62,6 @@ class ModelFolder(msgspec.Struct, frozen=True):
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
 
 
-def check_folder(path: Path, task: str, library: str = "openvino") -> None:
-    """Raise ModelFolderError if the folder lacks files of `task`, or some cannot be read."""
-    if not path.is_dir():
-        raise ModelFolderError(f"{path} is not a folder")
-    try:
-        names = list_files(path)
-    except OSError as error:
-        raise ModelFolderError(f"cannot read {path}: {error.strerror}") from error
-    if missing := missing_files(names, task, library):
-        raise ModelFolderError(f"{path} lacks {', '.join(missing)}")
-    if fault := next(find_faults(path, names), None):
-        raise ModelFolderError(fault)
-
-
 def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | None) -> None:
     """Raise ModelFolderError if a tokenizer that gives these ids for VARIED_TEXT belongs to another model."""
     largest = max(token_ids, default=0)
@@ -90,8 +73,10 @@ def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | Non
 
 
 def read_model_folder(path: Path) -> ModelFolder:
-    """Raises ModelFolderError if files are missing or are not JSON objects."""
-    check_folder(path, "text")
+    """What the JSON files say; those that are missing say nothing. `ipc.ir.check_model` finds missing files.
+
+    Raises ModelFolderError for files that are not JSON objects, or have wrong values.
+    """
     outer = read_json(path / "config.json")
     config = outer | outer["text_config"] if isinstance(outer.get("text_config"), dict) else outer
     generation = read_json(path / "generation_config.json")

@@ -1,29 +1,18 @@
 """LoRA adapters: checked against the model, since the engine only warns of layers that it does not find."""
 
-import json
 import re
-import sys
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import openvino_genai as genai
 
 from host.errors import LaunchError
+from host.safetensors import Entry, SafetensorsError, map_file, read_header
 from ipc.messages import Adapter
 
 _PREFIX = "base_model.model."  # of PEFT; the engine passes over tensors without it
 _FACTOR = re.compile(r"(.+?)[._]lora[._](A|B|down|up)\.weight")
 _MATMUL = re.compile(r'name="([^"]*)" type="MatMul"')
-_MAX_HEADER_BYTES = 100_000_000
 _SIDES = {"A": "A", "down": "A", "B": "B", "up": "B"}
-
-
-class _Tensor(msgspec.Struct):
-    """As the header of a safetensors file describes it."""
-
-    shape: list[int]
-    data_offsets: tuple[int, int]
 
 
 def adapter_config(adapter: Adapter, model_xml: Path) -> genai.AdapterConfig:
@@ -36,47 +25,27 @@ def adapter_config(adapter: Adapter, model_xml: Path) -> genai.AdapterConfig:
 
 
 def adapted_layers(file: Path) -> set[str]:
-    """The layers that a safetensors file of LoRA factors is for. Raises LaunchError if it is damaged:
-    the engine would take zeros for what is cut off, and pass over factors that do not fit each other."""
-    header, data_bytes = _read_header(file)
+    """The layers that a safetensors file of LoRA factors is for. Raises LaunchError if it is damaged: the
+    engine would read zeros for what is cut off, and ignore factors that do not fit each other."""
     factors: dict[str, dict[str, list[int]]] = {}
-    for name, tensor in header.items():
+    for name, tensor in _read_entries(file).items():
         if match := _FACTOR.fullmatch(name):
-            shape, end = _shape_and_end(tensor)
-            if end > data_bytes:
-                raise LaunchError(
-                    f"the adapter {file} is incomplete: {data_bytes} of {end} bytes; download it again"
-                )
-            factors.setdefault(match[1], {})[_SIDES[match[2]]] = shape
+            factors.setdefault(match[1], {})[_SIDES[match[2]]] = tensor.shape
     for layer, sides in factors.items():
         if sides.keys() != {"A", "B"} or sides["A"][:1] != sides["B"][1:2]:
             raise LaunchError(f"the adapter {file} has no two LoRA factors of one rank for {layer}")
     return set(factors)
 
 
-def _read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and the number of bytes after it."""
+def _read_entries(file: Path) -> dict[str, Entry]:
     try:
         if not file.is_file():
             raise LaunchError(f"the adapter {file} is not a regular file")
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size)) if size <= _MAX_HEADER_BYTES else None
-            data_bytes = file.stat().st_size - 8 - size
-    except (OSError, ValueError, RecursionError) as error:
-        raise LaunchError(f"the adapter {file} cannot be read: {error}") from error
-    if not isinstance(header, dict):
-        raise LaunchError(f"the adapter {file} is not a safetensors file")
-    return header, data_bytes
-
-
-def _shape_and_end(tensor: object) -> tuple[list[int], int]:
-    """A tensor's shape, and where its data ends; an impossible end for a description that is not valid."""
-    try:
-        described = msgspec.convert(tensor, _Tensor)
-    except msgspec.ValidationError:
-        return [], sys.maxsize
-    return described.shape, max(described.data_offsets)
+        return read_header(map_file(file)).entries
+    except OSError as error:
+        raise LaunchError(f"the adapter {file} cannot be read: {error.strerror}") from error
+    except SafetensorsError as error:
+        raise LaunchError(f"the adapter {file} cannot be used: {error}") from error
 
 
 def check_adapter(file: Path, layers: set[str], matmuls: list[str]) -> None:

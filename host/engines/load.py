@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from host.devices import check_device
 from host.engines.base import Engine
-from host.model_folder import check_folder
 from host.results import Results
 from ipc.ir import check_model
 from ipc.messages import Launch, VectorOptions
@@ -49,9 +48,7 @@ def load_engine(launch: Launch[Any], results: Results) -> Engine:
 def _check(launch: Launch[Any], task: str) -> None:
     """Native code reads damaged files with messages that do not name them, and some for ever."""
     library = launch.options.library if isinstance(launch.options, VectorOptions) else "openvino"
-    folder = Path(launch.path)
-    check_folder(folder, task, library)
-    check_model(folder, task, library)
+    check_model(Path(launch.path), task, library)
     from openvino import Core
 
     check_device(launch.device, Core().available_devices)

@@ -175,7 +175,22 @@ def test_an_adapter_that_is_cut_off_fails_the_load(tmp_path: Path) -> None:
     file = write_adapter(tmp_path / "a.safetensors")
     assert len(adapted_layers(file)) == 30
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(LaunchError, match=r"a\.safetensors is incomplete: \d+ of \d+ bytes"):
+    with pytest.raises(
+        LaunchError,
+        match=r"a\.safetensors cannot be used: .* is incomplete: it has [\d,]+ of [\d,]+ bytes; download",
+    ):
+        adapted_layers(file)
+
+
+def test_an_adapter_that_is_something_else_is_named_with_a_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(
+        LaunchError, match=r"a\.safetensors cannot be used: .* a pointer of Git LFS; fetch the"
+    ):
+        adapted_layers(file)
+    file.unlink()
+    with pytest.raises(LaunchError, match=r"the adapter .*a\.safetensors is not a regular file"):
         adapted_layers(file)
 
 
@@ -197,7 +212,7 @@ def test_factors_that_do_not_fit_each_other_fail_the_load(
     tmp_path: Path, shapes: dict[str, list[int]]
 ) -> None:
     tensors = {
-        f"base_model.model.a.lora_{side}.weight": {"shape": shape, "data_offsets": [0, 0]}
+        f"base_model.model.a.lora_{side}.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
         for side, shape in shapes.items()
     }
     header = json.dumps(tensors).encode()

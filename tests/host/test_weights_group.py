@@ -8,13 +8,8 @@ import openvino as ov
 import openvino.opset15 as ops
 import pytest
 
-from host.weights_group import (
-    WeightsGroup,
-    is_measured,
-    matching_group,
-    read_cpu_flags,
-    read_weights_group,
-)
+from host.weights_group import is_measured, matching_group, read_cpu_flags, read_weights_group
+from ipc.weights_group import WeightsGroup
 
 WIDTH = 256  # of every product's input
 VNNI = ["fma", "avx2", "avx512f", "avx512_vnni"]

@@ -1,10 +1,13 @@
 """Damaged models are found before native code reads them; whole ones pass."""
 
 import shutil
+from unittest.mock import Mock
+from xml.parsers import expat
 
 import pytest
 
-from ipc.ir import check_ir, check_model, read_ir
+from ipc.ir import check_ir, check_model
+from ipc.ir_facts import IrFacts, read_ir
 from ipc.model_files import FileFault
 
 
@@ -45,6 +48,9 @@ def test_weights_that_are_cut_off_are_named_with_their_size(folder, part, kept):
         b"<net>\0</net>",
         b'<!DOCTYPE n [<!ENTITY a "b">]><net>&a;</net>',
         b'<net><layer type="Const"><data offset="a" size="1"/></layer></net>',
+        b'<net><layer type="Const"><data element_type="i8" shape="x" offset="0" size="1"/></layer></net>',
+        b'<net><layer type="Const"><data element_type="i8" shape="-1" offset="0" size="1"/></layer></net>',
+        b'<net><layer><data element_type="i8" shape="%b1" offset="0"/></layer></net>' % (b"9999999999," * 9),
     ],
 )
 def test_xml_that_is_no_model_is_named(folder, content):
@@ -61,6 +67,37 @@ def test_a_constant_in_the_body_of_a_loop_counts(folder):
     (folder / "openvino_model.bin").write_bytes(bytes(99))
     with pytest.raises(FileFault, match="99 of 100 bytes"):
         check_ir(folder / "openvino_model.xml")
+
+
+def test_one_pass_finds_all_facts_and_passes_over_what_it_does_not_need(tmp_path):
+    (tmp_path / "m.xml").write_text(
+        "<net><layers><layer/>"
+        '<layer id="0" name="x" type="Parameter"><data element_type="f32" shape="?,?"/></layer>'
+        '<layer id="1" type="Const"><data element_type="u8" shape="2, 9" offset="0" size="18"/></layer>'
+        '<layer id="2" type="Convert"/><layer id="3" type="MatMul"/></layers>'
+        '<edges><edge/><edge from-layer="1" to-layer="2"/><edge from-layer="2" to-layer="3"/></edges></net>'
+    )
+    assert read_ir(tmp_path / "m.xml") == IrFacts(18, {"x": "f32"}, {"u8": 18}, "per channel")
+
+
+def test_a_file_is_parsed_again_only_after_a_change(folder, monkeypatch):
+    create = Mock(wraps=expat.ParserCreate)
+    monkeypatch.setattr("ipc.ir_facts.expat.ParserCreate", create)
+    for _ in range(2):
+        check_model(folder, "text")
+        assert read_ir(folder / "openvino_model.xml").elements
+    assert create.call_count == 3
+    (folder / "openvino_model.xml").write_text("<net/>")
+    assert read_ir(folder / "openvino_model.xml") == IrFacts(0, {}, {}, None)
+
+
+@pytest.mark.parametrize("name", ["openvino_detokenizer.bin", "openvino_model.xml"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(FileFault, match=rf"^{folder} lacks {name}$"):
+        check_model(folder, "text")
+    with pytest.raises(FileFault, match=r"openvino_model\.bin is not a folder$"):
+        check_model(folder / "openvino_model.bin", "text")
 
 
 @pytest.mark.parametrize(
