@@ -54,8 +54,10 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
     app.add_error_handler(ServerError, _on_server_error)
 
 
-def answer(request: falcon.asgi.Request, response: falcon.asgi.Response, error: ServerError) -> None:
+def answer(request: falcon.asgi.Request, response: falcon.asgi.Response | None, error: ServerError) -> None:
     exchange_of(request.scope).fail(error.code, error.param)
+    if response is None:  # of a WebSocket, whose handshake is refused
+        raise falcon.HTTPError(error.status)
     response.status = error.status
     response.data = msgspec.json.encode(error_body(error))
     response.set_headers(error_headers(error))

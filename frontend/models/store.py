@@ -32,7 +32,7 @@ from frontend.models.reporter import Reporter, Silent
 _MANIFEST = "manifest.json"
 _PARTIAL = "partial-"
 _CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
-_OWN_CONVERTER = "2"  # counts changes of what host.convert writes
+_OWN_CONVERTER = "3"  # counts changes of what host.convert writes
 _NOTE, _FAILURE = "note: ", "cannot convert "  # as host.convert begins the lines that matter
 
 Convert = Callable[[Path, Path, Reporter], None]

@@ -98,7 +98,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._perform: dict[type[Action], Callable[[Action], None]] = {
             Spawn: lambda _: self._spawn(),
-            SendDrain: lambda _: self.send(Drain()),
+            SendDrain: lambda _: self._send_drain(),
             Terminate: lambda _: self._signal(signal.SIGTERM),
             Kill: lambda _: self._signal(signal.SIGKILL),
             StartTimer: self._start_timer,
@@ -163,6 +163,16 @@ class Supervisor:
                 self.incarnation.send(message)
             except ChannelError as error:
                 self.incarnation.condemn(str(error))
+
+    def _send_drain(self) -> None:
+        """A host that was not ready has nothing to finish, and may not have connected yet."""
+        if self.ready or self.incarnation is None:
+            self.send(Drain())
+            return
+        try:
+            self.incarnation.send(Drain())
+        except ChannelError:
+            self.incarnation.signal(signal.SIGKILL)
 
     def lease(self, data: bytes) -> Lease | None:
         """Put a payload into the request arena; None while it has no room."""

@@ -8,6 +8,10 @@ FIRST_BYTES = 512
 _MODEL = "give the folder of the model, or a GGUF file of it"
 
 
+_GGUF = "a GGUF file"
+GGUF_MAGIC = b"GGUF"
+
+
 class Foreign(NamedTuple):
     cause: str
     remedy: str
@@ -22,7 +26,7 @@ _BY_BEGINNING = {
     b"tjgg": _OLD,
     b"ggjt": _OLD,
     b"ggmf": _OLD,
-    b"GGUF": Foreign("a GGUF file", "give that file itself as the model"),
+    GGUF_MAGIC: Foreign(_GGUF, "give that file itself as the model"),
     b"FUGG": Foreign("a GGUF file for big-endian machines", "get the little-endian one"),
     b"PK\x03\x04": Foreign("a zip archive or PyTorch weights", _MODEL),
     b"\x1f\x8b": Foreign("a gzip archive", _UNPACK),
@@ -32,8 +36,10 @@ _BY_BEGINNING = {
 _HTML = (b"<!doctype", b"<html", b"<?xml")
 
 
-def describe_foreign(beginning: bytes, expected: str = "a GGUF file") -> Foreign:
+def describe_foreign(beginning: bytes, expected: str = _GGUF) -> Foreign:
     """What a file is that begins with these bytes, up to FIRST_BYTES, and what the user can do."""
+    if beginning.startswith(GGUF_MAGIC) and expected == _GGUF:
+        return Foreign("incomplete: it ends in the middle of its header", DOWNLOAD_AGAIN)
     if found := _recognize(beginning):
         return Foreign(f"not {expected} but {found.cause}", found.remedy)
     reason = "" if beginning.strip(b"\0") else ": it begins with zeros" if beginning else ": it is empty"

@@ -47,6 +47,7 @@ class PromptReader:
         self._context_length = min(wanted, encoded)
         if encoded <= wanted:
             self._cuts_at = encoded
+        if encoded < wanted:
             print(
                 f"the model's tokenizer cuts texts at {encoded} tokens: the context length is {encoded}, "
                 f"not {wanted}; convert the model again to lift this limit",

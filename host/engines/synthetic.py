@@ -2,7 +2,7 @@
 
 import time
 
-from host.engines.base import Body, RequestRefused, not_served
+from host.engines.base import Body, RequestRefused, context_length_exceeded, not_served
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
 from host.model_folder import SamplingDefaults
 from host.results import Results
@@ -34,6 +34,7 @@ _CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }} {% endfor %
 _VOCAB_SIZE = 32_000
 _CONTEXT = 32_768  # tokens, unless the launch says otherwise
 _DEFAULT_MAX_TOKENS = 16
+_MAX_WORD_BYTES = 64  # on average, of a prompt that fits the context
 _LONGEST_SLEEP = 0.005  # seconds: admission and cancel wait for it
 
 
@@ -86,6 +87,8 @@ class SyntheticEngine:
         return bool(self._streams)
 
     def submit(self, work: Work, body: Body) -> list[Reply]:
+        if not isinstance(work, Detokenize) and len(body) > self.card.context_length * _MAX_WORD_BYTES:
+            raise context_length_exceeded(self.card.context_length, f"{len(body)} bytes", "prompt")
         match work:
             case Generate():
                 return [self._admit(work, decode_input(body).prompt)]
