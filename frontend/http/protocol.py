@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from frontend.http.asgi import WRITER
 from frontend.http.bounds import Bounds, TooLarge
 from frontend.http.close_delimited import CloseDelimitedCycle
-from frontend.http.refusal import INCOMPLETE, NOT_A_PROXY, Refusal, refusal_of
+from frontend.http.refusal import INCOMPLETE, NOT_A_PROXY, UNKNOWN_VERSION, Refusal, Refused, refusal_of
 from frontend.http.writer import TransportWriter
 
 READ_SECONDS = 60.0  # without a byte of a request that is incomplete
@@ -82,11 +82,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         if self._ignores_upgrade:
             self._read_as_if_not_offered(rest)
-        elif self._should_upgrade():
+        else:
             self._cancel_timers()
             self.handle_websocket_upgrade()
-        else:  # CONNECT
-            self._give_up(NOT_A_PROXY)
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -125,6 +123,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._bounds.method(self.parser.get_method())
+        if self.parser.get_method() == b"CONNECT":
+            raise Refused(NOT_A_PROXY)
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise Refused(UNKNOWN_VERSION)
         if not self._ignores_upgrade:
             super().on_headers_complete()
             if len(self.pipeline) == 1:  # keep reading, or nobody notices that the client leaves
@@ -216,14 +218,12 @@ class HttpProtocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         """Whether to become a WebSocket: there is an implementation, and no earlier request is unanswered."""
         busy = self._answering is not None and not self._answering.response_complete
-        return not busy and super()._should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return not busy and super()._should_upgrade()
 
     @property
     def _ignores_upgrade(self) -> bool:
         """Whether to answer as if none had been offered."""
-        if not self.parser.should_upgrade() or self.parser.get_method() == b"CONNECT":
-            return False
-        return not self._should_upgrade()
+        return self.parser.should_upgrade() and not self._should_upgrade()
 
     def _read_as_if_not_offered(self, rest: bytes) -> None:
         """The parser stops after such a head: feed it the head again without the offer, then the rest."""

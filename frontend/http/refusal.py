@@ -36,8 +36,17 @@ class Refusal(NamedTuple):
         log.info("- - %s", self.status.partition(" ")[0], extra=extra)
 
 
+class Refused(Exception):
+    """Raised by a callback of the parser."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.why)
+        self.refusal = refusal
+
+
 INCOMPLETE = Refusal("408 Request Timeout", "the rest of the request did not arrive")
 NOT_A_PROXY = Refusal("400 Bad Request", "this is not a proxy")
+UNKNOWN_VERSION = Refusal("505 HTTP Version Not Supported", "only HTTP/1.0 and HTTP/1.1 are supported")
 
 
 def refusal_of(error: TooLarge | httptools.HttpParserError) -> Refusal:
@@ -45,4 +54,6 @@ def refusal_of(error: TooLarge | httptools.HttpParserError) -> Refusal:
     cause = error if isinstance(error, TooLarge) else error.__context__
     if isinstance(cause, TooLarge):
         return Refusal("431 Request Header Fields Too Large", str(cause))
+    if isinstance(cause, Refused):
+        return cause.refusal
     return Refusal("400 Bad Request", f"not an HTTP request: {error}")

@@ -215,3 +215,20 @@ def test_a_request_that_is_not_complete_does_not_hold_up_the_end() -> None:
         assert ending.result().startswith(b"HTTP/1.1 408")
 
     with_connection(scenario)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "why"),
+    [
+        (b"GET / HTTP/2.0\r\nhost: localhost\r\n\r\n", 505, "only HTTP/1.0 and HTTP/1.1 are supported"),
+        (b"GET /\r\n\r\n", 505, "only HTTP/1.0 and HTTP/1.1 are supported"),
+        (b"CONNECT evil:443 HTTP/1.1\r\nhost: evil\r\n\r\n", 400, "this is not a proxy"),
+    ],
+)
+def test_other_versions_and_proxying_are_refused_by_name(head: bytes, status: int, why: str) -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(head)
+        answered, body = await connection.heard()
+        assert (answered, json.loads(body)["error"]["message"]) == (status, why)
+
+    with_connection(scenario)
