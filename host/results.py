@@ -9,7 +9,7 @@ from host.engines.base import EngineLost
 from ipc.arena import ArenaProducer
 from ipc.messages import INLINE_LIMIT_BYTES, Payload, Release, Reply
 
-PLACE_SECONDS = 30.0  # a frontend that frees nothing for this long is given up
+PLACE_SECONDS = 120.0  # a frontend that frees nothing for this long is given up
 
 
 class Results:

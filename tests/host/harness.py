@@ -281,7 +281,9 @@ class HostUnderTest:
             self.pump()
             if condition():
                 return
-            assert not dead, f"the host died with {self.process.returncode}:\n{self.stderr}"
+            if dead:
+                fatal = [message.reason for message in self.received if isinstance(message, Fatal)]
+                raise AssertionError(f"the host died with {self.process.returncode}: {fatal}\n{self.stderr}")
             assert time.monotonic() < end, f"waited {deadline} s in vain:\n{self.stderr}"
 
     def first(self, kind: type[M]) -> M:
