@@ -34,7 +34,7 @@ def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
     Downloads the model if needed. `options` are settings of the model, which override those variables.
     """
     chosen = {name: Given(value, name) for name, value in options.items()}
-    settings = load_settings(model_options=chosen, models=[model], environ=os.environ)
+    settings, _ = load_settings(model_options=chosen, models=[model], environ=os.environ)
     with TerminalReporter() as reporter:
         prepared = preparer_for(settings.store, reporter).prepare(settings.models[0])
     launch: Launch[Any] = launch_of(prepared, settings, psutil.virtual_memory().available, 1)

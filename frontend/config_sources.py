@@ -1,4 +1,4 @@
-"""Reads settings from the command line, the environment and a TOML file, and merges them.
+"""Merges settings from the command line, the environment and a TOML file.
 
 Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* variable, [server].
 Every source becomes a mapping from a Struct's field names to `Given` values. Each value is converted on its
@@ -6,20 +6,19 @@ own, so that an error names the setting and where its value was set.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 
 from frontend.config import NAME_CHARACTERS, ConfigError, ModelSettings, Settings
 from frontend.config_environment import PREFIX, Note, read_environment
+from frontend.config_file import read_file
 from frontend.config_names import guess
-from frontend.config_values import Given, Traits, convert, expanded, split_list
+from frontend.config_values import Given, Traits, convert, split_list
 from frontend.models.options import check_options, served_names
-
-_MAX_FILE_BYTES = 1024**2
 
 Layer = dict[str, Given]
 Built = TypeVar("Built", bound=msgspec.Struct)
@@ -74,19 +73,16 @@ def load_settings(
     model_options: Layer | None = None,
     models: Iterable[str] = (),
     config: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    notes: list[Note] | None = None,
-) -> Settings:
-    """Merge all sources. Raises ConfigError. What the operator should know is added to `notes`.
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Settings, list[Note]]:
+    """Merge all sources. Returns the settings, and what the operator should know. Raises ConfigError.
 
     `models` are the MODEL arguments of the command line: each is the name of a [[models]] entry, or a source.
     A model option on the command line applies to every model; a model variable in the environment applies to
     every model whose [[models]] entry does not set it.
     """
-    variables, found = read_environment(environ or {}, frozenset(_VARIABLES))
-    if notes is not None:
-        notes += found
-    file = _read_file(config) if config else {}
+    variables, notes = read_environment(environ, frozenset(_VARIABLES))
+    file = read_file(config, _place_of) if config else {}
     server = {
         **_from_table(file.get("server", {}), Settings, f"{config} [server]"),
         **_from_environment(Settings, variables),
@@ -103,44 +99,8 @@ def load_settings(
     chosen = [_entry(source, entries) for source in sources] or entries
     defaults = _from_environment(ModelSettings, variables)
     _refuse_shared_name(chosen, {**defaults, **(model_options or {})})
-    return _build(
-        Settings,
-        server,
-        models=_unique([_model({**defaults, **entry, **(model_options or {})}) for entry in chosen]),
-    )
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    content = _parse_file(path)
-    for key in sorted(content.keys() - {"server", "models"}):
-        raise ConfigError(f"{path}: unknown table {key!r}; {_place_of(key)}")
-    server, models = content.get("server", {}), content.get("models", [])
-    if not isinstance(server, dict):
-        raise ConfigError(f"{path}: the server's settings must be a table, [server]")
-    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
-        raise ConfigError(f"{path}: each model must be an array entry, [[models]]")
-    anchored = partial(_anchored, path)
-    _anchor_server(server, anchored)
-    for entry in models:
-        _anchor_model(entry, anchored)
-    return content
-
-
-def _parse_file(path: Path) -> dict[str, Any]:
-    import tomllib  # imported only when there is a file
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-        if len(content) > _MAX_FILE_BYTES:
-            raise ConfigError(f"cannot read {path}: it is larger than 1 MiB; is it a settings file in TOML?")
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}; correct --config") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"cannot read {path} as TOML: {error}") from error
+    settings = [_model({**defaults, **entry, **(model_options or {})}) for entry in chosen]
+    return _build(Settings, server, models=_unique(settings)), notes
 
 
 def _place_of(key: str) -> str:
@@ -150,31 +110,6 @@ def _place_of(key: str) -> str:
     if key in _keys_of(ModelSettings):
         return f"write {key} below a line with [[models]]"
     return "expected [server] or [[models]]"
-
-
-def _anchored(file: Path, path: Any) -> Any:
-    """`path` relative to the settings file's folder. An empty one, or another type, is rejected later."""
-    if not isinstance(path, str) or not path.strip():
-        return path
-    return str(file.parent / expanded(path.strip(), str(file)))
-
-
-def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
-    if "store" in server:
-        server["store"] = anchored(server["store"])
-    scheme, _, path = str(server.get("session_store", "")).strip().partition(":")
-    if scheme == "sqlite" and path and not path.startswith("//"):
-        server["session_store"] = f"sqlite:{anchored(path)}"
-
-
-def _anchor_model(entry: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
-    for name in ("source", "draft_model"):  # a catalogue name if there is no slash
-        if "/" in str(entry.get(name, "")):
-            entry[name] = anchored(entry[name])
-    if "chat_template" in entry:
-        entry["chat_template"] = anchored(entry["chat_template"])
-    if isinstance(adapters := entry.get("adapters"), dict):
-        entry["adapters"] = {name: anchored(path) for name, path in adapters.items()}
 
 
 def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str) -> Layer:

@@ -1,13 +1,15 @@
 """`nacelle pull`: downloads and converts models, as the first start of a server would."""
 
+import os
 from pathlib import Path
 
 import click
 
+from frontend.cli.notes import print_notes
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
-from frontend.cli.settings import print_notes, read_settings
 from frontend.cli.terminal import TerminalReporter
 from frontend.config import Settings
+from frontend.config_sources import load_settings
 from frontend.models.resolve import preparer_for
 
 
@@ -23,7 +25,7 @@ def pull(names: tuple[str, ...], store: str | None, config: Path | None) -> None
 
     Serving them then needs no network. Prints the folder of each model.
     """
-    settings, notes = read_settings(layer_of(Settings, {"store": store}), config=config)
+    settings, notes = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
     print_notes(notes)
     for name in names:
         with TerminalReporter() as reporter:

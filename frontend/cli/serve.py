@@ -1,16 +1,17 @@
 """`nacelle serve`: reads the settings, prepares the models, and runs the server."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
-from frontend.cli.settings import read_settings
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind
+from frontend.config_sources import load_settings
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
@@ -50,8 +51,8 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
     file. Without MODEL, all [[models]] entries are served.
     """
-    settings, notes = read_settings(
-        layer_of(Settings, options), layer_of(ModelSettings, options), models, config
+    settings, notes = load_settings(
+        layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
     if not settings.models:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")

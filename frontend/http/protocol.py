@@ -6,29 +6,22 @@ well.
 """
 
 import asyncio
-import logging
 from collections import deque
 from typing import Any
 
 import httptools
-import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from frontend.errors import BadRequest
 from frontend.http.asgi import WRITER
 from frontend.http.bounds import Bounds, TooLarge
 from frontend.http.close_delimited import CloseDelimitedCycle
-from frontend.http.error_body import error_body
+from frontend.http.refusal import INCOMPLETE, NOT_A_PROXY, Refusal, refusal_of
 from frontend.http.writer import TransportWriter
-from frontend.observability.logs import BRIEF
 
 READ_SECONDS = 60.0  # without a byte of a request that is incomplete
 LAST_READ_SECONDS = 2.0  # the same once the server shuts down or has refused the request
 WRITE_SECONDS = 120.0  # in which a client reads nothing of what waits for it
-_TOO_LARGE = "431 Request Header Fields Too Large"
-
-log = logging.getLogger("nacelle.access")
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -37,7 +30,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._bounds = Bounds()
-        self._due_refusal: tuple[str, str] | None = None  # after the answers to the requests before it
+        self._due_refusal: Refusal | None = None  # after the answers to the requests before it
         self._is_refused = False  # the last answer has been written
         self._incomplete = True  # a request is expected or arriving
         self._reading: asyncio.TimerHandle | None = None
@@ -80,13 +73,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._bounds.parsed(len(part), was_in_head=was_in_head)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(bytes(part[upgrade.args[0] :]) + bytes(rest))
-        except TooLarge as error:
-            self._give_up(_TOO_LARGE, str(error))
-        except httptools.HttpParserError as error:
-            if isinstance(error.__context__, TooLarge):
-                self._give_up(_TOO_LARGE, str(error.__context__))
-            else:
-                self._give_up("400 Bad Request", f"not an HTTP request: {error}")
+        except (TooLarge, httptools.HttpParserError) as error:
+            self._give_up(refusal_of(error))
         else:
             return True
         return False
@@ -98,7 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._cancel_timers()
             self.handle_websocket_upgrade()
         else:  # CONNECT
-            self._give_up("400 Bad Request", "this is not a proxy")
+            self._give_up(NOT_A_PROXY)
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -182,21 +170,21 @@ class HttpProtocol(HttpToolsProtocol):
         elif answering is not None and not answering.response_complete and answering is not arriving:
             self._await_more(READ_SECONDS)  # it is the next request that is incomplete
         elif self.scope is not None and not (arriving and arriving.response_started):
-            self._refuse("408 Request Timeout", "the rest of the request did not arrive")
+            self._refuse(INCOMPLETE)
         else:
             self._close()
 
-    def _give_up(self, status: str, why: str) -> None:
+    def _give_up(self, refusal: Refusal) -> None:
         """Refuse the request that is arriving, and close, once those before it have been answered."""
         arriving = None if self._bounds.in_head else self.cycle
         answering = self._answering
         if answering is not None and not answering.response_complete and answering is not arriving:
             self.pipeline = deque(entry for entry in self.pipeline if entry[0] is not arriving)
-            self._due_refusal = status, why
+            self._due_refusal = refusal
         elif arriving is not None and arriving.response_started:
             self._close()
         else:
-            self._refuse(status, why)
+            self._refuse(refusal)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -204,9 +192,9 @@ class HttpProtocol(HttpToolsProtocol):
         is_idle = answering is None or answering.response_complete
         if self._due_refusal is not None and is_idle and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self._refuse(*self._due_refusal)
+            self._refuse(self._due_refusal)
 
-    def _refuse(self, status: str, why: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer in place of the application, and close.
 
         What the client is still sending is read for a moment: the kernel would reset a connection that is
@@ -217,17 +205,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.flow.resume_reading()
-        client = self.client[0] if self.client else None
-        extra = {
-            BRIEF: f"{why} {client}" if client else why,
-            "outcome": BadRequest.code,
-            "reason": why,
-            "client": client,
-        }
-        log.info("- - %s", status.partition(" ")[0], extra=extra)
-        body = msgspec.json.encode(error_body(BadRequest(why)))
-        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        refusal.report(self.client[0] if self.client else None)
+        self.transport.write(refusal.answer())
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._await_more(LAST_READ_SECONDS)

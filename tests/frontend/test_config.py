@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,74 +25,79 @@ def config(tmp_path):
     return write
 
 
+def loaded(*sources: Any, **named: Any) -> Settings:
+    settings, _ = load_settings(*sources, **named)
+    return settings
+
+
 # --- precedence -----------------------------------------------------------------------------------------
 
 
 def test_without_any_source_there_are_defaults():
-    assert load_settings() == Settings()
+    assert loaded() == Settings()
 
 
 def test_a_file_wins_over_a_default(config):
-    assert load_settings(config=config("[server]\nport = 1111")).port == 1111
+    assert loaded(config=config("[server]\nport = 1111")).port == 1111
 
 
 def test_the_environment_wins_over_a_file(config):
     file = config("[server]\nport = 1111\nmax_queue = 7")
-    settings = load_settings(config=file, environ={"NACELLE_PORT": "2222"})
+    settings = loaded(config=file, environ={"NACELLE_PORT": "2222"})
     assert (settings.port, settings.max_queue) == (2222, 7)
 
 
 def test_an_option_wins_over_the_environment():
     options = {"port": Given("3333", "--port")}
-    assert load_settings(options, environ={"NACELLE_PORT": "2222"}).port == 3333
+    assert loaded(options, environ={"NACELLE_PORT": "2222"}).port == 3333
 
 
 def test_an_empty_variable_counts_as_unset():
-    assert load_settings(environ={"NACELLE_API_KEY": "", "NACELLE_PORT": ""}) == Settings()
+    assert loaded(environ={"NACELLE_API_KEY": "", "NACELLE_PORT": ""}) == Settings()
 
 
 def test_a_model_variable_is_a_default_for_models_that_do_not_say_otherwise(config):
     file = config('[[models]]\nsource = "a"\ndevice = "GPU.0"\n[[models]]\nsource = "b"')
-    settings = load_settings(config=file, environ={"NACELLE_DEVICE": "NPU"})
+    settings = loaded(config=file, environ={"NACELLE_DEVICE": "NPU"})
     assert [model.device for model in settings.models] == ["GPU.0", "NPU"]
 
 
 def test_a_model_option_wins_over_the_file_for_every_model(config):
     file = config('[[models]]\nsource = "a"\ndevice = "GPU.0"\n[[models]]\nsource = "b"')
-    settings = load_settings(model_options={"device": Given("CPU", "--device")}, config=file)
+    settings = loaded(model_options={"device": Given("CPU", "--device")}, config=file)
     assert [model.device for model in settings.models] == ["CPU", "CPU"]
 
 
 def test_models_named_on_the_command_line_are_the_only_ones_served(config):
     file = config('[[models]]\nname = "small"\nsource = "a"\nreplicas = 3\n[[models]]\nsource = "b"')
-    small, other = load_settings(models=["small", "other"], config=file).models
+    small, other = loaded(models=["small", "other"], config=file).models
     assert (small.name, small.source, small.replicas) == ("small", "a", 3)
     assert (other.name, other.source, other.replicas) == ("other", "other", 1)
 
 
 def test_an_entry_without_a_name_is_found_by_that_of_its_source(config):
     file = config('[[models]]\nsource = "smollm2"\nreplicas = 3')
-    (model,) = load_settings(models=["smollm2"], config=file).models
+    (model,) = loaded(models=["smollm2"], config=file).models
     assert model.replicas == 3
 
 
 def test_models_can_be_named_in_the_environment():
-    settings = load_settings(environ={"NACELLE_MODELS": "smollm2, synthetic:5"})
+    settings = loaded(environ={"NACELLE_MODELS": "smollm2, synthetic:5"})
     assert [model.source for model in settings.models] == ["smollm2", "synthetic:5"]
 
 
 def test_relative_paths_of_a_file_start_at_the_file(config, tmp_path):
     file = config('[[models]]\nsource = "./models/a"\n[[models]]\nsource = "smollm2"')
-    sources = [model.source for model in load_settings(config=file).models]
+    sources = [model.source for model in loaded(config=file).models]
     assert sources == [str(tmp_path / "models" / "a"), "smollm2"]
 
 
 def test_all_paths_of_the_server_start_at_the_file(config, tmp_path):
-    settings = load_settings(config=config('[server]\nstore = "models"\nsession_store = "sqlite:s.db"'))
+    settings = loaded(config=config('[server]\nstore = "models"\nsession_store = "sqlite:s.db"'))
     assert settings.store == str(tmp_path / "models")
     assert settings.session_store == f"sqlite:{tmp_path}/s.db"
     for url in ("memory:", "redis://localhost/1", "sqlite:/var/s.db"):
-        assert load_settings(config=config(f'[server]\nsession_store = "{url}"')).session_store == url
+        assert loaded(config=config(f'[server]\nsession_store = "{url}"')).session_store == url
 
 
 def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config, tmp_path):
@@ -107,7 +113,7 @@ def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config,
         draft_model = "smollm2"
         """
     )
-    first, second = load_settings(config=file).models
+    first, second = loaded(config=file).models
     assert first.draft_model == str(tmp_path / "draft.gguf")
     assert first.chat_template == str(tmp_path / "t.jinja")
     assert first.adapters == {"poet": f"{tmp_path}/poet.safetensors:0.5", "far": "/far.safetensors"}
@@ -117,7 +123,7 @@ def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config,
 @pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
 def test_every_server_setting_can_come_from_the_environment(setting):
     written = {bool: "true", list: "one,two"}.get(type(setting.default), str(setting.default or "9000"))
-    settings = load_settings(environ={setting.variable: written})
+    settings = loaded(environ={setting.variable: written})
     value = getattr(settings, setting.name)
     if setting.name == "models":
         assert [model.source for model in value] == ["one", "two"]
@@ -158,7 +164,7 @@ def test_every_server_setting_can_come_from_the_environment(setting):
     ],
 )
 def test_every_model_setting_can_come_from_the_environment(variable, text, value):
-    (model,) = load_settings(models=["m"], environ={f"NACELLE_{variable}": text}).models
+    (model,) = loaded(models=["m"], environ={f"NACELLE_{variable}": text}).models
     assert getattr(model, variable.lower()) == value
 
 
@@ -184,7 +190,7 @@ def test_every_model_setting_can_come_from_the_environment(variable, text, value
 )
 def test_a_bad_variable_is_named(environ, complaint):
     with pytest.raises(ConfigError) as raised:
-        load_settings(models=["m"], environ=environ)
+        loaded(models=["m"], environ=environ)
     assert str(raised.value).startswith(complaint)
     assert "\n" not in str(raised.value)
 
@@ -197,7 +203,7 @@ def test_an_api_key_that_no_client_could_send_is_refused_and_not_repeated(config
         {"server_options": {"api_key": Given(api_key, "--api-key")}},
     ):
         with pytest.raises(ConfigError, match=r"visible ASCII characters without blanks$") as raised:
-            load_settings(**sources)
+            loaded(**sources)
         assert "hush" not in str(raised.value)
 
 
@@ -209,12 +215,12 @@ def test_blanks_around_an_api_key_are_no_part_of_it(config, around):
         {"config": config(f"[server]\napi_key = {json.dumps(key)}")},
         {"server_options": {"api_key": Given(key, "--api-key")}},
     ):
-        assert load_settings(**sources).api_key == "sk-1"
+        assert loaded(**sources).api_key == "sk-1"
 
 
 def test_a_bad_api_key_is_not_repeated():
     with pytest.raises(ConfigError) as raised:
-        load_settings(environ={"NACELLE_API_KEY": "hush hush"})
+        loaded(environ={"NACELLE_API_KEY": "hush hush"})
     assert "NACELLE_API_KEY" in str(raised.value)
     assert "hush" not in str(raised.value)
 
@@ -246,18 +252,18 @@ def test_a_bad_api_key_is_not_repeated():
 )
 def test_a_bad_file_is_named_with_the_place(config, text, complaint):
     with pytest.raises(ConfigError, match=complaint) as raised:
-        load_settings(config=config(text))
+        loaded(config=config(text))
     assert "nacelle.toml" in str(raised.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*absent.toml"):
-        load_settings(config=tmp_path / "absent.toml")
+        loaded(config=tmp_path / "absent.toml")
 
 
 def test_two_models_with_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"two models have the name 'm' \(a/m and b/m\)"):
-        load_settings(models=["a/m", "b/m"])
+        loaded(models=["a/m", "b/m"])
 
 
 def test_an_adapter_takes_a_name_that_no_other_model_may_have(config):
@@ -265,18 +271,18 @@ def test_an_adapter_takes_a_name_that_no_other_model_may_have(config):
         "[[models]]\nsource = 'a'\nadapters = {x = 'x.safetensors'}\n[[models]]\nname = 'a:x'\nsource = 'b'"
     )
     with pytest.raises(ConfigError, match=r"two models have the name 'a:x' \(a and b\)"):
-        load_settings(config=file)
+        loaded(config=file)
 
 
 def test_options_that_exclude_each_other_are_refused():
     environ = {"NACELLE_DRAFT_MODEL": "b", "NACELLE_PROMPT_LOOKUP": "true"}
     with pytest.raises(ConfigError, match="model 'a': draft_model and prompt_lookup exclude each other"):
-        load_settings(models=["a"], environ=environ)
+        loaded(models=["a"], environ=environ)
 
 
 def test_two_models_cannot_share_a_given_name():
     with pytest.raises(ConfigError, match="--name: 2 models cannot share one name"):
-        load_settings(model_options={"name": Given("x", "--name")}, models=["a", "b"])
+        loaded(model_options={"name": Given("x", "--name")}, models=["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -310,7 +316,7 @@ def test_a_model_without_a_name_is_called_by_its_source(source, name):
     ],
 )
 def test_case_and_blanks_do_not_matter(variable, text, value):
-    assert getattr(load_settings(environ={f"NACELLE_{variable}": text}), variable.lower()) == value
+    assert getattr(loaded(environ={f"NACELLE_{variable}": text}), variable.lower()) == value
 
 
 @pytest.mark.parametrize(
@@ -325,33 +331,33 @@ def test_case_and_blanks_do_not_matter(variable, text, value):
     ],
 )
 def test_case_does_not_matter_in_the_settings_of_a_model(variable, text, value):
-    (model,) = load_settings(models=["m"], environ={f"NACELLE_{variable}": text}).models
+    (model,) = loaded(models=["m"], environ={f"NACELLE_{variable}": text}).models
     assert getattr(model, variable.lower()) == value
 
 
 @pytest.mark.parametrize("word", ["true", "True", "1", "yes", "Y", "on", "enabled", " TRUE "])
 def test_every_usual_word_for_true_is_understood(config, word):
-    assert load_settings(environ={"NACELLE_FAULTS": word}).faults
+    assert loaded(environ={"NACELLE_FAULTS": word}).faults
     file = config(f"[[models]]\nsource = 'a'\nprompt_lookup = '{word}'")
-    assert load_settings(config=file).models[0].prompt_lookup
+    assert loaded(config=file).models[0].prompt_lookup
 
 
 @pytest.mark.parametrize("word", ["false", "FALSE", "0", "no", "n", "Off", "disabled"])
 def test_every_usual_word_for_false_is_understood(word):
-    (model,) = load_settings(
+    (model,) = loaded(
         models=["m"], environ={"NACELLE_PREFIX_CACHING": word, "NACELLE_NORMALIZE": word}
     ).models
     assert (model.prefix_caching, model.normalize) == (False, False)
 
 
 def test_a_variable_of_blanks_counts_as_unset():
-    assert load_settings(environ={"NACELLE_PORT": " \n", "NACELLE_MODELS": " "}) == Settings()
+    assert loaded(environ={"NACELLE_PORT": " \n", "NACELLE_MODELS": " "}) == Settings()
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     file = tmp_path / "nacelle.toml"
     file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 1111\r\n")
-    assert load_settings(config=file).port == 1111
+    assert loaded(config=file).port == 1111
 
 
 @pytest.mark.parametrize(
@@ -376,7 +382,7 @@ def test_a_file_of_another_kind_or_with_slips_is_explained_in_one_line(tmp_path,
     file = tmp_path / "nacelle.toml"
     file.write_bytes(content)
     with pytest.raises(ConfigError) as raised:
-        load_settings(config=file)
+        loaded(config=file)
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -399,8 +405,8 @@ KUBERNETES = {
 
 
 def notes_of(environ: dict[str, str]) -> list[Note]:
-    notes: list[Note] = []
-    assert load_settings(models=["m"], environ=environ, notes=notes).port == int(environ.get("PORT", 8000))
+    settings, notes = load_settings(models=["m"], environ=environ)
+    assert settings.port == int(environ.get("PORT", 8000))
     return notes
 
 
@@ -416,14 +422,14 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_with_one_line():
 
 
 def test_a_port_of_the_user_counts_beside_what_kubernetes_sets():
-    notes: list[Note] = []
-    assert load_settings(environ=KUBERNETES | {"NACELLE_PORT": "8001"}, notes=notes).port == 8001
+    settings, notes = load_settings(environ=KUBERNETES | {"NACELLE_PORT": "8001"})
+    assert settings.port == 8001
     assert len(notes) == 1
 
 
 def test_what_links_between_containers_set_is_ignored_too():
     environ = {"NACELLE_PORT": "tcp://172.17.0.5:8000", "NACELLE_NAME": "/web/nacelle"}
-    settings = load_settings(models=["m"], environ=environ)
+    settings = loaded(models=["m"], environ=environ)
     assert (settings.port, settings.models[0].name) == (8000, "m")
 
 

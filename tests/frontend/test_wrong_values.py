@@ -66,7 +66,7 @@ def check_message(message: str, origin: str, setting: Setting) -> None:
 
 def outcome(**sources: Any) -> str | None:
     try:
-        for model in load_settings(**sources).models:
+        for model in load_settings(**sources)[0].models:
             check_options(model)
     except ConfigError as error:
         return str(error)

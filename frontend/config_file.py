@@ -1,0 +1,73 @@
+"""Reads the settings file: TOML with a [server] table and [[models]] entries."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from frontend.config import ConfigError
+from frontend.config_values import expanded
+
+_MAX_FILE_BYTES = 1024**2
+
+
+def read_file(path: Path, place_of: Callable[[str], str]) -> dict[str, Any]:
+    """The tables of a file, with paths made relative to its folder. Settings are not checked.
+
+    `place_of` explains where a key belongs that is not a table. Raises ConfigError.
+    """
+    content = _parse(path)
+    for key in sorted(content.keys() - {"server", "models"}):
+        raise ConfigError(f"{path}: unknown table {key!r}; {place_of(key)}")
+    server, models = content.get("server", {}), content.get("models", [])
+    if not isinstance(server, dict):
+        raise ConfigError(f"{path}: the server's settings must be a table, [server]")
+    if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
+        raise ConfigError(f"{path}: each model must be an array entry, [[models]]")
+    anchored = partial(_anchored, path)
+    _anchor_server(server, anchored)
+    for entry in models:
+        _anchor_model(entry, anchored)
+    return content
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    import tomllib  # imported only when there is a file
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise ConfigError(f"cannot read {path}: it is larger than 1 MiB; is it a settings file in TOML?")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}; correct --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"cannot read {path} as TOML: {error}") from error
+
+
+def _anchored(file: Path, path: Any) -> Any:
+    """`path` relative to the settings file's folder. An empty one, or another type, is rejected later."""
+    if not isinstance(path, str) or not path.strip():
+        return path
+    return str(file.parent / expanded(path.strip(), str(file)))
+
+
+def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
+    if "store" in server:
+        server["store"] = anchored(server["store"])
+    scheme, _, path = str(server.get("session_store", "")).strip().partition(":")
+    if scheme == "sqlite" and path and not path.startswith("//"):
+        server["session_store"] = f"sqlite:{anchored(path)}"
+
+
+def _anchor_model(entry: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
+    for name in ("source", "draft_model"):  # a catalogue name if there is no slash
+        if "/" in str(entry.get(name, "")):
+            entry[name] = anchored(entry[name])
+    if "chat_template" in entry:
+        entry["chat_template"] = anchored(entry["chat_template"])
+    if isinstance(adapters := entry.get("adapters"), dict):
+        entry["adapters"] = {name: anchored(path) for name, path in adapters.items()}
