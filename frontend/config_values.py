@@ -190,9 +190,10 @@ def expanded(path: str, origin: str) -> Path:
     """The path with its `~` replaced. Raises ConfigError if no such user has a home."""
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        shown = shortened(path, _SHOWN_CHARACTERS)
         raise ConfigError(
-            f"{origin}: {path} names a home that does not exist; write the whole path"
+            f"{origin}: {shown} names a home that does not exist; write the whole path"
         ) from error
 
 

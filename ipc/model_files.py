@@ -4,6 +4,7 @@ The frontend checks a folder before it starts a host, and the host before it loa
 they agree. A file of a model may be anything: a FIFO or a device would block its reader for ever.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -23,8 +24,9 @@ _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}  # o
 _MAX_BYTES = {".json": 128 * 1024**2, ".jinja": MAX_TEMPLATE_BYTES, ".xml": 512 * 1024**2}
 _FILE_SUFFIXES = {*_MAX_BYTES, ".bin", ".txt", ".model", ".safetensors"}
 _MAX_FILES = 10_000
+FOLDER, REGULAR = "a folder", "a regular file"  # the usual answers of `kind_of`
 _KINDS = {
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: FOLDER,
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -73,6 +75,26 @@ def find_faults(folder: Path, names: Collection[str]) -> Iterator[str]:
             yield f"{folder / name} {fault}"
 
 
+def kind_of(path: Path) -> str:
+    """What is at a path, in words: "a folder", "a regular file", "a FIFO", …; empty if nothing is there.
+
+    Raises OSError or ValueError for a path that cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nothing" if path.is_symlink() else ""
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a loop of links"
+        raise
+    return REGULAR if stat.S_ISREG(mode) else _kind(mode)
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def read_file(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes. Never waits for a writer. Raises FileFault."""
     try:
@@ -103,8 +125,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _fault(found: os.stat_result, limit: int | None) -> str:
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        return f"is {kind}; it must be a regular file"
+        return f"is {_kind(found.st_mode)}; it must be a regular file"
     return _too_large(found.st_size, limit) if limit is not None and found.st_size > limit else ""
 
 

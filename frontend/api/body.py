@@ -14,6 +14,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.json_size import JsonLimits, JsonSize, pieces
+from frontend.api.schema.patterns import WORDS
 from frontend.errors import BadRequest, RequestTooLarge
 
 Body = TypeVar("Body")
@@ -23,6 +24,7 @@ _LIMITS = JsonLimits()
 
 _AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
+_IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 _SEARCHED_BYTES = 16 * 1024  # of a body that is not JSON
 _KEY_BYTES = 256
@@ -105,6 +107,8 @@ def _bad_value(complaint: str) -> BadRequest:
     what, path = located.groups() if located else (complaint, "")
     if field := _FIELD.search(what):  # "missing required field `x`": the path is of what lacks it
         path = f"{path}.{field[1]}" if path else field[1]
+    for regex, words in _IN_WORDS.items():
+        what = what.replace(regex, words)
     return BadRequest(f"{path}: {what}" if path else what, path or None)
 
 

@@ -47,7 +47,7 @@ class Completions:
         data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "prompt")
         body = decode(data, _decoder)
         if array and body.prompt == PLACEHOLDER:
-            body.prompt = [ids async for ids in token_ids_of(array, "prompt")]
+            body.prompt = await _long_prompts(array, body.n or 1)
         may_take_long = body.is_constrained or len(data) + len(array) > LARGE_BYTES
         specs = await off_loop(may_take_long, specs_of, body)
         if body.stream:
@@ -90,6 +90,20 @@ class Completions:
         return await text_of(model, cast(TokenPrompt, spec.prompt).token_ids, "prompt", request)
 
 
+async def _long_prompts(array: bytes, choices: int) -> list[str | int | list[int]]:
+    """The prompts in a long array of token ids. Raises BadRequest as soon as there are too many."""
+    prompts: list[str | int | list[int]] = []
+    async for ids in token_ids_of(array, "prompt"):
+        prompts.append(ids)
+        _check_count(len(prompts), choices)
+    return prompts
+
+
+def _check_count(prompts: int, choices: int) -> None:
+    if prompts * choices > MAX_CHOICES:
+        raise BadRequest(f"prompts × n must be at most {MAX_CHOICES}", "n" if choices > 1 else "prompt")
+
+
 def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
     """`n` sequences per prompt, in the order of OpenAI's choices. Raises BadRequest."""
     refuse_unsupported(body, UNSUPPORTED)
@@ -98,8 +112,7 @@ def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
     if body.echo and body.logprobs is not None:
         raise BadRequest("echo: log probabilities of a prompt are not known; leave out logprobs", "echo")
     prompts, choices = prompts_of(body.prompt, body.add_special_tokens is not False), body.n or 1
-    if len(prompts) * choices > MAX_CHOICES:
-        raise BadRequest(f"prompts × n must be at most {MAX_CHOICES}", "n" if choices > 1 else "prompt")
+    _check_count(len(prompts), choices)
     output_format = body.output_format
     sampling = partial(_sampling, body, "" if output_format is None else encoded(output_format))
     return [

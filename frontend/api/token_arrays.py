@@ -18,6 +18,7 @@ MAX_TOKENS = 1_048_576  # of one input; no model reads more
 LONG_BYTES = 256 * 1024
 PLACEHOLDER = [-9_123_456_789_012_345_678]  # the id of no token
 _PART_BYTES = 128 * 1024  # a few milliseconds of work
+_INPUT_BYTES = 256  # how many bytes take as long as beginning another input
 
 _LIMITS = JsonLimits(escapes=None)  # for the rest of the body
 _AFTER_VALUE = re.compile(rb"\s*[,}]")  # in an object
@@ -74,7 +75,7 @@ async def token_ids_of(array: bytes, field: str) -> AsyncIterator[list[int]]:
             ids += part
             if len(ids) > MAX_TOKENS:
                 raise BadRequest(f"{field}[{index}]: more than {MAX_TOKENS} token ids", f"{field}[{index}]")
-            done += stop - start
+            done += stop - start + _INPUT_BYTES
             if done > _PART_BYTES:
                 done = 0
                 await asyncio.sleep(0)

@@ -8,7 +8,9 @@ from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.reporter import Reporter
 from frontend.models.store import Manifest, Store
+from frontend.shortened import shortened
 
+_SHOWN_CHARACTERS = 120  # of a source in an error
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 
 
@@ -28,13 +30,20 @@ def find_by_name(
     if len(current) == 1:
         return store.folder(current[0].recipe), True
     origin = _only_origin(name, stored)
-    if Path(origin).exists():
+    if _is_there(Path(origin)):
         return Path(origin), False
     if current:  # the file has changed since the others
         reporter.note(f"{origin} is gone: serving the newest of its {len(current)} conversions")
         return store.folder(max(current, key=lambda manifest: manifest.created).recipe), True
     why = "must be converted again for this version" if ready else "is damaged in the store"
     raise ModelError(f"{name!r} {why}, but {origin} is gone; name the file or folder where it is now")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a folder above it cannot be read
+        return False
 
 
 def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
@@ -51,9 +60,10 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> st
     """What a source is not, and what may have been meant."""
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
-    if not hint and _HUB_NAME.fullmatch(source):
+    if not hint and len(source) <= _SHOWN_CHARACTERS and _HUB_NAME.fullmatch(source):
         hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+    shown = shortened(source, _SHOWN_CHARACTERS)
     return (
-        f"{source!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
+        f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
         f"folder{hint or '; see nacelle list'}"
     )

@@ -7,21 +7,22 @@ from typing import cast
 
 import msgspec
 
-from frontend.config import ModelSettings
+from frontend.config import ConfigError, ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
 from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
-from frontend.models.options import adapted_name, adapter_of, engine_kind
+from frontend.models.named_files import looked_at, read_adapter, read_template, shown
+from frontend.models.options import adapted_name, engine_kind
 from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
 from ipc.ir import check_model
 from ipc.messages import Adapter
-from ipc.model_files import MAX_TEMPLATE_BYTES, FileFault, read_text
+from ipc.model_files import FOLDER, REGULAR, FileFault
 
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
@@ -59,9 +60,15 @@ class Preparer:
         self._catalogue = load_catalogue() if catalogue is None else catalogue
 
     def prepare(self, model: ModelSettings) -> PreparedModel:
-        """The model without its adapters. Models in the store need no network. Raises ModelError."""
+        """The model without its adapters. Models in the store need no network.
+
+        Raises ModelError, and ConfigError for a setting that names the wrong file.
+        """
+        template = read_template(model.chat_template) if model.chat_template else ""
         if (engine := engine_kind(model)) == "synthetic":
             rate = synthetic_rate(model.source)
+            if model.draft_model:  # not used, but an error is one with any engine
+                self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
         path = self._folder(model.source)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
@@ -73,13 +80,17 @@ class Preparer:
             engine=engine_kind(model, recognized.task),
             path=str(path),
             draft_path=str(self._draft_folder(model)) if model.draft_model else "",
-            chat_template=_read_template(model.chat_template) if model.chat_template else "",
+            chat_template=template,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
-        """The model, and another for each of its adapters, named MODEL:ADAPTER. Raises ModelError."""
+        """The model, and another for each of its adapters, named MODEL:ADAPTER.
+
+        Raises ModelError, and ConfigError for a setting that names the wrong file.
+        """
+        adapters = {name: read_adapter(model.name, name, text) for name, text in model.adapters.items()}
         base = self.prepare(model)
-        return [base, *(_adapted(base, name, text) for name, text in model.adapters.items())]
+        return [base, *(_adapted(base, name, adapter) for name, adapter in adapters.items())]
 
     def pull(self, name: str) -> Path:
         """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.
@@ -104,11 +115,17 @@ class Preparer:
         if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
             return self.pull(source)
         path = expanded(source, "MODEL")
-        if path.is_dir():
+        try:
+            kind = looked_at(path)
+        except FileFault as fault:
+            raise ModelError(f"{fault}; correct MODEL") from fault
+        if kind == FOLDER:
             facts = look_at(path)
             return self._converted_encoder(path.absolute()) if _is_convertible(facts) else path.resolve()
-        if path.is_file():
+        if kind == REGULAR:
             return self._converted_gguf(path.absolute())
+        if kind:
+            raise ModelError(f"{shown(path)} is {kind}; it must be a regular file or a folder")
         return self._from_store(source)
 
     def _from_store(self, name: str) -> Path:
@@ -156,26 +173,9 @@ class Preparer:
         return kept / entry.files[0].name if len(entry.files) == 1 else kept
 
 
-def _adapted(base: PreparedModel, name: str, text: str) -> PreparedModel:
-    adapter = adapter_of(text)
-    file = expanded(adapter.path, "adapters").absolute()
-    if not file.is_file():
-        raise ModelError(f"adapter {name!r} of {base.settings.name!r}: no file {file}; correct --adapter")
-    return msgspec.structs.replace(
-        base,
-        settings=msgspec.structs.replace(base.settings, name=adapted_name(base.settings, name)),
-        adapter=Adapter(str(file), adapter.alpha),
-    )
-
-
-def _read_template(path: str) -> str:
-    try:
-        text = read_text(expanded(path, "chat_template"), MAX_TEMPLATE_BYTES).removeprefix("\ufeff")
-    except FileFault as error:
-        raise ModelError(f"the chat template cannot be used: {error}; correct --chat-template") from error
-    if not text.strip():
-        raise ModelError(f"the chat template {path} is empty; correct --chat-template")
-    return text
+def _adapted(base: PreparedModel, name: str, adapter: Adapter) -> PreparedModel:
+    settings = msgspec.structs.replace(base.settings, name=adapted_name(base.settings, name))
+    return msgspec.structs.replace(base, settings=settings, adapter=adapter)
 
 
 def preparer_for(store: str | None, reporter: Reporter) -> Preparer:
@@ -189,12 +189,23 @@ def recipe_of(name: str, entry: Entry) -> Recipe:
 
 
 def store_root(configured: str | None) -> Path:
-    """The store's folder: the configured one, or one in the user's data folder."""
-    if configured is not None:
-        return expanded(configured, "store")
-    import platformdirs  # slow to import, and not needed where the store is configured
+    """The store's folder, which need not exist: the configured one, or one in the user's data folder.
 
-    return Path(platformdirs.user_data_dir("nacelle", appauthor=False))
+    Raises ConfigError if it cannot be one.
+    """
+    if configured is not None:
+        root = expanded(configured, "store")
+    else:
+        import platformdirs  # slow to import, and not needed where the store is configured
+
+        root = Path(platformdirs.user_data_dir("nacelle", appauthor=False))
+    try:
+        kind = looked_at(root)
+    except FileFault as fault:
+        raise ConfigError(f"{fault}; choose another store with --store") from fault
+    if kind not in ("", FOLDER):
+        raise ConfigError(f"the store {shown(root)} is {kind}; choose a folder with --store")
+    return root
 
 
 def synthetic_rate(source: str) -> float:

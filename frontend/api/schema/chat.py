@@ -7,10 +7,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from frontend.api.schema.common import MOST_MESSAGES, GenerationRequest, TokenCount, UsageBody
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_EVERYWHERE
+from frontend.api.schema.patterns import SESSION_ID
 from frontend.api.schema.tools import MAX_TOOLS, ToolBody, ToolCallBody, ToolChoiceBody
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
-SessionId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=200)]
+SessionId = Annotated[str, Meta(pattern=SESSION_ID, max_length=200)]
 
 
 class ContentPart(msgspec.Struct):

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from frontend.api.schema.patterns import TOOL_NAME
 from frontend.errors import BadRequest
 
-ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.\-]{1,128}\Z")]
+ToolName = Annotated[str, Meta(pattern=TOOL_NAME)]
 MAX_TOOLS = 128
 
 

@@ -1,10 +1,15 @@
 """Decoding bodies: every mistake is a 400 that names the field."""
 
 import codecs
+import importlib
+import pkgutil
+from typing import Any
 
 import msgspec
+import msgspec.inspect
 import pytest
 
+from frontend.api import schema
 from frontend.api.body import decode
 from frontend.api.chat import turn_spec
 from frontend.api.completions import prompts_of
@@ -13,6 +18,7 @@ from frontend.api.schema import chat, common
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
 from frontend.api.schema.completions import CompletionRequest
+from frontend.api.schema.patterns import WORDS
 from frontend.errors import BadRequest
 from ipc.messages import TextPrompt, TokenPrompt, ToolCall
 
@@ -231,3 +237,47 @@ def test_an_empty_or_mixed_prompt_is_refused(prompt):
 def test_choices_of_several_prompts_come_prompt_by_prompt():
     request = msgspec.convert({"model": "m", "prompt": ["a", "b"], "n": 2}, CompletionRequest)
     assert [spec.prompt_index for spec in completion_specs_of(request)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ('"session_id":""', "session_id: Expected `str` of 1 to 200 ASCII characters without blanks"),
+        ('"session_id":"a b"', "session_id: Expected `str` of 1 to 200 ASCII characters without blanks"),
+        (
+            r'"tools":[{"type":"function","function":{"name":"a\n"}}]',
+            "tools[0].function.name: Expected `str` of 1 to 128 letters, digits, _, . or -",
+        ),
+    ],
+)
+def test_a_regular_expression_is_said_in_words(fields, words):
+    assert str(refused(f'{{"model":"m",{HI},{fields}}}'.encode())) == words
+
+
+def _schemas() -> list[type]:
+    modules = [
+        importlib.import_module(f"{schema.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(schema.__path__)
+    ]
+    return [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    ]
+
+
+def _patterns(info: Any, seen: set[int]) -> set[str]:
+    """Those in a type and in all that it is made of."""
+    if isinstance(info, (list, tuple)):
+        return set().union(*(_patterns(item, seen) for item in info))
+    if not isinstance(info, msgspec.Struct) or id(info) in seen:
+        return set()
+    seen.add(id(info))
+    found = {info.pattern} if isinstance(info, msgspec.inspect.StrType) and info.pattern else set()
+    return found | _patterns([getattr(info, name) for name in info.__struct_fields__], seen)
+
+
+def test_every_regular_expression_of_the_schemas_has_words():
+    infos = msgspec.inspect.multi_type_info(_schemas())
+    assert _patterns(infos, set()) == set(WORDS)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from frontend.api.completions import _long_prompts
 from frontend.api.json_size import JsonSize
 from frontend.api.token_arrays import LONG_BYTES, MAX_TOKENS, PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest, RequestTooLarge
@@ -103,6 +104,32 @@ def test_a_long_array_of_anything_else_is_refused_by_its_place(array, param):
     with pytest.raises(BadRequest) as caught:
         ids_of(array)
     assert caught.value.param == param
+
+
+def test_others_have_their_turn_however_short_the_inputs_are():
+    async def most_between_turns() -> int:
+        counts = [0]
+
+        async def read() -> None:
+            async for _ in token_ids_of(b"[" + b"[1]," * 20_000 + b"[1]]", "input"):
+                counts[-1] += 1
+
+        reading = asyncio.create_task(read())
+        while not reading.done():
+            await asyncio.sleep(0)
+            counts.append(0)
+        assert sum(counts) == 20_001
+        return max(counts)
+
+    assert asyncio.run(most_between_turns()) <= 1000
+
+
+def test_completions_refuse_the_first_prompt_too_many_without_reading_on():
+    reading = _long_prompts(b"[" + b"[1]," * 128 + b"[1],[no token]]", 1)
+    with pytest.raises(BadRequest, match="prompts × n must be at most 128"):
+        asyncio.run(reading)
+    with pytest.raises(BadRequest, match="prompts × n"):
+        asyncio.run(_long_prompts(b"[" + b"[1]," * 64 + b"[1],[no token]]", 2))
 
 
 def test_the_rest_of_the_body_has_the_limits_of_any_other():

@@ -1,11 +1,13 @@
 """From a source to what a host can load."""
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
-from frontend.config import ModelSettings
+from frontend.config import ConfigError, ModelSettings
 from frontend.models.catalogue import UrlSource
 from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder, store_root
@@ -268,7 +270,7 @@ def test_an_adapter_is_one_more_model_from_the_same_folder(tmp_path, reporter, i
 def test_an_adapter_that_is_not_there_is_named(tmp_path, reporter, ir):
     settings = ModelSettings(name="m", source=str(ir), adapters={"poet": "/nowhere.safetensors"})
     with pytest.raises(
-        ModelError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors; correct --adapter$"
+        ConfigError, match=r"^adapter 'poet' of 'm': no file /nowhere\.safetensors; correct --adapter$"
     ):
         preparer(tmp_path, reporter).prepare_all(settings)
 
@@ -280,8 +282,79 @@ def test_a_chat_template_is_read_from_its_file(tmp_path, reporter, ir):
     assert preparer(tmp_path, reporter).prepare(settings).chat_template == "{{ messages }}"
     for content in (b"", b"\xff"):
         template.write_bytes(content)
-        with pytest.raises(ModelError, match=r"chat template .*t\.jinja"):
+        with pytest.raises(ConfigError, match=r"chat template .*t\.jinja"):
             preparer(tmp_path, reporter).prepare(settings)
+
+
+def _socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+KINDS = {
+    "a FIFO": os.mkfifo,
+    "a socket": _socket_at,
+    "a device": lambda path: path.symlink_to("/dev/null"),
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a loop of links": lambda path: path.symlink_to(path),
+}
+TOO_LONG = {"a name": "a" * 300, "a path": "./" + "d/" * 3000}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_neither_file_nor_folder_is_called_what_it_is(tmp_path, reporter, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    KINDS[kind](Path("x"))
+    ready = preparer(tmp_path, reporter)
+    with pytest.raises(ModelError, match=f"x is {kind}; it must be a regular file or a folder$"):
+        ready.prepare(model("x"))
+    for settings in ({"adapters": {"a": "x"}}, {"chat_template": "x"}):
+        with pytest.raises(ConfigError, match=f"x is {kind}; it must be a regular file; correct --"):
+            ready.prepare_all(ModelSettings(name="m", source="synthetic", **settings))
+    with pytest.raises(ConfigError, match=f"the store x is {kind}; choose a folder with --store$"):
+        store_root("x")
+
+
+@pytest.mark.parametrize("name", [*TOO_LONG.values(), "a\0b"], ids=[*TOO_LONG, "NUL"])
+def test_a_path_that_cannot_be_is_an_error_of_one_line(tmp_path, reporter, name):
+    ready = preparer(tmp_path, reporter)
+    errors = []
+    for settings in ({"source": name}, {"adapters": {"a": name}}, {"chat_template": name}):
+        with pytest.raises((ModelError, ConfigError)) as caught:
+            ready.prepare_all(ModelSettings(**{"name": "m", "source": "synthetic", **settings}))
+        errors.append(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        store_root(name)
+    errors.append(caught.value)
+    for error, remedy in zip(errors, ("MODEL", "--adapter", "--chat-template", "--store"), strict=True):
+        assert "cannot read" in str(error)
+        assert "too long" in str(error) or "null byte" in str(error)
+        assert str(error).endswith(remedy)
+        assert len(str(error)) < 240
+
+
+def test_a_missing_source_is_quoted_in_part(tmp_path, reporter):
+    with pytest.raises(ModelError, match="is neither a catalogue model") as caught:
+        preparer(tmp_path, reporter).prepare(model("a/" * 1000))
+    assert len(str(caught.value)) < 240
+
+
+def test_an_alpha_that_is_no_number_is_not_taken_for_a_file(tmp_path, reporter):
+    (tmp_path / "poet.safetensors").touch()
+    settings = ModelSettings(
+        name="m", source="synthetic", adapters={"poet": f"{tmp_path}/poet.safetensors:abc"}
+    )
+    with pytest.raises(ConfigError, match=r"ALPHA must be a number, not 'abc'; correct --adapter$"):
+        preparer(tmp_path, reporter).prepare_all(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [({"chat_template": "/nowhere"}, ConfigError), ({"draft_model": "nope"}, ModelError)],
+)
+def test_the_synthetic_engine_checks_files_that_it_does_not_use(tmp_path, reporter, settings, error):
+    with pytest.raises(error, match=r"nowhere|nope"):
+        preparer(tmp_path, reporter).prepare(ModelSettings(name="m", source="synthetic", **settings))
 
 
 def test_the_settings_choose_the_engine(tmp_path, reporter, ir):
