@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from frontend.config_names import guess
+from frontend.shortened import VALUE_CHARACTERS, shortened
 
 PREFIX = "NACELLE_"
 CONFIG_VARIABLE = "NACELLE_CONFIG"
@@ -64,7 +65,8 @@ def _note_of_services(foreign: Mapping[str, str]) -> list[Note]:
         return []
     first = "NACELLE_PORT" if "NACELLE_PORT" in foreign else min(foreign)
     more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-    text = f"ignored {first}={foreign[first]}{more}: set by Kubernetes for a service; --port sets the port"
+    shown = shortened(foreign[first], VALUE_CHARACTERS)
+    text = f"ignored {first}={shown}{more}: set by Kubernetes for a service; --port sets the port"
     return [Note(logging.INFO, text)]
 
 
@@ -73,6 +75,7 @@ def _notes_of_slips(unknown: list[str], settings: frozenset[str]) -> list[Note]:
     for name in unknown:
         meant = guess(name[len(PREFIX) :], settings | {"config"}).setting
         if meant:
-            text = f"ignored {name}, which is not a setting; did you mean {PREFIX}{meant.upper()}?"
+            shown = shortened(name, VALUE_CHARACTERS)
+            text = f"ignored {shown}, which is not a setting; did you mean {PREFIX}{meant.upper()}?"
             notes.append(Note(logging.WARNING, text))
     return notes

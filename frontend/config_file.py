@@ -7,6 +7,7 @@ from typing import Any
 
 from frontend.config import ConfigError
 from frontend.config_values import expanded
+from frontend.shortened import PATH_CHARACTERS, quoted, shortened, shown_path
 
 _MAX_FILE_BYTES = 1024**2
 
@@ -18,12 +19,12 @@ def read_file(path: Path, place_of: Callable[[str], str]) -> dict[str, Any]:
     """
     content = _parse(path)
     for key in sorted(content.keys() - {"server", "models"}):
-        raise ConfigError(f"{path}: unknown table {key!r}; {place_of(key)}")
+        raise ConfigError(f"{shown_path(path)}: unknown table {quoted(key)}; {place_of(key)}")
     server, models = content.get("server", {}), content.get("models", [])
     if not isinstance(server, dict):
-        raise ConfigError(f"{path}: the server's settings must be a table, [server]")
+        raise ConfigError(f"{shown_path(path)}: the server's settings must be a table, [server]")
     if not isinstance(models, list) or not all(isinstance(entry, dict) for entry in models):
-        raise ConfigError(f"{path}: each model must be an array entry, [[models]]")
+        raise ConfigError(f"{shown_path(path)}: each model must be an array entry, [[models]]")
     anchored = partial(_anchored, path)
     _anchor_server(server, anchored)
     for entry in models:
@@ -34,25 +35,27 @@ def read_file(path: Path, place_of: Callable[[str], str]) -> dict[str, Any]:
 def _parse(path: Path) -> dict[str, Any]:
     import tomllib  # imported only when there is a file
 
+    shown = shown_path(path)
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
         if len(content) > _MAX_FILE_BYTES:
-            raise ConfigError(f"cannot read {path}: it is larger than 1 MiB; is it a settings file in TOML?")
+            raise ConfigError(f"cannot read {shown}: it is larger than 1 MiB; is it a settings file in TOML?")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}; correct --config") from error
+        raise ConfigError(f"cannot read {shown}: {error.strerror or error}; correct --config") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
+        raise ConfigError(f"cannot read {shown}: it is not UTF-8 text; save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"cannot read {path} as TOML: {error}") from error
+        reason = shortened(str(error), PATH_CHARACTERS)
+        raise ConfigError(f"cannot read {shown} as TOML: {reason}") from error
 
 
 def _anchored(file: Path, path: Any) -> Any:
     """`path` relative to the settings file's folder. An empty one, or another type, is rejected later."""
     if not isinstance(path, str) or not path.strip():
         return path
-    return str(file.parent / expanded(path.strip(), str(file)))
+    return str(file.parent / expanded(path.strip(), shown_path(file)))
 
 
 def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:

@@ -19,6 +19,7 @@ from frontend.config_file import read_file
 from frontend.config_names import guess
 from frontend.config_values import Given, Traits, convert, split_list
 from frontend.models.options import check_options, served_names
+from frontend.shortened import quoted, shown_path
 
 Layer = dict[str, Given]
 Built = TypeVar("Built", bound=msgspec.Struct)
@@ -84,13 +85,13 @@ def load_settings(
     variables, notes = read_environment(environ, frozenset(_VARIABLES))
     file = read_file(config, _place_of) if config else {}
     server = {
-        **_from_table(file.get("server", {}), Settings, f"{config} [server]"),
+        **_from_table(file.get("server", {}), Settings, f"{shown_path(config)} [server]"),
         **_from_environment(Settings, variables),
         **(server_options or {}),
     }
     named = server.pop("models", None)
     entries = [
-        _model_entry(entry, f"{config} [[models]] {number}")
+        _model_entry(entry, f"{shown_path(config)} [[models]] {number}")
         for number, entry in enumerate(file.get("models", []), 1)
     ]
     sources = [Given(model.strip(), "MODEL") for model in models]
@@ -118,7 +119,7 @@ def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str)
         if key not in known:
             meant = guess(key, known).setting
             hint = f"; did you mean {meant!r}?" if meant else "; see nacelle serve --help"
-            raise ConfigError(f"{where}: unknown setting {key!r}{hint}")
+            raise ConfigError(f"{where}: unknown setting {quoted(key)}{hint}")
     return {key: Given(value, f"{where} {key}") for key, value in table.items()}
 
 

@@ -5,6 +5,7 @@ An error names where the value was set, what is allowed, and the value, unless i
 
 import difflib
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,9 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from frontend.config import ConfigError
-from frontend.shortened import shortened
+from frontend.shortened import VALUE_CHARACTERS, quoted, shortened
 
-_SHOWN_CHARACTERS = 60  # of a value in an error message
 _SIMILAR = 0.7  # from which ratio on difflib's matches are worth a suggestion; 1 is equality
 _UNPRINTABLE = "must be UTF-8 text without control characters; write it anew"
 _TRUE = frozenset({"true", "yes", "on", "enable", "enabled", "1", "t", "y"})
@@ -173,8 +173,10 @@ def _missed_bound(value: Any, base: Any, constraints: list[Meta]) -> str:
 def _shown(value: Any) -> str:
     """A value as its writer knows it, shortened."""
     if isinstance(value, str):
-        return repr(shortened(value, _SHOWN_CHARACTERS))
-    return shortened(msgspec.json.encode(value, enc_hook=str).decode(), _SHOWN_CHARACTERS)
+        return quoted(value)
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+        return str(value)
+    return shortened(msgspec.json.encode(value, enc_hook=str).decode(), VALUE_CHARACTERS)
 
 
 def _refuse_unprintable(value: Any, origin: str) -> None:
@@ -191,7 +193,7 @@ def expanded(path: str, origin: str) -> Path:
     try:
         return Path(path).expanduser()
     except (RuntimeError, ValueError) as error:
-        shown = shortened(path, _SHOWN_CHARACTERS)
+        shown = shortened(path, VALUE_CHARACTERS)
         raise ConfigError(
             f"{origin}: {shown} names a home that does not exist; write the whole path"
         ) from error

@@ -1,8 +1,11 @@
 """Explains a wrong command line: what is wrong, and what to write instead."""
 
+import re
 from collections import Counter
 
 import click
+
+from frontend.shortened import VALUE_CHARACTERS, shortened
 
 EXIT_STATUS = (
     "Exit status: 0 after success or a shutdown; 1 if something failed, for example no model could be "
@@ -13,6 +16,8 @@ EXIT_STATUS = (
 # Keys of a context's meta.
 _WORDS = "nacelle.words"  # of the command line
 _COMMAND = "nacelle.command"  # the words of it that name the command
+
+_LONG = re.compile(rf"(?<=')[^']{{{VALUE_CHARACTERS + 1},}}|\S{{{VALUE_CHARACTERS + 10},}}")
 
 
 class WrongUsage(click.ClickException):
@@ -52,7 +57,7 @@ def explain(error: click.UsageError, ctx: click.Context | None = None) -> click.
         return error  # shows the help
     if isinstance(error, click.NoSuchOption):
         return WrongUsage(_unknown_option(error))
-    message = error.format_message().rstrip(".")
+    message = _LONG.sub(lambda long: shortened(long[0], VALUE_CHARACTERS), error.format_message().rstrip("."))
     command = error.ctx.command_path if error.ctx else ctx.meta.get(_COMMAND, "nacelle") if ctx else "nacelle"
     return WrongUsage(f"{message[:1].lower()}{message[1:]}\nTry: {command} --help")
 
@@ -62,17 +67,18 @@ def _unknown_option(error: click.NoSuchOption) -> str:
 
     ctx = error.ctx
     word = _as_written(error.option_name, ctx)
+    shown = shortened(word, VALUE_CHARACTERS)
     command = ctx.command_path if ctx else "nacelle"
     options = _options(ctx)
     takes_models = ctx is not None and any(isinstance(one, click.Argument) for one in ctx.command.params)
     meant = guess(word, options.keys() | ({"models"} if takes_models else set()))
     if meant.needless:
-        return f"no option {word}; it is not needed here, leave it out"
+        return f"no option {shown}; it is not needed here, leave it out"
     if meant.setting == "models":
-        return f"no option {word}; write the model without one: {command} MODEL"
+        return f"no option {shown}; write the model without one: {command} MODEL"
     if meant.setting:
-        return f"no option {word}; did you mean {_instead(word, options[meant.setting])}?"
-    return f"no option {word}; see {command} --help"
+        return f"no option {shown}; did you mean {_instead(word, options[meant.setting])}?"
+    return f"no option {shown}; see {command} --help"
 
 
 def _options(ctx: click.Context | None) -> dict[str, click.Option]:
@@ -89,7 +95,7 @@ def _instead(word: str, option: click.Option) -> str:
     if option.secondary_opts and word.lstrip("-").startswith(("no-", "no_", "disable-")):
         return option.secondary_opts[0]
     bare = word.strip("-").lower().replace("-", "_")
-    if option.name == "generation_defaults":
+    if option.name == "generation_defaults" and not bare.startswith("generation_default"):
         key = {"temp": "temperature", "repeat_penalty": "repetition_penalty"}.get(bare, bare)
         key = {"n_predict": "max_tokens", "num_predict": "max_tokens"}.get(key, key)
         return f"{option.opts[0]} {key}=VALUE"

@@ -8,9 +8,8 @@ from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.reporter import Reporter
 from frontend.models.store import Manifest, Store
-from frontend.shortened import shortened
+from frontend.shortened import PATH_CHARACTERS, shown_path
 
-_SHOWN_CHARACTERS = 120  # of a source in an error
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
 
 
@@ -60,9 +59,9 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> st
     """What a source is not, and what may have been meant."""
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
-    if not hint and len(source) <= _SHOWN_CHARACTERS and _HUB_NAME.fullmatch(source):
+    if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(source):
         hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
-    shown = shortened(source, _SHOWN_CHARACTERS)
+    shown = shown_path(source)
     return (
         f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
         f"folder{hint or '; see nacelle list'}"

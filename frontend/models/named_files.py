@@ -5,16 +5,9 @@ from pathlib import Path
 from frontend.config import ConfigError
 from frontend.config_values import expanded
 from frontend.models.options import adapter_of
-from frontend.shortened import shortened
+from frontend.shortened import quoted, shown_path
 from ipc.messages import Adapter
 from ipc.model_files import MAX_TEMPLATE_BYTES, REGULAR, FileFault, kind_of, read_text
-
-_SHOWN_CHARACTERS = 120  # of a path in an error
-
-
-def shown(path: str | Path) -> str:
-    """A path as errors quote it."""
-    return shortened(str(path), _SHOWN_CHARACTERS)
 
 
 def looked_at(path: Path) -> str:
@@ -25,9 +18,9 @@ def looked_at(path: Path) -> str:
     try:
         return kind_of(path)
     except OSError as error:
-        raise FileFault(f"cannot read {shown(path)}: {error.strerror}") from error
+        raise FileFault(f"cannot read {shown_path(path)}: {error.strerror}") from error
     except ValueError as error:
-        raise FileFault(f"cannot read {shown(path)!r}: {error}") from error
+        raise FileFault(f"cannot read {shown_path(path)!r}: {error}") from error
 
 
 def read_adapter(model: str, name: str, text: str) -> Adapter:
@@ -37,7 +30,7 @@ def read_adapter(model: str, name: str, text: str) -> Adapter:
     if fault := _fault(file):
         path, _, alpha = str(file).rpartition(":")
         if path and not _fault(Path(path)):
-            fault = f"ALPHA must be a number, not {shown(alpha)!r}"
+            fault = f"ALPHA must be a number, not {quoted(alpha)}"
         raise ConfigError(f"adapter {name!r} of {model!r}: {fault}; correct --adapter")
     return Adapter(str(file), adapter.alpha)
 
@@ -52,7 +45,7 @@ def read_template(path: str) -> str:
     except FileFault as error:
         raise ConfigError(f"the chat template cannot be used: {error}; correct --chat-template") from error
     if not text.strip():
-        raise ConfigError(f"the chat template {shown(path)} is empty; correct --chat-template")
+        raise ConfigError(f"the chat template {shown_path(path)} is empty; correct --chat-template")
     return text
 
 
@@ -63,5 +56,5 @@ def _fault(file: Path) -> str:
     except FileFault as error:
         return str(error)
     if not kind:
-        return f"no file {shown(file)}"
-    return "" if kind == REGULAR else f"{shown(file)} is {kind}; it must be a regular file"
+        return f"no file {shown_path(file)}"
+    return "" if kind == REGULAR else f"{shown_path(file)} is {kind}; it must be a regular file"

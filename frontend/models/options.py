@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
+from frontend.shortened import quoted
 from ipc.messages import TASKS, Adapter, GenerationDefaults
 
 SYNTHETIC = "synthetic"
@@ -38,7 +39,7 @@ def check_options(model: ModelSettings) -> None:
     engines = ["auto", "continuous_batching", *(engine for task in TASKS for engine in task.engines)]
     if model.engine not in engines:
         known = ", ".join(dict.fromkeys(engines))
-        raise _clash(model, f"engine must be one of {known}, not {model.engine!r}")
+        raise _clash(model, f"engine must be one of {known}, not {quoted(model.engine)}")
     batching_only = [
         name for name in ("draft_model", "prompt_lookup", "cache_eviction_tokens") if getattr(model, name)
     ]
@@ -54,7 +55,8 @@ def check_options(model: ModelSettings) -> None:
         if not _ADAPTER_NAME.fullmatch(name):
             raise _clash(
                 model,
-                f"adapters: {name!r} is not a name; use letters, digits and ._-, a letter or digit first",
+                f"adapters: {quoted(name)} is not a name; use letters, digits and ._-, a letter or digit "
+                "first",
             )
         adapter_of(text)
     generation_defaults_of(model)
@@ -72,7 +74,7 @@ def _check_formats(model: ModelSettings) -> None:
 def _check_name(model: ModelSettings, setting: str, known: Iterable[str]) -> None:
     value = getattr(model, setting)
     if value is not None and value not in known:
-        raise _clash(model, f"{setting} must be one of {', '.join(known)}, not {value!r}")
+        raise _clash(model, f"{setting} must be one of {', '.join(known)}, not {quoted(value)}")
 
 
 def _clash(model: ModelSettings, words: str) -> ConfigError:
@@ -86,7 +88,7 @@ def adapter_of(text: str) -> Adapter:
         try:
             return Adapter(path, float(alpha))
         except ValueError as error:
-            raise ConfigError(f"adapters: write FILE[:ALPHA], not {text!r}") from error
+            raise ConfigError(f"adapters: write FILE[:ALPHA], not {quoted(text)}") from error
     return Adapter(text, 1.0)
 
 
@@ -97,7 +99,7 @@ def generation_defaults_of(model: ModelSettings) -> GenerationDefaults:
     for name, value in model.generation_defaults.items():
         if name not in types:
             hint = suggestion(name, types) or f"; use one of {', '.join(types)}"
-            raise _clash(model, f"generation_defaults: no default {name!r}{hint}")
+            raise _clash(model, f"generation_defaults: no default {quoted(name)}{hint}")
         origin = f"model {model.name!r}: generation_defaults {name}"
         found[name] = convert(Given(value, origin), types[name])
     return GenerationDefaults(**found)

@@ -14,12 +14,13 @@ from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import MODEL_XML, FolderFacts, look_at
-from frontend.models.named_files import looked_at, read_adapter, read_template, shown
+from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import adapted_name, engine_kind
 from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
+from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
 from ipc.messages import Adapter
 from ipc.model_files import FOLDER, REGULAR, FileFault
@@ -99,7 +100,7 @@ class Preparer:
         """
         if name not in self._catalogue:
             hint = suggestion(name, self._catalogue) or f"; it has {', '.join(self._catalogue)}"
-            raise ModelError(f"the catalogue has no {name!r}{hint}")
+            raise ModelError(f"the catalogue has no {quoted(name)}{hint}")
         entry = self._catalogue[name]
         recipe = recipe_of(name, entry)
         return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
@@ -125,7 +126,7 @@ class Preparer:
         if kind == REGULAR:
             return self._converted_gguf(path.absolute())
         if kind:
-            raise ModelError(f"{shown(path)} is {kind}; it must be a regular file or a folder")
+            raise ModelError(f"{shown_path(path)} is {kind}; it must be a regular file or a folder")
         return self._from_store(source)
 
     def _from_store(self, name: str) -> Path:
@@ -204,7 +205,7 @@ def store_root(configured: str | None) -> Path:
     except FileFault as fault:
         raise ConfigError(f"{fault}; choose another store with --store") from fault
     if kind not in ("", FOLDER):
-        raise ConfigError(f"the store {shown(root)} is {kind}; choose a folder with --store")
+        raise ConfigError(f"the store {shown_path(root)} is {kind}; choose a folder with --store")
     return root
 
 
@@ -216,7 +217,7 @@ def synthetic_rate(source: str) -> float:
     except ValueError:
         rate = -1.0
     if not 0 <= rate < float("inf"):
-        raise ModelError(f"{source!r}: write synthetic or synthetic:TOKENS_PER_SECOND")
+        raise ModelError(f"{quoted(source)}: write synthetic or synthetic:TOKENS_PER_SECOND")
     return rate
 
 

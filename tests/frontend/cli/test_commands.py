@@ -392,3 +392,65 @@ def test_pull_and_list_agree_on_a_model_that_is_there(smollm2_ir: Path, monkeypa
     monkeypatch.setenv("NACELLE_STORE", str(smollm2_ir.parents[2]))
     assert run("pull", "smollm2").output == f"{smollm2_ir}\n"
     assert "\nsmollm2  ready " in run("list").output
+
+
+_LONG = "k" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", f"--{_LONG}"],
+        ["serve", f"-{_LONG}"],
+        ["serve", "synthetic", f"--{_LONG}=1"],
+        ["serve", "synthetic", "--config", f"/{_LONG}"],
+        ["serve", "synthetic", "--engine", _LONG],
+        ["serve", "synthetic", "--tool-format", _LONG],
+        ["serve", "synthetic", "--adapter", f"{_LONG}*=x"],
+        ["serve", "synthetic", "--adapter", f"x={_LONG}:1.2.3"],
+        ["serve", "synthetic", "--generation-default", f"{_LONG}=1"],
+        ["serve", f"synthetic:{_LONG}"],
+        ["serve", _LONG],
+        ["pull", _LONG],
+        [f"--{_LONG}"],
+        [_LONG],
+        ["k " * 2500],
+        ["list", _LONG],
+        ["list", "--store", _LONG],
+    ],
+)
+def test_what_is_quoted_of_a_command_line_is_short(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    result = run(*arguments)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.startswith("Error: ")
+    assert "k…" in result.stderr or "k …" in result.stderr
+    assert len(result.stderr) <= 320
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{_LONG} = 1",
+        f"[{_LONG}]",
+        f"[server]\n{_LONG} = 1",
+        f"[server]\n'{'k ' * 2500}' = 1",
+        f"[[models]]\nsource = 'synthetic'\n{_LONG} = 1",
+        f"[[models]]\nsource = 'synthetic'\n[models.generation_defaults]\n{_LONG} = 1",
+        f"[[models]]\nsource = 'synthetic'\n[models.adapters]\n'{_LONG}*' = 'x'",
+    ],
+)
+def test_what_is_quoted_of_a_settings_file_is_short(content, tmp_path):
+    file = tmp_path / "nacelle.toml"
+    file.write_text(content)
+    result = run("serve", "--config", str(file))
+    assert result.exit_code == 2
+    assert "k…'" in result.stderr or "k …'" in result.stderr
+    assert len(result.stderr) <= 3 * 80 + len(str(file))
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_a_number_that_is_not_finite_is_quoted_as_it_is(value, tmp_path):
+    file = tmp_path / "nacelle.toml"
+    file.write_text(f"[server]\nstall_seconds = {value}\n")
+    assert run("serve", "--config", str(file)).stderr.endswith(f", not {value}\n")

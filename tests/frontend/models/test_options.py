@@ -51,7 +51,7 @@ def test_the_engine_follows_from_source_and_device_unless_it_is_named(fields, ki
             {"kv_cache_precision": "u8", "properties": {"KV_CACHE_PRECISION": "f16"}},
             "kv_cache_precision and the property KV_CACHE_PRECISION exclude each other",
         ),
-        ({"adapters": {"a b": "x"}}, "adapters: 'a b' is no name"),
+        ({"adapters": {"a b": "x"}}, "adapters: 'a b' is not a name"),
         ({"generation_defaults": {"temprature": 1}}, "generation_defaults: no default 'temprature'; did you"),
     ],
 )
