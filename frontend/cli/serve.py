@@ -15,6 +15,7 @@ from frontend.config_sources import load_settings
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
+from frontend.sessions.store import check_store
 
 log = logging.getLogger("nacelle")
 
@@ -58,6 +59,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
     rules_of(settings)  # an invalid origin or host is reported before the models are prepared
+    check_store(settings.session_store)
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

@@ -17,6 +17,7 @@ ANY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME_OR_ADDRESS = r"([^\s/:]+|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_NAME_OR_ADDRESS}(?::([0-9]{{1,5}}))?/?")
+_ORIGIN_OF_AN_APP = re.compile(r"([a-z][a-z0-9+.-]*)://[a-z0-9._-]*")  # file://, app://-, and the like
 _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
 _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
@@ -132,11 +133,15 @@ def _normalized_or(value: str, normalize: Callable[[str], str], placeholder: str
 def normalized_origin(origin: str) -> str:
     """An origin as browsers send it: lower case, without a default port or a slash at its end.
 
-    "*" stands for all origins, and "null" is that of local files. Raises ValueError.
+    "*" stands for all origins; "null" and "file://" are those of local files. Raises ValueError.
     """
     origin = origin.strip()
     if origin in (ANY, "null"):
         return origin
+    _refuse_wildcard(origin, "origin")
+    found = _ORIGIN_OF_AN_APP.fullmatch(origin.lower())
+    if found is not None and found[1] not in _DEFAULT_PORTS:
+        return origin.lower()
     found = _ORIGIN.fullmatch(origin.lower())
     if found is None or int(found[3] or 0) > 65_535:
         raise ValueError(
@@ -157,6 +162,7 @@ def normalized_host(host: str) -> str:
     host = host.strip()
     if host == ANY:
         return host
+    _refuse_wildcard(host, "host name")
     found = _BARE_IPV6.fullmatch(host.lower()) or _HOST.fullmatch(host.lower())
     if found is None:
         raise ValueError(
@@ -164,6 +170,11 @@ def normalized_host(host: str) -> str:
             "path or a wildcard"
         )
     return _host_name(_ascii(found[1]))
+
+
+def _refuse_wildcard(text: str, what: str) -> None:
+    if ANY in text:
+        raise ValueError(f"{_shown(text)}: wildcards are not supported; name each {what}, or use * for all")
 
 
 def _ascii(host: str) -> str:

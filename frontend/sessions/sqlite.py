@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ from typing import TypeVar
 from frontend.errors import StoreUnavailable
 from frontend.sessions.failures import unavailable
 from frontend.sessions.limits import StoreLimits, check_size
+from ipc.model_files import REGULAR, kind_of
 
 T = TypeVar("T")
 
@@ -124,7 +126,7 @@ class _File:
         """A transaction that may write. After any failure, the next call reopens the file."""
         try:
             if self._connection is None:
-                self._connection = self._open()
+                self._connection = _open(self._path)
             with self._connection as connection:
                 # IMMEDIATE, because a read lock that is upgraded later cannot wait for other writers.
                 connection.execute("BEGIN IMMEDIATE")
@@ -132,20 +134,6 @@ class _File:
         except BaseException:
             self.close()
             raise
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.text_factory = bytes  # damaged text must not fail a call
-        try:
-            _enter_wal(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _value(self, connection: sqlite3.Connection, key: str) -> bytes | None:
         row = connection.execute(_READ, (key, self._clock())).fetchone()
@@ -171,6 +159,34 @@ class _File:
         rows.close()
         if last is not None:
             connection.execute("DELETE FROM entries WHERE used <= ?", (last,))
+
+
+def check_file(path: Path) -> None:
+    """Raise OSError or sqlite3.Error if no store can be opened at this path. It is created if need be."""
+    if (kind := kind_of(path)) not in ("", REGULAR):
+        raise OSError(errno.EINVAL, f"it is {kind}")
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # which needs the right to write
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # else another server is at work: it is fine
+            raise
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.text_factory = bytes  # damaged text must not fail a call
+    try:
+        _enter_wal(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

@@ -1,11 +1,12 @@
 """The interface of session stores (bounded stores of bytes by key) and the choice of an implementation."""
 
 import importlib.util
-from pathlib import Path
 from typing import Protocol
 
 from frontend.config import ConfigError
+from frontend.config_values import expanded
 from frontend.sessions.limits import StoreLimits
+from frontend.shortened import shown_path
 
 
 class Store(Protocol):
@@ -44,7 +45,7 @@ def open_store(url: str, limits: StoreLimits) -> Store:
     if scheme == "sqlite" and rest and not rest.startswith("//"):
         from frontend.sessions.sqlite import SqliteStore
 
-        return SqliteStore(Path(rest).expanduser(), limits)
+        return SqliteStore(expanded(rest, "session_store"), limits)
     if scheme in ("redis", "rediss"):
         if importlib.util.find_spec("redis") is None:
             raise ConfigError("session_store: Redis support is not installed; install nacelle-server[redis]")
@@ -52,3 +53,23 @@ def open_store(url: str, limits: StoreLimits) -> Store:
 
         return RedisStore(url, limits)
     raise ConfigError("session_store: must be memory:, sqlite:PATH or redis://HOST:PORT/DB")
+
+
+def check_store(url: str) -> None:
+    """Raise ConfigError if a SQLite file cannot be used. A Redis server may still come up."""
+    scheme, _, rest = url.partition(":")
+    if scheme != "sqlite":
+        return
+    import sqlite3  # only who uses it pays for it
+
+    from frontend.sessions.sqlite import check_file
+
+    path = expanded(rest, "session_store")
+    try:
+        check_file(path)
+    except (OSError, ValueError, sqlite3.Error) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigError(
+            f"session_store: cannot use {shown_path(path)}: {reason}; choose another file with "
+            "--session-store"
+        ) from error

@@ -23,6 +23,7 @@ from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_names import _ELSEWHERE, guess
 from frontend.config_sources import settings_of
 from frontend.models.resolve import PreparedModel
+from frontend.shortened import shown_path
 from tests.e2e.serving import is_alive, wait_for
 
 
@@ -454,3 +455,12 @@ def test_a_number_that_is_not_finite_is_quoted_as_it_is(value, tmp_path):
     file = tmp_path / "nacelle.toml"
     file.write_text(f"[server]\nstall_seconds = {value}\n")
     assert run("serve", "--config", str(file)).stderr.endswith(f", not {value}\n")
+
+
+def test_a_session_store_that_cannot_be_opened_is_one_line_and_status_2(tmp_path):
+    result = run("serve", "synthetic", "--session-store", f"sqlite:{tmp_path}")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"Error: session_store: cannot use {shown_path(tmp_path)}: it is a folder; choose another file with "
+        "--session-store\n"
+    )

@@ -337,6 +337,9 @@ def test_a_page_of_this_server_may_call_however_its_name_is_written(origin, host
         ({"host": "localhost", "origin": f"https://{'x' * 101}"}, "--allowed-origin ORIGIN"),
         ({"host": "localhost", "origin": "https://Chat.Example"}, "--allowed-origin https://chat.example"),
         ({"host": "localhost", "origin": "https://`reboot`"}, "--allowed-origin ORIGIN"),
+        ({"host": "localhost", "origin": "file://"}, "--allowed-origin file://"),
+        ({"host": "localhost", "origin": "app://-"}, "--allowed-origin app://-"),
+        ({"host": "localhost", "origin": "http://"}, "--allowed-origin ORIGIN"),
     ],
 )
 def test_a_refusal_names_the_option_that_would_allow_it(headers, option):
@@ -345,3 +348,23 @@ def test_a_refusal_names_the_option_that_would_allow_it(headers, option):
     assert f"{option} to allow" in json.loads(refused.body)["error"]["message"]
     verdict = judge(OPEN, asked(host=headers["host"], origin=headers.get("origin")))
     assert verdict.hint == option
+
+
+@pytest.mark.parametrize("origin", ["file://", "app://-", "null", "capacitor://localhost"])
+def test_pages_of_local_files_and_apps_can_be_allowed(origin):
+    rules = rules_of(Settings(allowed_origins=[origin]))
+    assert judge(rules, asked(host="localhost", origin=origin)).error is None
+    assert judge(OPEN, asked(host="localhost", origin=origin)).error is not None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"allowed_origins": ["https://*.example"]},
+        {"allowed_origins": ["http://localhost:*"]},
+        {"allowed_hosts": ["*.example"]},
+    ],
+)
+def test_a_wildcard_in_a_name_is_refused_as_such(settings):
+    with pytest.raises(ConfigError, match=r"wildcards are not supported; name each .*, or use \* for all$"):
+        rules_of(Settings(**settings))

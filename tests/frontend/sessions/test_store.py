@@ -1,8 +1,11 @@
 """What every store promises, held against all three with the real thing behind them."""
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +16,7 @@ from frontend.errors import RequestTooLarge, StoreUnavailable
 from frontend.sessions.limits import StoreLimits
 from frontend.sessions.memory import MemoryStore
 from frontend.sessions.sqlite import SqliteStore
-from frontend.sessions.store import open_store
+from frontend.sessions.store import check_store, open_store
 from tests.frontend.sessions.conftest import ROOMY, RedisServer, opened, until
 
 SMALL = StoreLimits(ttl_seconds=60, max_entries=3, max_bytes=1000)
@@ -380,3 +383,43 @@ def test_a_url_that_names_no_store_is_refused_and_not_shown(url):
     with pytest.raises(ConfigError) as caught:
         open_store(url, ROOMY)
     assert "secret" not in str(caught.value)
+
+
+def _closed(folder: Path) -> str:
+    (folder / "file").touch()
+    return str(folder / "file" / "s.db")
+
+
+def _no_database(folder: Path) -> str:
+    (folder / "s.db").write_bytes(b"not a database" * 100)
+    return str(folder / "s.db")
+
+
+def _fifo(folder: Path) -> str:
+    os.mkfifo(folder / "s.db")
+    return str(folder / "s.db")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (str, "it is a folder"),
+        (_closed, "Not a directory|File exists"),
+        (_no_database, "file is not a database"),
+        (_fifo, "it is a FIFO"),
+        (lambda _: "/proc/s.db", "No such file"),
+        (lambda folder: str(folder / ("a" * 300)), "File name too long"),
+    ],
+)
+def test_a_sqlite_file_that_cannot_be_used_is_an_error_at_start(tmp_path, path, reason):
+    with pytest.raises(ConfigError, match=f"^session_store: cannot use .*(?:{reason}).*--session-store$"):
+        check_store(f"sqlite:{path(tmp_path)}")
+
+
+def test_a_usable_or_busy_store_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("frontend.sessions.sqlite._BUSY_SECONDS", 0.05)
+    for url in ("memory:", f"sqlite:{tmp_path / 'new' / 's.db'}", "redis://127.0.0.1:9"):
+        check_store(url)
+    with contextlib.closing(sqlite3.connect(tmp_path / "new" / "s.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        check_store(f"sqlite:{tmp_path / 'new' / 's.db'}")
