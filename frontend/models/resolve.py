@@ -107,19 +107,19 @@ class Preparer:
 
     def _draft_folder(self, model: ModelSettings) -> Path:
         draft = model.draft_model or ""
-        path = self._folder(draft)
+        path = self._folder(draft, "--draft-model")
         if (task := check_ir_folder(path, called=f"the draft model of {model.name!r}").task) != "text":
             raise ModelError(f"the draft model {draft} must be a text model, but its task is {task}")
         return path
 
-    def _folder(self, source: str) -> Path:
+    def _folder(self, source: str, setting: str = "MODEL") -> Path:
         if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
             return self.pull(source)
-        path = expanded(source, "MODEL")
+        path = expanded(source, setting)
         try:
             kind = looked_at(path)
         except FileFault as fault:
-            raise ModelError(f"{fault}; correct MODEL") from fault
+            raise ModelError(f"{fault}; correct {setting}") from fault
         if kind == FOLDER:
             facts = look_at(path)
             return self._converted_encoder(path.absolute()) if _is_convertible(facts) else path.resolve()

@@ -319,14 +319,20 @@ def test_what_is_neither_file_nor_folder_is_called_what_it_is(tmp_path, reporter
 def test_a_path_that_cannot_be_is_an_error_of_one_line(tmp_path, reporter, name):
     ready = preparer(tmp_path, reporter)
     errors = []
-    for settings in ({"source": name}, {"adapters": {"a": name}}, {"chat_template": name}):
+    for settings in (
+        {"source": name},
+        {"draft_model": name},
+        {"adapters": {"a": name}},
+        {"chat_template": name},
+    ):
         with pytest.raises((ModelError, ConfigError)) as caught:
             ready.prepare_all(ModelSettings(**{"name": "m", "source": "synthetic", **settings}))
         errors.append(caught.value)
     with pytest.raises(ConfigError) as caught:
         store_root(name)
     errors.append(caught.value)
-    for error, remedy in zip(errors, ("MODEL", "--adapter", "--chat-template", "--store"), strict=True):
+    remedies = ("MODEL", "--draft-model", "--adapter", "--chat-template", "--store")
+    for error, remedy in zip(errors, remedies, strict=True):
         assert "cannot read" in str(error)
         assert "too long" in str(error) or "null byte" in str(error)
         assert str(error).endswith(remedy)
