@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -392,7 +393,7 @@ def test_an_interrupted_pull_leaves_no_file_and_no_process(empty_store, monkeypa
 def test_pull_and_list_agree_on_a_model_that_is_there(smollm2_ir: Path, monkeypatch):
     monkeypatch.setenv("NACELLE_STORE", str(smollm2_ir.parents[2]))
     assert run("pull", "smollm2").output == f"{smollm2_ir}\n"
-    assert "\nsmollm2  ready " in run("list").output
+    assert re.search(r"^smollm2 +ready ", run("list").output, re.MULTILINE)
 
 
 _LONG = "k" * 5000
