@@ -114,8 +114,15 @@ def test_a_service_managers_sigterm_to_all_processes_leaves_the_drain_to_the_fro
         assert host.wait_exit(deadline=5) == 0
 
 
-def test_an_answer_that_no_message_can_hold_is_refused() -> None:
+def test_a_prompt_that_cannot_fit_the_context_is_refused_unread() -> None:
     with host_running(launch_of("nowhere", engine="synthetic")) as host:
+        error = host.refusal(host.share(TextPrompt("a " * 4_000_000)))
+        assert error.code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
+        assert host.run("still there?", max_tokens=1).finish_reason == "length"
+
+
+def test_an_answer_that_no_message_can_hold_is_refused() -> None:
+    with host_running(launch_of("nowhere", engine="synthetic", context_length=4_000_000)) as host:
         error = host.refusal(host.share(TextPrompt("a " * 4_000_000)))
         assert error.code is ErrorCode.INVALID_VALUE
         assert "the answer is" in error.message

@@ -84,5 +84,5 @@ def test_a_frontend_that_frees_nothing_costs_the_engine() -> None:
     outlet.now += PLACE_SECONDS
     assert outlet.placed() == []
     outlet.now += 1
-    with pytest.raises(EngineLost, match="the result arena had no room for 30 seconds"):
+    with pytest.raises(EngineLost, match="the result arena had no room for 120 seconds"):
         outlet.placed()

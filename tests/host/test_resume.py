@@ -53,7 +53,8 @@ def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[st
 
 def test_characters_of_several_tokens_are_not_cut_wherever_the_host_is_lost(host: HostUnderTest) -> None:
     whole = host.run(PARTY, **GREEDY)
-    assert_goes_on(host, whole, PARTY, range(1, len(whole.token_ids) + 1, 3), **GREEDY)
+    # Not behind the last token: it arrives with the end of the text, which shows what was held back.
+    assert_goes_on(host, whole, PARTY, range(1, len(whole.token_ids), 3), **GREEDY)
 
 
 @pytest.mark.parametrize(("include", "end"), [(False, "6, "), (True, "6, 7, 8")])
