@@ -59,7 +59,7 @@ _NEEDLESS = (
     "disable_log_requests disable_log_stats no_webui"
 )
 _SETTINGS = {word: setting for setting, words in _ELSEWHERE.items() for word in words.split()}
-_LEAST_PREFIX = 4  # characters that a beginning must have to stand for a whole name
+_MIN_PREFIX = 4  # characters that a beginning must have to stand for a whole name
 
 
 class Guess(NamedTuple):
@@ -85,4 +85,4 @@ def guess(name: str, settings: Collection[str]) -> Guess:
     if close := similar(word, settings):
         return Guess(close)
     begun = sorted(setting for setting in settings if setting.startswith(word))
-    return Guess(begun[0]) if begun and len(word) >= _LEAST_PREFIX else Guess()
+    return Guess(begun[0]) if begun and len(word) >= _MIN_PREFIX else Guess()

@@ -19,7 +19,7 @@ from frontend.models.reporter import Silent
 from frontend.models.resolve import recipe_of, store_root
 from frontend.models.store import Manifest, Store, converter_versions
 
-_LEAST_DESCRIPTION = 20  # characters in a line, however narrow the terminal
+_MIN_DESCRIPTION = 20  # characters in a line, however narrow the terminal
 _UNLIMITED = 1_000_000
 _HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
 
@@ -89,7 +89,7 @@ def table(rows: list[Row], width: int = _UNLIMITED) -> list[str]:
         for name, state, size, description in cells
         for line in textwrap.wrap(
             f"{name:<{widths[0]}}  {state:<{widths[1]}}  {size:>{widths[2]}}  {description}",
-            max(width, len(indent) + _LEAST_DESCRIPTION),
+            max(width, len(indent) + _MIN_DESCRIPTION),
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,

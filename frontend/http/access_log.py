@@ -1,7 +1,7 @@
 """One log line and one set of metrics per request, when the last byte of its response has been handed over.
 
     12:00:00 POST /v1/chat/completions 200 1.23s smollm2 12+80 stream 127.0.0.1 1a2b3c
-    12:00:01 POST /v1/chat/completions 400 invalid_value messages[0].role 0.01s smollm2 127.0.0.1 4d5e6f
+    12:00:01 POST /v1/chat/completions 400 invalid_value messages[0].role 0.01s 127.0.0.1 4d5e6f
 
 The status is that of the response's first line; 499 stands for a client that left before it. After it comes
 what went wrong, if anything did: `client_gone` (the client disconnected first), or the code of the error

@@ -28,12 +28,12 @@ from frontend.models.child import Ended, run_module
 from frontend.models.digests import DigestCache
 from frontend.models.errors import ModelError
 from frontend.models.reporter import Reporter, Silent
+from ipc.conversion import FAILURE, NOTE
 
 _MANIFEST = "manifest.json"
 _PARTIAL = "partial-"
 _CONVERTERS = ("openvino", "openvino-genai", "openvino-tokenizers")
 _OWN_CONVERTER = "3"  # counts changes of what host.convert writes
-_NOTE, _FAILURE = "note: ", "cannot convert "  # as host.convert begins the lines that matter
 
 Convert = Callable[[Path, Path, Reporter], None]
 Check = Callable[[Path], None]
@@ -76,8 +76,8 @@ def convert(source: Path, folder: Path, reporter: Reporter | None = None) -> Non
     report = reporter or Silent()
 
     def on_line(line: str) -> None:
-        if line.startswith(_NOTE):
-            report.note(line.removeprefix(_NOTE))
+        if line.startswith(NOTE):
+            report.note(line.removeprefix(NOTE))
 
     ended = run_module("host.convert", [str(source), str(folder), "--lifeline"], on_line, lifeline=True)
     _raise_if_failed(source, ended)
@@ -91,8 +91,8 @@ def check(gguf: Path) -> None:
 def _raise_if_failed(source: Path, ended: Ended) -> None:
     if ended.status == 0:
         return
-    line = next((line for line in reversed(ended.lines) if line.startswith(_FAILURE)), None)
-    raise ModelError(line or f"{_FAILURE}{source.name}: {ended.last_words}")
+    line = next((line for line in reversed(ended.lines) if line.startswith(FAILURE)), None)
+    raise ModelError(line or f"{FAILURE}{source.name}: {ended.last_words}")
 
 
 class Store:

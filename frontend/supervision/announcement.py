@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from frontend.config import GIB
 from ipc.messages import Launch, ModelCard, TextCard, TextOptions
 
-_GIB = 1024**3
 _BATCHING = "text"  # the engine that has a KV cache of its own; others keep it in the model, or have none
 
 
@@ -14,7 +14,7 @@ def announcement(card: ModelCard, launch: Launch[Any]) -> str:
     options = launch.options
     has_cache = isinstance(options, TextOptions) and launch.engine == _BATCHING
     if isinstance(card, TextCard) and has_cache:
-        size = f"{options.kv_cache_bytes / _GIB:.2g} GiB ({card.kv_cache_tokens:,} tokens)"
+        size = f"{options.kv_cache_bytes / GIB:.2g} GiB ({card.kv_cache_tokens:,} tokens)"
         facts.append(f"KV cache up to {size}")
     if card.threads:
         facts.append(f"{card.threads} thread{'s' * (card.threads > 1)}")

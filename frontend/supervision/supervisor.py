@@ -166,7 +166,7 @@ class Supervisor:
 
     def _send_drain(self) -> None:
         """A host that was not ready has nothing to finish, and may not have connected yet."""
-        if self.ready or self.incarnation is None:
+        if self.card is not None or self.incarnation is None:  # its state is no longer READY here
             self.send(Drain())
             return
         try:

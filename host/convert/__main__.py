@@ -21,8 +21,8 @@ from host.convert.guard import Crash, run_guarded
 from host.convert.saving import check_room, disk_full, is_disk_full
 from host.model_folder import ModelFolderError
 from host.native_errors import summary
+from ipc.conversion import FAILURE, NOTE
 
-NOTE = "note: "
 _NAME_SHOWN = 48  # characters
 _LIFELINE, _CHECK = "--lifeline", "--check"
 
@@ -73,7 +73,7 @@ def _explain(error: Exception) -> str:
 
 def _fail(source: Path, text: str) -> int:
     name = source.name if len(source.name) <= _NAME_SHOWN else f"{source.name[: _NAME_SHOWN - 3]}..."
-    line = f"cannot convert {name}: {text}"  # parts of it may be of the source's making
+    line = f"{FAILURE}{name}: {text}"  # parts of it may be of the source's making
     print("".join(character if character.isprintable() else "?" for character in line), file=sys.stderr)
     return 1
 

@@ -8,8 +8,8 @@ from host.convert.bpe import Vocabulary
 from host.convert.patterns import any_of, groups, quoted
 
 _NO_LIMIT = 2**30  # tokens; larger ones overflow when the engine adds to them
-_CACHED_SHARE = 5  # one word for so many tokens is kept with its tokens
-_LEAST_CACHED = 20_000
+_CACHED_SHARE = 5  # the tokenizer caches one word per this many tokens of the vocabulary
+_MIN_CACHED = 20_000
 _STAND_IN = "\U0010ffff"  # begins the words that only as a whole are a token; no text contains it
 _NO_TOKEN = -1  # stands for the hidden tokens where there are none, since the engine takes no empty list
 _NEVER = "\U0010fffe"  # stands for the special tokens where there are none
@@ -93,7 +93,7 @@ def _tokens(nodes: list[Any], vocabulary: Vocabulary, steps: Steps) -> list[Any]
         "suffix_indicator": "",
         "end_suffix": "",
         "byte_fallback": vocabulary.byte_fallback,
-        "cache_capacity": max(_LEAST_CACHED, len(vocabulary.encoded) // _CACHED_SHARE),
+        "cache_capacity": max(_MIN_CACHED, len(vocabulary.encoded) // _CACHED_SHARE),
     }
     outputs: list[Any] = _get_factory().create("BPETokenizer", nodes, attributes).outputs()
     return outputs
