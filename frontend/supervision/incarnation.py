@@ -18,7 +18,7 @@ from frontend.supervision.stderr import StderrTail
 from ipc.arena import ArenaConsumer, ArenaProducer, Lease, LeaseError
 from ipc.channel import ChannelError, bind
 from ipc.memfd import create_sealed
-from ipc.messages import Launch, Release, Result, ToFrontend, ToHost
+from ipc.messages import Launch, Produced, Release, ToFrontend, ToHost
 from ipc.progress import PAGE_BYTES, Phase, Progress, ProgressReader
 
 _MESSAGES_PER_TURN = 256  # so that one busy host leaves the event loop to the others
@@ -135,7 +135,7 @@ class Incarnation:
             if not messages:
                 return False
             for message in messages:
-                if isinstance(message, Result):
+                if isinstance(message, Produced):
                     self._fetch(message)
                 elif type(message) is Release:
                     self._released(message)
@@ -152,11 +152,11 @@ class Incarnation:
         if not self._stderr.read():
             self._loop.remove_reader(self._process.stderr.fileno())
 
-    def _fetch(self, result: Result) -> None:
-        """Copy a tensor out of the result arena, before anybody looks at it."""
-        lease = result.payload
+    def _fetch(self, reply: Produced) -> None:
+        """Copy its payload out of the result arena, before anybody looks at it."""
+        lease = reply.payload
         if isinstance(lease, Lease):
-            result.payload = self._results.copy(lease)
+            reply.payload = self._results.copy(lease)
             with contextlib.suppress(ChannelError):  # a host that is about to be gone reads no more
                 self.send(Release(lease.slot, lease.generation))
 

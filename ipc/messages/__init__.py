@@ -21,12 +21,23 @@ from ipc.messages.core import (
     ModelCard,
     Options,
     Payload,
+    Produced,
     Ready,
     Release,
     Reply,
     Result,
     Task,
     Work,
+)
+from ipc.messages.speech import (
+    AudioFormat,
+    Speak,
+    SpeechCard,
+    SpeechInput,
+    SpeechOptions,
+    Spoken,
+    Voice,
+    VoiceWeight,
 )
 from ipc.messages.text import (
     PROMPT_TAIL,
@@ -58,6 +69,15 @@ from ipc.messages.text import (
     TokenPrompt,
     ToolCall,
 )
+from ipc.messages.transcription import (
+    Segment,
+    Transcribe,
+    Transcribed,
+    TranscriptionCard,
+    TranscriptionOptions,
+    VoiceActivity,
+    Word,
+)
 from ipc.messages.vectors import (
     Embed,
     Embedded,
@@ -73,6 +93,8 @@ from ipc.messages.vectors import (
 _MODULES = (
     "text",
     "vectors",
+    "transcription",
+    "speech",
 )
 TASKS: tuple[Task, ...] = tuple(import_module(f"{__name__}.{module}").TASK for module in _MODULES)
 
@@ -108,6 +130,7 @@ __all__ = [
     "TO_HOST_TYPE",
     "Accepted",
     "Adapter",
+    "AudioFormat",
     "Cancel",
     "ChatMessage",
     "ChatPrompt",
@@ -133,6 +156,7 @@ __all__ = [
     "ModelCard",
     "Options",
     "Payload",
+    "Produced",
     "Prompt",
     "PromptLookup",
     "Ready",
@@ -143,7 +167,13 @@ __all__ = [
     "Reranked",
     "Result",
     "Sampling",
+    "Segment",
+    "Speak",
     "Speculation",
+    "SpeechCard",
+    "SpeechInput",
+    "SpeechOptions",
+    "Spoken",
     "Task",
     "TextCard",
     "TextInput",
@@ -156,8 +186,16 @@ __all__ = [
     "Tokenize",
     "Tokenized",
     "ToolCall",
+    "Transcribe",
+    "Transcribed",
+    "TranscriptionCard",
+    "TranscriptionOptions",
     "VectorCard",
     "VectorOptions",
+    "Voice",
+    "VoiceActivity",
+    "VoiceWeight",
+    "Word",
     "Work",
     "task_of",
 ]

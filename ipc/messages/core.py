@@ -48,11 +48,16 @@ class Reply(Message):
         """Raise ValueError for what no engine with this card can have produced."""
 
 
-class Result(Reply):
-    """A reply that carries a tensor: f4, row by row. On its way a payload may be a lease; whoever handles
-    the result sees the bytes."""
+class Produced(Reply):
+    """A reply that carries what was made. On its way a payload may be a lease; whoever handles the reply sees
+    the bytes."""
 
     payload: Payload
+
+
+class Result(Produced):
+    """A reply that carries a tensor: f4, row by row."""
+
     shape: tuple[int, ...]
     prompt_tokens: int = 0  # of the input
 

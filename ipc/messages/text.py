@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ipc.messages.core import Message, ModelCard, Options, Payload, Reply, Task, Value, Work
+from ipc.messages.core import Message, ModelCard, Options, Reply, Task, Value, Work
 
 PROMPT_TAIL = 64  # characters
 
@@ -69,6 +69,7 @@ class TextCard(ModelCard):
     vocab_size: int
     kv_cache_tokens: int  # tokens that the KV cache holds
     chat_template: str  # its source; empty for none
+    takes_images: bool = False
 
 
 # --- prompts ------------------------------------------------------------------------------------------
@@ -89,10 +90,11 @@ class TextPart(Message):
 
 
 class MediaPart(Message):
-    """An image or a recording, as the client sent it: the host decodes it."""
+    """An image, as the client sent it: the host decodes it."""
 
     media_type: str  # such as image/png; what the bytes are is found out by whoever decodes them
-    payload: Payload
+    payload: bytes
+    detail: str = "auto"  # low, high or auto
 
 
 ContentPart = TextPart | MediaPart

@@ -35,6 +35,10 @@ from ipc.messages import (
     Rerank,
     Reranked,
     Sampling,
+    Segment,
+    Speak,
+    SpeechCard,
+    Spoken,
     TextCard,
     TextOptions,
     TextPart,
@@ -43,7 +47,14 @@ from ipc.messages import (
     Tokenized,
     TokenPrompt,
     ToolCall,
+    Transcribe,
+    Transcribed,
+    TranscriptionCard,
     VectorCard,
+    Voice,
+    VoiceActivity,
+    VoiceWeight,
+    Word,
 )
 
 LEASE = Lease(0, 1, 4096, 70000, "u1", (70000,))
@@ -68,6 +79,8 @@ TO_HOST = [
     Generate(4, LEASE, Sampling()),
     Embed(8, b"inputs", 256, "query: ", -1),
     Rerank(9, LEASE, None, "Find it."),
+    Transcribe(10, LEASE, "en", True, "a", ["b"], 0.5, True, VoiceActivity(0.4), 16000, 1.5, 2, "c"),
+    Speak(11, b"text", [VoiceWeight("a", 0.5)], 2.0, "wav", 3, 4),
     Cancel(4),
     Drain(),
     Release(0, 1),
@@ -76,7 +89,7 @@ PROMPTS = [
     ChatPrompt([ChatMessage("user", "hi", None)]),
     ChatPrompt([CALLING, ANSWERED], '[{"type": "function"}]', '{"x": 1}', False, True),
     ChatPrompt(
-        [ChatMessage("user", [TextPart("a"), MediaPart("image/png", b"png"), MediaPart("a/b", LEASE)])]
+        [ChatMessage("user", [TextPart("a"), MediaPart("image/png", b"png"), MediaPart("a/b", b"", "low")])]
     ),
     TextPrompt("hi", False),
     TokenPrompt([1, 2**40, -3]),
@@ -84,6 +97,11 @@ PROMPTS = [
 TO_FRONTEND = [
     Ready(TextCard("CPU", 64, 8192, 1.5, "f", {"A": "1"}, 49152, 100_000, "{{ messages }}")),
     Ready(VectorCard("CPU", 64, 512, 1.5, "f", {}, 384, {"query": "query: "})),
+    Ready(TranscriptionCard("CPU", 1, 448, 1.5, "f", {}, ["en", "de"], True)),
+    Ready(SpeechCard("CPU", 1, 510, 1.5, "f", {}, [Voice("a", "en-US")], 24000)),
+    Transcribed(10, 2.5, [Segment(0.5, 2.0, "a b", [Word("a", 0.5, 1.0)])], "en"),
+    Transcribed(10, 2.5, last=True, duration=2.5),
+    Spoken(11, LEASE, 24000),
     Accepted(1, 12),
     Accepted(1, 2, "<|im_start|>assistant\n", [5, 6]),
     Tokenized(6, [5, 6], "hi", ["h", "i"]),

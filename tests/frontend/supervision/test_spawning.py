@@ -44,8 +44,11 @@ def wait_for_descriptors(count: int) -> None:
         assert time.monotonic() < deadline, f"{len(found)} descriptors are open, {count} were before"
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+@pytest.fixture
+def new_children():
+    """The children that this process has got since. Another test may have left it a resource tracker."""
+    before = set(psutil.Process().children())
+    return lambda: set(psutil.Process().children()) - before
 
 
 async def spawn(context, folder, launch, on_messages=print, on_end=print) -> Incarnation:
@@ -89,7 +92,7 @@ def test_a_spawn_waits_for_no_host_to_read(short_path, context, monkeypatch):
     assert asyncio.run(run()).status == -signal.SIGKILL
 
 
-def test_a_launch_message_that_no_host_would_read_starts_none(short_path, context):
+def test_a_launch_message_that_no_host_would_read_starts_none(short_path, context, new_children):
     launch = launch_of("nowhere", engine="synthetic", chat_template="x" * MAX_LAUNCH_BYTES)
     before = open_descriptors()
 
@@ -98,12 +101,12 @@ def test_a_launch_message_that_no_host_would_read_starts_none(short_path, contex
             await spawn(context, short_path, launch)
 
     asyncio.run(run())
-    assert not children()
+    assert not new_children()
     wait_for_descriptors(len(before))
 
 
 @pytest.mark.parametrize("call", ["pidfd_open", "set_blocking"])
-def test_a_failure_after_the_spawn_ends_the_host(short_path, context, monkeypatch, call):
+def test_a_failure_after_the_spawn_ends_the_host(short_path, context, new_children, monkeypatch, call):
     def fails(*_):
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -116,11 +119,11 @@ def test_a_failure_after_the_spawn_ends_the_host(short_path, context, monkeypatc
         monkeypatch.undo()
 
     asyncio.run(run())
-    assert not children()
+    assert not new_children()
     wait_for_descriptors(len(before))
 
 
-def test_running_out_of_descriptors_at_any_point_leaves_nothing_behind(short_path, context):
+def test_running_out_of_descriptors_at_any_point_leaves_nothing_behind(short_path, context, new_children):
     launch = launch_of("nowhere", engine="synthetic")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -136,7 +139,7 @@ def test_running_out_of_descriptors_at_any_point_leaves_nothing_behind(short_pat
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             if host is None:
                 failures += 1
-                assert not children()
+                assert not new_children()
                 wait_for_descriptors(before)
                 continue
             ended = asyncio.get_running_loop().create_future()

@@ -1,0 +1,111 @@
+"""Speech to text: an audio file in, segments of text out, window by window. Times are in seconds of audio."""
+
+import math
+
+import msgspec
+
+from ipc.messages.core import ModelCard, Options, Reply, Task, Value, Work
+
+# --- launching -----------------------------------------------------------------------------------------
+
+
+class TranscriptionOptions(Options):
+    voice_activity_model: str = ""  # an ONNX file of Silero VAD; empty: loudness decides
+    max_audio_seconds: float = 4 * 3600.0  # of one request
+
+
+class TranscriptionCard(ModelCard):
+    languages: list[str]  # codes; one for a model of one language
+    translates: bool  # into English
+
+
+# --- replies -------------------------------------------------------------------------------------------
+
+
+class Word(Value):
+    text: str
+    start: float
+    end: float
+
+
+class Segment(Value):
+    start: float
+    end: float
+    text: str
+    words: list[Word] = []  # where they were asked for
+
+
+class Transcribed(Reply):
+    """What one window of the recording holds; the last one ends the request and may hold nothing."""
+
+    until: float  # all audio before is done
+    segments: list[Segment] = []
+    language: str = ""  # a code, once it is known
+    last: bool = False
+    duration: float = 0.0  # of the whole recording, in the last reply
+
+    @property
+    def ends(self) -> bool:
+        return self.last
+
+    @property
+    def units(self) -> int:
+        return 0 if self.last else 1
+
+    def check(self, card: ModelCard) -> None:
+        if not isinstance(card, TranscriptionCard):
+            raise ValueError("a transcript from a model that does not transcribe")
+        times = [self.until, self.duration]
+        for segment in self.segments:
+            times += [segment.start, segment.end]
+            for word in segment.words:
+                times += [word.start, word.end]
+        if not all(math.isfinite(time) and time >= 0 for time in times):
+            raise ValueError("a time that is negative or not finite")
+
+
+# --- work ----------------------------------------------------------------------------------------------
+
+
+class VoiceActivity(Value):
+    """How speech is told from the rest, in OpenAI's terms."""
+
+    threshold: float = 0.5  # of the probability of speech, 0 to 1
+    prefix_padding_ms: int = 300  # kept before speech
+    silence_duration_ms: int = 500  # that ends an utterance
+
+
+class Transcribe(Work):
+    """Transcribe one recording. The payload is the file as the client sent it; the host decodes it.
+
+    A host that continues after another starts at `resume_seconds`, the `until` of the last reply, and is
+    given the text before it.
+    """
+
+    answers = (Transcribed,)
+
+    language: str | None = None  # a code; None: detected in the first window with speech
+    translate: bool = False  # into English
+    prompt: str = ""  # text to continue in style
+    keywords: list[str] = []  # words likely to occur
+    temperature: float = 0.0
+    word_times: bool = False
+    voice_activity: VoiceActivity = msgspec.field(default_factory=VoiceActivity)
+    pcm_rate: int = 0  # the payload is mono s16le PCM of this many samples a second; 0: a container
+    resume_seconds: float = 0.0
+    resume_windows: int = 0  # done by earlier hosts
+    resume_text: str = ""  # the end of what they found
+
+    @property
+    def done_units(self) -> int:
+        return self.resume_windows
+
+
+TASK = Task(
+    name="transcription",
+    engines=("transcription",),
+    options=TranscriptionOptions,
+    card=TranscriptionCard,
+    work=(Transcribe,),
+    replies=(Transcribed,),
+)
