@@ -108,4 +108,5 @@ TASK = Task(
     card=TranscriptionCard,
     work=(Transcribe,),
     replies=(Transcribed,),
+    uploads=True,
 )
