@@ -75,9 +75,7 @@ async def _respond_whole(
     response.data = body_of(transcription.transcript, asked, transcription.job.work)
 
 
-async def _begin(
-    asked: TranscriptionRequest, transcription: Transcription, file: Spool
-) -> Stream[Passage]:
+async def _begin(asked: TranscriptionRequest, transcription: Transcription, file: Spool) -> Stream[Passage]:
     """Once the first window is done, so that a file that cannot be read is an HTTP error."""
 
     def close() -> None:
