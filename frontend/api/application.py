@@ -24,6 +24,7 @@ AREAS = (
     "tokenizing",
     "embeddings",
     "rerank",
+    "transcriptions",
     "models",
     "health",
 )
