@@ -21,7 +21,7 @@ _WORKLOAD = (
         type=click.IntRange(1),
         default=64,
         show_default=True,
-        help="Words per prompt, about one token each; a median for embeddings and rerank, a minimum for speech.",
+        help="Words per prompt, about one token each: the median for vectors, the minimum for speech.",
     ),
     click.option(
         "--prompt-tokens",

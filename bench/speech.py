@@ -1,5 +1,7 @@
 """Requests for speech: what a benchmark asks, and what an answer holds."""
 
+from typing import Literal
+
 import msgspec
 
 from bench.client import Response
@@ -11,6 +13,7 @@ from bench.workload import poisson_arrivals
 PATH = "/audio/speech"
 SAMPLE_RATE = 24_000  # of OpenAI's response_format pcm: 16-bit samples of one channel
 _SAMPLE_BYTES = 2
+_CHUNK_HEAD_BYTES = 8  # of RIFF: a name and a size
 
 
 class SpeechWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,16 +40,21 @@ class SpeechWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [speech_body(model, self.voice, " ".join(text)) for text in self.texts()]
 
 
-def speech_body(model: str, voice: str, text: str) -> bytes:
-    """A request for raw samples, encoded."""
-    return msgspec.json.encode({"model": model, "voice": voice, "input": text, "response_format": "pcm"})
+def speech_body(model: str, voice: str, text: str, response_format: Literal["pcm", "wav"] = "pcm") -> bytes:
+    """A request for samples, raw or in a WAV file, encoded."""
+    return msgspec.json.encode(
+        {"model": model, "voice": voice, "input": text, "response_format": response_format}
+    )
 
 
 def read_samples(response: Response) -> bytes:
     """The 16-bit samples of an answer. Raises BadAnswer."""
-    if not response.body or len(response.body) % _SAMPLE_BYTES:
-        raise BadAnswer("malformed_answer", f"{len(response.body)} bytes are not 16-bit samples")
-    return response.body
+    body = response.body
+    if body.startswith(b"RIFF"):
+        body = body[body.find(b"data") + _CHUNK_HEAD_BYTES :]
+    if not body or len(body) % _SAMPLE_BYTES:
+        raise BadAnswer("malformed_answer", f"{len(body)} bytes are not 16-bit samples")
+    return body
 
 
 def read_record(response: Response) -> RequestRecord:

@@ -8,7 +8,7 @@ import msgspec
 from bench.client import Response
 from bench.errors import BadAnswer
 from bench.forms import encode_form
-from bench.recordings import Recording, read_recording, spoken_recording
+from bench.recordings import Recording, read_recording, spoken_recordings
 from bench.stats import RequestRecord
 from bench.workload import poisson_arrivals
 
@@ -33,7 +33,7 @@ class TranscriptionWorkload(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         """Raises OSError, and RunFailed if there is nobody to speak."""
         if self.audio is not None:
             return [read_recording(Path(self.audio))] * self.requests
-        return [spoken_recording(self.seed, index, self.audio_seconds) for index in range(self.requests)]
+        return spoken_recordings(self.seed, self.requests, self.audio_seconds)
 
     def arrivals(self) -> list[float] | None:
         """Seconds after the start at which each request is sent; None for a closed loop."""
