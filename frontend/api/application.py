@@ -7,6 +7,7 @@ import falcon.asgi
 
 from frontend.api import errors
 from frontend.api.area import Server
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
@@ -32,7 +33,9 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     """Everything that is served on the port."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
-    server = Server(router, metrics, memory, settings.max_body_bytes, int(time.time()))
+    server = Server(
+        router, metrics, memory, Images(settings, router), settings.max_body_bytes, int(time.time())
+    )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     return with_stack(app, settings, metrics)

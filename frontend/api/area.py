@@ -5,6 +5,7 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
@@ -18,5 +19,6 @@ class Server(msgspec.Struct, frozen=True):
     router: Router
     metrics: Metrics
     memory: Memory
+    images: Images
     max_body_bytes: int
     started: int  # in Unix seconds
