@@ -15,6 +15,7 @@ from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
+from frontend.spool import Spools, spool_folder
 
 # The registry: a new area is a module beside this one with `install(app, server)` in it, and a line here.
 AREAS = (
@@ -24,6 +25,7 @@ AREAS = (
     "tokenizing",
     "embeddings",
     "rerank",
+    "transcriptions",
     "models",
     "health",
 )
@@ -33,8 +35,16 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     """Everything that is served on the port."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
+    spools = Spools(spool_folder(settings.spool), settings.max_spool_bytes)
     server = Server(
-        router, metrics, memory, Images(settings, router), settings.max_body_bytes, int(time.time())
+        router,
+        metrics,
+        memory,
+        Images(settings, router),
+        spools,
+        settings.max_body_bytes,
+        settings.max_upload_bytes,
+        int(time.time()),
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

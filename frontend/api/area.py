@@ -9,6 +9,7 @@ from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
+from frontend.spool import Spools
 
 App = falcon.asgi.App[Any, Any]
 
@@ -20,5 +21,7 @@ class Server(msgspec.Struct, frozen=True):
     metrics: Metrics
     memory: Memory
     images: Images
+    spools: Spools
     max_body_bytes: int
+    max_upload_bytes: int
     started: int  # in Unix seconds

@@ -29,6 +29,7 @@ class WebServer:
 
     def __init__(self):
         self.answers = {"/a.png": lambda request: web.Response(body=PNG, content_type="image/png")}
+        self.port = 0
         self.requests = []
         self.ended = asyncio.Event()  # a handler was left
 
@@ -51,7 +52,7 @@ async def web_server():
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    server.port = site._server.sockets[0].getsockname()[1]
+    server.port = runner.addresses[0][1]
     try:
         yield server
     finally:
@@ -75,7 +76,8 @@ async def reason(url, **changed):
 @pytest.fixture
 def names(monkeypatch):
     """Names that resolve to the addresses they are given here, in turn; and how often they were asked for."""
-    table, asked = {}, []
+    table: dict[str, list[str]] = {}
+    asked: list[str] = []
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host, port, *args, **kwargs):
