@@ -25,6 +25,7 @@ AREAS = (
     "embeddings",
     "rerank",
     "transcriptions",
+    "realtime.resource",
     "models",
     "health",
 )
