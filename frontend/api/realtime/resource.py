@@ -91,7 +91,7 @@ def closing_code(error: ServerError) -> int:
 async def _converse(session: Session, wire: Wire) -> None:
     """Until the client leaves or has been silent for too long. Raises WebSocketDisconnected."""
     await session.announce("created")
-    await _first_of(_receive(session, wire), session.listen(), session.items.run())
+    await _first_of(_receive(session, wire), session.input.listen(), session.items.run())
 
 
 async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
