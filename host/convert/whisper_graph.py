@@ -108,9 +108,7 @@ class DecoderBuilder(_Layers):
     def __init__(self, config: WhisperConfig, weight: Weight) -> None:
         super().__init__(config, weight)
         self._ids = self._ops.parameter([-1, -1], np.int64, name="input_ids")
-        self._encoded = self._ops.parameter(
-            [-1, -1, config.d_model], np.float32, name="encoder_hidden_states"
-        )
+        self._encoded = self._ops.parameter([-1, -1, config.d_model], np.float32, name="encoder_hidden_states")
         self._beams = self._ops.parameter([-1], np.int32, name="beam_idx")
         self._states: list[Any] = []  # nodes that write them
 

@@ -84,7 +84,9 @@ def save_whisper_tokenizer(source: WhisperTokenizer, size: int, folder: Path) ->
 def whisper_vocabulary(source: WhisperTokenizer, size: int) -> Vocabulary:
     """The tokens of a model with `size` of them. Raises ConversionError."""
     special = {token.id: token.content for token in source.added_tokens} | _times(source, size)
-    normal = {number: to_bytes(text) for text, number in source.model.vocab.items() if number not in special}
+    normal = {
+        number: to_bytes(text) for text, number in source.model.vocab.items() if number not in special
+    }
     largest = max(*normal, *special)
     if largest >= size:
         raise ConversionError(f"tokenizer.json: it has a token {largest}, but the model has {size} tokens")
@@ -93,7 +95,8 @@ def whisper_vocabulary(source: WhisperTokenizer, size: int) -> Vocabulary:
     merges = _merges(source.model.merges, set(normal.values()))
     encoded = [normal.get(number, b"") for number in range(size)]
     shown = [
-        text or special[number].encode() if number in special else text for number, text in enumerate(encoded)
+        text or special[number].encode() if number in special else text
+        for number, text in enumerate(encoded)
     ]
     return Vocabulary(encoded, shown, merges, special={}, hidden=sorted(special))
 
