@@ -26,6 +26,7 @@ AREAS = (
     "embeddings",
     "rerank",
     "transcriptions",
+    "realtime.resource",
     "models",
     "health",
 )
