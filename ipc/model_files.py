@@ -18,6 +18,7 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     "text": ("model", "tokenizer", "detokenizer"),
     "embeddings": ("model", "tokenizer"),
     "rerank": ("model", "tokenizer"),
+    "speech": ("model",),
 }
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}  # of Optimum, any of them
