@@ -7,7 +7,6 @@
 """
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,11 @@ import numpy as np
 
 from host.convert.errors import DOWNLOAD_AGAIN, ConversionError
 from host.convert.saving import check_room, check_saved
-from ipc.voices import LEXICONS, STYLE_BYTES, VOICE_NAME
+from ipc.voices import LEXICON_FOLDER, LEXICONS, MAX_STYLES, STYLE_BYTES, VOICES_FOLDER, is_voice_name
 
-ONNX, VOCABULARY, VOICES, DATA = "kokoro.onnx", "vocab.json", "voices", "data"
+ONNX, VOCABULARY = "kokoro.onnx", "vocab.json"
 _MAX_ONNX_BYTES = 1024**3
 _MAX_JSON_BYTES = 16 * 1024**2
-_MAX_LENGTHS = 4096  # rows of a voice; real ones have 510
 _MAX_VOICES = 1000
 _CONTEXT = 512  # tokens, with one at each end
 _MAX_TOKEN_ID = 177  # of the model's table of embeddings
@@ -42,7 +40,7 @@ def convert_kokoro(source: Path, folder: Path) -> None:
     Raises ConversionError, OSError.
     """
     vocab = read_vocabulary(source / VOCABULARY)
-    voices = sorted(find_voices(source / VOICES))
+    voices = sorted(find_voices(source / VOICES_FOLDER))
     onnx = source / ONNX
     if onnx.stat().st_size > _MAX_ONNX_BYTES:
         raise ConversionError(f"{ONNX} is larger than {_MAX_ONNX_BYTES // 1024**2} MiB")
@@ -50,13 +48,13 @@ def convert_kokoro(source: Path, folder: Path) -> None:
     _save_graph(onnx, folder)
     config = {"model_type": "kokoro", "plbert": {"max_position_embeddings": _CONTEXT}, "vocab": vocab}
     (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-    (folder / VOICES).mkdir()
+    (folder / VOICES_FOLDER).mkdir()
     for voice in voices:
         check_voice(voice)
-        shutil.copyfile(voice, folder / VOICES / voice.name)
-    (folder / DATA).mkdir()
+        shutil.copyfile(voice, folder / VOICES_FOLDER / voice.name)
+    (folder / LEXICON_FOLDER).mkdir()
     for lexicon in LEXICONS:
-        _copy_lexicon(source / DATA / lexicon, folder / DATA / lexicon)
+        _copy_lexicon(source / LEXICON_FOLDER / lexicon, folder / LEXICON_FOLDER / lexicon)
     check_saved(folder, "speech")
 
 
@@ -89,7 +87,7 @@ def find_voices(folder: Path) -> Iterator[Path]:
     if not files or len(files) > _MAX_VOICES:
         raise ConversionError(f"{folder.name} holds {len(files)} voices", DOWNLOAD_AGAIN)
     for file in files:
-        if not re.fullmatch(VOICE_NAME, file.stem):
+        if not is_voice_name(file.stem):
             raise ConversionError(f"{file.name} is not the name of a voice", "rename it, such as af_name.bin")
         yield file
 
@@ -97,7 +95,7 @@ def find_voices(folder: Path) -> Iterator[Path]:
 def check_voice(path: Path) -> None:
     """Raise ConversionError unless the file holds styles."""
     size = path.stat().st_size
-    if size % STYLE_BYTES or not 0 < size <= _MAX_LENGTHS * STYLE_BYTES:
+    if size % STYLE_BYTES or not 0 < size <= MAX_STYLES * STYLE_BYTES:
         raise ConversionError(f"{path.name} has {size} bytes, not {STYLE_BYTES} for each style", DOWNLOAD_AGAIN)
     if not np.isfinite(np.fromfile(path, "<f4")).all():
         raise ConversionError(f"{path.name} holds numbers that are not finite", DOWNLOAD_AGAIN)
