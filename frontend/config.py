@@ -276,6 +276,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Bytes,
         Meta(description="Shared memory between the server and a replica, in each direction."),
     ] = 64 * 1024**2
+    max_upload_bytes: Annotated[Bytes, Meta(description="Maximum size of an uploaded file.")] = 512 * 1024**2
+    max_spool_bytes: Annotated[
+        Bytes, Meta(description="Maximum total size of the uploaded files that the server holds at a time.")
+    ] = 4 * 1024**3
+    spool: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Folder for uploaded files. Default: one for temporary files that is on a disk."),
+    ] = None
     session_store: Annotated[
         Annotated[str, Meta(pattern=r"^(memory:|sqlite:(?!//).+|rediss?://.+)\Z")],
         Meta(

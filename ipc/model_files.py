@@ -18,6 +18,7 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     "text": ("model", "tokenizer", "detokenizer"),
     "embeddings": ("model", "tokenizer"),
     "rerank": ("model", "tokenizer"),
+    "transcription": ("encoder_model", "decoder_model", "tokenizer", "detokenizer"),
     "speech": ("model",),
 }
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}

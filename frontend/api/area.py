@@ -8,6 +8,7 @@ import msgspec
 from frontend.api.memory import Memory
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
+from frontend.spool import Spools
 
 App = falcon.asgi.App[Any, Any]
 
@@ -18,5 +19,7 @@ class Server(msgspec.Struct, frozen=True):
     router: Router
     metrics: Metrics
     memory: Memory
+    spools: Spools
     max_body_bytes: int
+    max_upload_bytes: int
     started: int  # in Unix seconds

@@ -77,10 +77,8 @@ def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
     """Raises BadRequest."""
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        with _without_collections(len(data) > LARGE_BYTES):
+        with naming_field(), _without_collections(len(data) > LARGE_BYTES):
             return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _bad_value(str(error)) from None
     except RecursionError:
         raise BadRequest("the body is nested too deeply") from None
     except UnicodeDecodeError:
@@ -100,6 +98,15 @@ def _without_collections(is_large: bool) -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextlib.contextmanager
+def naming_field() -> Iterator[None]:
+    """What msgspec finds wrong with a value is a BadRequest that names the field."""
+    try:
+        yield
+    except msgspec.ValidationError as error:
+        raise _bad_value(str(error)) from None
 
 
 def _bad_value(complaint: str) -> BadRequest:

@@ -11,6 +11,13 @@ PROMPT_TAIL = 64  # characters
 
 FinishReason = Literal["stop", "length"]
 
+Temperature = Annotated[float, Meta(ge=0, le=1e6)]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+MinP = Annotated[float, Meta(ge=0, lt=1)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=1e6)]
+MaxTokens = Annotated[int, Meta(ge=1)]
+
 
 # --- launching -----------------------------------------------------------------------------------------
 
@@ -43,12 +50,12 @@ class Adapter(Value):
 class GenerationDefaults(Value):
     """Values for requests that specify none. None leaves the choice to the model's files."""
 
-    temperature: Annotated[float, Meta(ge=0, le=1e6)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Meta(ge=0, lt=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=1e6)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None  # None: as many as the context still holds
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    max_tokens: MaxTokens | None = None  # None: as many as the context still holds
 
 
 class TextOptions(Options):
