@@ -100,17 +100,14 @@ def _note(text: str) -> None:
 def _convert(source: Path, folder: Path) -> None:
     """Imports only what the kind of source needs."""
     if source.is_dir():
-<<<<<<< HEAD
         from host.convert.kokoro import convert_kokoro, is_kokoro_folder
+        from host.convert.whisper import convert_whisper, is_whisper_folder
 
         if is_kokoro_folder(source):
             convert_kokoro(source, folder)
-=======
-        from host.convert.whisper import convert_whisper, is_whisper_folder
-
+            return
         if is_whisper_folder(source):
             convert_whisper(source, folder)
->>>>>>> main
             return
         from host.convert.encoder import WEIGHTS, read_encoder_folder, save_encoder
 

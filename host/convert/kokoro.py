@@ -1,9 +1,9 @@
 """Converts Kokoro, a model that speaks: an ONNX file, its vocabulary, its voices and GenAI's lexicons.
 
-    kokoro.onnx                                    the model
-    vocab.json                                     {"vocab": {phoneme: token id}}
-    voices/NAME.bin                                f32 [lengths, 1, 256]: a style for each number of phonemes
-    data/{us,gb}_{gold,silver}.json                English words → phonemes
+kokoro.onnx                                    the model
+vocab.json                                     {"vocab": {phoneme: token id}}
+voices/NAME.bin                                f32 [lengths, 1, 256]: a style for each number of phonemes
+data/{us,gb}_{gold,silver}.json                English words → phonemes
 """
 
 import json
@@ -72,7 +72,9 @@ def read_vocabulary(path: Path) -> dict[str, int]:
         vocab = msgspec.json.decode(_read(path), type=_Vocabulary).vocab
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ConversionError(f"{path.name}: {error}", DOWNLOAD_AGAIN) from error
-    wrong = [phoneme for phoneme, token in vocab.items() if not 0 < token <= _MAX_TOKEN_ID or len(phoneme) != 1]
+    wrong = [
+        phoneme for phoneme, token in vocab.items() if not 0 < token <= _MAX_TOKEN_ID or len(phoneme) != 1
+    ]
     if wrong or not vocab:
         raise ConversionError(f"{path.name}: no vocabulary of Kokoro: {wrong[:1] or 'empty'}", DOWNLOAD_AGAIN)
     return vocab
@@ -96,7 +98,9 @@ def check_voice(path: Path) -> None:
     """Raise ConversionError unless the file holds styles."""
     size = path.stat().st_size
     if size % STYLE_BYTES or not 0 < size <= MAX_STYLES * STYLE_BYTES:
-        raise ConversionError(f"{path.name} has {size} bytes, not {STYLE_BYTES} for each style", DOWNLOAD_AGAIN)
+        raise ConversionError(
+            f"{path.name} has {size} bytes, not {STYLE_BYTES} for each style", DOWNLOAD_AGAIN
+        )
     if not np.isfinite(np.fromfile(path, "<f4")).all():
         raise ConversionError(f"{path.name} holds numbers that are not finite", DOWNLOAD_AGAIN)
 

@@ -28,8 +28,8 @@ Converted = list[Any]  # the outputs of a node
 
 
 def read_graph(onnx: Path) -> Model:
-    """The graph, from input_ids i64 [1, T], ref_s f32 [1, 256] and speed f32 [1] to waveform f32 [1, samples] and
-    durations i64 [1, T], in frames. Raises ConversionError."""
+    """The graph, from input_ids i64 [1, T], ref_s f32 [1, 256] and speed f32 [1] to waveform f32 [1, samples]
+    and durations i64 [1, T], in frames. Raises ConversionError."""
     frontend = FrontEndManager().load_by_framework("onnx")
     for operation, convert in _CONVERTERS.items():
         frontend.add_extension(ConversionExtension(operation, convert))
@@ -110,7 +110,10 @@ def _floor(node: Any) -> Converted:
     """Biases, which are constants divided by a scale, keep their fractions."""
     value = node.get_input(0)
     divided = value.get_node()
-    if divided.get_type_name() == "Divide" and divided.input_value(0).get_node().get_type_name() == "Constant":
+    if (
+        divided.get_type_name() == "Divide"
+        and divided.input_value(0).get_node().get_type_name() == "Constant"
+    ):
         return [value]
     return [ops.floor(value).output(0)]
 

@@ -30,7 +30,7 @@ class GenAiSpeaker:
         missing = [name for name in LEXICONS if not (folder / LEXICON_FOLDER / name).is_file()]
         if missing:
             raise ModelFolderError(
-                f"{folder / LEXICON_FOLDER} lacks {', '.join(missing)}; copy them from the data folder of misaki"
+                f"{folder / LEXICON_FOLDER} lacks {', '.join(missing)}; copy them from misaki's data folder"
             )
         espeak = find_espeak()
         if espeak is not None:

@@ -29,7 +29,9 @@ class NativeSpeaker:
         compiled = ov.Core().compile_model(folder / "openvino_model.xml", device, properties)
         names = {port.any_name for port in compiled.inputs}
         if names != _INPUTS:
-            raise ModelFolderError(f"{folder} is not a Kokoro model: its inputs are {', '.join(sorted(names))}")
+            raise ModelFolderError(
+                f"{folder} is not a Kokoro model: its inputs are {', '.join(sorted(names))}"
+            )
         self._request = compiled.create_infer_request()
         self._waveform = compiled.outputs[0]
 
@@ -65,6 +67,10 @@ def parts_of(phonemes: str) -> list[str]:
 
 def _vocabulary(path: Path) -> dict[str, int]:
     vocab: Any = read_json(path).get("vocab")
-    if not isinstance(vocab, dict) or not vocab or not all(isinstance(token, int) for token in vocab.values()):
+    if (
+        not isinstance(vocab, dict)
+        or not vocab
+        or not all(isinstance(token, int) for token in vocab.values())
+    ):
         raise ModelFolderError(f"{path} has no vocab: an object of phonemes and their token ids")
     return vocab

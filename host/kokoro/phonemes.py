@@ -58,6 +58,7 @@ class Phonemizer:
 
 def kokoro_letters(ipa: str, language: Language) -> str:
     """What espeak-ng writes, in the letters that the model was trained with."""
+    tables: tuple[dict[str, str], ...]
     if language.is_english:
         tables = (_SHARED, _ENGLISH, _AMERICAN if language.tag == "en-US" else _BRITISH)
     else:

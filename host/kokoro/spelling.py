@@ -67,9 +67,7 @@ def _names(lexicon: Path) -> dict[str, str]:
 
 def _encoder() -> ov.Model:
     """The letters as they are: input_ids i64 [1, T] → f32 [1, T, 1]."""
-    ids, mask = (
-        ops.parameter([-1, -1], np.int64, name=name) for name in ("input_ids", "attention_mask")
-    )
+    ids, mask = (ops.parameter([-1, -1], np.int64, name=name) for name in ("input_ids", "attention_mask"))
     hidden = ops.unsqueeze(ops.convert(ids, "f32"), np.int64(2))
     return _model([hidden], [ids, mask], "last_hidden_state")
 
@@ -83,9 +81,7 @@ def _decoder(table: np.ndarray[Any, np.dtype[np.int64]], vocabulary: int) -> ov.
     letters = ops.reshape(ops.convert(hidden, "i64"), np.array([-1]), special_zero=False)
     sounds = ops.reshape(ops.gather(table, letters, np.int64(0)), np.array([-1]), special_zero=False)
     present = ops.reshape(ops.non_zero(sounds, "i64"), np.array([-1]), special_zero=False)
-    ended = ops.concat(
-        [ops.gather(sounds, present, np.int64(0)), np.full(_MAX_PHONEMES, _END, np.int64)], 0
-    )
+    ended = ops.concat([ops.gather(sounds, present, np.int64(0)), np.full(_MAX_PHONEMES, _END, np.int64)], 0)
     done = ops.subtract(ops.gather(ops.shape_of(ids), np.int64(1), np.int64(0)), np.int64(1))
     following = ops.gather(ended, done, np.int64(0))
     logits = ops.one_hot(following, np.int64(vocabulary), np.float32(1), np.float32(0), 0)

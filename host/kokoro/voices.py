@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.engines.base import RequestRefused
+from host.kokoro.espeak import EXTRA
 from host.kokoro.languages import LANGUAGES, UNSERVED, Language
 from host.model_folder import ModelFolderError
 from ipc.errors import ErrorCode
@@ -49,7 +50,7 @@ class Voices:
         return LANGUAGES[blend[0].name[0]]
 
     def styles(self, blend: Sequence[VoiceWeight]) -> Styles:
-        """The weighted sum of voices that `language` has accepted. Raises RequestRefused for damaged files."""
+        """The weighted sum of voices that `language` has accepted. Raises RequestRefused for a damaged file."""
         total = sum(part.weight for part in blend)
         key = tuple(sorted((part.name, part.weight / total) for part in blend))
         if key in self._blends:
@@ -71,15 +72,14 @@ class Voices:
             raise _refused(f"voice: the weight of {name} must be above 0")
         if any(voice.name == name for voice in self.served):
             return
-        if name in self._names and name[0] in UNSERVED:
+        if is_voice_name(name) and name[0] in UNSERVED:
             language, libraries = UNSERVED[name[0]]
             raise _refused(
-                f"the voice {name} speaks {language}, which this server does not serve: it would need {libraries}"
+                f"the voice {name} speaks {language}, which is not served: it would need {libraries}"
             )
         if name in self._names and (unserved := LANGUAGES.get(name[0])) is not None:
             raise _refused(
-                f"the voice {name} speaks {unserved.tag}, which needs espeak-ng; install it on the server with: "
-                "pip install 'nacelle-server[speech]'"
+                f"the voice {name} speaks {unserved.tag}, which needs espeak-ng; install it with: {EXTRA}"
             )
         known = [voice.name for voice in self.served]
         listed = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
@@ -90,7 +90,9 @@ class Voices:
         try:
             content = read_file(path, MAX_STYLES * STYLE_BYTES)
         except FileFault as fault:
-            raise RequestRefused(ErrorCode.ENGINE_FAILED, f"the voice {name} cannot be read", "voice") from fault
+            raise RequestRefused(
+                ErrorCode.ENGINE_FAILED, f"the voice {name} cannot be read", "voice"
+            ) from fault
         if not content or len(content) % STYLE_BYTES:
             raise RequestRefused(ErrorCode.ENGINE_FAILED, f"the voice {name} is damaged", "voice")
         return np.frombuffer(content, "<f4").reshape(-1, 1, STYLE_BYTES // 4)
