@@ -48,6 +48,7 @@ class VisionPipeline(Pipeline):
             request.replayed = request.restored
             max_tokens += lost
         config = self._generation_config(request, max_tokens, min_tokens)
+        config.apply_chat_template = False  # the prompt was rendered by us
         content = content._replace(text=text)
         if content.images:
             with self._encoding(len(content.images)):
