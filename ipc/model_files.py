@@ -19,6 +19,7 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     "text": ("model", "tokenizer", "detokenizer"),
     "embeddings": ("model", "tokenizer"),
     "rerank": ("model", "tokenizer"),
+    "transcription": ("encoder_model", "decoder_model", "tokenizer", "detokenizer"),
     "vision": (
         "language_model",
         "text_embeddings_model",
@@ -26,6 +27,7 @@ _PARTS = {  # task → the models in the folder, each a pair of files
         "tokenizer",
         "detokenizer",
     ),
+    "speech": ("model",),
 }
 _PROCESSOR_FILES = {"preprocessor_config.json", "processor_config.json"}  # of a vision model, either
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}

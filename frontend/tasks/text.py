@@ -40,6 +40,10 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     token_bytes: list[bytes] = []  # by token, with the logprobs
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
 
+    @property
+    def ends(self) -> bool:
+        return self.finish_reason is not None
+
 
 class Stream(Protocol):
     """Where a job's outputs go: the generation that it is a choice of."""
