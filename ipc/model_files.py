@@ -20,6 +20,9 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     "rerank": ("model", "tokenizer"),
     "transcription": ("encoder_model", "decoder_model", "tokenizer", "detokenizer"),
 }
+_DOCUMENTS = {  # task → JSON files without which native code assumes another model's values
+    "transcription": ("config.json", "generation_config.json", "preprocessor_config.json"),
+}
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}  # of Optimum, any of them
 _MAX_BYTES = {".json": 128 * 1024**2, ".jinja": MAX_TEMPLATE_BYTES, ".xml": 512 * 1024**2}
@@ -54,6 +57,7 @@ def missing_files(files: Collection[str], task: str, library: str = "openvino") 
     """The names that a folder with `files` lacks to serve `task`."""
     parts = parts_of(files, task, library)
     needed = [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
+    needed += _DOCUMENTS.get(task, ())
     if library == "optimum" and not _TOKENIZER_FILES & set(files):
         needed.append("tokenizer.json")
     return [name for name in needed if name not in files]
