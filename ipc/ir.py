@@ -22,6 +22,7 @@ _NATIVE_JSON = {
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer_config.json",
 }
@@ -71,6 +72,8 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
         return f"it has no input {absent[0]}"
     if part == "model" and "inputs_embeds" in inputs and "input_ids" not in inputs:
         return "it takes embeddings in place of tokens, as the language part of a vision model does"
+    if part == "language_model" and "inputs_embeds" not in inputs:
+        return "it takes no embeddings"
     return ""
 
 

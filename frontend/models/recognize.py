@@ -18,9 +18,9 @@ from frontend.models.folder import MODEL_XML, FolderFacts
 from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
-TaskSetting = Literal["auto", "text", "embeddings", "rerank", "transcription"]
+TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision", "transcription"]
 Library = Literal["openvino", "optimum"]
-SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "transcription"})
+SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision", "transcription"})
 _BY_OPTIMUM: frozenset[Task] = frozenset({"embeddings", "rerank"})
 
 _BY_FILE: dict[str, Task] = {
