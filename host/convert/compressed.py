@@ -1,4 +1,4 @@
-"""Weights as constants of 8 or 16 bits, in forms that OpenVINO multiplies without expanding them in memory."""
+"""Weights as constants of 8 or 16 bits, in forms that OpenVINO multiplies without expanding them first."""
 
 from typing import Any
 
