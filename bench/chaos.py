@@ -10,16 +10,19 @@ from rich.table import Table
 
 from bench import kills, report, timeline
 from bench.busy import busy_loops
-from bench.chaos_traffic import Lane, text_lanes, vector_lane
+from bench.chaos_traffic import Lane, speech_lane, text_lanes, vector_lane, vision_lanes
 from bench.chaos_trial import Plan, Trial, run_trial
 from bench.errors import RunFailed
 from bench.figures import RESTART
 from bench.kills import Kill
 from bench.options import json_option, positive_numbers
+from bench.recordings import Recording, read_recording
 from bench.served import MODEL_NAME
 
 # Exact arithmetic: a text does not depend on the other requests of its batch, so texts can be compared.
 EXACT = ("INFERENCE_PRECISION_HINT=f32", "KV_CACHE_PRECISION=f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0")
+
+_OTHER_TASKS = ("embeddings", "rerank", "vision", "speech", "transcription")
 
 
 class ChaosResults(msgspec.Struct, frozen=True):
@@ -36,12 +39,24 @@ class ChaosResults(msgspec.Struct, frozen=True):
 @click.argument("model")
 @click.option("--embeddings", metavar="MODEL", help="Also serve this model, and request embeddings.")
 @click.option("--rerank", metavar="MODEL", help="Also serve this model, and have it rank documents.")
+@click.option("--vision", metavar="MODEL", help="Also serve this model, and ask it about images.")
+@click.option(
+    "--transcription",
+    metavar="MODEL",
+    help="Also serve this model, and have it transcribe what the model of --speech says, or --audio.",
+)
+@click.option("--speech", metavar="MODEL", help="Also serve this model, and have it read texts aloud.")
+@click.option(
+    "--audio",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The recording for --transcription, which needs it unless there is --speech.",
+)
 @click.option(
     "--clients",
     type=click.IntRange(2),
     default=16,
     show_default=True,
-    help="Concurrent clients of all models. Half of those of MODEL stream.",
+    help="Concurrent clients of all models. Half of those of MODEL, --vision and --transcription stream.",
 )
 @click.option(
     "--replicas",
@@ -90,8 +105,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
 @json_option
 def chaos(
     model: str,
-    embeddings: str | None,
-    rerank: str | None,
+    audio: Path | None,
     clients: int,
     replicas: str,
     kills_per_signal: int,
@@ -102,21 +116,36 @@ def chaos(
     seed: int,
     svg: Path | None,
     json_path: Path | None,
+    **others: str | None,
 ) -> None:
     """Serve MODEL, kill its engine hosts under load, and compare each answer with the one without kills.
 
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
     SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Exits with status 1 if a request fails, if an
     answer differs from the one that the same request got before the kills, if another host dies, or if a
-    process or shared memory is left behind. Greedy texts must be equal; vectors and scores may be 0.00001
-    apart.
+    process or shared memory is left behind. Greedy texts and transcripts must be equal, whether they are
+    streamed or not; vectors and scores may be 0.00001 apart, times of segments 0.05 s, and speech must have
+    the same samples to within 0.001 of full scale.
     """
     console = Console()
     trials: list[Trial] = []
-    models, lanes = _traffic(model, embeddings, rerank, max_tokens, seed)
-    order = kills.plan(kills_per_signal, seed)
-    # Beside N busy loops the server gets one part in N + 1 of the CPU time.
-    plan = Plan(models, lanes, clients, order, properties, stall_seconds, seed, 1 + busy_loops_per_core)
+    chosen = {task: other for task in _OTHER_TASKS if (other := others[task]) is not None}
+    models = {MODEL_NAME: model} | chosen
+    lanes = _lanes(models, max_tokens, seed)
+    recording = _recording(models, audio)
+    _check_clients(clients, models, lanes)
+    plan = Plan(
+        models,
+        lanes,
+        clients,
+        kills.plan(kills_per_signal, seed),
+        properties,
+        stall_seconds,
+        seed,
+        "transcription" if "transcription" in models else None,
+        recording,
+        1 + busy_loops_per_core,  # beside N busy loops the server gets one part in N + 1 of the CPU time
+    )
     stem = Path(report.default_path("chaos")) if json_path is None else json_path
     for count in positive_numbers(replicas):
         trial = Trial(count)
@@ -137,18 +166,33 @@ def chaos(
         raise SystemExit(1)
 
 
-def _traffic(
-    model: str, embeddings: str | None, rerank: str | None, max_tokens: int, seed: int
-) -> tuple[dict[str, str], list[Lane]]:
-    """The models by their names on the server, and what clients ask of them."""
-    models, lanes = {MODEL_NAME: model}, [*text_lanes(MODEL_NAME, max_tokens, seed)]
-    if embeddings is not None:
-        models["embeddings"] = embeddings
+def _lanes(models: dict[str, str], max_tokens: int, seed: int) -> list[Lane]:
+    """What clients ask of the models, except for transcripts."""
+    lanes = [*text_lanes(MODEL_NAME, max_tokens, seed)]
+    if "embeddings" in models:
         lanes.append(vector_lane("embeddings", "embeddings", seed))
-    if rerank is not None:
-        models["rerank"] = rerank
+    if "rerank" in models:
         lanes.append(vector_lane("rerank", "rerank", seed))
-    return models, lanes
+    if "vision" in models:
+        lanes += vision_lanes("vision", max_tokens, seed)
+    if "speech" in models:
+        lanes.append(speech_lane("speech", seed))
+    return lanes
+
+
+def _recording(models: dict[str, str], audio: Path | None) -> Recording | None:
+    """What is transcribed, unless the server speaks it. Raises UsageError."""
+    if audio is not None:
+        return read_recording(audio)
+    if "transcription" in models and "speech" not in models:
+        raise click.UsageError("--transcription needs --speech MODEL, which speaks, or --audio FILE")
+    return None
+
+
+def _check_clients(clients: int, models: dict[str, str], lanes: list[Lane]) -> None:
+    needed = len(lanes) + (2 if "transcription" in models else 0)
+    if clients < needed:
+        raise click.UsageError(f"--clients must be at least {needed} for these models, not {clients}")
 
 
 def _picture(model: str, trial: Trial) -> str:

@@ -15,11 +15,12 @@ import psutil
 import uvloop
 
 from bench import timeline
-from bench.chaos_traffic import Answer, Lane, difference
+from bench.chaos_traffic import Answer, Lane, difference, recordings_of, transcription_lanes
 from bench.client import Client, Response, clock
 from bench.completions import read_response
 from bench.errors import ClientError, RunFailed
 from bench.kills import PATIENCE_SECONDS, Kill, Observer, carry_out, quantile, total
+from bench.recordings import Recording
 from bench.served import LOAD_SECONDS, wait_until_loaded
 from bench.server import Server, free_port, nacelle_command
 
@@ -46,7 +47,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What every trial serves and does. `models` by their names on the server."""
+    """What every trial serves and does. `models` by their names on the server.
+
+    `transcription` names the model that transcribes `recording`, or else what the speech model has spoken.
+    """
 
     models: dict[str, str]
     lanes: list[Lane]
@@ -55,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True):
     properties: tuple[str, ...]
     stall_seconds: float
     seed: int
+    transcription: str | None = None
+    recording: Recording | None = None
     slowdown: int = 1  # by what else runs on the machine: multiplies all deadlines
 
 
@@ -80,7 +86,7 @@ class Trial(msgspec.Struct):
     recovery_p50: float | None = None
     recovery_p99: float | None = None
     kills: list[Kill] = []
-    tokens_per_second: list[float] = []  # of the streamed half, in bins
+    tokens_per_second: list[float] = []  # of the streamed half of the texts, in bins
     bin_seconds: float = _BIN_SECONDS
 
     @property
@@ -138,6 +144,12 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
     client = Client(server.base_url + "/v1", None)
     deadline = plan.slowdown * _DEADLINE_SECONDS
     expected = await _undisturbed(client, plan.lanes, deadline)
+    lanes = plan.lanes
+    if plan.transcription is not None:
+        recordings = recordings_of(expected["speech"]) if plan.recording is None else [plan.recording]
+        listening = transcription_lanes(plan.transcription, recordings)
+        expected |= await _undisturbed(client, listening, deadline)
+        lanes = [*lanes, *listening]
     done = asyncio.Event()
     answers: list[Answered] = []
     turn = itertools.count()
@@ -152,8 +164,9 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
                 await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
 
     started = clock()
-    lanes = itertools.islice(itertools.cycle(plan.lanes), plan.clients)
-    workers = [asyncio.create_task(work(lane)) for lane in lanes]
+    workers = [
+        asyncio.create_task(work(lane)) for lane in itertools.islice(itertools.cycle(lanes), plan.clients)
+    ]
     try:
         trial.kills = await asyncio.to_thread(
             carry_out, plan.order, observers, plan.seed, plan.slowdown * PATIENCE_SECONDS
@@ -179,7 +192,7 @@ async def _undisturbed(client: Client, lanes: Sequence[Lane], deadline: float) -
 
 
 async def _post(client: Client, lane: Lane, index: int, deadline: float) -> Response:
-    return await client.post(lane.path, lane.bodies[index], deadline)
+    return await client.post(lane.path, lane.bodies[index], deadline, lane.content_type)
 
 
 def judge(
@@ -198,7 +211,7 @@ def judge(
                 trial.differences.append(
                     Difference(lane.task, answer.request, what, streamed=bool(outcome.events))
                 )
-            if outcome.events:
+            if outcome.events and lane.task == "text":
                 arrivals += read_response(outcome).arrivals
         except ClientError as error:
             failures[f"{lane.task}: {error.kind}: {error}"[:200]] += 1

@@ -38,7 +38,11 @@ class Response(msgspec.Struct):
     finished: float
     body: bytes
     events: list[Event]
+    first_body: float | None = None  # when the first bytes of the body arrived
 
+
+JSON_TYPE = "application/json"
+_JOINED_BYTES = 64 * 1024  # larger bodies are not copied behind their heads
 
 clock: Callable[[], float] = time.perf_counter
 
@@ -72,6 +76,7 @@ class _Connection(asyncio.Protocol):
         self._started = self._now = clock()
         self._splitter: EventSplitter | None = None
         self._body: list[bytes] = []
+        self._first_body: float | None = None
         self._events: list[Event] = []
         self.answered = False  # a byte of the current response has arrived
 
@@ -79,13 +84,17 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes) -> Response:
+    async def exchange(self, head: bytes, body: bytes) -> Response:
         """Send one request and wait for the complete response."""
         if self._transport is None or not self.usable:
             raise ConnectionLost("the connection was closed")
         self._reset()
         self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
+        if len(body) <= _JOINED_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
         return await self._waiter
 
     def abort(self) -> None:
@@ -119,6 +128,8 @@ class _Connection(asyncio.Protocol):
             self._splitter = EventSplitter()
 
     def on_body(self, body: bytes) -> None:
+        if self._first_body is None:
+            self._first_body = self._now
         if self._splitter is None:
             self._body.append(body)
             return
@@ -131,7 +142,9 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             status = self._parser.get_status_code()
             body = b"".join(self._body)
-            self._waiter.set_result(Response(status, self._started, self._now, body, self._events))
+            self._waiter.set_result(
+                Response(status, self._started, self._now, body, self._events, self._first_body)
+            )
 
 
 class Client:
@@ -147,44 +160,44 @@ class Client:
         self._tls = url.scheme == "https"
         self._address = (url.hostname, url.port or (443 if self._tls else 80))
         self._prefix = url.path.rstrip("/") or "/v1"
-        headers = [f"Host: {url.netloc.rpartition('@')[2]}", "Content-Type: application/json"]
+        headers = [f"Host: {url.netloc.rpartition('@')[2]}"]
         if api_key:
             headers.append(f"Authorization: Bearer {api_key}")
         self._headers = "\r\n".join(headers)
         self._idle: list[_Connection] = []
 
-    async def post(self, path: str, body: bytes, deadline: float) -> Response:
-        """Send a JSON body and read the complete response, within `deadline` seconds.
+    async def post(self, path: str, body: bytes, deadline: float, content_type: str = JSON_TYPE) -> Response:
+        """Send a body and read the complete response, within `deadline` seconds.
 
         Raises a ClientError; HttpError for a status of 400 or more.
         """
-        head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._headers}\r\nContent-Length: {len(body)}\r\n\r\n"
-        request = head.encode("latin-1") + body
+        described = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}"
+        head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._headers}\r\n{described}\r\n\r\n"
         try:
             async with asyncio.timeout(deadline):
-                response = await self._exchange(request)
+                response = await self._exchange(head.encode("latin-1"), body)
         except TimeoutError:
             raise DeadlineExceeded(f"no complete response within {deadline:g} s") from None
         if response.status >= 400:
             raise HttpError(response.status, response.body)
         return response
 
-    async def _exchange(self, request: bytes) -> Response:
+    async def _exchange(self, head: bytes, body: bytes) -> Response:
         while self._idle:
             connection = self._idle.pop()
             if not connection.usable:
                 continue
             try:
-                return await self._on(connection, request)
+                return await self._on(connection, head, body)
             except ConnectionLost:
                 if connection.answered:
                     raise
                 # The server closed an idle connection as we wrote to it: it never saw the request.
-        return await self._on(await self._connect(), request)
+        return await self._on(await self._connect(), head, body)
 
-    async def _on(self, connection: _Connection, request: bytes) -> Response:
+    async def _on(self, connection: _Connection, head: bytes, body: bytes) -> Response:
         try:
-            response = await connection.exchange(request)
+            response = await connection.exchange(head, body)
         except BaseException:
             connection.abort()  # the next request must not read the rest of this response
             raise

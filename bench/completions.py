@@ -1,5 +1,6 @@
 """Encodes requests to OpenAI servers, and reads answers: when text arrived, how many tokens, how it ended."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -56,12 +57,22 @@ _decoder = msgspec.json.Decoder(_Chunk)
 
 
 def request_body(
-    model: str, endpoint: Endpoint, prompt: Prompt, max_tokens: int, *, stream: bool, ignore_eos: bool
+    model: str,
+    endpoint: Endpoint,
+    prompt: Prompt,
+    max_tokens: int,
+    *,
+    stream: bool,
+    ignore_eos: bool,
+    images: Sequence[str] = (),
 ) -> bytes:
-    """A greedy completion request, encoded. Token-id prompts need the completions endpoint."""
+    """A greedy completion request, encoded. Token-id prompts need the completions endpoint, and images (as
+    URLs) the chat endpoint."""
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
     if endpoint == "chat":
-        body["messages"] = [{"role": "user", "content": prompt}]
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in images]
+        content = [*parts, {"type": "text", "text": prompt}] if parts else prompt
+        body["messages"] = [{"role": "user", "content": content}]
     else:
         body["prompt"] = prompt
     if stream:

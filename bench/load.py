@@ -8,17 +8,25 @@ from functools import partial
 import msgspec
 import uvloop
 
-from bench.client import Client, Response, clock
+from bench import speech, transcripts
+from bench.client import JSON_TYPE, Client, Response, clock
 from bench.completions import PATHS, Endpoint, read_response, request_body
 from bench.errors import ClientError
+from bench.forms import CONTENT_TYPE as FORM_TYPE
+from bench.pictures import data_urls
+from bench.speech import SpeechWorkload
 from bench.stats import RequestRecord
+from bench.transcripts import TranscriptionWorkload, transcription_body
 from bench.vectors import PATHS as VECTOR_PATHS
 from bench.vectors import VectorWorkload, read_record
 from bench.workload import Prompt, Workload
 
+AnyWorkload = Workload | VectorWorkload | TranscriptionWorkload | SpeechWorkload
+
 
 class Target(msgspec.Struct, frozen=True):
-    """Where requests go. `deadline` is in seconds, for one request; `endpoint` and `stream` are for text."""
+    """Where requests go. `deadline` is in seconds, for one request; `endpoint` is for text, and `stream` for
+    text and transcription."""
 
     base_url: str
     model: str
@@ -54,9 +62,10 @@ class Requests(msgspec.Struct, frozen=True):
     arrivals: list[float] | None  # seconds after the start; None for a closed loop
     concurrency: int
     read: Callable[[Response], RequestRecord]
+    content_type: str = JSON_TYPE
 
 
-def run(target: Target, workload: Workload | VectorWorkload) -> Run:
+def run(target: Target, workload: AnyWorkload) -> Run:
     """Send the whole workload and wait for every answer."""
     requests = requests_of(target, workload)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -64,14 +73,25 @@ def run(target: Target, workload: Workload | VectorWorkload) -> Run:
     return Run([read_outcome(outcome, requests.read) for outcome in outcomes], client_busy)
 
 
-def requests_of(target: Target, workload: Workload | VectorWorkload) -> Requests:
+def requests_of(target: Target, workload: AnyWorkload) -> Requests:
+    """The workload's requests, encoded. Raises OSError and RunFailed if there is no recording for them."""
+    arrivals, concurrency = workload.arrivals(), workload.concurrency
+    content_type = JSON_TYPE
+    read: Callable[[Response], RequestRecord] = read_response
     if isinstance(workload, VectorWorkload):
         path, bodies = VECTOR_PATHS[workload.task], workload.bodies(target.model)
         read = partial(read_record, inputs=workload.inputs)
-        return Requests(path, bodies, workload.arrivals(), workload.concurrency, read)
-    bodies = [encode(target, workload, prompt) for prompt in workload.prompts()]
-    path = PATHS[target.endpoint]
-    return Requests(path, bodies, workload.arrivals(), workload.concurrency, read_response)
+    elif isinstance(workload, SpeechWorkload):
+        path, bodies, read = speech.PATH, workload.bodies(target.model), speech.read_record
+    elif isinstance(workload, TranscriptionWorkload):
+        recordings = workload.recordings()
+        path, content_type = transcripts.PATH, FORM_TYPE
+        bodies = [transcription_body(target.model, one, stream=target.stream) for one in recordings]
+        read = partial(transcripts.read_record, seconds=recordings[0].seconds)
+    else:
+        path = PATHS[target.endpoint]
+        bodies = [_encode(target, workload, index, prompt) for index, prompt in enumerate(workload.prompts())]
+    return Requests(path, bodies, arrivals, concurrency, read, content_type)
 
 
 def read_outcome(outcome: Outcome, read: Callable[[Response], RequestRecord]) -> RequestRecord:
@@ -85,7 +105,7 @@ def read_outcome(outcome: Outcome, read: Callable[[Response], RequestRecord]) ->
     return RequestRecord(outcome.started, outcome.finished, failure=failure.kind, detail=str(failure))
 
 
-def encode(target: Target, workload: Workload, prompt: Prompt) -> bytes:
+def _encode(target: Target, workload: Workload, index: int, prompt: Prompt) -> bytes:
     return request_body(
         target.model,
         target.endpoint,
@@ -93,12 +113,13 @@ def encode(target: Target, workload: Workload, prompt: Prompt) -> bytes:
         workload.max_tokens,
         stream=target.stream,
         ignore_eos=workload.ignore_eos,
+        images=data_urls(workload.seed, index, workload.images, workload.image_size),
     )
 
 
 async def _run(target: Target, requests: Requests) -> tuple[list[Outcome], float]:
     client = Client(target.base_url, target.api_key)
-    send = partial(_one, client, requests.path, target.deadline)
+    send = partial(_one, client, requests.path, requests.content_type, target.deadline)
     started, used = clock(), time.process_time()
     try:
         if requests.arrivals is None:
@@ -140,11 +161,11 @@ async def _open_loop(send: Send, bodies: list[bytes], arrivals: list[float]) -> 
     return outcomes
 
 
-async def _one(client: Client, path: str, deadline: float, body: bytes) -> Outcome:
+async def _one(client: Client, path: str, content_type: str, deadline: float, body: bytes) -> Outcome:
     started = clock()
     result: Response | ClientError
     try:
-        result = await client.post(path, body, deadline)
+        result = await client.post(path, body, deadline, content_type)
     except ClientError as error:
         result = error
     return Outcome(started, clock(), result)

@@ -21,7 +21,7 @@ _WORKLOAD = (
         type=click.IntRange(1),
         default=64,
         show_default=True,
-        help="Words per prompt, about one token each; for embeddings and rerank the median.",
+        help="Words per prompt, about one token each: the median for vectors, the minimum for speech.",
     ),
     click.option(
         "--prompt-tokens",
@@ -58,6 +58,36 @@ _VECTORS = (
     ),
 )
 
+_MEDIA = (
+    click.option(
+        "--images",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Plain images per vision request, each of a random colour.",
+    ),
+    click.option(
+        "--image-size",
+        type=click.IntRange(1, 8192),
+        default=448,
+        show_default=True,
+        help="Width and height of each image in pixels.",
+    ),
+    click.option(
+        "--audio",
+        type=click.Path(exists=True, dir_okay=False),
+        help="A recording to transcribe. Default: sentences spoken by espeak-ng, other ones in each request.",
+    ),
+    click.option(
+        "--audio-seconds",
+        type=click.FloatRange(1, 7200),
+        default=30.0,
+        show_default=True,
+        help="Length of each spoken recording.",
+    ),
+    click.option("--voice", default="alloy", show_default=True, help="The voice that speaks."),
+)
+
 json_option = click.option(
     "--json",
     "json_path",
@@ -74,6 +104,11 @@ def workload_options(command: Command) -> Command:
 def vector_options(command: Command) -> Command:
     """Add the options of a VectorWorkload that a Workload does not have."""
     return _with(_VECTORS, command)
+
+
+def media_options(command: Command) -> Command:
+    """Add the options of workloads with images, recordings or speech that a Workload does not have."""
+    return _with(_MEDIA, command)
 
 
 def _with(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:

@@ -114,18 +114,45 @@ def show_summary(title: str, summary: Summary, console: Console) -> None:
 
 def show_vector_summary(title: str, summary: Summary, inputs: int, console: Console) -> None:
     """Print one run of requests with `inputs` inputs each."""
-    e2e = summary.e2e
     rows = {
         "requests": f"{summary.completed} of {summary.requests} completed, {inputs} inputs each",
         **_vector_rows(summary, summary.completed * inputs),
         "requests/s": f"{summary.requests_per_second:.2f}",
+        "E2E ms": _percentiles(summary.e2e),
     }
-    if e2e is not None:
-        rows["E2E ms"] = f"mean {e2e.mean:.2f}, p50 {e2e.p50:.2f}, p90 {e2e.p90:.2f}, p99 {e2e.p99:.2f}"
     if summary.goodput is not None:
         rows["goodput"] = _goodput(summary.goodput)
     console.print(_two_columns(title, rows))
     _show_failures(summary, console)
+
+
+def show_audio_summary(title: str, summary: Summary, first: str, console: Console) -> None:
+    """Print one run of requests for transcripts or for speech. `first` is what the time to first is of."""
+    rows = {
+        "requests": f"{summary.completed} of {summary.requests} completed",
+        "duration": f"{summary.duration:.2f} s",
+        "audio": _known(summary.audio_seconds, "s"),
+        "real-time factor": _known(summary.audio_seconds_per_second, "s of audio per s"),
+        "requests/s": f"{summary.requests_per_second:.2f}",
+        f"time to first {first}, ms": _percentiles(summary.ttft),
+        "E2E, ms": _percentiles(summary.e2e),
+    }
+    if empty := summary.finish_reasons.get("empty"):
+        rows["empty transcripts"] = str(empty)
+    if summary.goodput is not None:
+        rows["goodput"] = _goodput(summary.goodput)
+    console.print(_two_columns(title, rows))
+    _show_failures(summary, console)
+
+
+def _known(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:.2f} {unit}"
+
+
+def _percentiles(found: Distribution | None) -> str:
+    if found is None:
+        return "–"
+    return f"mean {found.mean:.2f}, p50 {found.p50:.2f}, p90 {found.p90:.2f}, p99 {found.p99:.2f}"
 
 
 def show_raw_vectors(title: str, summary: Summary, inputs: int, console: Console) -> None:

@@ -9,10 +9,11 @@ E2E   request sent → response complete
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
+Number = TypeVar("Number", int, float)
 TokenSource = Literal["usage", "events", "engine"]
 
 
@@ -25,6 +26,7 @@ class RequestRecord(msgspec.Struct):
     prompt_tokens: int | None = None
     output_tokens: int = 0
     counted_from: TokenSource = "usage"
+    audio_seconds: float | None = None  # heard or spoken
     finish_reason: str | None = None
     failure: str | None = None  # its kind; None for a request that succeeded
     detail: str | None = None  # the server's description of a failure
@@ -93,6 +95,8 @@ class Summary(msgspec.Struct, frozen=True):
     itl: Distribution | None
     e2e: Distribution | None
     goodput: Goodput | None = None
+    audio_seconds: float | None = None  # None if it is not known for each request
+    audio_seconds_per_second: float | None = None
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -148,8 +152,8 @@ def summarize(records: Sequence[RequestRecord], slo: Slo | None = None) -> Summa
     duration = max(record.finished for record in records) - min(record.started for record in records)
     per_second = 1 / duration if duration > 0 else 0.0
     output_tokens = sum(record.output_tokens for record in good)
-    known = [record.prompt_tokens for record in good if record.prompt_tokens is not None]
-    prompt_tokens = sum(known) if len(known) == len(good) else None
+    prompt_tokens = _sum_if_known([record.prompt_tokens for record in good])
+    audio_seconds = _sum_if_known([record.audio_seconds for record in good])
     return Summary(
         requests=len(records),
         completed=len(good),
@@ -170,7 +174,14 @@ def summarize(records: Sequence[RequestRecord], slo: Slo | None = None) -> Summa
         itl=distribution([gap for record in good for gap in record.itl]),
         e2e=distribution([record.e2e for record in good]),
         goodput=None if slo is None else goodput(records, slo, per_second),
+        audio_seconds=audio_seconds,
+        audio_seconds_per_second=None if audio_seconds is None else audio_seconds * per_second,
     )
+
+
+def _sum_if_known(values: Sequence[Number | None]) -> Number | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def goodput(records: Sequence[RequestRecord], slo: Slo, per_second: float) -> Goodput:

@@ -34,6 +34,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: int = 1
     request_rate: float | None = None
     ignore_eos: bool = False
+    images: int = 0  # plain ones in each chat request, before the text
+    image_size: int = 448  # pixels of width and height
     copies: int = 1  # of the words in each text prompt, which make a model continue copying
 
     def prompts(self) -> list[Prompt]:

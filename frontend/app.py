@@ -24,9 +24,11 @@ from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router, RouterOptions
+from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions
+from ipc.messages import task_of
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
@@ -130,6 +132,12 @@ class _Server:
             self._cannot_start = True
             self._stop.set()
 
+    def _arenas(self, engine: str) -> ArenaSizes:
+        """An arena of uploads holds the largest one; what is not written takes no memory."""
+        usual = self._settings.arena_bytes
+        largest = self._settings.max_upload_bytes if task_of(engine).uploads else 0
+        return ArenaSizes(max(usual, largest), usual)
+
     def _spawners(self, model: PreparedModel) -> list[Spawner]:
         available = psutil.virtual_memory().available
         launch = launch_of(model, self._settings, available, total_replicas(self._prepared))
@@ -138,7 +146,7 @@ class _Server:
             options = SupervisorOptions(
                 launch=launch,
                 replica=number,
-                arena_bytes=self._settings.arena_bytes,
+                arenas=self._arenas(launch.engine),
                 drain_seconds=self._settings.drain_seconds,
                 term_seconds=self._settings.term_seconds,
                 soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),

@@ -19,6 +19,7 @@ __all__ = ["ArenaConsumer", "ArenaProducer", "Lease", "LeaseError", "check_bound
 
 _ALIGNMENT = 4096  # leases start on pages, so tensors are aligned
 _KEPT_BYTES = 16 * 1024 * 1024  # from an arena's start, may stay mapped in an idle frontend
+_RESIDENT_BYTES = 64 * 1024 * 1024  # from an arena's start, may stay in memory while it is idle
 
 
 def _whole_pages(size: int) -> int:
@@ -50,6 +51,7 @@ class ArenaProducer:
         except OSError:
             os.close(self.fd)
             raise
+        self._leased_to = 0  # the end of what was leased since the last trim
         self._touched = 0  # the end of what was written through the mapping since the last trim
         self._free = FreeExtents(size)
         self._live: dict[int, _Live] = {}  # by slot
@@ -81,6 +83,7 @@ class ArenaProducer:
         offset = self._free.take(extent)
         if offset is None:
             return None
+        self._leased_to = max(self._leased_to, offset + extent)
         slot = self._idle_slots.pop() if self._idle_slots else len(self._live)
         self._generation += 1
         self._live[slot] = _Live(self._generation, offset, extent)
@@ -170,7 +173,11 @@ class ArenaProducer:
         return lease.offset + at
 
     def _trim(self) -> None:
-        """Unmap what views have touched past the first 16 MiB: mapped pages count in our resident memory."""
+        """Unmap what views have touched past the first 16 MiB: mapped pages count in our resident memory.
+        Past the first 64 MiB, give the memory back."""
+        if self._leased_to > _RESIDENT_BYTES:
+            self._map.madvise(mmap.MADV_REMOVE, _RESIDENT_BYTES, self._leased_to - _RESIDENT_BYTES)
+            self._leased_to = _RESIDENT_BYTES
         excess = _whole_pages(self._touched) - _KEPT_BYTES
         if excess > 0:
             self._map.madvise(mmap.MADV_DONTNEED, _KEPT_BYTES, excess)

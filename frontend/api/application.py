@@ -7,6 +7,7 @@ import falcon.asgi
 
 from frontend.api import errors
 from frontend.api.area import Server
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
@@ -14,6 +15,7 @@ from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
+from frontend.spool import Spools, spool_folder
 
 # The registry: a new area is a module beside this one with `install(app, server)` in it, and a line here.
 AREAS = (
@@ -23,6 +25,8 @@ AREAS = (
     "tokenizing",
     "embeddings",
     "rerank",
+    "transcriptions",
+    "realtime.resource",
     "models",
     "health",
 )
@@ -32,7 +36,17 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     """Everything that is served on the port."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
-    server = Server(router, metrics, memory, settings.max_body_bytes, int(time.time()))
+    spools = Spools(spool_folder(settings.spool), settings.max_spool_bytes)
+    server = Server(
+        router,
+        metrics,
+        memory,
+        Images(settings, router),
+        spools,
+        settings.max_body_bytes,
+        settings.max_upload_bytes,
+        int(time.time()),
+    )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     return with_stack(app, settings, metrics)

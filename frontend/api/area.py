@@ -5,9 +5,11 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
+from frontend.spool import Spools
 
 App = falcon.asgi.App[Any, Any]
 
@@ -18,5 +20,8 @@ class Server(msgspec.Struct, frozen=True):
     router: Router
     metrics: Metrics
     memory: Memory
+    images: Images
+    spools: Spools
     max_body_bytes: int
+    max_upload_bytes: int
     started: int  # in Unix seconds

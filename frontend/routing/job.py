@@ -9,9 +9,12 @@ from frontend.observability.metrics import ModelMetrics
 from frontend.routing.choice import estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
 from frontend.routing.recovery import Progress
+from frontend.spool import Spool
 from ipc.messages import Payload, Reply, Result, Work
 
 _encode = msgspec.msgpack.encode
+
+Body = bytes | Spool  # of a job: what its work's payload is made of
 
 
 class Job:
@@ -23,7 +26,7 @@ class Job:
     param = "prompt"  # the request's parameter that its payload came from, for errors
     needs_slot = True  # takes one of its host's slots; else it is sent at once, and its host cannot stop it
 
-    def __init__(self, work: Work, body: bytes, arrived_at: float, max_units: int | None = None) -> None:
+    def __init__(self, work: Work, body: Body, arrived_at: float, max_units: int | None = None) -> None:
         """`work` is sent with a request id of its own each time, and with `body` as its payload. Jobs that
         share a body send it to a host once. `max_units`: of its result, as part of what it costs."""
         self.work = work
@@ -100,7 +103,7 @@ class ResultJob(Job):
             self.result.set_exception(error)
 
 
-def fingerprint(work: Work, body: bytes) -> bytes:
+def fingerprint(work: Work, body: Body) -> bytes:
     digest = hashlib.blake2b(_encode(work), digest_size=16)
-    digest.update(body)
+    digest.update(body.digest if isinstance(body, Spool) else body)
     return digest.digest()

@@ -66,7 +66,7 @@ class Queue:
         request_id = next(self._request_ids)
         replica.assign(request_id, job)
         self._dispatched(job, on_trial)
-        replica.host.send(job.message(request_id, payload))
+        replica.send(job, job.message(request_id, payload))
         return True
 
     def _wait_for_room(self, job: Job) -> None:

@@ -1,13 +1,15 @@
 """What the router knows of one replica: what it holds, and how loaded it is."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from frontend.routing.choice import Load
-from frontend.routing.job import Job
+from frontend.routing.job import Body, Job
 from frontend.routing.prefixes import PrefixMemory
+from frontend.spool import Spool
 from frontend.supervision.lifecycle import Lifecycle
 from ipc.arena import Lease
-from ipc.messages import INLINE_LIMIT_BYTES, Cancel, ModelCard, Payload, ToHost
+from ipc.messages import INLINE_LIMIT_BYTES, Cancel, ModelCard, Payload, ToHost, Work
 
 
 class Host(Protocol):
@@ -46,8 +48,13 @@ class Host(Protocol):
     def send(self, message: ToHost) -> None:
         """Never raises: a host that cannot be reached is dead or about to be."""
 
-    def lease(self, data: bytes) -> Lease | None:
-        """Put a payload into the request arena, once for all jobs that share it; None: no room now."""
+    def lease(self, body: Body) -> Lease | None:
+        """Put a payload into the request arena, once for all jobs that share it, or only reserve the room
+        for an upload; None: no room now."""
+
+    def upload(self, work: Work, spool: Spool, is_wanted: Callable[[], bool]) -> None:
+        """Copy an upload into the lease that is the work's payload, without blocking, and send the work then,
+        unless nobody wants it any more."""
 
     def completed(self) -> None:
         """It did useful work: its earlier deaths no longer count."""
@@ -78,9 +85,18 @@ class Replica:
     def load(self, blocks: list[int]) -> Load:
         return Load(self._outstanding, self.free_slots, self.prefixes.matching(blocks))
 
-    def place(self, body: bytes) -> Payload | None:
+    def place(self, body: Body) -> Payload | None:
         """A payload as it crosses: a large one in shared memory; None while that has no room."""
-        return body if len(body) <= INLINE_LIMIT_BYTES else self.host.lease(body)
+        if len(body) > INLINE_LIMIT_BYTES:
+            return self.host.lease(body)
+        return body.read() if isinstance(body, Spool) else body
+
+    def send(self, job: Job, work: Work) -> None:
+        """Send the work of a job that was assigned."""
+        if isinstance(job.body, Spool) and isinstance(work.payload, Lease):
+            self.host.upload(work, job.body, lambda: self.jobs.get(work.request_id) is job)
+        else:
+            self.host.send(work)
 
     def assign(self, request_id: int, job: Job) -> None:
         self.jobs[request_id] = job

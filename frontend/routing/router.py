@@ -119,7 +119,7 @@ class Model:
         self._router.check_open()
         limit = self._router.options.arena_bytes
         for job in jobs:
-            if len(job.body) > limit:
+            if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
                 raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
         self._route.submit(jobs)
 

@@ -8,23 +8,34 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import zmq
 
+from frontend.spool import Spool
 from frontend.supervision.process import HostProcess
 from frontend.supervision.stderr import StderrTail
 from ipc.arena import ArenaConsumer, ArenaProducer, Lease, LeaseError
 from ipc.channel import ChannelError, bind
+from ipc.errors import ErrorCode, RequestError
 from ipc.memfd import create_sealed
-from ipc.messages import Launch, Produced, Release, ToFrontend, ToHost
+from ipc.messages import Failed, Launch, Produced, Release, ToFrontend, ToHost, Work
 from ipc.progress import PAGE_BYTES, Phase, Progress, ProgressReader
 
 _MESSAGES_PER_TURN = 256  # so that one busy host leaves the event loop to the others
 _LAST_WORDS_SECONDS = 0.02  # how long the socket's I/O thread may still deliver after the death
 
+_NOT_COPIED = RequestError(ErrorCode.ENGINE_FAILED, "the upload could not be handed to the model's process")
+
 log = logging.getLogger("nacelle.supervision")
+
+
+class ArenaSizes(NamedTuple):
+    """In bytes."""
+
+    request: int
+    result: int
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -43,7 +54,7 @@ class Incarnation:
         self,
         launch: Launch[Any],
         socket_path: Path,
-        arena_bytes: int,
+        arenas: ArenaSizes,
         context: "zmq.Context[zmq.Socket[bytes]]",
         on_messages: Callable[[Sequence[ToFrontend]], None],
         on_end: Callable[[Ending], None],
@@ -62,12 +73,12 @@ class Incarnation:
             undo.callback(os.close, page)  # in any case: both sides hold mappings of their own
             self._progress = ProgressReader(page)
             with ExitStack() as on_failure:
-                self.arena = ArenaProducer("nacelle-request", arena_bytes)
+                self.arena = ArenaProducer("nacelle-request", arenas.request)
                 on_failure.callback(self.arena.close)
                 self._channel = bind(context, str(socket_path))
                 on_failure.callback(self._channel.close)
                 launch = msgspec.structs.replace(launch, endpoint=f"ipc://{socket_path}")
-                results = create_sealed("nacelle-result", arena_bytes)
+                results = create_sealed("nacelle-result", arenas.result)
                 undo.callback(os.close, results)
                 self._results = ArenaConsumer(results)
                 on_failure.callback(self._results.close)
@@ -85,17 +96,45 @@ class Incarnation:
         self._channel.send([message])
         self._schedule_turn()  # sending may have swallowed the edge of the descriptor
 
-    def lease(self, data: bytes) -> Lease | None:
-        """Put a payload into the request arena, once for all jobs that share it; None: no room now."""
-        lease = self._shared.get(data)
+    def lease(self, body: bytes | Spool) -> Lease | None:
+        """Put a payload into the request arena, once for all jobs that share it, or only reserve the room
+        for an upload; None: no room now."""
+        if isinstance(body, Spool):
+            return self.arena.lease(len(body))
+        lease = self._shared.get(body)
         if lease is not None:
             self.arena.share(lease)
             return lease
-        lease = self.arena.lease(len(data))
+        lease = self.arena.lease(len(body))
         if lease is not None:
-            self.arena.write(lease, data)
-            self._shared[data] = lease
+            self.arena.write(lease, body)
+            self._shared[body] = lease
         return lease
+
+    def upload(
+        self, work: Work, spool: Spool, is_wanted: Callable[[], bool], send: Callable[[Work], None]
+    ) -> None:
+        """Copy an upload into the lease that is the work's payload, in a thread, and `send` the work then,
+        unless nobody wants it any more."""
+        lease = cast(Lease, work.payload)
+        source = os.dup(spool.fd)  # the upload may be closed before the copy ends
+
+        def ended(copy: "asyncio.Future[None]") -> None:
+            os.close(source)
+            if not self._open:  # dead: its requests go elsewhere
+                return
+            if is_wanted() and copy.exception() is None:
+                send(work)
+                return
+            if copy.exception() is not None:
+                log.error("an upload could not be copied: %r", copy.exception())
+                self._on_messages([Failed(work.request_id, _NOT_COPIED)])
+            release = Release(lease.slot, lease.generation)
+            self._released(release)
+            self._on_messages([release])
+
+        copy = self._loop.run_in_executor(None, self.arena.write_from, lease, source, lease.size)
+        copy.add_done_callback(ended)
 
     def condemn(self, why: str) -> None:
         """Kill a host that cannot be trusted with anything else."""

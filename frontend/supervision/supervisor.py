@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import msgspec
 import zmq
 
+from frontend.spool import Spool
 from frontend.supervision.announcement import announcement
 from frontend.supervision.death import Death
-from frontend.supervision.incarnation import Ending, Incarnation
+from frontend.supervision.incarnation import ArenaSizes, Ending, Incarnation
 from frontend.supervision.lifecycle import (
     Action,
     BecameReady,
@@ -42,8 +43,8 @@ from frontend.supervision.watchdog import TICK_SECONDS, Stall, Watchdog
 from ipc.arena import Lease
 from ipc.channel import ChannelError, MessageTooLarge
 from ipc.cpu_wait import CpuWait
-from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost
-from ipc.progress import Phase
+from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost, Work
+from ipc.progress import MEDIA_STEPS, Phase
 
 IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
 
@@ -68,7 +69,7 @@ class SupervisorOptions(msgspec.Struct, frozen=True):
 
     launch: Launch[Any]  # without the endpoint
     replica: int
-    arena_bytes: int
+    arenas: ArenaSizes
     drain_seconds: float
     term_seconds: float
     soft_memory_bytes: int = 0  # a host that is larger is recycled between requests; 0 is no limit
@@ -174,9 +175,14 @@ class Supervisor:
         except ChannelError:
             self.incarnation.signal(signal.SIGKILL)
 
-    def lease(self, data: bytes) -> Lease | None:
-        """Put a payload into the request arena; None while it has no room."""
-        return self.incarnation.lease(data) if self.incarnation else None
+    def lease(self, body: bytes | Spool) -> Lease | None:
+        """Put a payload into the request arena, or reserve the room for an upload; None: no room now."""
+        return self.incarnation.lease(body) if self.incarnation else None
+
+    def upload(self, work: Work, spool: Spool, is_wanted: Callable[[], bool]) -> None:
+        """Copy an upload into the lease that is the work's payload, and send the work then."""
+        if self.incarnation is not None:
+            self.incarnation.upload(work, spool, is_wanted, self.send)
 
     def completed(self) -> None:
         """Its host did useful work: earlier deaths no longer count."""
@@ -273,7 +279,7 @@ class Supervisor:
             self.incarnation = Incarnation(
                 launch,
                 self._socket_path(name),
-                self.options.arena_bytes,
+                self.options.arenas,
                 self._context,
                 self._messages,
                 self._ended,
@@ -289,6 +295,7 @@ class Supervisor:
             Phase.LOADING: launch.load_seconds,
             Phase.IDLE: IDLE_STALL_SECONDS,
             Phase.STEP: launch.stall_seconds,
+            Phase.MEDIA: launch.stall_seconds * MEDIA_STEPS,
         }
         watchdog = Watchdog(caps, CpuWait(self.incarnation.pid).since_last)
         self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, watchdog, time.monotonic())

@@ -212,3 +212,4 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     card: type[ModelCard]
     work: tuple[type[Work], ...]
     replies: tuple[type[Reply], ...]
+    uploads: bool = False  # its payloads may be files as large as the server takes

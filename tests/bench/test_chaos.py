@@ -10,21 +10,43 @@ import pytest
 from click.testing import CliRunner
 
 from bench.chaos import chaos
-from bench.chaos_traffic import TOLERANCE, Answer, Lane, vector_lane
+from bench.chaos_traffic import (
+    SAMPLE_TOLERANCE,
+    TIME_TOLERANCE,
+    TOLERANCE,
+    Answer,
+    Lane,
+    recordings_of,
+    speech_lane,
+    transcription_lanes,
+    vector_lane,
+    vision_lanes,
+)
 from bench.chaos_trial import Answered, Trial, judge, settings_file
 from bench.client import Event, Response
 from bench.completions import Said, read_text
 from bench.errors import ConnectionLost
+from bench.forms import CONTENT_TYPE
 from bench.kills import SIGNALS, Kill, Samples, plan, quantile, total
+from bench.recordings import wav, wav_seconds
+from bench.speech import SAMPLE_RATE
 from bench.timeline import rates, svg
+from bench.transcripts import Heard, Span
 
 TEXT = Lane("text", "/chat", [], read_text)
 EMBEDDINGS = vector_lane("embeddings", "m", seed=1)
 RERANK = vector_lane("rerank", "m", seed=1)
+SPEECH = speech_lane("m", seed=1)
+TRANSCRIPTION, STREAMED_TRANSCRIPTION = transcription_lanes("m", recordings_of([b"\1\0"]))
+TIMES = [(0.0, 1.5), (2.0, 3.0)]
 EXPECTED: dict[str, list[Answer]] = {
     "text": [Said("one two three", 3, "length"), Said("uno dos", 2, "length")],
     "embeddings": [[[0.5, -0.25], [1.0, 0.0]]],
     "rerank": [[[0.75], [0.125]]],
+    "speech": [array.array("h", [0, 100, -100]).tobytes()],
+    "transcription": [
+        Heard("One. Two.", [Span(*TIMES[0], "One."), Span(*TIMES[1], "Two.")], 3.0),
+    ],
 }
 
 
@@ -55,6 +77,27 @@ def embedded(*vectors: list[float], encoded: bool = False) -> Response:
 def ranked(*scores: tuple[int, float]) -> Response:
     results = [{"index": index, "relevance_score": score} for index, score in scores]
     return Response(200, 0.0, 1.0, msgspec.json.encode({"results": results}), [])
+
+
+def spoken(*samples: int, as_wav: bool = False) -> Response:
+    raw = array.array("h", samples).tobytes()
+    return Response(200, 0.0, 1.0, wav(raw, SAMPLE_RATE) if as_wav else raw, [], 0.5)
+
+
+def heard(*texts: str, times: list[tuple[float, float]] = TIMES) -> Response:
+    segments = [
+        {"id": index, "start": start, "end": end, "text": f" {text}"}
+        for index, ((start, end), text) in enumerate(zip(times, texts, strict=True))
+    ]
+    body = {"text": " ".join(texts), "segments": segments, "duration": 3.0}
+    return Response(200, 0.0, 1.0, msgspec.json.encode(body), [])
+
+
+def heard_in_pieces(*deltas: str, text: str | None = "One. Two.") -> Response:
+    events: list[dict] = [{"type": "transcript.text.delta", "delta": delta} for delta in deltas]
+    if text is not None:
+        events.append({"type": "transcript.text.done", "text": text})
+    return Response(200, 0.0, 1.0, b"", [Event(0.1, msgspec.json.encode(event)) for event in events])
 
 
 def judged(*answers, lane: Lane = TEXT) -> Trial:
@@ -128,6 +171,86 @@ def test_vectors_and_scores_that_differ_are_wrong(lane, answer):
     trial = judged((0, answer), lane=lane)
     assert trial.wrong == 1
     assert not trial.flawless
+
+
+@pytest.mark.parametrize(
+    ("lane", "answer"),
+    [
+        (SPEECH, spoken(0, 100, -100)),
+        (SPEECH, spoken(0, 100, -100, as_wav=True)),
+        (SPEECH, spoken(0, 100 + SAMPLE_TOLERANCE, -100)),
+        (TRANSCRIPTION, heard("One.", "Two.")),
+        (TRANSCRIPTION, heard("One.", "Two.", times=[(0.0, 1.5 + TIME_TOLERANCE / 2), (2.0, 3.0)])),
+        (STREAMED_TRANSCRIPTION, heard_in_pieces("One.", " Two.")),
+    ],
+)
+def test_speech_and_transcripts_that_are_the_same_are_flawless(lane, answer):
+    trial = judged((0, answer), lane=lane)
+    assert (trial.failures, trial.differences) == ({}, [])
+    assert trial.flawless
+
+
+@pytest.mark.parametrize(
+    ("lane", "answer"),
+    [
+        (SPEECH, spoken(0, 100, -100, 0, 100, -100)),  # repeated
+        (SPEECH, spoken(0, 100)),
+        (SPEECH, spoken(0, 101 + SAMPLE_TOLERANCE, -100)),
+        (TRANSCRIPTION, heard("One.", times=TIMES[:1])),
+        (TRANSCRIPTION, heard("One.", "Two.", times=[(0.0, 1.5), (2.0, 3.0 + 2 * TIME_TOLERANCE)])),
+        (TRANSCRIPTION, heard("One. Two.", times=TIMES[:1])),
+        (STREAMED_TRANSCRIPTION, heard_in_pieces("One.", text="One.")),
+    ],
+)
+def test_speech_and_transcripts_that_differ_are_wrong(lane, answer):
+    trial = judged((0, answer), lane=lane)
+    assert (trial.wrong, trial.failed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("lane", "answer"),
+    [
+        (SPEECH, Response(200, 0.0, 1.0, b"", [])),
+        (SPEECH, Response(200, 0.0, 1.0, b"odd", [])),
+        (STREAMED_TRANSCRIPTION, heard_in_pieces("One.", " Two.", text=None)),
+        (STREAMED_TRANSCRIPTION, heard_in_pieces("One.", " Two.", " Two.")),  # unlike the text at the end
+    ],
+)
+def test_speech_and_transcripts_that_are_not_whole_have_failed(lane, answer):
+    trial = judged((0, answer), lane=lane)
+    assert (trial.wrong, trial.failed) == (0, 1)
+
+
+def test_recordings_hold_all_that_was_spoken_in_different_orders():
+    first, second = recordings_of([b"ab", b"cdef"])
+    assert (first.data[44:], second.data[44:]) == (b"abcdef", b"cdefab")
+    assert wav_seconds(first.data) == 3 / SAMPLE_RATE
+
+
+def test_lanes_ask_for_the_same_answer_in_two_ways():
+    assert TRANSCRIPTION.content_type == CONTENT_TYPE
+    assert b"verbose_json" in TRANSCRIPTION.bodies[0]
+    assert b'name="stream"\r\n\r\ntrue' in STREAMED_TRANSCRIPTION.bodies[0]
+    formats = [msgspec.json.decode(body)["response_format"] for body in SPEECH.bodies[:2]]
+    assert formats == ["pcm", "wav"]
+    whole, streamed_lane = vision_lanes("m", 8, seed=1)
+    asked, asked_again = (msgspec.json.decode(lane.bodies[0]) for lane in (whole, streamed_lane))
+    assert asked["messages"] == asked_again["messages"]
+    assert [part["type"] for part in asked["messages"][0]["content"]] == ["image_url", "text"]
+    assert len(set(whole.bodies)) == len(whole.bodies)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--transcription", "w"], "--speech MODEL"),
+        (["--speech", "s", "--transcription", "w", "--clients", "4"], "at least 5"),
+    ],
+)
+def test_traffic_that_cannot_be_made_is_a_usage_error(arguments, reason):
+    result = CliRunner().invoke(chaos, ["m", *arguments])
+    assert result.exit_code == 2
+    assert reason in result.output
 
 
 def test_results_that_leave_out_an_index_have_failed():

@@ -110,6 +110,32 @@ def test_a_plain_response_is_read_whole_however_it_is_cut() -> None:
     assert (response.status, response.body, response.events) == (200, b'{"choices": []}', [])
 
 
+def test_a_response_has_the_time_at_which_its_body_began() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ntransfer-encoding: chunked\r\n\r\n"
+    response = _post(_answering(head, _chunk(b"ab"), _chunk(b"cd"), b"0\r\n\r\n"))
+    assert response.body == b"abcd"
+    assert response.first_body is not None
+    assert response.started < response.first_body < response.finished
+    assert _post(_answering(_plain(b""))).first_body is None
+
+
+def test_a_large_body_has_its_own_type_and_arrives_whole() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await _read_request(reader))
+        writer.write(_plain(b"{}"))
+
+    async def main() -> None:
+        async with _serving(script) as client:
+            await client.post("/audio", bytes(300_000), _DEADLINE, "multipart/form-data; boundary=x")
+
+    asyncio.run(main())
+    [(head, body)] = seen
+    assert b"\r\nContent-Type: multipart/form-data; boundary=x\r\n" in head
+    assert body == bytes(300_000)
+
+
 def test_each_event_carries_the_time_its_packet_came() -> None:
     packets = [_STREAM, _chunk(b"data: 1\n\ndata: 2\n\n"), _chunk(b"data: 3\n\n"), b"0\r\n\r\n"]
     response = _post(_answering(*packets))

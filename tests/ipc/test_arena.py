@@ -353,3 +353,24 @@ def test_a_tensor_whose_size_does_not_fit_is_refused_by_both_sides(producer, siz
 def test_a_lease_without_a_shape_is_a_vector(producer):
     assert producer.lease(10).shape == (10,)
     assert producer.lease(12, "f4").shape == (3,)
+
+
+def test_an_idle_producer_gives_back_the_memory_of_large_leases():
+    size = 256 * 1024 * 1024
+    producer = ArenaProducer("test", size)
+    try:
+        small, lease = producer.lease(4096), producer.lease(200 * 1024 * 1024)
+        assert small is not None and lease is not None
+        producer.write(small, b"x" * 4096)
+        producer.write(lease, b"y" * lease.size)
+        in_memory = os.fstat(producer.fd).st_blocks * 512
+        assert in_memory >= lease.size
+        producer.release(lease.slot, lease.generation)
+        assert os.fstat(producer.fd).st_blocks * 512 == in_memory  # others may be next to it
+        producer.release(small.slot, small.generation)
+        assert os.fstat(producer.fd).st_blocks * 512 <= 64 * 1024 * 1024
+        again = producer.lease(200 * 1024 * 1024)
+        assert again is not None
+        assert bytes(producer.view(again)[-4:]) == bytes(4)
+    finally:
+        producer.close()

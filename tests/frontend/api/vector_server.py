@@ -15,11 +15,13 @@ from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import ModelSettings, Settings
 from frontend.observability.metrics import Metrics
+from frontend.routing.job import Body
 from frontend.routing.route import LocalRoute
 from frontend.routing.router import Router, RouterOptions
+from frontend.spool import Spool
 from frontend.supervision.lifecycle import Lifecycle, State
 from ipc.arena import Lease
-from ipc.messages import Embed, ModelCard, Ready, Rerank, ToFrontend, ToHost, VectorCard
+from ipc.messages import Embed, ModelCard, Ready, Rerank, ToFrontend, ToHost, VectorCard, Work
 
 PROMPTS = {"query": "query: ", "passage": "passage: "}
 
@@ -60,8 +62,11 @@ class StandIn:
         if answer is not None:
             asyncio.get_running_loop().call_soon(self.say, answer)
 
-    def lease(self, data: bytes) -> Lease | None:
+    def lease(self, body: Body) -> Lease | None:
         raise AssertionError("nothing that large is sent here")
+
+    def upload(self, work: Work, spool: Spool, is_wanted: Callable[[], bool]) -> None:
+        raise AssertionError("nothing is uploaded here")
 
     def completed(self) -> None:
         pass

@@ -10,7 +10,9 @@ import msgspec
 
 from frontend.config import ModelSettings
 from frontend.observability.metrics import Metrics
+from frontend.routing.job import Body
 from frontend.routing.route import LocalRoute
+from frontend.spool import Spool
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import Lifecycle, State
 from frontend.tasks.generation import Generation
@@ -31,6 +33,7 @@ from ipc.messages import (
     TextPrompt,
     ToFrontend,
     ToHost,
+    Work,
 )
 
 CARD = TextCard(
@@ -75,8 +78,11 @@ class RecordingHost:
         assert self.card is not None or isinstance(message, Cancel), "sent to a dead host, and lost"
         self.sent.append(message)
 
-    def lease(self, data: bytes) -> Lease | None:
+    def lease(self, body: Body) -> Lease | None:
         return self.room
+
+    def upload(self, work: Work, spool: Spool, is_wanted: Callable[[], bool]) -> None:
+        raise AssertionError("nothing is uploaded here")
 
     def completed(self) -> None:
         self.completions += 1

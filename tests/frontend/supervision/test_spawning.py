@@ -15,12 +15,12 @@ import psutil
 import pytest
 import zmq
 
-from frontend.supervision.incarnation import Ending, Incarnation
+from frontend.supervision.incarnation import ArenaSizes, Ending, Incarnation
 from ipc.channel import MAX_LAUNCH_BYTES, ChannelError, MessageTooLarge
 from ipc.messages import Ready
 from tests.host.harness import launch_of
 
-ARENA_BYTES = 1024 * 1024
+ARENAS = ArenaSizes(1024 * 1024, 1024 * 1024)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def new_children():
 
 
 async def spawn(context, folder, launch, on_messages=print, on_end=print) -> Incarnation:
-    return Incarnation(launch, folder / "s", ARENA_BYTES, context, on_messages, on_end)
+    return Incarnation(launch, folder / "s", ARENAS, context, on_messages, on_end)
 
 
 def test_a_large_chat_template_reaches_the_host(short_path, context):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.lifecycle import Lifecycle, State
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 from ipc.channel import ChannelError
@@ -44,7 +45,7 @@ def test_only_a_host_that_was_ready_is_condemned_for_not_reading_that_it_must_dr
     host: Any = Deaf()
 
     async def run() -> None:
-        options = SupervisorOptions(launch_of("m", engine="synthetic"), 0, 4096, 30.0, 5.0)
+        options = SupervisorOptions(launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0)
         context: Any = None  # nothing is spawned
         listener: Any = Nobody()
         supervisor = Supervisor(options, lambda name: Path(name), context, listener)

@@ -1,0 +1,113 @@
+"""Uploads in temporary files without a name: large bodies that never enter this process's memory."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from frontend.config import ConfigError
+from frontend.config_values import expanded
+from frontend.errors import Overloaded
+from frontend.shortened import shown_path
+from ipc.memfd import write_range
+
+_RETRY_SECONDS = 10
+_IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+class Spools:
+    """The uploads that the server holds, and the room that they may take together."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit = limit_bytes
+        self._held = 0
+
+    def create(self) -> "Spool":
+        """Raises OSError if the folder cannot be written to."""
+        with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
+            return Spool(self, os.dup(file.fileno()))
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded unless there is room for `size` more bytes."""
+        if self._held + size > self._limit:
+            raise Overloaded(
+                "the uploads of other requests take all the room; try again later", retry_after=_RETRY_SECONDS
+            )
+        self._held += size
+
+    def give_back(self, size: int) -> None:
+        self._held -= size
+
+
+class Spool:
+    """One upload: written once from its start to its end, then read by position. The caller closes it."""
+
+    def __init__(self, spools: Spools, fd: int) -> None:
+        self.fd = fd
+        self._spools = spools
+        self._size = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._closed = False
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def digest(self) -> bytes:
+        """Of the content."""
+        return self._hash.digest()
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Append, in a thread: the disk may be slow. Raises Overloaded and OSError."""
+        self._spools.take(len(data))
+        start = self._size
+        self._size += len(data)
+        await asyncio.to_thread(self._append, os.dup(self.fd), start, data)
+
+    def _append(self, fd: int, start: int, data: bytes | bytearray) -> None:
+        try:
+            self._hash.update(data)
+            write_range(fd, start, memoryview(data))
+        finally:
+            os.close(fd)
+
+    def read(self) -> bytes:
+        """All of it: for small ones."""
+        return os.pread(self.fd, self._size, 0)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._spools.give_back(self._size)
+            os.close(self.fd)
+
+
+def spool_folder(configured: str | None) -> Path:
+    """Where uploads are kept: the configured folder, else one for temporary files, on a disk if there is one.
+
+    Raises ConfigError.
+    """
+    if configured is not None:
+        folder = expanded(configured, "spool")
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise ConfigError(
+                f"spool: {shown_path(folder)} cannot be written to; choose a folder with --spool"
+            )
+        return folder
+    mounts = {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(all=True)}
+    temporary = Path(tempfile.gettempdir())
+    on_disk = (
+        folder
+        for folder in (temporary, Path("/var/tmp"))  # noqa: S108 - the file has no name
+        if os.access(folder, os.W_OK) and _file_system(folder, mounts) not in _IN_MEMORY
+    )
+    return next(on_disk, temporary)
+
+
+def _file_system(folder: Path, mounts: dict[str, str]) -> str:
+    resolved = folder.resolve()
+    return next((mounts[str(path)] for path in (resolved, *resolved.parents) if str(path) in mounts), "")
