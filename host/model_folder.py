@@ -10,11 +10,11 @@ import msgspec
 
 from host.errors import LaunchError
 from ipc.messages import Launch, TextOptions
+from ipc.messages.text import MaxTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from ipc.model_files import (
     MAX_DOCUMENT_BYTES,
     MAX_TEMPLATE_BYTES,
     FileFault,
-    read_file,
     read_text,
 )
 
@@ -41,12 +41,12 @@ class KvShape(msgspec.Struct, frozen=True):
 class SamplingDefaults(msgspec.Struct, frozen=True):
     """What a request that says nothing gets. Where the model says nothing either: the OpenAI API's values."""
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0  # off
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    max_tokens: int | None = None  # as many as the context still holds
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0  # off
+    min_p: MinP = 0.0
+    repetition_penalty: RepetitionPenalty = 1.0
+    max_tokens: MaxTokens | None = None  # as many as the context still holds
 
 
 class ModelFolder(msgspec.Struct, frozen=True):
@@ -60,6 +60,12 @@ class ModelFolder(msgspec.Struct, frozen=True):
     defaults: SamplingDefaults
     chat_template: str | None
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
+
+
+def language_xml(path: Path) -> Path:
+    """The IR of a folder's language model, which is one part of several in a vision model."""
+    part = path / "openvino_language_model.xml"
+    return part if part.exists() else path / "openvino_model.xml"
 
 
 def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | None) -> None:
@@ -129,11 +135,17 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_any_json(path: Path) -> Any:
     """Whatever a JSON file holds. Raises ModelFolderError."""
     try:
-        return json.loads(read_file(path, MAX_DOCUMENT_BYTES))
+        text = read_text(path, MAX_DOCUMENT_BYTES).removeprefix("\ufeff")
+        return json.loads(text, parse_constant=_refuse_constant)
     except FileFault as error:
         raise ModelFolderError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path} is not valid JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and infinities, which the engine does not read."""
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def positive(config: dict[str, Any], key: str) -> int | None:

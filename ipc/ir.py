@@ -18,7 +18,14 @@ from ipc.model_files import (
 )
 
 # Read by native code, which does not name them.
-_NATIVE_JSON = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"}
+_NATIVE_JSON = {
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+}
 
 
 def check_model(folder: Path, task: str, library: str = "openvino") -> None:
@@ -58,6 +65,8 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
         return "it takes text"
     if part == "model" and "inputs_embeds" in inputs and "input_ids" not in inputs:
         return "it takes embeddings in place of tokens, as the language part of a vision model does"
+    if part == "language_model" and "inputs_embeds" not in inputs:
+        return "it takes no embeddings"
     return ""
 
 

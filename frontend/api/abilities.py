@@ -2,7 +2,7 @@
 
 from frontend.errors import BadRequest
 from frontend.routing.router import Model
-from ipc.messages import ModelCard, TextCard, VectorCard
+from ipc.messages import ModelCard, TextCard, TranscriptionCard, VectorCard
 
 
 def text_card(model: Model) -> TextCard:
@@ -26,12 +26,21 @@ def rerank_card(model: Model) -> VectorCard:
     raise _serves_another_task(model, "does not rerank documents")
 
 
+def transcription_card(model: Model) -> TranscriptionCard:
+    """The card of a model that transcribes speech. Raises BadRequest where it serves another task."""
+    if isinstance(model.card, TranscriptionCard):
+        return model.card
+    raise _serves_another_task(model, "does not transcribe speech")
+
+
 def ability(card: ModelCard) -> str:
     """What a model does, as a predicate."""
     if isinstance(card, TextCard):
         return "generates text"
     if isinstance(card, VectorCard):
         return "computes embeddings" if card.dimensions else "reranks documents"
+    if isinstance(card, TranscriptionCard):
+        return "transcribes speech"
     return "serves another task"
 
 

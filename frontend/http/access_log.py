@@ -8,9 +8,10 @@ what went wrong, if anything did: `client_gone` (the client disconnected first),
 that was sent and the field that it names. A stream that ends in an error event thus has the status 200 and,
 for example, the outcome `engine_crashed`. Two outcomes are not codes: `error`, an error response without an
 error object (`/ready` with a 503), and `incomplete`, a response that the server cut off. Then come the
-seconds from the request's head to the response's last byte, the model, the tokens of prompt and completion,
-the client's address, and the first digits of the request id. Nothing of what the client wrote or received is
-logged. JSON lines have every field by name, the whole id, and the size of the body in bytes.
+seconds from the request's head to the response's last byte, the model, the tokens of prompt and completion
+or the seconds of audio, the client's address, and the first digits of the request id. Nothing of what the
+client wrote or received is logged. JSON lines have every field by name, the whole id, and the size of the
+body in bytes.
 
 Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_duration_seconds{route}` and
 `nacelle_http_response_bytes_total{route}`. A route is a template such as `/v1/models/{model}`, or `unknown`.
@@ -105,6 +106,7 @@ def fields(
         "model": _shown(exchange.model),
         "prompt_tokens": tokens.prompt if tokens is not None else None,
         "completion_tokens": tokens.completion if tokens is not None else None,
+        "audio_seconds": _audio_seconds(exchange),
         "stream": exchange.stream,
         "client": client,
     }
@@ -122,11 +124,16 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         f"{seconds:.2f}s",
         _shown(exchange.model),
         counts,
+        audio if (audio := _audio_seconds(exchange)) is None else f"{audio:.1f}s-audio",
         "stream" if exchange.stream else None,
         client,
         short_id(exchange.request_id),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _audio_seconds(exchange: Exchange) -> float | None:
+    return None if exchange.audio_seconds is None else round(exchange.audio_seconds(), 3)
 
 
 def _shown(text: str | None, characters: int = _SHOWN_CHARACTERS) -> str | None:
@@ -138,6 +145,8 @@ def observe(exchange: Exchange, message: Message) -> bool:
     kind = message["type"]
     if kind in ("http.response.start", "websocket.http.response.start"):
         exchange.status = message["status"]
+    elif kind == "websocket.send":
+        exchange.sent_bytes += len(message.get("text") or message.get("bytes") or b"")
     elif kind in ("http.response.body", "websocket.http.response.body"):
         exchange.sent_bytes += len(message.get("body", b""))
         exchange.ended = not message.get("more_body", False)

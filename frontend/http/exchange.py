@@ -32,6 +32,7 @@ class Exchange(msgspec.Struct):
     model: str | None = None  # as the client named it
     stream: bool = False  # the client asked for a stream
     tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
+    audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done
     status: int | None = None  # of HTTP, once the response has started
     sent_bytes: int = 0  # of the body, before HTTP's framing
     ended: bool = False

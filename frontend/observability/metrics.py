@@ -147,6 +147,7 @@ class ModelMetrics:
         self.inter_token = families.inter_token.of(model)
         self.prompt_tokens = families.prompt_tokens.labels(model)
         self.generated_tokens = families.generated_tokens.of(model)
+        self.audio_seconds = cache(lambda: families.audio_seconds.labels(model))  # no series for other tasks
         self.resumed = families.resumed.labels(model)
         self.restarted = families.restarted.labels(model)
         self.blamed = families.blamed.labels(model)
@@ -202,6 +203,7 @@ class _ModelFamilies:
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens accepted")
         self.generated_tokens = TokenCounts("nacelle_generated_tokens", "Tokens generated")
         registry.register(self.generated_tokens)
+        self.audio_seconds = counter("audio_seconds", "Seconds of audio transcribed")
         self.resumed = counter("resumed", "Sequences continued after the death of their host")
         self.restarted = counter("restarted", "Sequences sent whole again after the death of their host")
         self.blamed = counter("blamed", "Sequences ended because they kill hosts")

@@ -1,12 +1,12 @@
 """One API call's generation: a job per choice, and the stream of what they produce, read by the API."""
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
-from frontend.errors import ClientGone
 from frontend.routing.router import Model
+from frontend.tasks.stream import OutputStream
 from frontend.tasks.text import Output, SequenceSpec, TextJob
 from ipc.messages import TextInput
 
@@ -19,11 +19,8 @@ class Usage(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # of the prompts, found in an engine's KV cache
 
 
-class Generation:
-    """Written by the router, read by one consumer.
-
-    `abandon` is called once if the consumer is not interested any more, or the generation has failed.
-    """
+class Generation(OutputStream[Output]):
+    """The stream of a generation's choices. `abandon` gets all its jobs, once, when they are to stop."""
 
     def __init__(
         self,
@@ -41,16 +38,8 @@ class Generation:
         self.sequences = [
             TextJob(spec, choice, self, bodies[spec.prompt_index], now) for choice, spec in enumerate(specs)
         ]
-        self._abandon = abandon
-        self._buffer: list[Output] = []
-        self._error: Exception | None = None
-        self._unfinished = len(specs)
+        super().__init__(len(specs), partial(abandon, self.sequences))
         self._unaccepted = len(specs)
-        self._wake: asyncio.Future[None] | None = None
-        self._listener: Callable[[], None] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-
-    # --- the consumer's side ---
 
     async def accepted(self) -> None:
         """Wait until every sequence is with an engine. Raises the error of the first that is refused."""
@@ -59,44 +48,9 @@ class Generation:
         if self._error is not None:
             raise self._error
 
-    async def outputs(self) -> list[Output]:
-        """All that came since the last call, at least one; empty at the end. Raises what went wrong."""
-        while not self._buffer and self._unfinished and self._error is None:
-            await self._changed()
-        return self.take()
-
-    def take(self) -> list[Output]:
-        """All that came since the last call, without waiting; raises what went wrong once nothing is left."""
-        if self._buffer:
-            outputs, self._buffer = self._buffer, []
-            return outputs
-        if self._error is not None:
-            raise self._error
-        return []
-
-    @property
-    def finished(self) -> bool:
-        """Every choice has ended and was taken."""
-        return not self._buffer and not self._unfinished
-
-    def listen(self, callback: Callable[[], None] | None) -> None:
-        """Call back, in the turn of the event loop in which it arrived, when there is more to take or the
-        generation has failed. None: no longer."""
-        self._listener = callback
-
-    def cancel(self, error: Exception) -> None:
-        """Stop every sequence, wherever it is; the consumer gets `error`."""
-        if self._error is None and self._unfinished:
-            self._error = error
-            self._abandon(self.sequences)
-            self.flush()
-
-    def close(self) -> None:
-        """The consumer is done; whatever still runs is cancelled."""
-        self._listener = None
-        self.cancel(ClientGone())
-        if self._expiry is not None:
-            self._expiry.cancel()
+    def sequence_accepted(self) -> None:
+        """For the jobs: one more is with an engine."""
+        self._unaccepted -= 1
 
     @property
     def usage(self) -> Usage:
@@ -104,34 +58,6 @@ class Generation:
         cached = {s.spec.prompt_index: s.journal.cached_tokens for s in reversed(self.sequences)}
         produced = sum(len(s.journal.token_ids) for s in self.sequences)
         return Usage(sum(prompts.values()), produced, sum(cached.values()))
-
-    async def _changed(self) -> None:
-        self._wake = asyncio.get_running_loop().create_future()
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-
-    # --- the router's side ---
-
-    def expires(self, expiry: asyncio.TimerHandle) -> None:
-        """The timer to stop at the end."""
-        self._expiry = expiry
-
-    def sequence_accepted(self) -> None:
-        self._unaccepted -= 1
-
-    def push(self, output: Output) -> None:
-        self._buffer.append(output)
-        if output.finish_reason is not None:
-            self._unfinished -= 1
-
-    def flush(self) -> None:
-        """Tell the consumer: once for all that arrived together."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-        elif self._listener is not None and (self._buffer or self._error is not None):
-            self._listener()
 
 
 def generate(

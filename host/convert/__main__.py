@@ -100,6 +100,15 @@ def _note(text: str) -> None:
 def _convert(source: Path, folder: Path) -> None:
     """Imports only what the kind of source needs."""
     if source.is_dir():
+        from host.convert.kokoro import convert_kokoro, is_kokoro_folder
+        from host.convert.whisper import convert_whisper, is_whisper_folder
+
+        if is_kokoro_folder(source):
+            convert_kokoro(source, folder)
+            return
+        if is_whisper_folder(source):
+            convert_whisper(source, folder)
+            return
         from host.convert.encoder import WEIGHTS, read_encoder_folder, save_encoder
 
         encoder = read_encoder_folder(source)

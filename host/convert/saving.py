@@ -46,10 +46,10 @@ def save_with_genai(gguf: Path) -> None:
         raise ConversionError(f"OpenVINO cannot read it ({summary(error)})", EXPORT) from error
 
 
-def check_saved(folder: Path) -> None:
+def check_saved(folder: Path, task: str = "text") -> None:
     """Raise ConversionError unless `folder` holds a complete IR. A full disk does not always raise."""
     names = list_files(folder)
-    if missing := missing_files(names, "text"):
+    if missing := missing_files(names, task):
         raise _incomplete(folder, missing[0])
     for xml in folder.glob("openvino_*.xml"):
         try:

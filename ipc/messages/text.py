@@ -11,6 +11,13 @@ PROMPT_TAIL = 64  # characters
 
 FinishReason = Literal["stop", "length"]
 
+Temperature = Annotated[float, Meta(ge=0, le=1e6)]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+MinP = Annotated[float, Meta(ge=0, lt=1)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=1e6)]
+MaxTokens = Annotated[int, Meta(ge=1)]
+
 
 # --- launching -----------------------------------------------------------------------------------------
 
@@ -43,12 +50,12 @@ class Adapter(Value):
 class GenerationDefaults(Value):
     """Values for requests that specify none. None leaves the choice to the model's files."""
 
-    temperature: Annotated[float, Meta(ge=0, le=1e6)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Meta(ge=0, lt=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=1e6)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None  # None: as many as the context still holds
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    max_tokens: MaxTokens | None = None  # None: as many as the context still holds
 
 
 class TextOptions(Options):
@@ -174,6 +181,7 @@ class Finish(Value):
     reason: FinishReason
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
     cached_tokens: int = 0  # of the prompt, found in the KV cache
+    prompt_tokens: int | None = None  # where they are known only now: those of a prompt with images
 
 
 class Delta(Reply):
@@ -197,8 +205,8 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
-        if self.finish is not None and self.finish.cached_tokens < 0:
-            raise ValueError(f"{self.finish.cached_tokens} cached tokens")
+        if self.finish is not None and min(self.finish.cached_tokens, self.finish.prompt_tokens or 0) < 0:
+            raise ValueError("a negative number of tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:
             if not 0 <= token < vocab_size:
@@ -281,7 +289,7 @@ class Detokenize(Work):
 
 TASK = Task(
     name="text",
-    engines=("text", "stateful", "synthetic"),
+    engines=("text", "vision", "stateful", "synthetic"),
     options=TextOptions,
     card=TextCard,
     work=(Generate, Tokenize, Detokenize),

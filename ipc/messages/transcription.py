@@ -64,7 +64,31 @@ class Transcribed(Reply):
             raise ValueError("a time that is negative or not finite")
 
 
+class SpeechSpan(Value):
+    """A stretch of speech, without padding."""
+
+    start: float
+    end: float
+
+
+class SpeechDetected(Reply):
+    """Where there is speech. Pauses shorter than `silence_duration_ms` do not divide a span."""
+
+    duration: float  # of the audio
+    spans: list[SpeechSpan] = []
+    speaking: bool = False  # the audio ends in the last span, or too soon after it to tell that it has ended
+
+    def check(self, card: ModelCard) -> None:
+        if not isinstance(card, TranscriptionCard):
+            raise ValueError("voice activity from a model that does not transcribe")
+        times = [time for span in self.spans for time in (span.start, span.end)]
+        if times != sorted(times) or not all(0 <= time <= self.duration for time in times):
+            raise ValueError("spans of speech that are not in order or outside the audio")
+
+
 # --- work ----------------------------------------------------------------------------------------------
+
+MAX_DETECTION_SECONDS = 60.0  # of audio in a DetectSpeech
 
 
 class VoiceActivity(Value):
@@ -79,7 +103,7 @@ class Transcribe(Work):
     """Transcribe one recording. The payload is the file as the client sent it; the host decodes it.
 
     A host that continues after another starts at `resume_seconds`, the `until` of the last reply, and is
-    given the text before it.
+    given the text before it. If the language was detected by then, the work names it.
     """
 
     answers = (Transcribed,)
@@ -101,12 +125,24 @@ class Transcribe(Work):
         return self.resume_windows
 
 
+class DetectSpeech(Work):
+    """Find speech in at most MAX_DETECTION_SECONDS of mono s16le PCM, the payload.
+
+    Needs no slot: it is answered on receipt. Nothing is kept from one to the next.
+    """
+
+    answers = (SpeechDetected,)
+
+    pcm_rate: int = 16_000  # samples a second
+    voice_activity: VoiceActivity = msgspec.field(default_factory=VoiceActivity)
+
+
 TASK = Task(
     name="transcription",
     engines=("transcription",),
     options=TranscriptionOptions,
     card=TranscriptionCard,
-    work=(Transcribe,),
-    replies=(Transcribed,),
+    work=(Transcribe, DetectSpeech),
+    replies=(Transcribed, SpeechDetected),
     uploads=True,
 )

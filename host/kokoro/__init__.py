@@ -1,0 +1,1 @@
+"""Kokoro, a model that speaks: its voices and languages, and what computes it."""

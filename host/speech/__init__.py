@@ -1,0 +1,1 @@
+"""What engines of speech share: text that is prepared for reading aloud, and audio that is encoded."""
