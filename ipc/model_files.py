@@ -46,7 +46,7 @@ def parts_of(files: Collection[str], task: str, library: str = "openvino") -> tu
     Optimum has tokenizers of its own, and converts weights of PyTorch as it loads them.
     """
     parts = _PARTS.get(task, ())
-    if library == "openvino":
+    if library != "optimum":
         return parts
     return () if "openvino_model.xml" not in files and _PYTORCH_WEIGHTS & set(files) else parts[:1]
 

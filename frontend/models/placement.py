@@ -42,6 +42,8 @@ def _options(prepared: PreparedModel, kv_cache: int) -> Options:
     if kind is TextOptions:
         return _text_options(prepared, kv_cache)
     settings = msgspec.structs.asdict(prepared.settings)
+    if settings["library"] == "auto":  # the default of the options
+        del settings["library"]
     return kind(**{name: settings[name] for name in kind.__struct_fields__ if name in settings})
 
 
