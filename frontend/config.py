@@ -55,7 +55,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ),
     ] = "auto"
     task: Annotated[
-        Literal["auto", "text", "embeddings", "rerank", "speech"],
+        Literal["auto", "text", "embeddings", "rerank", "vision", "transcription", "speech"],
         Meta(description="What the model is for. auto recognizes it from the model's files."),
     ] = "auto"
     library: Annotated[
@@ -249,6 +249,28 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         ),
     ] = []
     max_body_bytes: Annotated[Bytes, Meta(description="Maximum size of a request body.")] = 16 * 1024**2
+    max_images: Annotated[
+        Annotated[int, Meta(ge=0, le=10_000)],
+        Meta(description="Maximum number of images in a request, those of earlier turns included."),
+    ] = 32
+    max_image_bytes: Annotated[
+        Annotated[int, Meta(ge=4096, le=32 * 1024**2)],
+        Meta(description="Maximum size of an image, before it is decoded."),
+    ] = 20 * 1024**2
+    allowed_media_domains: Annotated[
+        list[str],
+        Meta(
+            description="Domain to fetch images from: example.com, .example.com for its subdomains as well, "
+            "or * for all. Default: URLs are not fetched.",
+            extra={"option": "--allowed-media-domain"},
+        ),
+    ] = []
+    allow_private_media: Annotated[
+        bool, Meta(description="Allow fetching images from addresses of this machine and private networks.")
+    ] = False
+    media_fetch_seconds: Annotated[
+        Seconds, Meta(description="Maximum time to fetch an image, redirects included.")
+    ] = 10.0
     request_timeout_seconds: Annotated[
         Seconds, Meta(description="Maximum duration of a request, including time in the queue.")
     ] = 600.0

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import zmq
 
 from host import linux
-from host.engines.base import Engine, EngineStarved
+from host.engines.base import Engine, EngineStarved, ReportsPhases
 from host.engines.load import load_engine
 from host.faults import FaultyEngine
 from host.load_errors import LoadFailed, explain
@@ -90,7 +90,7 @@ def _serve(
     control_fd: int,
 ) -> None:
     progress.enter(Phase.LOADING, launch.load_seconds)
-    engine = _load(launch, results)
+    engine = _load(launch, results, progress)
     gc.freeze()  # what loading left is never garbage; do not look through it again
     channel.send([Ready(engine.card)], SEND_SECONDS)
     Loop(channel, requests, results, progress, engine, control_fd, launch.stall_seconds).run(
@@ -98,12 +98,14 @@ def _serve(
     )
 
 
-def _load(launch: Launch[Any], results: Results) -> Engine:
+def _load(launch: Launch[Any], results: Results, progress: ProgressWriter) -> Engine:
     """Raises LoadFailed."""
     try:
         engine = load_engine(launch, results)
     except Exception as error:
         raise LoadFailed(explain(error, launch)) from error
+    if isinstance(engine, ReportsPhases):
+        engine.report_to(progress)
     return FaultyEngine(engine) if launch.faults else engine
 
 

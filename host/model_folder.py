@@ -62,6 +62,12 @@ class ModelFolder(msgspec.Struct, frozen=True):
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
 
 
+def language_xml(path: Path) -> Path:
+    """The IR of a folder's language model, which is one part of several in a vision model."""
+    part = path / "openvino_language_model.xml"
+    return part if part.exists() else path / "openvino_model.xml"
+
+
 def check_vocabulary(path: Path, token_ids: Iterable[int], vocab_size: int | None) -> None:
     """Raise ModelFolderError if a tokenizer that gives these ids for VARIED_TEXT belongs to another model."""
     largest = max(token_ids, default=0)

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from host.engines.base import RequestRefused
 from host.plain_messages import merge_leading_system, plainer
 from ipc.errors import ErrorCode
-from ipc.messages import ChatMessage, ChatPrompt, ToolCall
+from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
 
 _REASONING_KEYS = ("reasoning_content", "reasoning")  # templates differ in what they call it
 # Where a text is to go on. The blank shows whether the template trims what it is given.
@@ -67,7 +67,7 @@ class ChatTemplate:
     def _render(self, messages: Sequence[ChatMessage], variables: dict[str, Any], goes_on: bool) -> str:
         entries = [_as_dict(message) for message in messages]
         if goes_on:
-            entries[-1]["content"] = (entries[-1]["content"] or "") + _END_OF_TEXT
+            _append(entries[-1], _END_OF_TEXT)
         return self._template.render({**variables, "messages": entries})
 
     def _render_plainer(
@@ -100,7 +100,7 @@ def _cut(text: str) -> str:
 
 def _as_dict(message: ChatMessage) -> dict[str, Any]:
     """What Hugging Face's templates know of a message. Nothing is there that was not given."""
-    entry: dict[str, Any] = {"role": message.role, "content": message.content}
+    entry: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.name is not None:
         entry["name"] = message.name
     if message.tool_call_id is not None:
@@ -113,6 +113,22 @@ def _as_dict(message: ChatMessage) -> dict[str, Any]:
         if not message.content:  # gpt-oss takes one of the two
             entry["thinking"] = message.reasoning
     return entry
+
+
+def _content(message: ChatMessage) -> str | list[dict[str, str]] | None:
+    """Parts are given as parts: that is left to the caller, who knows what the template takes."""
+    if not isinstance(message.content, list):
+        return message.content
+    return [{"type": "text", "text": part.text} for part in message.content if isinstance(part, TextPart)]
+
+
+def _append(entry: dict[str, Any], text: str) -> None:
+    """Append to a message's content."""
+    content = entry["content"]
+    if isinstance(content, list) and content:
+        content[-1]["text"] += text
+    else:
+        entry["content"] = (content or "") + text
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -50,14 +50,18 @@ class Choices(msgspec.Struct, frozen=True):
     @property
     def can_be_continued(self) -> bool:
         """Whether prompt + generated tokens as a new prompt goes on exactly as the request would have."""
-        how = continuation(
+        return self.continuation() is Continuation.BY_TEXT
+
+    def continuation(self, images: bool = False) -> Continuation:
+        """How a request goes on after a loss, given whether its prompt has `images`."""
+        return continuation(
             greedy=self.temperature == 0,
             seeded=self.seed is not None,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             grammar=bool(self.structural_tag),
+            images=images,
         )
-        return how is Continuation.BY_TEXT
 
 
 def resolve(

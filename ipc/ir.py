@@ -18,7 +18,18 @@ from ipc.model_files import (
 )
 
 # Read by native code, which does not name them.
-_NATIVE_JSON = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"}
+_NATIVE_JSON = {
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+}
+_INPUTS = {  # of the parts of Whisper
+    "encoder_model": ("input_features",),
+    "decoder_model": ("input_ids", "encoder_hidden_states", "beam_idx"),
+}
 
 
 def check_model(folder: Path, task: str, library: str = "openvino") -> None:
@@ -38,7 +49,8 @@ def check_model(folder: Path, task: str, library: str = "openvino") -> None:
     for part in parts_of(names, task, library):
         facts = check_ir(folder / f"openvino_{part}.xml")
         if fault := _wrong_part(part, facts.inputs):
-            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {part}: {fault}; {CONVERT_AGAIN}")
+            kind = part.replace("_", " ")
+            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {kind}: {fault}; {CONVERT_AGAIN}")
 
 
 def check_json(path: Path) -> None:
@@ -56,8 +68,12 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
         return "it takes no text"
     if part != "tokenizer" and types == {"string"}:
         return "it takes text"
+    if absent := [name for name in _INPUTS.get(part, ()) if name not in inputs]:
+        return f"it has no input {absent[0]}"
     if part == "model" and "inputs_embeds" in inputs and "input_ids" not in inputs:
         return "it takes embeddings in place of tokens, as the language part of a vision model does"
+    if part == "language_model" and "inputs_embeds" not in inputs:
+        return "it takes no embeddings"
     return ""
 
 

@@ -6,6 +6,7 @@ they agree. A file of a model may be anything: a FIFO or a device would block it
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 from itertools import islice
@@ -19,11 +20,23 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     "embeddings": ("model", "tokenizer"),
     "rerank": ("model", "tokenizer"),
     "transcription": ("encoder_model", "decoder_model", "tokenizer", "detokenizer"),
+    "vision": (
+        "language_model",
+        "text_embeddings_model",
+        "vision_embeddings_model",
+        "tokenizer",
+        "detokenizer",
+    ),
     "speech": ("model",),
 }
+_DOCUMENTS = {  # task → JSON files without which native code assumes another model's values
+    "transcription": ("config.json", "generation_config.json", "preprocessor_config.json"),
+}
+_PROCESSOR_FILES = {"preprocessor_config.json", "processor_config.json"}  # of a vision model, either
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}  # of Optimum, any of them
 _MAX_BYTES = {".json": 128 * 1024**2, ".jinja": MAX_TEMPLATE_BYTES, ".xml": 512 * 1024**2}
+_PART_FILE = re.compile(r"openvino_(\w+)\.xml")
 _FILE_SUFFIXES = {*_MAX_BYTES, ".bin", ".txt", ".model", ".safetensors"}
 _MAX_FILES = 10_000
 FOLDER, REGULAR = "a folder", "a regular file"  # the usual answers of `kind_of`
@@ -46,6 +59,8 @@ def parts_of(files: Collection[str], task: str, library: str = "openvino") -> tu
     Optimum has tokenizers of its own, and converts weights of PyTorch as it loads them.
     """
     parts = _PARTS.get(task, ())
+    if task == "vision":  # and whatever else its architecture has
+        return tuple(dict.fromkeys([*parts, *_all_parts(files)]))
     if library != "optimum":
         return parts
     return () if "openvino_model.xml" not in files and _PYTORCH_WEIGHTS & set(files) else parts[:1]
@@ -55,9 +70,18 @@ def missing_files(files: Collection[str], task: str, library: str = "openvino") 
     """The names that a folder with `files` lacks to serve `task`."""
     parts = parts_of(files, task, library)
     needed = [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
+    needed += _DOCUMENTS.get(task, ())
     if library == "optimum" and not _TOKENIZER_FILES & set(files):
         needed.append("tokenizer.json")
+    if task == "vision":
+        needed.append("config.json")
+        if not _PROCESSOR_FILES & set(files):  # without it images would be prepared in a wrong way
+            needed.append("preprocessor_config.json")
     return [name for name in needed if name not in files]
+
+
+def _all_parts(files: Collection[str]) -> list[str]:
+    return sorted(match[1] for name in files if (match := _PART_FILE.fullmatch(name)))
 
 
 def list_files(folder: Path) -> set[str]:

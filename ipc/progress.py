@@ -26,9 +26,12 @@ class Phase(IntEnum):
     LOADING = 1
     IDLE = 2
     STEP = 3
+    MEDIA = 4  # decoding or encoding images, in calls that cannot be interrupted
 
 
 _PHASES = frozenset(Phase)
+
+MEDIA_STEPS = 20  # the largest budget for the images of one request, in budgets of a step
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

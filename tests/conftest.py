@@ -12,6 +12,7 @@ from frontend.cli.terminal import TerminalReporter
 from frontend.models.resolve import preparer_for
 from tests.models.cross_encoder import cross_encoder
 from tests.models.qwen3 import tiny_qwen3, tiny_qwen3_reranker
+from tests.models.vision import colour_vlm
 
 # A busy machine must not fail a property; what takes too long meets pytest's limit.
 settings.register_profile("tests", deadline=None)
@@ -59,6 +60,12 @@ def e5_ir() -> Path:
 def cross_encoder_ir(minilm_ir: Path) -> Path:
     """A stand-in for a cross-encoder, made from MiniLM."""
     return cross_encoder(minilm_ir)
+
+
+@pytest.fixture(scope="session")
+def vision_ir(smollm2_ir: Path) -> Path:
+    """A stand-in for a vision model: SmolLM2 that is told the colours of a picture's halves."""
+    return colour_vlm(smollm2_ir)
 
 
 @pytest.fixture(scope="session")

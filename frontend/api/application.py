@@ -7,6 +7,7 @@ import falcon.asgi
 
 from frontend.api import errors
 from frontend.api.area import Server
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
@@ -25,6 +26,7 @@ AREAS = (
     "embeddings",
     "rerank",
     "transcriptions",
+    "realtime.resource",
     "models",
     "health",
 )
@@ -36,7 +38,14 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
     errors.install(app)
     spools = Spools(spool_folder(settings.spool), settings.max_spool_bytes)
     server = Server(
-        router, metrics, memory, spools, settings.max_body_bytes, settings.max_upload_bytes, int(time.time())
+        router,
+        metrics,
+        memory,
+        Images(settings, router),
+        spools,
+        settings.max_body_bytes,
+        settings.max_upload_bytes,
+        int(time.time()),
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

@@ -5,6 +5,7 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
@@ -19,6 +20,7 @@ class Server(msgspec.Struct, frozen=True):
     router: Router
     metrics: Metrics
     memory: Memory
+    images: Images
     spools: Spools
     max_body_bytes: int
     max_upload_bytes: int

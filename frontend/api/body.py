@@ -7,7 +7,7 @@ import gc
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import falcon.asgi
@@ -44,15 +44,14 @@ async def read_sized(
     request: falcon.asgi.Request, limit: int, json_limits: JsonLimits
 ) -> tuple[bytes, JsonSize]:
     """As `read_body`, with what is in the body."""
-    too_large = RequestTooLarge(f"the request body exceeds {limit} bytes")
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise too_large(limit)
     chunks: list[bytes] = []
     length, size = 0, JsonSize()
     async for chunk in request.stream:
         length += len(chunk)
         if length > limit:
-            raise too_large
+            raise too_large(limit)
         chunks.append(chunk)
         for number, piece in enumerate(pieces(chunk)):
             if number:
@@ -62,15 +61,27 @@ async def read_sized(
     return b"".join(chunks), size
 
 
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the request body exceeds {limit} bytes")
+
+
 async def read_json(
-    request: falcon.asgi.Request, limit: int, decoder: "msgspec.json.Decoder[Body]"
+    request: falcon.asgi.Request,
+    limit: int,
+    decoder: "msgspec.json.Decoder[Body]",
+    extra: int = 0,
+    extra_of: "Callable[[Body], int] | None" = None,
 ) -> tuple[Body, bool]:
     """The decoded body, and whether it is so large that working on it is better done off the event loop.
 
-    Raises RequestTooLarge or BadRequest.
+    The body may exceed `limit` by at most `extra` bytes, and only by as many as `extra_of` finds in it: bytes
+    that are carried, not read. Raises RequestTooLarge or BadRequest.
     """
-    data = await read_body(request, limit)
-    return decode(data, decoder), len(data) > LARGE_BYTES
+    data = await read_body(request, limit + extra)
+    body = decode(data, decoder)
+    if len(data) > limit and len(data) - (extra_of(body) if extra_of is not None else 0) > limit:
+        raise too_large(limit)
+    return body, len(data) > LARGE_BYTES
 
 
 def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:

@@ -8,18 +8,21 @@ from frontend.api.body import read_json
 from frontend.api.chat_answer import ChatChunks, completion
 from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
+from frontend.api.images import Images
 from frontend.api.kept_turn import begin_kept_turn
 from frontend.api.prompting import TurnSpec
-from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody
+from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody, PartBody
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
 from frontend.api.schema.tools import parse_tool_choice
 from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.errors import BadRequest
+from frontend.media.data_url import data_characters
+from frontend.media.given import GivenImages, joined_text
 from frontend.routing.router import Router
 from frontend.sessions.conversations import Conversations
-from ipc.messages import ChatMessage, ToolCall
+from ipc.messages import ChatMessage, ContentPart, MediaPart, TextPart, ToolCall
 
 # What hosts call the parameters → what OpenAI calls them now.
 _PARAMS = {"max_tokens": "max_completion_tokens"}
@@ -28,13 +31,18 @@ _decoder = msgspec.json.Decoder(ChatRequest)
 
 
 class ChatCompletions:
-    def __init__(self, router: Router, conversations: Conversations, max_body_bytes: int) -> None:
+    def __init__(
+        self, router: Router, conversations: Conversations, images: Images, max_body_bytes: int
+    ) -> None:
         self._router = router
         self._conversations = conversations
+        self._images = images
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body, is_large = await read_json(request, self._max_body_bytes, _decoder)
+        limit = self._max_body_bytes
+        extra = self._images.body_bytes()
+        body, is_large = await read_json(request, limit, _decoder, extra, image_characters)
         spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
         if body.stream:
             await respond_streaming(request, response, self._stream(body, spec, request))
@@ -53,6 +61,8 @@ class ChatCompletions:
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> tuple[Identity, AnyTurn]:
         model = await model_of(self._router, body.model, request)
+        await self._images.fill(spec, request)
+        body.messages.clear()  # data URLs are large
         identity = Identity.new("chatcmpl", model)
         with renaming_params({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:
@@ -73,9 +83,10 @@ def turn_spec(body: ChatRequest) -> TurnSpec:
     if body.session_id is not None and (body.n or 1) > 1:
         raise BadRequest("n: a conversation goes on with one answer", "n")
     max_tokens = body.max_completion_tokens or body.max_tokens
+    given = GivenImages()
     return TurnSpec(
         model=body.model,
-        messages=[chat_message(message, index) for index, message in enumerate(body.messages)],
+        messages=[chat_message(message, index, given) for index, message in enumerate(body.messages)],
         samplings=[body.sampling(max_tokens, choice, bool(body.logprobs)) for choice in range(body.n or 1)],
         tool_use=parse_tool_choice(body.tools, body.tool_choice, body.parallel_tool_calls),
         output_format=body.output_format,
@@ -83,13 +94,17 @@ def turn_spec(body: ChatRequest) -> TurnSpec:
         template_arguments=body.chat_template_kwargs or {},
         add_generation_prompt=body.add_generation_prompt is not False and not body.continue_final_message,
         continue_final_message=bool(body.continue_final_message),
+        images=given.found,
         streaming=bool(body.stream),
         report_ids=bool(body.return_token_ids),
     )
 
 
-def chat_message(message: MessageBody, index: int) -> ChatMessage:
-    """Raises BadRequest naming the part of `messages[index]` that cannot be honoured."""
+def chat_message(message: MessageBody, index: int, given: GivenImages) -> ChatMessage:
+    """The message with parts for its images, which are added to `given`.
+
+    Raises BadRequest naming the part of `messages[index]` that cannot be honoured.
+    """
     where = f"messages[{index}]"
     if message.content is None and not (message.role == "assistant" and message.tool_calls):
         raise BadRequest(f"{where}.content is missing", f"{where}.content")
@@ -100,7 +115,7 @@ def chat_message(message: MessageBody, index: int) -> ChatMessage:
     return ChatMessage(
         # Templates know "system"; "developer" is OpenAI's newer name for it.
         "system" if message.role == "developer" else message.role,
-        _text(message, where),
+        _content(message, where, given),
         message.name,
         [ToolCall(c.id, c.function.name, c.function.arguments) for c in message.tool_calls or []],
         message.tool_call_id,
@@ -108,21 +123,49 @@ def chat_message(message: MessageBody, index: int) -> ChatMessage:
     )
 
 
-def _text(message: MessageBody, where: str) -> str | None:
+def _content(message: MessageBody, where: str, given: GivenImages) -> str | list[ContentPart] | None:
+    """Text parts alone are joined; with images among them, all keep their order."""
     if message.content is None or isinstance(message.content, str):
         return message.content
-    texts: list[str] = []
+    parts: list[ContentPart] = []
     for position, part in enumerate(message.content):
         place = f"{where}.content[{position}]"
-        if part.type not in ("text", "refusal"):
-            raise BadRequest(f"{place}.type: {part.type!r} is not supported", f"{place}.type")
-        text = part.text if part.type == "text" else part.refusal
-        if text is None:
-            raise BadRequest(f"{place}.{part.type} is missing", f"{place}.{part.type}")
-        texts.append(text)
-    return "\n".join(texts)
+        if part.type == "image_url" and message.role != "assistant":
+            parts.append(_image(part, place, given))
+        else:
+            parts.append(TextPart(_text(part, place)))
+    return joined_text(parts)
+
+
+def _text(part: PartBody, where: str) -> str:
+    if part.type not in ("text", "refusal"):
+        raise BadRequest(f"{where}.type: {part.type!r} is not supported here", f"{where}.type")
+    text = part.text if part.type == "text" else part.refusal
+    if text is None:
+        raise BadRequest(f"{where}.{part.type} is missing", f"{where}.{part.type}")
+    return text
+
+
+def _image(part: PartBody, where: str, given: GivenImages) -> MediaPart:
+    field = f"{where}.image_url"
+    match part.image_url:
+        case None:
+            raise BadRequest(f"{field} is missing", field)
+        case str(url):
+            return given.part(url, None, where, field)
+        case image:
+            return given.part(image.url, image.detail, where, f"{field}.url")
+
+
+def image_characters(body: ChatRequest) -> int:
+    """How much of a body is images in data URLs."""
+    parts = (
+        part for message in body.messages if isinstance(message.content, list) for part in message.content
+    )
+    urls = (part.image_url for part in parts if part.image_url is not None)
+    return sum(data_characters(url if isinstance(url, str) else url.url) for url in urls)
 
 
 def install(app: App, server: Server) -> None:
-    chat = ChatCompletions(server.router, server.memory.conversations, server.max_body_bytes)
+    chat = ChatCompletions(server.router, server.memory.conversations, server.images, server.max_body_bytes)
     app.add_route("/v1/chat/completions", chat)

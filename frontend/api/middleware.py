@@ -2,7 +2,7 @@
 
 import falcon.asgi
 
-from frontend.http.exchange import exchange_of
+from frontend.http.exchange import UNKNOWN_ROUTE, exchange_of
 
 
 class RouteLabel:
@@ -17,3 +17,12 @@ class RouteLabel:
     ) -> None:
         if request.uri_template is not None:
             exchange_of(request.scope).route = request.uri_template
+
+    async def process_resource_ws(
+        self,
+        request: falcon.asgi.Request,
+        socket: falcon.asgi.WebSocket,
+        resource: object,
+        params: dict[str, object],
+    ) -> None:
+        exchange_of(request.scope).route = request.uri_template or UNKNOWN_ROUTE

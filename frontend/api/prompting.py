@@ -10,6 +10,7 @@ import msgspec
 from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.tools import FunctionTool, ToolUse
 from frontend.api.toolless import explain_tools, spell_out_calls
+from frontend.media.given import GivenImage
 from frontend.parsing import Dialect, ToolFormat, tool_format
 from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
@@ -30,6 +31,7 @@ class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
     template_arguments: dict[str, Any] = {}
     add_generation_prompt: bool = True
     continue_final_message: bool = False
+    images: list[GivenImage] = []  # of the messages, in their order
     streaming: bool = False  # the client receives events as they occur
     report_ids: bool = False
 

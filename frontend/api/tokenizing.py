@@ -91,7 +91,11 @@ class Tokenizing:
 
 
 async def _plan(model: Model, body: ChatRequest, is_large: bool) -> Plan:
-    return await plan_of(model, await off_loop(body.is_constrained or is_large, turn_spec, body))
+    spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
+    if spec.images:
+        where = spec.images[0].where
+        raise BadRequest(f"{where}: only an answer shows how many tokens an image takes", where)
+    return await plan_of(model, spec)
 
 
 def install(app: App, server: Server) -> None:

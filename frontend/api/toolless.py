@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from frontend.api.schema.tools import FunctionTool
-from ipc.messages import ChatMessage
+from ipc.messages import ChatMessage, ContentPart, TextPart
 
 _EXPLANATION = """You can call functions. These are their names, what they do, and the JSON schemas of their \
 arguments:
@@ -28,7 +28,7 @@ def explain_tools(messages: Sequence[ChatMessage], tools: Sequence[FunctionTool]
     text = _EXPLANATION.format(tools=lines)
     if messages and messages[0].role == "system":
         first, *others = messages
-        return [msgspec.structs.replace(first, content=f"{first.content}\n\n{text}"), *others]
+        return [msgspec.structs.replace(first, content=_with_text(first.content, text)), *others]
     return [ChatMessage("system", text), *messages]
 
 
@@ -39,7 +39,7 @@ def spell_out_calls(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 def _spelled_out(message: ChatMessage) -> ChatMessage:
     if message.role == "tool":
-        return ChatMessage("user", f"<tool_response>\n{message.content}\n</tool_response>")
+        return ChatMessage("user", _tagged(message.content))
     if not message.tool_calls:
         return message
     calls = [
@@ -47,3 +47,16 @@ def _spelled_out(message: ChatMessage) -> ChatMessage:
         for call in message.tool_calls
     ]
     return ChatMessage(message.role, "\n".join([*filter(None, [message.text]), *calls]))
+
+
+def _with_text(content: str | list[ContentPart] | None, text: str) -> str | list[ContentPart]:
+    if isinstance(content, list):
+        return [*content, TextPart(text)]
+    return f"{content}\n\n{text}"
+
+
+def _tagged(result: str | list[ContentPart] | None) -> str | list[ContentPart]:
+    """The result of a call, between tags."""
+    if isinstance(result, list):
+        return [TextPart("<tool_response>"), *result, TextPart("</tool_response>")]
+    return f"<tool_response>\n{result}\n</tool_response>"

@@ -12,7 +12,7 @@ from frontend.api.schema.transcriptions import LISTS, UNSUPPORTED, ServerVad, Tr
 from frontend.errors import BadRequest
 from ipc.messages import Transcribe, TranscriptionCard, VoiceActivity
 
-_PROMPT_CHARACTERS = 4000  # more than the half of a window that Whisper reads of a prompt, from its end
+PROMPT_CHARACTERS = 4000  # more than the half of a window that Whisper reads of a prompt, from its end
 _NAMED_LANGUAGES = 8  # in an error
 
 Body = TypeVar("Body")
@@ -104,7 +104,7 @@ def work_of(request: TranscriptionRequest, card: TranscriptionCard, *, translate
         b"",
         language=language_of(request.language, request.languages, card),
         translate=translate,
-        prompt=request.prompt[-_PROMPT_CHARACTERS:],
+        prompt=request.prompt[-PROMPT_CHARACTERS:],
         keywords=request.keywords,
         temperature=request.temperature,
         word_times="word" in request.timestamp_granularities,

@@ -11,6 +11,7 @@ import msgspec
 
 from frontend.api.abilities import text_card
 from frontend.api.generating import off_loop, start
+from frontend.api.images import check_taken, naming_images
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
 from frontend.api.served import model_of
 from frontend.parsing import detect, parser_for
@@ -192,12 +193,14 @@ async def begin_turn(model: Model, spec: TurnSpec, request: falcon.asgi.Request 
 
     Raises ServerError.
     """
+    check_taken(model, spec)
     plan = await plan_of(model, spec)
     specs = [
         SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings
     ]
-    generation = await start(request, model, specs, spec.streaming)
+    with naming_images(spec):
+        generation = await start(request, model, specs, spec.streaming)
     return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
 
 

@@ -22,6 +22,7 @@ _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
 _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _SHOWN_CHARACTERS = 100  # of what a client sent
+_KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
 
 
@@ -97,6 +98,16 @@ def check_key(authorization: str | None, api_key: str, path: str) -> None:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), api_key.encode()):
         raise Unauthorized("send the server's API key as `Authorization: Bearer …`")
+
+
+def authorization_of(header: str | None, subprotocols: Iterable[str]) -> str | None:
+    """The Authorization header, or what stands for it in the handshake of a WebSocket: a browser cannot send
+    the header, so that OpenAI's clients offer the key as a subprotocol."""
+    if header is not None:
+        return header
+    keys = (name.removeprefix(_KEY_PREFIX) for name in subprotocols if name.startswith(_KEY_PREFIX))
+    key = next(keys, None)
+    return None if key is None else f"Bearer {key}"
 
 
 def check_host(host_header: str | None, allowed: Collection[str]) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import Asked, judge, rules_of
+from frontend.http.access import Asked, authorization_of, judge, rules_of
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -59,7 +59,7 @@ def _asked(scope: Scope) -> Asked:
         scope["path"],
         header(scope, b"host"),
         header(scope, b"origin"),
-        header(scope, b"authorization"),
+        authorization_of(header(scope, b"authorization"), scope.get("subprotocols", ())),
     )
 
 

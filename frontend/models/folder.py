@@ -10,6 +10,7 @@ from frontend.models.errors import ModelError
 from ipc.model_files import list_files
 
 MODEL_XML = "openvino_model.xml"
+_LANGUAGE_XML = "openvino_language_model.xml"  # of a vision model
 _DOCUMENTS = (
     "config.json",
     "modules.json",
@@ -48,7 +49,7 @@ def look_at(folder: Path) -> FolderFacts:
             str(folder),
             frozenset(list_files(folder)),
             {name: content for name in _DOCUMENTS if (content := _read_json(folder / name)) is not None},
-            _read_tail(folder / MODEL_XML),
+            _read_tail(folder / MODEL_XML) or _read_tail(folder / _LANGUAGE_XML),
         )
     except OSError as error:
         raise ModelError(f"cannot read {folder}: {error.strerror}") from error

@@ -18,10 +18,10 @@ from frontend.models.folder import MODEL_XML, FolderFacts
 from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
-TaskSetting = Literal["auto", "text", "embeddings", "rerank", "speech"]
+TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision", "transcription", "speech"]
 Library = Literal["genai", "openvino", "optimum"]
 LibrarySetting = Literal["auto", "genai", "openvino", "optimum"]
-SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "speech"})
+SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision", "transcription", "speech"})
 
 _LIBRARIES: dict[Task, tuple[Library, ...]] = {  # that compute models of a task; auto means the first
     "embeddings": ("openvino", "optimum"),
@@ -55,7 +55,7 @@ _SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_tra
 
 
 class Recognized(msgspec.Struct, frozen=True):
-    """`library` computes the model. `precision` is that of its weights, such as int8, or empty if not stated."""
+    """`library` computes it. `precision` is that of its weights, such as int8, or empty if not stated."""
 
     task: Task
     library: Library = "openvino"

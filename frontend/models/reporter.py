@@ -24,3 +24,14 @@ class Silent:
     def progress(self, done: int, total: int | None) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+
+class Progress:
+    """Reports the bytes of several files, or parts of files, as those of one."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self.reporter, self._total = reporter, total
+        self.before = 0  # bytes of those that are done
+
+    def __call__(self, done: int) -> None:
+        self.reporter.progress(self.before + done, self._total)

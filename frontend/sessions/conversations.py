@@ -7,14 +7,14 @@ then not stored.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from frontend.errors import BadRequest, Conflict
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
-from ipc.messages import ChatMessage, ContentPart, TextPart
+from ipc.messages import ChatMessage, ContentPart, MediaPart, TextPart
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 1024**2
@@ -80,10 +80,17 @@ class SessionTurn:
         self._stored = await self._store.get(self._key)
         earlier = None if self._stored is None else _codec.decode(self._key, self._stored)
         self.messages = [*(earlier or []), *question]
-        if len(self.messages) >= MAX_MESSAGES or len(_encode(self.messages)) > MAX_BYTES:
+        size, media = len(_encode(self.messages)), _media_bytes(self.messages)
+        if len(self.messages) >= MAX_MESSAGES or size - media > MAX_BYTES:
             raise BadRequest(
                 f"{_PARAM}: a conversation is limited to {MAX_MESSAGES} messages and {MAX_BYTES} bytes; "
                 "start a new one",
+                _PARAM,
+            )
+        limit = self._store.limits.max_value_bytes
+        if media and size > limit:
+            raise BadRequest(
+                f"{_PARAM}: a conversation is limited to {limit} bytes, images included; start a new one",
                 _PARAM,
             )
 
@@ -104,6 +111,16 @@ class SessionTurn:
             if await self._store.replace(self._key, old, new):
                 return True
         return False
+
+
+def _media_bytes(messages: Sequence[ChatMessage]) -> int:
+    return sum(
+        len(part.payload)
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+        if isinstance(part, MediaPart)
+    )
 
 
 def _continued(content: str | list[ContentPart] | None, text: str) -> str | list[ContentPart]:

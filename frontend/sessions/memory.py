@@ -18,7 +18,7 @@ class MemoryStore:
     """Implements `store.Store`."""
 
     def __init__(self, limits: StoreLimits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._bytes = 0
@@ -34,9 +34,9 @@ class MemoryStore:
         return entry.value
 
     async def put(self, key: str, value: bytes) -> None:
-        check_size(value, self._limits)
+        check_size(value, self.limits)
         self._remove(key)
-        self._entries[key] = _Entry(value, self._clock() + self._limits.ttl_seconds)
+        self._entries[key] = _Entry(value, self._clock() + self.limits.ttl_seconds)
         self._bytes += len(value)
         self._evict()
 
@@ -60,5 +60,5 @@ class MemoryStore:
             self._bytes -= len(entry.value)
 
     def _evict(self) -> None:
-        while len(self._entries) > self._limits.max_entries or self._bytes > self._limits.max_bytes:
+        while len(self._entries) > self.limits.max_entries or self._bytes > self.limits.max_bytes:
             self._remove(next(iter(self._entries)))

@@ -41,7 +41,7 @@ class RedisStore:
 
     def __init__(self, url: str, limits: StoreLimits) -> None:
         """Raises ConfigError."""
-        self._limits = limits
+        self.limits = limits
         self._ttl = max(1, int(limits.ttl_seconds * 1000))  # milliseconds
         try:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
@@ -63,11 +63,11 @@ class RedisStore:
         return cast("bytes | None", value)
 
     async def put(self, key: str, value: bytes) -> None:
-        check_size(value, self._limits)
+        check_size(value, self.limits)
         await _in_time(self._redis.set(_PREFIX + key, value, px=self._ttl))
 
     async def replace(self, key: str, old: bytes | None, new: bytes) -> bool:
-        check_size(new, self._limits)
+        check_size(new, self.limits)
         arguments: list[Any] = ["0" if old is None else "1", old or b"", new, self._ttl]
         return bool(await _in_time(self._redis.eval(_REPLACE, 1, _PREFIX + key, *arguments)))
 

@@ -44,7 +44,7 @@ class SqliteStore:
     """Implements `store.Store`. All calls run in a single thread, off the event loop."""
 
     def __init__(self, path: Path, limits: StoreLimits, clock: Callable[[], float] = time.time) -> None:
-        self._limits = limits
+        self.limits = limits
         self._file = _File(path, limits, clock)
         self._thread = ThreadPoolExecutor(1, "sessions")
         self._pending = threading.BoundedSemaphore(_MAX_PENDING)
@@ -53,11 +53,11 @@ class SqliteStore:
         return await self._run(lambda: self._file.get(key))
 
     async def put(self, key: str, value: bytes) -> None:
-        check_size(value, self._limits)
+        check_size(value, self.limits)
         await self._run(lambda: self._file.put(key, value))
 
     async def replace(self, key: str, old: bytes | None, new: bytes) -> bool:
-        check_size(new, self._limits)
+        check_size(new, self.limits)
         return await self._run(lambda: self._file.replace(key, old, new))
 
     async def delete(self, key: str) -> bool:
@@ -88,7 +88,7 @@ class _File:
 
     def __init__(self, path: Path, limits: StoreLimits, clock: Callable[[], float]) -> None:
         self._path = path
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
 
@@ -142,7 +142,7 @@ class _File:
     def _write(self, connection: sqlite3.Connection, key: str, value: bytes) -> None:
         now = self._clock()
         connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
-        row = (key, value, len(value), now + self._limits.ttl_seconds)
+        row = (key, value, len(value), now + self.limits.ttl_seconds)
         connection.execute(_WRITE, row)
         self._evict(connection)
 
@@ -151,7 +151,7 @@ class _File:
         count, size = connection.execute(_TOTAL).fetchone()
         rows = connection.execute(_OLDEST)
         last = None
-        while count > self._limits.max_entries or size > self._limits.max_bytes:
+        while count > self.limits.max_entries or size > self.limits.max_bytes:
             if (row := rows.fetchone()) is None:
                 break
             last, freed = row

@@ -15,6 +15,9 @@ class Store(Protocol):
     Every call ends within a few seconds. All raise StoreUnavailable when the store does not answer.
     """
 
+    @property
+    def limits(self) -> StoreLimits: ...
+
     async def get(self, key: str) -> bytes | None: ...
 
     async def put(self, key: str, value: bytes) -> None:

@@ -44,7 +44,7 @@ from ipc.arena import Lease
 from ipc.channel import ChannelError, MessageTooLarge
 from ipc.cpu_wait import CpuWait
 from ipc.messages import Drain, Fatal, Launch, ModelCard, Ready, ToFrontend, ToHost, Work
-from ipc.progress import Phase
+from ipc.progress import MEDIA_STEPS, Phase
 
 IDLE_STALL_SECONDS = 5.0  # an idle host beats twice a second
 
@@ -295,6 +295,7 @@ class Supervisor:
             Phase.LOADING: launch.load_seconds,
             Phase.IDLE: IDLE_STALL_SECONDS,
             Phase.STEP: launch.stall_seconds,
+            Phase.MEDIA: launch.stall_seconds * MEDIA_STEPS,
         }
         watchdog = Watchdog(caps, CpuWait(self.incarnation.pid).since_last)
         self._loop.call_later(TICK_SECONDS, self._tick, self.incarnation, watchdog, time.monotonic())

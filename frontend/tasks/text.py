@@ -1,6 +1,7 @@
 """Text generation as jobs: one per choice, journalled token by token so that another host can continue it."""
 
 from typing import Protocol, cast
+from zlib import crc32
 
 import msgspec
 
@@ -11,14 +12,18 @@ from frontend.routing.recovery import Progress
 from ipc.continuation import Continuation, continuation
 from ipc.messages import (
     Accepted,
+    ChatMessage,
     ChatPrompt,
     Delta,
+    Finish,
     FinishReason,
     Generate,
+    MediaPart,
     Payload,
     Prompt,
     Reply,
     Sampling,
+    TextPart,
     TextPrompt,
 )
 
@@ -89,11 +94,12 @@ class TextJob(Job):
         self.choice = choice
         self.generation = generation
         self.journal = Journal()
+        self._images = has_images(spec.prompt)
         self._prefix: list[int] | None = None
 
     @property
     def progress(self) -> Progress:
-        how = continuation_of(self.spec.sampling)
+        how = continuation_of(self.spec.sampling, images=self._images)
         return Progress(len(self.journal.token_ids), how, self.generation.streaming)
 
     @property
@@ -139,8 +145,8 @@ class TextJob(Job):
             metrics.generated_tokens.add(len(delta.token_ids))
             self._measure(now, metrics)
         finish = delta.finish
-        if finish is not None and not self.state.deaths:  # else the cache of another host
-            journal.cached_tokens = finish.cached_tokens
+        if finish is not None:
+            self._finished(finish, metrics)
         if delta.text or delta.token_ids or finish is not None:
             self.generation.push(
                 Output(
@@ -153,6 +159,14 @@ class TextJob(Job):
                     stop=finish.stop if finish is not None else None,
                 )
             )
+
+    def _finished(self, finish: Finish, metrics: ModelMetrics) -> None:
+        journal = self.journal
+        if not self.state.deaths:  # else the cache of another host
+            journal.cached_tokens = finish.cached_tokens
+        if finish.prompt_tokens is not None:
+            metrics.prompt_tokens.inc(max(0, finish.prompt_tokens - (journal.prompt_tokens or 0)))
+            journal.prompt_tokens = finish.prompt_tokens
 
     def _measure(self, now: float, metrics: ModelMetrics) -> None:
         """The time between tokens, or to the first; the gap that a death makes has a metric of its own."""
@@ -178,17 +192,36 @@ class TextJob(Job):
 def leading_text(prompt: Prompt) -> str:
     """Equal for prompts that begin alike, as far as they do."""
     if isinstance(prompt, ChatPrompt):
-        return "\0".join([prompt.tools, *(f"{m.role}\0{m.content}" for m in prompt.messages)])
+        return "\0".join([prompt.tools, *(f"{m.role}\0{_content(m)}" for m in prompt.messages)])
     if isinstance(prompt, TextPrompt):
         return prompt.text
     return " ".join(map(str, prompt.token_ids[: BLOCK_CHARACTERS * MAX_BLOCKS]))
 
 
-def continuation_of(sampling: Sampling) -> Continuation:
+def _content(message: ChatMessage) -> str:
+    if not isinstance(message.content, list):
+        return str(message.content)
+    return "\0".join(
+        part.text if isinstance(part, TextPart) else f"{part.detail} {crc32(part.payload)}"
+        for part in message.content
+    )
+
+
+def has_images(prompt: Prompt) -> bool:
+    return isinstance(prompt, ChatPrompt) and any(
+        isinstance(part, MediaPart)
+        for message in prompt.messages
+        if isinstance(message.content, list)
+        for part in message.content
+    )
+
+
+def continuation_of(sampling: Sampling, images: bool = False) -> Continuation:
     return continuation(
         greedy=sampling.temperature == 0,  # a model's default may be greedy too, which only its host knows
         seeded=sampling.seed is not None,
         presence_penalty=sampling.presence_penalty or 0.0,
         frequency_penalty=sampling.frequency_penalty or 0.0,
         grammar=bool(sampling.grammar),
+        images=images,
     )

@@ -1,9 +1,10 @@
 """What the loop asks of an engine, and how an engine refuses."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import Failed, Gauges, ModelCard, Reply, Work
+from ipc.progress import ProgressWriter
 
 Body = bytes | memoryview  # of a work message: its payload, readable during the call only
 
@@ -58,3 +59,11 @@ class Engine(Protocol):
         """Advance all requests by one unit of work and return what to send, in order. Raises EngineLost."""
 
     def gauges(self) -> Gauges: ...
+
+
+@runtime_checkable
+class ReportsPhases(Protocol):
+    """An engine with calls that take longer than a step may: the progress page has another phase for them."""
+
+    def report_to(self, progress: ProgressWriter) -> None:
+        """Called once, when the engine is loaded."""

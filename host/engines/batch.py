@@ -8,6 +8,7 @@ from openvino import Tensor
 
 from host.engines.prefill import PrefillPlan
 from host.engines.prefix_cache import CachedSequence, PrefixCache
+from host.engines.request import PromptContent
 
 _RUNNING = genai.GenerationStatus.RUNNING
 _IGNORED = genai.GenerationStatus.IGNORED
@@ -51,15 +52,19 @@ class Batch:
             return len(ids), cached
         return end, cached
 
-    def add(self, ids: list[int], config: Any) -> tuple[Any, CachedSequence | None]:
+    def add(self, prompt: list[int] | PromptContent, config: Any) -> tuple[Any, CachedSequence | None]:
         """A new request's handle, which must be kept, and its part of the cache. Raises RuntimeError."""
         self._last_id += 1
-        handle = self._native.add_request(self._last_id, _tensor(ids), config)
-        return handle, None if self._cache is None else self._cache.add(ids)
+        handle = self.add_twin(prompt, config)
+        if self._cache is None or isinstance(prompt, PromptContent):
+            return handle, None
+        return handle, self._cache.add(prompt)
 
-    def add_twin(self, ids: list[int], config: Any) -> Any:
+    def add_twin(self, prompt: list[int] | PromptContent, config: Any) -> Any:
         """Another request under the last one's id, which the pipeline cannot bear."""
-        return self._native.add_request(self._last_id, _tensor(ids), config)
+        if isinstance(prompt, PromptContent):
+            return self._native.add_request(self._last_id, prompt.text, list(prompt.images), config)
+        return self._native.add_request(self._last_id, _tensor(prompt), config)
 
     def add_piece(self, ids: list[int]) -> None:
         """The beginning of a prompt, for the sake of the cache alone."""

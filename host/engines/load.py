@@ -24,10 +24,12 @@ class EngineEntry(NamedTuple):
 # The registry: a new engine is one module and one line here.
 ENGINES = {
     "text": EngineEntry("host.engines.text_loading:load_text_engine", "text"),
+    "vision": EngineEntry("host.engines.vision:load_vision_engine", "vision"),
     "stateful": EngineEntry("host.engines.text_loading:load_text_engine", "text"),
     "synthetic": EngineEntry("host.engines.synthetic:SyntheticEngine"),
     "embeddings": EngineEntry("host.engines.embeddings:load_embeddings", "embeddings"),
     "rerank": EngineEntry("host.engines.rerank:load_rerank", "rerank"),
+    "transcription": EngineEntry("host.engines.transcription:load_transcription", "transcription"),
     "speech": EngineEntry("host.engines.speech:load_speech", "speech"),
 }
 

@@ -11,10 +11,10 @@ from host.engines.batch import Batch
 from host.engines.kv_cache import block_count, block_tokens, eviction
 from host.engines.prefix_cache import PrefixCache
 from host.engines.quantization import chosen_properties, without_auto
-from host.engines.request import TextRequest
+from host.engines.request import Handle, PromptContent, TextRequest
 from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
-from host.model_folder import ModelFolder
+from host.model_folder import ModelFolder, language_xml
 from host.sampling import Choices
 from ipc.messages import FinishReason, Launch, TextOptions
 
@@ -84,12 +84,14 @@ class Pipeline:
             if end:
                 self._batch.add_piece(ids[:end])
             return False
-        config = self._generation_config(request, max_tokens, min_tokens)
-        handle, request.sequence = self._batch.add(ids, config)
-        if request.poisoned:
-            handle = _CollidingHandles(handle, self._batch.add_twin(ids, config))
-        request.handle = handle
+        self._enter(request, ids, self._generation_config(request, max_tokens, min_tokens))
         return True
+
+    def _enter(self, request: TextRequest, prompt: list[int] | PromptContent, config: Any) -> None:
+        handle, request.sequence = self._batch.add(prompt, config)
+        if request.poisoned:
+            handle = _CollidingHandles(handle, self._batch.add_twin(prompt, config))
+        request.handle = handle
 
     def drop(self, request: TextRequest) -> None:
         """Stop a request; it is gone after the next step."""
@@ -117,6 +119,16 @@ class Pipeline:
                 request.sequence.ids += ids
             return request.accept(ids, logprobs)
         return None if handle.get_status().value == _IGNORED else ids
+
+    def prompt_tokens(self, handle: Handle, restored: int) -> int | None:
+        """Of an ended request's prompt, images included, of which the last `restored` were generated before.
+
+        None if the pipeline does not report it.
+        """
+        try:
+            return int(handle.get_perf_metrics().get_num_input_tokens()) - restored
+        except RuntimeError:
+            return None
 
     def load(self) -> tuple[int, float]:
         """Sequences scheduled in the last step, and the share of the KV cache in use then (0 to 1)."""
@@ -185,6 +197,12 @@ class _CollidingHandles:
     def get_status(self) -> Any:
         return self._handles[0].get_status()
 
+    def get_perf_metrics(self) -> Any:
+        return self._handles[0].get_perf_metrics()
+
+    def read(self) -> dict[int, Any]:
+        return {}
+
 
 def _prefix_cache(launch: Launch[TextOptions], tokens: int) -> PrefixCache | None:
     """An account of the pipeline's, where it keeps one by the rules that the account knows."""
@@ -215,7 +233,7 @@ def _options(launch: Launch[TextOptions], folder: ModelFolder, assist: Assist) -
     properties = _properties(launch)
     options: dict[str, Any] = {**properties, **assist.options(launch.device, properties)}
     if launch.options.adapter is not None:
-        options["adapters"] = adapter_config(launch.options.adapter, folder.path / "openvino_model.xml")
+        options["adapters"] = adapter_config(launch.options.adapter, language_xml(folder.path))
     return options
 
 

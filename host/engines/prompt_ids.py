@@ -22,6 +22,7 @@ class ReadPrompt(msgspec.Struct):
 
     ids: list[int]
     text: str = ""  # as the chat template wrote it, or as it was given
+    images: tuple[Any, ...] = ()  # openvino.Tensor, RGB u8 [1, height, width, 3], by their tags in the text
 
 
 class PromptReader:
@@ -35,6 +36,11 @@ class PromptReader:
         self._longest_token = longest_token
         self._context_length = sys.maxsize
         self._cuts_at = sys.maxsize  # tokens
+
+    @property
+    def context_length(self) -> int:
+        """In tokens."""
+        return self._context_length
 
     def measure_context(self, wanted: int) -> int:
         """Set the context length to `wanted` or, if less, to what the tokenizer can encode.

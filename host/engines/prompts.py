@@ -11,15 +11,17 @@ _prompt: "msgspec.msgpack.Decoder[Prompt]" = msgspec.msgpack.Decoder(Prompt)
 _input = msgspec.msgpack.Decoder(TextInput)
 
 
-def decode_prompt(body: Body) -> Prompt:
+def decode_prompt(body: Body, takes_images: bool = False) -> Prompt:
     """The payload of Tokenize. Raises RequestRefused as `decode_input`."""
-    return _text_only(_prompt.decode(body))
+    prompt = _prompt.decode(body)
+    return prompt if takes_images else _text_only(prompt)
 
 
-def decode_input(body: Body) -> TextInput:
-    """The payload of Generate. Raises RequestRefused for media: engines that read it decode their own."""
+def decode_input(body: Body, takes_images: bool = False) -> TextInput:
+    """The payload of Generate. Raises RequestRefused for images, unless the engine takes them."""
     given = _input.decode(body)
-    given.prompt = _text_only(given.prompt)
+    if not takes_images:
+        given.prompt = _text_only(given.prompt)
     return given
 
 
@@ -29,7 +31,9 @@ def _text_only(prompt: Prompt) -> Prompt:
             if isinstance(message.content, list):
                 if any(isinstance(part, MediaPart) for part in message.content):
                     where = f"messages[{index}].content"
-                    raise RequestRefused(ErrorCode.INVALID_VALUE, "this model takes only text", where)
+                    raise RequestRefused(
+                        ErrorCode.INVALID_VALUE, "this model takes only text, no images", where
+                    )
                 message.content = message.text
     return prompt
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from host.model_folder import language_xml
 from host.weights_group import (
     PROPERTY,
     is_measured,
@@ -22,7 +23,7 @@ def chosen_properties(launch: Launch[Any], folder: Path) -> dict[str, str]:
         return {}
     if asked is None and not is_measured(read_cpu_flags()):
         return {}
-    group = matching_group(read_weights_group(folder / "openvino_model.xml"))
+    group = matching_group(read_weights_group(language_xml(folder)))
     return {} if group is None else {PROPERTY: str(group)}
 
 

@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Set
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from host.engines.prefix_cache import CachedSequence
 from host.sampling import Choices
 from host.stops import StopMatcher
 from host.turns import NO_TURNS, TurnMarkers
-from ipc.messages import FinishReason
+from ipc.messages import Accepted, FinishReason
 
 
 class Handle(Protocol):
@@ -20,7 +20,18 @@ class Handle(Protocol):
 
     def get_status(self) -> Any: ...
 
+    def get_perf_metrics(self) -> Any: ...
+
     def read(self) -> dict[int, Any]: ...
+
+
+class PromptContent(NamedTuple):
+    """A prompt as text, with tags where its images belong."""
+
+    text: str
+    images: tuple[Any, ...] = ()  # openvino.Tensor, RGB u8 [1, height, width, 3]
+    max_tokens: int | None = None  # that the client asked for
+    default_max_tokens: int | None = None
 
 
 class ReplayMismatch(Exception):
@@ -31,8 +42,11 @@ class TextRequest:
     """Mutable record of a live request. `generated` is the journal: every token that was sent out."""
 
     __slots__ = (
+        "accepted",
+        "by_replay",
         "cached_tokens",
         "choices",
+        "content",
         "ended_by_eos",
         "finish_reason",
         "generated",
@@ -44,6 +58,7 @@ class TextRequest:
         "proven",
         "replayed",
         "request_id",
+        "restored",
         "rng_seed",
         "sequence",
         "settled",
@@ -66,8 +81,11 @@ class TextRequest:
         if not choices.stop_at_turns:
             turns = NO_TURNS
         self.request_id = request_id
-        self.prompt_ids = prompt_ids
+        self.prompt_ids = prompt_ids  # without those of images
+        self.content: PromptContent | None = None  # what the engine gets in place of token ids
+        self.accepted: Accepted | None = None  # to be sent once the engine has taken the request
         self.choices = choices
+        self.by_replay = not choices.can_be_continued  # after a loss it is generated again from its prompt
         self.stream = stream
         self.stops = _stop_matcher(choices, turns)
         self.stop_ids = choices.stop_token_ids | turns.token_ids
@@ -76,6 +94,7 @@ class TextRequest:
         self.logprobs: list[float] = []  # of the tokens last accepted
         self.cached_tokens: int | None = None  # of the prompt, when it first entered the engine
         self.replayed: int | None = None  # how many journalled tokens came again; None when not replaying
+        self.restored = 0  # generated tokens that were part of the prompt when it last entered the engine
         self.handle: Handle | None = None  # None while it is not in the pipeline
         self.sequence: CachedSequence | None = None  # its part of the prefix cache, while in the pipeline
         self.finish_reason: FinishReason | None = None
@@ -87,15 +106,20 @@ class TextRequest:
         self.poisoned = False
         self.rng_seed = fresh_seed() if choices.seed is None else choices.seed
 
+    @property
+    def has_images(self) -> bool:
+        return self.content is not None and bool(self.content.images)
+
     def restart(self) -> tuple[list[int], int, int]:
         """Begin again after a lost pipeline: (ids to prefill, max new tokens, min new tokens)."""
         self.settled = False
+        self.replayed = None
         choices = self.choices
         # What a grammar has ended can only be drawn out with noise.
         min_tokens = 0 if choices.structural_tag else choices.min_tokens
         if not self.generated:
             return self.prompt_ids, choices.max_tokens, min_tokens
-        if not choices.can_be_continued:
+        if self.by_replay:
             self.replayed = 0
             return self.prompt_ids, choices.max_tokens, min_tokens
         done = len(self.generated)

@@ -11,7 +11,7 @@ from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
-from host.engines.request import ReplayMismatch, TextRequest
+from host.engines.request import Handle, PromptContent, ReplayMismatch, TextRequest
 from host.engines.tokens import Tokens
 from host.grammar import structural_tag
 from host.model_folder import SamplingDefaults
@@ -19,6 +19,7 @@ from host.native_errors import grammar_fault, is_wedged, summary
 from host.recovery import Standing, plan_recovery
 from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep
 from host.turns import NO_TURNS, TurnMarkers
+from ipc.continuation import Continuation
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     PROMPT_TAIL,
@@ -47,6 +48,7 @@ class _Read(NamedTuple):
     prompt: Prompt
     ids: list[int]
     text: str
+    images: tuple[Any, ...]
     tag: str  # the structural tag of its grammar; empty for none
 
 
@@ -76,19 +78,21 @@ class TextEngine:
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
         self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
+        self._uncounted: list[tuple[Handle, int, Delta]] = []  # see `_counted`
         self._last_read: _Read | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
 
     @property
     def busy(self) -> bool:
-        return bool(self._live) or self._dropped
+        return bool(self._live or self._uncounted) or self._dropped
 
     def submit(self, work: Work, body: Body) -> list[Reply]:
         match work:
             case Generate():
-                return [self._admit(work, self._read(work, body))]
+                return self._admit(work, self._read(work, body))
             case Tokenize():
-                return [self._tokens.tokenize(work.request_id, decode_prompt(body))]
+                prompt = decode_prompt(body, self.card.takes_images)
+                return [self._tokens.tokenize(work.request_id, prompt)]
             case Detokenize():
                 ids = decode_token_ids(body)
                 return [self._tokens.detokenize(work.request_id, ids, work.skip_special_tokens)]
@@ -100,13 +104,13 @@ class TextEngine:
         keep = tokens_to_keep(sampling, self._limits)
         key = bytes(body), keep
         if self._last_read is None or self._last_read.key != key:
-            given = decode_input(body)
+            given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
             tag = structural_tag(given.grammar, sampling.reasoning_markers, read.text)
-            self._last_read = _Read(key, given.prompt, read.ids, read.text, tag)
+            self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
         return self._last_read
 
-    def _admit(self, work: Generate, read: _Read) -> Accepted:
+    def _admit(self, work: Generate, read: _Read) -> list[Reply]:
         prompt, sampling, param = read.prompt, work.sampling, prompt_param(read.prompt)
         if not read.ids:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)
@@ -119,12 +123,21 @@ class TextEngine:
         request = TextRequest(
             work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
         )
+        if self.card.takes_images:
+            request.content = PromptContent(
+                read.text, read.images, sampling.max_tokens, self._defaults.max_tokens
+            )
+            request.by_replay = choices.continuation(bool(read.images)) is not Continuation.BY_TEXT
         if work.resume_token_ids:
             self._resume(request, work.resume_token_ids)
         self._live[work.request_id] = request
         (self._waiting if request.finish_reason is None else self._over).append(request)
         tail = read.text[-PROMPT_TAIL:] if is_chat else ""
-        return Accepted(work.request_id, len(read.ids), tail, read.ids if work.report_prompt else [])
+        accepted = Accepted(work.request_id, len(read.ids), tail, read.ids if work.report_prompt else [])
+        if read.images and request.finish_reason is None:
+            request.accepted = accepted  # the pipeline alone can count the tokens of images, and may refuse
+            return []
+        return [accepted]
 
     def _resume(self, request: TextRequest, ids: list[int]) -> None:
         """Bring a request to where an earlier host left it. What that host has shown is not shown again."""
@@ -157,7 +170,7 @@ class TextEngine:
 
     def step(self) -> list[Reply | Failed]:
         self._make_room()
-        refused = self._top_up() if self._waiting else ()
+        admitted = self._top_up() if self._waiting else ()
         over = self._deltas([(request, []) for request in self._over])
         self._over.clear()
         self._dropped = False
@@ -166,8 +179,8 @@ class TextEngine:
         except EngineLost:
             raise
         except Exception as error:
-            return [*refused, *over, *self._recover(error)]
-        return [*refused, *over, *self._collect()]
+            return [*admitted, *over, *self._recover(error)]
+        return [*admitted, *over, *self._counted(), *self._collect()]
 
     def _make_room(self) -> None:
         """Requests that came last wait again rather than that the pipeline runs out of KV cache: it would cut
@@ -178,9 +191,12 @@ class TextEngine:
             self._drop(request)
             self._waiting.appendleft(request)
 
-    def _top_up(self) -> list[Failed]:
-        """Fill the batch. The pipeline itself does not hold to max_num_seqs under dynamic split fuse."""
-        refused = []
+    def _top_up(self) -> list[Reply | Failed]:
+        """Fill the batch. The pipeline itself does not hold to max_num_seqs under dynamic split fuse.
+
+        Images of one request at most are encoded between two steps, since the others' texts wait meanwhile.
+        """
+        replies: list[Reply | Failed] = []
         self._pipeline.plan(len(self._live) - len(self._waiting))
         while self._waiting and len(self._live) - len(self._waiting) < self._crowd:
             if self._cautious and not all(request.proven for request in self._in_pipeline()):
@@ -191,12 +207,21 @@ class TextEngine:
                     break
             except RuntimeError as error:
                 del self._live[request.request_id]
-                refused.append(Failed(request.request_id, failures.refusal(error)))
+                replies.append(Failed(request.request_id, failures.refusal(error)))
+            except RequestRefused as refusal:
+                del self._live[request.request_id]
+                replies.append(Failed(request.request_id, refusal.error))
+            else:
+                if request.accepted is not None:
+                    replies.append(request.accepted)
+                    request.accepted = None
             self._waiting.popleft()
+            if request.has_images:
+                break
         if not self._waiting:
             self._cautious = False
             self._crowd = self.card.slots
-        return refused
+        return replies
 
     def _in_pipeline(self) -> Iterable[TextRequest]:
         return (request for request in self._live.values() if request.handle is not None)
@@ -222,7 +247,12 @@ class TextEngine:
             try:
                 ids = self._pipeline.read(request)
             except ReplayMismatch:
-                failed.append(self._fail(request, failures.NOT_REPRODUCIBLE))
+                if request.by_replay and request.choices.can_be_continued:  # its text is known to the client
+                    request.by_replay = False
+                    self._drop(request)
+                    self._waiting.appendleft(request)
+                else:
+                    failed.append(self._fail(request, failures.NOT_REPRODUCIBLE))
                 continue
             if ids is None:
                 starved.append(request)
@@ -258,7 +288,11 @@ class TextEngine:
                 delta.logprobs = request.logprobs
                 delta.token_bytes = self._detokenizer.token_bytes(ids)
             if request.finish_reason is not None:
+                handle = request.handle
                 delta.finish = self._end(request, request.finish_reason)
+                if handle is not None and request.has_images and request.stopped_early:
+                    self._uncounted.append((handle, request.restored, delta))
+                    continue
             deltas.append(delta)
         return deltas
 
@@ -266,9 +300,22 @@ class TextEngine:
         del self._live[request.request_id]
         if not self._live:
             self._last_read = None
+        finish = Finish(reason, request.stop, request.cached_tokens or 0)
         if request.stopped_early:
             self._drop(request)
-        return Finish(reason, request.stop, request.cached_tokens or 0)
+        elif request.has_images and request.handle is not None:
+            finish.prompt_tokens = self._pipeline.prompt_tokens(request.handle, request.restored)
+        return finish
+
+    def _counted(self) -> list[Reply | Failed]:
+        """The last deltas of requests about images that ended before the pipeline would have ended them: only
+        after another step it reports how many tokens their prompts have."""
+        for handle, restored, delta in self._uncounted:
+            if delta.finish is not None:
+                delta.finish.prompt_tokens = self._pipeline.prompt_tokens(handle, restored)
+        deltas: list[Reply | Failed] = [delta for _, _, delta in self._uncounted]
+        self._uncounted.clear()
+        return deltas
 
     def _fail(self, request: TextRequest, error: RequestError) -> Failed:
         del self._live[request.request_id]

@@ -2,12 +2,13 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import openvino_genai as genai
 from openvino import Core
 
-from host.detokenizer import choose_detokenizer
+from host.detokenizer import Detokenizer, choose_detokenizer
 from host.devices import check_device
 from host.engines.pipeline import Pipeline, device_name
 from host.engines.prompt_ids import PromptReader
@@ -17,8 +18,10 @@ from host.facts import inference_threads, weights_format
 from host.linux import memory_bytes
 from host.model_folder import (
     VARIED_TEXT,
+    ModelFolder,
     check_vocabulary,
     fingerprint,
+    language_xml,
     overridden,
     read_model_folder,
 )
@@ -26,7 +29,17 @@ from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
 from ipc.ir import check_model
-from ipc.messages import DraftModel, Generate, Launch, Sampling, TextCard, TextInput, TextOptions, TokenPrompt
+from ipc.messages import (
+    DraftModel,
+    Generate,
+    Launch,
+    Prompt,
+    Sampling,
+    TextCard,
+    TextInput,
+    TextOptions,
+    TokenPrompt,
+)
 
 _WARM_UP_TOKENS = 64
 _GIB = 1024**3
@@ -36,14 +49,43 @@ _FALLBACK_CONTEXT = 2048  # tokens, where neither the launch nor the model says
 def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngine:
     """Load tokenizer and pipeline from an IR folder. Raises FileFault, LaunchError, RuntimeError."""
     started = time.monotonic()
+    engine = build_engine(launch, TextParts())
+    if launch.engine == "text":  # one request at a time means a device that compiles as it loads
+        prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
+        warm_up(engine, prompt)
+    engine.card.load_seconds = time.monotonic() - started
+    return engine
+
+
+class TextParts:
+    """What a text engine is made of; another kind of engine may have other parts."""
+
+    takes_images = False
+    engine_type: type[TextEngine] = TextEngine
+
+    def reader(self, tokenizer: Any, folder: ModelFolder, detokenizer: Detokenizer[Any]) -> PromptReader:
+        return PromptReader(tokenizer, folder, detokenizer.longest_token)
+
+    def pipeline(
+        self,
+        launch: Launch[TextOptions],
+        folder: ModelFolder,
+        tokenizer: Any,
+        reader: PromptReader,  # noqa: ARG002 - for pipelines that take text
+    ) -> Pipeline:
+        return Pipeline(launch, folder, tokenizer)
+
+
+def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
+    """An engine that was not warmed up yet. Raises FileFault, LaunchError, RuntimeError."""
     _check_draft(launch)
     _check_kv_cache(launch)
     folder = overridden(read_model_folder(Path(launch.path)), launch)
     tokenizer = genai.Tokenizer(folder.path)
     check_vocabulary(folder.path, tokenizer.encode(VARIED_TEXT).input_ids.data.flat, folder.vocab_size)
     detokenizer = choose_detokenizer(tokenizer)
-    prompts = PromptReader(tokenizer, folder, detokenizer.longest_token)
-    pipeline = Pipeline(launch, folder, tokenizer)
+    prompts = parts.reader(tokenizer, folder, detokenizer)
+    pipeline = parts.pipeline(launch, folder, tokenizer, prompts)
     limits = Limits(
         context_length=prompts.measure_context(
             launch.options.context_length or folder.context_length or _FALLBACK_CONTEXT
@@ -63,14 +105,11 @@ def load_text_engine(launch: Launch[TextOptions], _results: Results) -> TextEngi
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=pipeline.chosen,
+        takes_images=parts.takes_images,
         threads=inference_threads(launch),
-        weights=weights_format(folder.path / "openvino_model.xml"),
+        weights=weights_format(language_xml(folder.path)),
     )
-    engine = TextEngine(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
-    if launch.engine == "text":  # one request at a time means a device that compiles as it loads
-        _warm_up(engine)
-    card.load_seconds = time.monotonic() - started
-    return engine
+    return parts.engine_type(pipeline, prompts, detokenizer, folder.defaults, limits, turns, card)
 
 
 def _check_draft(launch: Launch[TextOptions]) -> None:
@@ -84,19 +123,18 @@ def _check_draft(launch: Launch[TextOptions]) -> None:
 def _check_kv_cache(launch: Launch[TextOptions]) -> None:
     """Raise LaunchError if the KV cache alone exceeds the machine's memory, whatever is in use now."""
     wanted, memory = launch.options.kv_cache_bytes, memory_bytes()
-    if launch.engine == "text" and launch.device.startswith("CPU") and wanted > memory:
+    if launch.engine != "stateful" and launch.device.startswith("CPU") and wanted > memory:
         raise LaunchError(
             f"a KV cache of {wanted / _GIB:.3g} GiB exceeds the memory of this machine, "
             f"{memory / _GIB:.3g} GiB; lower --kv-cache-gib"
         )
 
 
-def _warm_up(engine: TextEngine) -> None:
+def warm_up(engine: TextEngine, prompt: Prompt) -> None:
     """Let the engine compile its kernels now: the first request would wait for that, some 0.3 s on a CPU.
 
     Raises RequestRefused or EngineLost where the model cannot even do this.
     """
-    prompt = TokenPrompt(list(range(min(_WARM_UP_TOKENS, engine.card.context_length // 2))))
     sampling = Sampling(max_tokens=2, temperature=0.0, ignore_eos=True)
     engine.submit(Generate(0, b"", sampling), msgspec.msgpack.encode(TextInput(prompt)))
     while engine.busy:

@@ -181,6 +181,7 @@ class Finish(Value):
     reason: FinishReason
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
     cached_tokens: int = 0  # of the prompt, found in the KV cache
+    prompt_tokens: int | None = None  # where they are known only now: those of a prompt with images
 
 
 class Delta(Reply):
@@ -204,8 +205,8 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
-        if self.finish is not None and self.finish.cached_tokens < 0:
-            raise ValueError(f"{self.finish.cached_tokens} cached tokens")
+        if self.finish is not None and min(self.finish.cached_tokens, self.finish.prompt_tokens or 0) < 0:
+            raise ValueError("a negative number of tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:
             if not 0 <= token < vocab_size:
@@ -288,7 +289,7 @@ class Detokenize(Work):
 
 TASK = Task(
     name="text",
-    engines=("text", "stateful", "synthetic"),
+    engines=("text", "vision", "stateful", "synthetic"),
     options=TextOptions,
     card=TextCard,
     work=(Generate, Tokenize, Detokenize),

@@ -34,7 +34,7 @@ CASES: dict[str, tuple[tuple[str, bytes], int, str | None]] = {
     "a picture": (
         chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
         400,
-        "messages[0].content[0].type",
+        "messages[0].content[0]",
     ),
     "a temperature as text": (chat(temperature="hot"), 400, "temperature"),
     "a temperature of NaN": (chat(temperature=float("nan")), 400, "temperature"),

@@ -259,6 +259,8 @@ class HostUnderTest:
                 if message.finish is not None:
                     outcome.finish_reason = message.finish.reason
                     outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
+                    if message.finish.prompt_tokens is not None:
+                        outcome.prompt_tokens = message.finish.prompt_tokens
             case Result(payload=Lease() as lease):
                 message.payload = self.results.copy(lease)
                 release = Release(lease.slot, lease.generation)

@@ -1,4 +1,4 @@
-"""A stand-in for a vision model, because no package ships a real one: SmolLM2 with a tower that names colours.
+"""A stand-in for a vision model, because no package ships a real one: SmolLM2 that is told the colours.
 
 It has the files and the shape of a LLaVA: the language part is SmolLM2, which is real, cut at its embeddings.
 The vision tower is computed in closed form: an image becomes the embeddings of a sentence that names the
@@ -42,7 +42,8 @@ _IMAGE_TAG, _UNUSED_TOKEN = "<image>", "<gh_stars>"  # the tag takes the place o
 _TEMPLATE = """\
 {% for message in messages %}\
 {% if loop.first and message['role'] != 'system' %}\
-{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\\n' }}\
+{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face' }}\
+{{ '<|im_end|>\\n' }}\
 {% endif %}\
 {{ '<|im_start|>' + message['role'] + '\\n' }}\
 {% if message['content'] is string %}{{ message['content'] }}\
@@ -55,7 +56,7 @@ _TEMPLATE = """\
 
 
 def colour_vlm(smollm2: Path) -> Path:
-    """The IR folder of the stand-in. `smollm2` is the catalogue's IR folder; its GGUF file is kept beside it."""
+    """Its IR folder. `smollm2` is the catalogue's IR folder; the GGUF file is kept beside it."""
     name = f"colour-vlm-{_RECIPE}-{metadata.version('openvino')}"
     return cached(name, lambda folder: _build(smollm2, folder))
 
@@ -86,7 +87,7 @@ def _with_image_tag(gguf: GgufMetadata) -> GgufMetadata:
 
 
 def _cut_at_embeddings(model: ov.Model) -> ov.Model:
-    """Cut a causal model in two: it takes embeddings from now on, and the part that makes them is returned."""
+    """Cut a causal model in two: from now on it takes embeddings, which the returned part makes."""
     ids = model.input("input_ids").get_node()
     (gather,) = (node for node in model.get_ordered_ops() if _looks_up_tokens(node))
     hidden = gather.get_output_partial_shape(0)[2].get_length()

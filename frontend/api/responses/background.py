@@ -13,7 +13,6 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.records import Record, Records, failed, is_live
 from frontend.api.responses.stream import BeginTurn, collect
-from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import ResponseBody
 from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
 
@@ -49,23 +48,22 @@ class Background:
         """The number of responses that are being generated."""
         return len(self._jobs)
 
-    async def start(self, spec: TurnSpec, builder: ResponseBuilder, items: list[Item]) -> None:
-        """Returns when the response is stored as queued.
+    async def start(self, spec: TurnSpec, builder: ResponseBuilder, record: Record) -> None:
+        """Returns when the record of the response, which is as it begins, is stored as queued.
 
         Raises QueueFull, ShuttingDown, StoreUnavailable or RequestTooLarge.
         """
         if len(self._jobs) + self._starting >= MAX_TASKS:
             raise QueueFull(f"{MAX_TASKS} background responses are running already", retry_after=1)
-        response = builder.response
         deadline = self._clock() + self._seconds + _LAST_WORDS_SECONDS
         self._starting += 1
         try:
-            await self._records.save(Record(response=response, input=items, deadline=deadline))
+            await self._records.save(msgspec.structs.replace(record, deadline=deadline))
         finally:
             self._starting -= 1
         if self._closing:
             raise ShuttingDown("the server is shutting down", retry_after=1)
-        self._jobs[response.id] = _Job(builder, asyncio.create_task(self._run(spec, builder)))
+        self._jobs[record.response.id] = _Job(builder, asyncio.create_task(self._run(spec, builder)))
 
     def response(self, response_id: str) -> ResponseBody | None:
         """A response that is being generated here, as of now."""

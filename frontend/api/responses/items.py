@@ -1,6 +1,6 @@
 """The input of a response: from what a client sent to items, and from items to chat messages. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from frontend.api.responses.outputs import NewId
@@ -8,6 +8,7 @@ from frontend.api.schema.common import MOST_MESSAGES
 from frontend.api.schema.response_items import (
     FunctionCallItem,
     FunctionOutputItem,
+    InputImage,
     InputText,
     Item,
     ItemBody,
@@ -20,7 +21,9 @@ from frontend.api.schema.response_items import (
     SummaryText,
 )
 from frontend.errors import BadRequest
-from ipc.messages import ChatMessage, ToolCall
+from frontend.media.data_url import data_characters
+from frontend.media.given import GivenImages, joined_text
+from ipc.messages import ChatMessage, ContentPart, MediaPart, TextPart, ToolCall
 
 Value = TypeVar("Value")
 
@@ -95,7 +98,7 @@ def _item(body: ItemBody, where: str, new_id: NewId) -> Item:
             return FunctionOutputItem(
                 id=body.id or new_id("fco"),
                 call_id=_required(body.call_id, f"{where}.call_id"),
-                output=_text(body.output, f"{where}.output", ("input_text",)),
+                output=_output(body.output, f"{where}.output"),
             )
         case "reasoning":
             return ReasoningItem(
@@ -112,10 +115,44 @@ def _item(body: ItemBody, where: str, new_id: NewId) -> Item:
 
 def _message(body: ItemBody, where: str, new_id: NewId) -> MessageItem:
     role: Role = _required(body.role, f"{where}.role")
-    types = ("output_text", "input_text", "refusal") if role == "assistant" else ("input_text",)
-    text = _text(body.content, f"{where}.content", types)
-    part = OutputText(text) if role == "assistant" else InputText(text)
-    return MessageItem(id=body.id or new_id("msg"), role=role, content=[part])
+    content: list[InputText | InputImage | OutputText]
+    if role == "assistant":
+        types = ("output_text", "input_text", "refusal")
+        content = [OutputText(_text(body.content, f"{where}.content", types))]
+    else:
+        content = [*_input(body.content, f"{where}.content")]
+    return MessageItem(id=body.id or new_id("msg"), role=role, content=content)
+
+
+def _output(content: str | list[PartBody] | None, where: str) -> str | list[InputText | InputImage]:
+    """The result of a call: text, or parts if there are images among them."""
+    match _input(content, where):
+        case [InputText(text)]:
+            return text
+        case parts:
+            return parts
+
+
+def _input(content: str | list[PartBody] | None, where: str) -> list[InputText | InputImage]:
+    """Text parts alone are joined; with images among them, all keep their order. Raises BadRequest."""
+    if isinstance(content, str) or all(part.type != "input_image" for part in _required(content, where)):
+        return [InputText(_text(content, where, ("input_text",)))]
+    parts: list[InputText | InputImage] = []
+    for index, part in enumerate(content or []):
+        place = f"{where}[{index}]"
+        if part.type == "input_image":
+            parts.append(_image(part, place))
+        else:
+            parts.append(InputText(_text_of_part(part, place, ("input_text",))))
+    return parts
+
+
+def _image(part: PartBody, where: str) -> InputImage:
+    if part.file_id is not None and part.image_url is None:
+        raise BadRequest(
+            f"{where}.file_id: this server stores no files; use image_url with a data URL", f"{where}.file_id"
+        )
+    return InputImage(image_url=_required(part.image_url, f"{where}.image_url"), detail=part.detail or "auto")
 
 
 def _text(content: str | list[PartBody] | None, where: str, types: tuple[str, ...]) -> str:
@@ -126,15 +163,15 @@ def _text(content: str | list[PartBody] | None, where: str, types: tuple[str, ..
 
 
 def _texts(parts: list[PartBody] | None, where: str, types: tuple[str, ...]) -> list[str]:
-    texts: list[str] = []
-    for index, part in enumerate(parts or []):
-        if part.type not in types:
-            raise BadRequest(
-                f"{where}[{index}].type: {part.type!r} is not supported here", f"{where}[{index}].type"
-            )
-        field = "refusal" if part.type == "refusal" else "text"
-        texts.append(_required(getattr(part, field), f"{where}[{index}].{field}"))
-    return texts
+    return [_text_of_part(part, f"{where}[{index}]", types) for index, part in enumerate(parts or [])]
+
+
+def _text_of_part(part: PartBody, where: str, types: tuple[str, ...]) -> str:
+    if part.type not in types:
+        raise BadRequest(f"{where}.type: {part.type!r} is not supported here", f"{where}.type")
+    field = "refusal" if part.type == "refusal" else "text"
+    text: str | None = getattr(part, field)
+    return _required(text, f"{where}.{field}")
 
 
 def _required(value: Value | None, where: str) -> Value:
@@ -175,8 +212,11 @@ class _AssistantTurn:
         )
 
 
-def messages_of(items: Sequence[Item], instructions: str | None) -> list[ChatMessage]:
-    """A conversation for the chat template, for any items: they may come from a store that others write."""
+def messages_of(items: Sequence[Item], instructions: str | None, images: "ItemImages") -> list[ChatMessage]:
+    """A conversation for the chat template, for any items: they may come from a store that others write.
+
+    Its images are added to `images`.
+    """
     messages: list[ChatMessage | _AssistantTurn] = []
     if instructions:
         messages.append(ChatMessage("system", instructions))
@@ -187,12 +227,14 @@ def messages_of(items: Sequence[Item], instructions: str | None) -> list[ChatMes
             case FunctionOutputItem():
                 turn = None
                 name = names.get(item.call_id)
-                messages.append(ChatMessage("tool", item.output, name, tool_call_id=item.call_id))
+                messages.append(
+                    ChatMessage("tool", images.content(item.output), name, tool_call_id=item.call_id)
+                )
             case MessageItem() if item.role != "assistant":
                 turn = None
                 # Templates know "system"; "developer" is OpenAI's newer name for it.
                 role = "system" if item.role == "developer" else item.role
-                messages.append(ChatMessage(role, _text_of(item)))
+                messages.append(ChatMessage(role, images.content(item.content)))
             case _:
                 if turn is None or not turn.accepts(item):
                     turn = _AssistantTurn()
@@ -203,4 +245,43 @@ def messages_of(items: Sequence[Item], instructions: str | None) -> list[ChatMes
 
 
 def _text_of(item: MessageItem) -> str:
-    return "\n".join(part.text for part in item.content)
+    return "\n".join(part.text for part in item.content if not isinstance(part, InputImage))
+
+
+class ItemImages:
+    """Collects the images of items, named by their places in a request's input."""
+
+    def __init__(self, given: str | list[ItemBody]) -> None:
+        self.given = GivenImages()
+        self._places = dict(_places_of(given))
+
+    def content(
+        self, parts: "str | Sequence[InputText | InputImage | OutputText]"
+    ) -> str | list[ContentPart]:
+        """Parts of an item as a message's content."""
+        if isinstance(parts, str):
+            return parts
+        return joined_text(
+            [self._image(part) if isinstance(part, InputImage) else TextPart(part.text) for part in parts]
+        )
+
+    def _image(self, part: InputImage) -> MediaPart:
+        place = self._places.get(part.image_url)
+        if place is None:  # it came with an earlier request
+            return self.given.part(part.image_url, part.detail, "input", "input")
+        return self.given.part(part.image_url, part.detail, place, f"{place}.image_url")
+
+
+def _places_of(given: str | list[ItemBody]) -> Iterator[tuple[str, str]]:
+    """(URL, where) of each image, the first of equal ones last."""
+    bodies = [] if isinstance(given, str) else given
+    for index, body in reversed(list(enumerate(bodies))):
+        for name, content in (("output", body.output), ("content", body.content)):
+            for position, part in reversed(list(enumerate(content))) if isinstance(content, list) else []:
+                if part.image_url is not None:
+                    yield part.image_url, f"input[{index}].{name}[{position}]"
+
+
+def image_characters(given: str | list[ItemBody]) -> int:
+    """How much of an input is images in data URLs."""
+    return sum(data_characters(url) for url, _ in _places_of(given))

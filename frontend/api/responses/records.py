@@ -9,9 +9,10 @@ import msgspec
 from frontend.api.body import LARGE_BYTES
 from frontend.api.generating import off_loop
 from frontend.api.responses.outputs import NewId
-from frontend.api.schema.response_items import Item
+from frontend.api.schema.response_items import FunctionOutputItem, InputImage, Item, MessageItem
 from frontend.api.schema.responses import ResponseBody, ResponseError
-from frontend.errors import NotFound, StoreUnavailable
+from frontend.errors import NotFound, RequestTooLarge, StoreUnavailable
+from frontend.media.given import Media
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
 
@@ -28,6 +29,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     response: ResponseBody
     input: list[Item]  # the conversation before the output, without instructions
+    fetched: dict[str, Media] = {}  # the images of the input that were fetched, by URL
     deadline: float = 0.0  # Unix seconds; past it, the server of an unfinished background response is gone
 
     @property
@@ -49,6 +51,16 @@ class Records:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def check_images(self, record: Record) -> None:
+        """Raise RequestTooLarge for a record whose images alone exceed the limit, before there is an answer
+        to be lost."""
+        limit = self._store.limits.max_value_bytes
+        if image_bytes(record) > limit:
+            raise RequestTooLarge(
+                "the images of this conversation are too large for the session store, in which an entry may "
+                f"use at most {limit} bytes; send smaller images, or set store to false"
+            )
 
     async def save(self, record: Record) -> None:
         await self._store.put(_key(record.response.id), await _encoded(record))
@@ -96,6 +108,23 @@ def response_id_of(item_id: str) -> str | None:
     return f"resp_{found[1]}" if found else None
 
 
+def image_bytes(record: Record) -> int:
+    """What images take in a record, at least."""
+    parts = [
+        part
+        for item in record.input
+        for part in (
+            item.content
+            if isinstance(item, MessageItem)
+            else item.output
+            if isinstance(item, FunctionOutputItem)
+            else ()
+        )
+    ]
+    urls = sum(len(part.image_url) for part in parts if isinstance(part, InputImage))
+    return urls + sum(len(media.payload) * 4 // 3 for media in record.fetched.values())
+
+
 def not_found(response_id: str) -> NotFound:
     return NotFound(f"there is no response {response_id!r}; it may have expired", "response_id")
 
@@ -124,7 +153,8 @@ def _key(response_id: str) -> str:
 
 
 async def _encoded(record: Record) -> bytes:
-    return await off_loop(len(record.input) > _MANY_ITEMS, _codec.encode, record)
+    is_large = len(record.input) > _MANY_ITEMS or image_bytes(record) > LARGE_BYTES
+    return await off_loop(is_large, _codec.encode, record)
 
 
 async def _decoded(response_id: str, data: bytes | None) -> Record | None:

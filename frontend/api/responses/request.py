@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from frontend.api.prompting import TurnSpec
-from frontend.api.responses.items import messages_of
+from frontend.api.responses.items import ItemImages, messages_of
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
 from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item
@@ -48,7 +48,8 @@ def check(body: ResponsesRequest) -> None:
 
 def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
     """The turn that answers `items`. Raises BadRequest."""
-    messages = messages_of(items, body.instructions)
+    images = ItemImages(body.input)
+    messages = messages_of(items, body.instructions, images)
     if not messages:
         raise BadRequest("input: there is nothing to answer", "input")
     return TurnSpec(
@@ -58,6 +59,7 @@ def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
         tool_use=_tool_use(body),
         output_format=_output_format(body.text.format if body.text is not None else None),
         reasoning_effort=body.reasoning.effort if body.reasoning is not None else None,
+        images=images.given.found,
         streaming=bool(body.stream),
     )
 

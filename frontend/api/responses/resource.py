@@ -13,10 +13,11 @@ from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.images import Images
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
-from frontend.api.responses.items import references_of, whole_input
+from frontend.api.responses.items import image_characters, references_of, whole_input
 from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
 from frontend.api.responses.request import check, response_of, turn_of
 from frontend.api.responses.stream import BeginTurn, Keep, collect, refused, stream
@@ -27,6 +28,7 @@ from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 from frontend.http.asgi import writer_of
 from frontend.http.exchange import exchange_of
+from frontend.media.given import Media
 
 _MOST_LISTED = 100
 _LISTED = 20
@@ -48,28 +50,40 @@ class Responses:
     (suffix `items`)."""
 
     def __init__(
-        self, begin: BeginTurn, records: Records, background: Background, max_body_bytes: int
+        self,
+        begin: BeginTurn,
+        images: Images,
+        records: Records,
+        background: Background,
+        max_body_bytes: int,
     ) -> None:
         self._begin = begin
+        self._images = images
         self._records = records
         self._background = background
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        body, is_large = await read_json(request, self._max_body_bytes, _decoder)
+        limit, extra = self._max_body_bytes, self._images.body_bytes()
+        body, is_large = await read_json(request, limit, _decoder, extra, lambda b: image_characters(b.input))
         check(body)
-        history = await self._history(body.previous_response_id)
-        stored = await self._referred(references_of(body.input), history)
+        known: dict[str, Media] = {}
+        history = await self._history(body.previous_response_id, known)
+        stored = await self._referred(references_of(body.input), history, known)
         items = await off_loop(is_large, whole_input, body.input, history, stored, new_id)
         may_take_long = body.is_constrained or len(items) > _MANY_ITEMS
         spec = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
         builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
+        fetched = await self._images.fill(spec, request, known)
+        record = Record(response=begun, input=items, fetched=fetched)
+        if begun.store:
+            self._records.check_images(record)
         if body.background:
-            await self._background.start(spec, builder, items)
+            await self._background.start(spec, builder, record)
             respond_json(response, builder.response)
             return
-        keep = await self._keeper(builder.response, items)
+        keep = await self._keeper(record)
         if body.stream:
             begin = self._stream(spec, request, builder, keep)
             await respond_events(request, response, begin, partial(refused, builder))
@@ -129,8 +143,11 @@ class Responses:
         items = record.input if order == "asc" else record.input[::-1]
         respond_json(response, page(items, request.get_param("after"), limit))
 
-    async def _history(self, previous_id: str | None) -> list[Item]:
-        """What was said up to and in the previous response. Raises BadRequest."""
+    async def _history(self, previous_id: str | None, known: dict[str, Media]) -> list[Item]:
+        """What was said up to and in the previous response, whose fetched images are added to `known`.
+
+        Raises BadRequest.
+        """
         if previous_id is None:
             return []
         where = "previous_response_id"
@@ -142,10 +159,16 @@ class Responses:
         current = self._current(record)  # of which the last is perhaps not stored yet
         if current.status not in ("completed", "incomplete"):
             raise BadRequest(f"{where}: the response {previous_id!r} is {current.status}", where)
+        known |= record.fetched
         return [*record.input, *current.output]
 
-    async def _referred(self, references: list[str], history: list[Item]) -> dict[str, Item]:
-        """Stored items by their ids. The latest come first: with them those of their conversations."""
+    async def _referred(
+        self, references: list[str], history: list[Item], known: dict[str, Media]
+    ) -> dict[str, Item]:
+        """Stored items by their ids. The latest come first: with them those of their conversations.
+
+        Their fetched images are added to `known`.
+        """
         stored = {item.id: item for item in history}
         sought: set[str] = set()
         for item_id in reversed(references):
@@ -158,14 +181,15 @@ class Responses:
             record = await self._records.load(response_id)
             if record is not None:
                 stored |= {item.id: item for item in record.conversation}
+                known |= record.fetched
         return stored
 
-    async def _keeper(self, response: ResponseBody, items: list[Item]) -> Keep:
+    async def _keeper(self, record: Record) -> Keep:
         """What stores the response when it is done. Raises StoreUnavailable at once, not after the work."""
-        if not response.store:
+        if not record.response.store:
             return _forget
-        await self._records.load(response.id)
-        return lambda done: self._records.save(Record(response=done, input=items))
+        await self._records.load(record.response.id)
+        return lambda done: self._records.save(msgspec.structs.replace(record, response=done))
 
     def _current(self, record: Record) -> ResponseBody:
         return self._background.response(record.response.id) or as_of(record, time.time())
@@ -202,7 +226,9 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
 
 def install(app: App, server: Server) -> None:
     memory = server.memory
-    responses = Responses(memory.begin, memory.records, memory.background, server.max_body_bytes)
+    responses = Responses(
+        memory.begin, server.images, memory.records, memory.background, server.max_body_bytes
+    )
     app.add_route("/v1/responses", responses)
     app.add_route("/v1/responses/{response_id}", responses, suffix="one")
     app.add_route("/v1/responses/{response_id}/cancel", responses, suffix="cancel")

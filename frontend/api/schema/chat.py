@@ -14,17 +14,26 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 SessionId = Annotated[str, Meta(pattern=SESSION_ID, max_length=200)]
 
 
-class ContentPart(msgspec.Struct):
-    """A part of a message. Only text can be honoured; other types are refused by name."""
+Detail = Literal["auto", "low", "high", "original"]
+
+
+class ImageUrl(msgspec.Struct):
+    url: str
+    detail: Detail | None = None
+
+
+class PartBody(msgspec.Struct):
+    """A part of a message: text or an image. Other types are rejected by name."""
 
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: ImageUrl | str | None = None  # a string is vLLM's short form
 
 
 class MessageBody(msgspec.Struct):
     role: Role
-    content: str | list[ContentPart] | None = None
+    content: str | list[PartBody] | None = None
     name: str | None = None
     tool_calls: list[ToolCallBody] | None = None
     tool_call_id: str | None = None

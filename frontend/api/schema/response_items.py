@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 Role = Literal["user", "assistant", "system", "developer"]
+Detail = Literal["auto", "low", "high", "original"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -15,6 +16,9 @@ class PartBody(msgspec.Struct, kw_only=True):
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: Detail | None = None
 
 
 class ItemBody(msgspec.Struct, kw_only=True):
@@ -36,6 +40,12 @@ class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
     text: str
 
 
+class InputImage(msgspec.Struct, kw_only=True, tag_field="type", tag="input_image"):
+    image_url: str  # as the client sent it
+    detail: Detail = "auto"
+    file_id: None = None
+
+
 class OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
     text: str
     annotations: list[Any] = []
@@ -54,7 +64,7 @@ class MessageItem(msgspec.Struct, kw_only=True, tag_field="type", tag="message")
     id: str
     role: Role
     status: ItemStatus = "completed"
-    content: list[InputText | OutputText]  # output text in an assistant's, input text in all others
+    content: list[InputText | InputImage | OutputText]  # output text in an assistant's, input in all others
 
 
 class FunctionCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call"):
@@ -68,7 +78,7 @@ class FunctionCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="func
 class FunctionOutputItem(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call_output"):
     id: str
     call_id: str
-    output: str
+    output: str | list[InputText | InputImage]
     status: ItemStatus = "completed"
 
 

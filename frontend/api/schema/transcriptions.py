@@ -12,7 +12,7 @@ Format = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 Granularity = Literal["word", "segment"]
 Keyword = Annotated[str, Meta(min_length=1, max_length=200)]
 
-_MILLISECONDS = Meta(ge=0, le=60_000)
+_MILLISECONDS = Meta(ge=0, le=10_000)
 
 
 class ServerVad(msgspec.Struct, kw_only=True):

@@ -155,9 +155,16 @@ def test_what_cannot_be_honoured_is_refused_by_name(decoder, fields, param):
             "messages[0].tool_calls",
         ),
         (
-            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]},
             "messages[0].content[0].type",
         ),
+        (
+            {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+            "messages[0].content[0].type",
+        ),
+        ({"role": "user", "content": [{"type": "video_url"}]}, "messages[0].content[0].type"),
+        ({"role": "user", "content": [{"type": "file"}]}, "messages[0].content[0].type"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].image_url"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frontend.models.sources import disk_error
+from frontend.models.wheels import disk_error
 
 ROOT = Path(__file__).parents[3]
 SIZE = 6_000_000  # bytes of the model

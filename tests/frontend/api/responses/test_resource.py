@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from frontend.api import errors
+from frontend.api.images import Images
 from frontend.api.responses import background
 from frontend.api.responses.background import Background
 from frontend.api.responses.records import Record, Records, as_of, item_ids, response_id_of
@@ -17,6 +18,7 @@ from frontend.api.responses.request import response_of
 from frontend.api.responses.resource import Responses, new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
+from frontend.config import Settings
 from frontend.errors import (
     BadRequest,
     ClientGone,
@@ -26,6 +28,7 @@ from frontend.errors import (
     StoreUnavailable,
 )
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
+from frontend.routing.router import Router, RouterOptions
 from frontend.sessions.limits import StoreLimits
 from frontend.sessions.memory import MemoryStore
 from frontend.sessions.store import open_store
@@ -106,7 +109,13 @@ class Server:
         self.background = Background(self._begin, self.records, seconds)
         app = falcon.asgi.App()
         errors.install(app)
-        resource = Responses(self._begin, self.records, self.background, 1_000_000)
+        resource = Responses(
+            self._begin,
+            Images(Settings(), Router(RouterOptions(2**20, 60))),
+            self.records,
+            self.background,
+            1_000_000,
+        )
         app.add_route("/v1/responses", resource)
         app.add_route("/v1/responses/{response_id}", resource, suffix="one")
         app.add_route("/v1/responses/{response_id}/cancel", resource, suffix="cancel")

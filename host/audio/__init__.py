@@ -1,0 +1,1 @@
+"""Sound from clients: decoding, voice activity, and the windows that a speech model is given."""
