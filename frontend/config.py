@@ -55,16 +55,17 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ),
     ] = "auto"
     task: Annotated[
-        Literal["auto", "text", "embeddings", "rerank", "vision"],
+        Literal["auto", "text", "embeddings", "rerank", "vision", "transcription", "speech"],
         Meta(description="What the model is for. auto recognizes it from the model's files."),
     ] = "auto"
     library: Annotated[
-        Literal["openvino", "optimum"],
+        Literal["auto", "genai", "openvino", "optimum"],
         Meta(
-            description="Library that loads models for embeddings and reranking: OpenVINO GenAI, or "
-            "Optimum Intel (needs the extra optimum)."
+            description="Library that computes the model. auto: OpenVINO for embeddings and rerank, else "
+            "OpenVINO GenAI. Others are openvino for speech (needs the extra speech), and optimum, which is "
+            "Optimum Intel, for embeddings and rerank (needs the extra optimum)."
         ),
-    ] = "openvino"
+    ] = "auto"
     pooling: Annotated[
         Literal["mean", "cls", "last_token"] | None,
         Meta(

@@ -1,8 +1,9 @@
-"""Reads the tensors of a CTranslate2 model, the file model.bin. The file is untrusted: no place is outside of it.
+"""Reads the variables of a CTranslate2 model, the file model.bin.
 
 The file begins with the version of the format, the name and revision of the model's specification, and the
 number of variables. Each variable consists of its name, its shape, the type and number of its bytes, and
-those bytes. Aliases follow, which are not needed. All numbers are little-endian.
+those bytes. Aliases follow, which are not needed. All numbers are little-endian. The file is untrusted:
+nothing outside of it is read.
 """
 
 import math
@@ -63,8 +64,9 @@ class CTranslate2Model:
         """A variable of floats as float32. Raises ConversionError."""
         place = self._place(name)
         if place.dtype not in _FLOATS:
+            kind = np.dtype(place.dtype).name
             raise ConversionError(
-                f"{WEIGHTS}: the weights are quantized ({np.dtype(place.dtype).name}), which is not supported",
+                f"{WEIGHTS}: weights of the type {kind} are not supported",
                 "convert the original with: ct2-transformers-converter --quantization float16",
             )
         values = np.frombuffer(memoryview(self._data)[place.begin : place.end], place.dtype)
