@@ -81,7 +81,9 @@ class SileroListener:
         self._waiting = silence(0)
 
     def hear(self, samples: Samples) -> Probabilities:
-        batches = [self._compute(samples[at : at + _BATCH * FRAME]) for at in range(0, len(samples), _BATCH * FRAME)]
+        batches = [
+            self._compute(samples[at : at + _BATCH * FRAME]) for at in range(0, len(samples), _BATCH * FRAME)
+        ]
         return np.concatenate([np.empty(0, np.float32), *batches])
 
     def _compute(self, samples: Samples) -> Probabilities:

@@ -12,9 +12,7 @@ from host.audio.samples import RATE, Samples
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _UTF8 = 1  # espeakCHARS_UTF8
 _PARAMETER_RATE = 1  # espeakRATE
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 @cache
