@@ -55,7 +55,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ),
     ] = "auto"
     task: Annotated[
-        Literal["auto", "text", "embeddings", "rerank", "vision"],
+        Literal["auto", "text", "embeddings", "rerank", "vision", "transcription"],
         Meta(description="What the model is for. auto recognizes it from the model's files."),
     ] = "auto"
     library: Annotated[

@@ -18,9 +18,10 @@ from frontend.models.folder import MODEL_XML, FolderFacts
 from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
-TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision"]
+TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision", "transcription"]
 Library = Literal["openvino", "optimum"]
-SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision"})
+SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision", "transcription"})
+_BY_OPTIMUM: frozenset[Task] = frozenset({"embeddings", "rerank"})
 
 _BY_FILE: dict[str, Task] = {
     "openvino_language_model.xml": "vision",
@@ -147,10 +148,9 @@ def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
     """Raise ModelError unless this server serves the task and the folder holds all that it needs."""
     if recognized.task not in SERVED:
         raise _not_served(facts, f"a {recognized.task} model")
-    if recognized.library == "optimum" and recognized.task in ("text", "vision"):
-        raise ModelError(
-            f"{facts.path} is a {recognized.task} model: library = optimum is for embeddings and rerank only"
-        )
+    if recognized.library == "optimum" and recognized.task not in _BY_OPTIMUM:
+        what = f"{facts.path} is a {recognized.task} model"
+        raise ModelError(f"{what}: library = optimum is for embeddings and rerank only")
     missing = missing_files(facts.files, recognized.task, recognized.library)
     if missing:
         raise ModelError(_explain_missing(facts, missing))
