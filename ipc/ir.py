@@ -26,6 +26,10 @@ _NATIVE_JSON = {
     "special_tokens_map.json",
     "tokenizer_config.json",
 }
+_INPUTS = {  # of the parts of Whisper
+    "encoder_model": ("input_features",),
+    "decoder_model": ("input_ids", "encoder_hidden_states", "beam_idx"),
+}
 
 
 def check_model(folder: Path, task: str, library: str = "openvino") -> None:
@@ -45,7 +49,8 @@ def check_model(folder: Path, task: str, library: str = "openvino") -> None:
     for part in parts_of(names, task, library):
         facts = check_ir(folder / f"openvino_{part}.xml")
         if fault := _wrong_part(part, facts.inputs):
-            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {part}: {fault}; {CONVERT_AGAIN}")
+            kind = part.replace("_", " ")
+            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {kind}: {fault}; {CONVERT_AGAIN}")
 
 
 def check_json(path: Path) -> None:
@@ -63,6 +68,8 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
         return "it takes no text"
     if part != "tokenizer" and types == {"string"}:
         return "it takes text"
+    if absent := [name for name in _INPUTS.get(part, ()) if name not in inputs]:
+        return f"it has no input {absent[0]}"
     if part == "model" and "inputs_embeds" in inputs and "input_ids" not in inputs:
         return "it takes embeddings in place of tokens, as the language part of a vision model does"
     if part == "language_model" and "inputs_embeds" not in inputs:

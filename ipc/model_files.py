@@ -29,6 +29,9 @@ _PARTS = {  # task → the models in the folder, each a pair of files
     ),
     "speech": ("model",),
 }
+_DOCUMENTS = {  # task → JSON files without which native code assumes another model's values
+    "transcription": ("config.json", "generation_config.json", "preprocessor_config.json"),
+}
 _PROCESSOR_FILES = {"preprocessor_config.json", "processor_config.json"}  # of a vision model, either
 _PYTORCH_WEIGHTS = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"}
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}  # of Optimum, any of them
@@ -58,7 +61,7 @@ def parts_of(files: Collection[str], task: str, library: str = "openvino") -> tu
     parts = _PARTS.get(task, ())
     if task == "vision":  # and whatever else its architecture has
         return tuple(dict.fromkeys([*parts, *_all_parts(files)]))
-    if library == "openvino":
+    if library != "optimum":
         return parts
     return () if "openvino_model.xml" not in files and _PYTORCH_WEIGHTS & set(files) else parts[:1]
 
@@ -67,6 +70,7 @@ def missing_files(files: Collection[str], task: str, library: str = "openvino") 
     """The names that a folder with `files` lacks to serve `task`."""
     parts = parts_of(files, task, library)
     needed = [f"openvino_{part}.{suffix}" for part in parts for suffix in ("xml", "bin")]
+    needed += _DOCUMENTS.get(task, ())
     if library == "optimum" and not _TOKENIZER_FILES & set(files):
         needed.append("tokenizer.json")
     if task == "vision":

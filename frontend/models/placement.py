@@ -37,12 +37,15 @@ def launch_of(
 
 
 def _options(prepared: PreparedModel, kv_cache: int) -> Options:
-    """The task's options. Unless it needs more care, what has the name of a setting has its value."""
+    """The task's options. Unless it needs more care, what has the name of a setting, or of something that the
+    preparation found, has its value."""
     kind = task_of(prepared.engine).options
     if kind is TextOptions:
         return _text_options(prepared, kv_cache)
-    settings = msgspec.structs.asdict(prepared.settings)
-    return kind(**{name: settings[name] for name in kind.__struct_fields__ if name in settings})
+    known = msgspec.structs.asdict(prepared.settings) | msgspec.structs.asdict(prepared)
+    if known["library"] == "auto":  # the default of the options
+        del known["library"]
+    return kind(**{name: known[name] for name in kind.__struct_fields__ if name in known})
 
 
 def _text_options(prepared: PreparedModel, kv_cache: int) -> TextOptions:

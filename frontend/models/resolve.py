@@ -13,10 +13,17 @@ from frontend.config_values import expanded, suggestion
 from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
-from frontend.models.folder import MODEL_XML, FolderFacts, look_at
+from frontend.models.folder import FolderFacts, look_at
 from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import adapted_name, engine_kind
-from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
+from frontend.models.recognize import (
+    SERVED,
+    LibrarySetting,
+    Recognized,
+    TaskSetting,
+    check_servable,
+    recognize,
+)
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
@@ -27,10 +34,12 @@ from ipc.model_files import FOLDER, REGULAR, FileFault
 
 _TEXT_ENGINES = ("text", "stateful")
 _KEPT = "source"
-# Encoders that host.convert can convert, and the files that determine the result.
-_CONVERTIBLE_TYPES = {"bert", "xlm-roberta"}
+_VOICE_ACTIVITY = "silero_vad.onnx"  # a model that finds speech
+# Models that host.convert can convert, and the files that determine the result.
+_CONVERTIBLE_TYPES = {"bert", "xlm-roberta", "whisper"}
 _CONVERTIBLE_FILES = {"config.json", "tokenizer.json", "model.safetensors"}
-_ENCODER_FILES = ("*.json", "*.txt", "1_Pooling/*.json", "model.safetensors")
+_CTRANSLATE2_FILES = {"config.json", "model.bin"}
+_SOURCE_FILES = ("*.json", "*.txt", "1_Pooling/*.json", "model.safetensors", "model.bin", _VOICE_ACTIVITY)
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +52,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     draft_path: str = ""  # the draft model's IR folder; empty for none
     adapter: Adapter | None = None
     chat_template: str = ""  # its text, in place of the model's own; empty for that
+    voice_activity_model: str = ""  # an ONNX file that finds speech; empty for none
 
 
 class Preparer:
@@ -82,6 +92,7 @@ class Preparer:
             path=str(path),
             draft_path=str(self._draft_folder(model)) if model.draft_model else "",
             chat_template=template,
+            voice_activity_model=self._voice_activity(path) if recognized.task == "transcription" else "",
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
@@ -112,6 +123,14 @@ class Preparer:
             raise ModelError(f"the draft model {draft} must be a text model, but its task is {task}")
         return path
 
+    def _voice_activity(self, folder: Path) -> str:
+        """The model that finds speech: the folder's own, or one that is in the store. Nothing is fetched."""
+        entries = [(name, entry) for name, entry in self._catalogue.items() if _holds_voice_activity(entry)]
+        stored = [self._store.find(recipe_of(name, entry)) for name, entry in entries]
+        places = [folder, *(place for place in stored if place is not None)]
+        files = [place / _VOICE_ACTIVITY for place in places]
+        return next((str(file) for file in files if file.is_file()), "")
+
     def _folder(self, source: str, setting: str = "MODEL") -> Path:
         if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
             return self.pull(source)
@@ -122,7 +141,7 @@ class Preparer:
             raise ModelError(f"{fault}; correct {setting}") from fault
         if kind == FOLDER:
             facts = look_at(path)
-            return self._converted_encoder(path.absolute()) if _is_convertible(facts) else path.resolve()
+            return self._converted_folder(path.absolute()) if _is_convertible(facts) else path.resolve()
         if kind == REGULAR:
             return self._converted_gguf(path.absolute())
         if kind:
@@ -146,11 +165,11 @@ class Preparer:
         recipe = Recipe("files", default_name(gguf.name), digest, converter_versions())
         return self._store.ensure(recipe, str(gguf), lambda _: gguf)
 
-    def _converted_encoder(self, folder: Path) -> Path:
+    def _converted_folder(self, folder: Path) -> Path:
         """Convert a folder like those on Hugging Face's hub."""
         try:
             files = sorted(
-                path for pattern in _ENCODER_FILES for path in folder.glob(pattern) if path.is_file()
+                path for pattern in _SOURCE_FILES for path in folder.glob(pattern) if path.is_file()
             )
             listed = "".join(
                 f"{self._store.digests.sha256(file)}  {file.relative_to(folder)}\n" for file in files
@@ -222,7 +241,7 @@ def synthetic_rate(source: str) -> float:
 
 
 def check_ir_folder(
-    folder: Path, task: TaskSetting = "auto", library: Library = "openvino", called: str = "the model"
+    folder: Path, task: TaskSetting = "auto", library: LibrarySetting = "auto", called: str = "the model"
 ) -> Recognized:
     """What the folder holds. Raises ModelError, naming the reason, if it cannot be served.
 
@@ -232,12 +251,18 @@ def check_ir_folder(
     recognized = recognize(facts, task, library)
     check_servable(facts, recognized)
     try:
-        check_model(folder, recognized.task, library)
+        check_model(folder, recognized.task, recognized.library)
     except FileFault as error:
         raise ModelError(f"{called} could not be loaded: {error}") from error
     return recognized
 
 
+def _holds_voice_activity(entry: Entry) -> bool:
+    return any(file.name == _VOICE_ACTIVITY for file in entry.files)
+
+
 def _is_convertible(facts: FolderFacts) -> bool:
+    if any(name.startswith("openvino_") for name in facts.files):
+        return False
     known = facts.document("config.json").get("model_type") in _CONVERTIBLE_TYPES
-    return known and facts.files >= _CONVERTIBLE_FILES and MODEL_XML not in facts.files
+    return (known and facts.files >= _CONVERTIBLE_FILES) or facts.files >= _CTRANSLATE2_FILES

@@ -1,8 +1,9 @@
-"""Reads the tensors of a CTranslate2 model, the file model.bin. The file is untrusted: no place is outside of it.
+"""Reads the variables of a CTranslate2 model, the file model.bin.
 
 The file begins with the version of the format, the name and revision of the model's specification, and the
 number of variables. Each variable consists of its name, its shape, the type and number of its bytes, and
-those bytes. Aliases follow, which are not needed. All numbers are little-endian.
+those bytes. Aliases follow, which are not needed. All numbers are little-endian. The file is untrusted:
+nothing outside of it is read.
 """
 
 import math
@@ -49,7 +50,12 @@ class CTranslate2Model:
         count = self._number("I")
         if not 1 <= count <= _MAX_VARIABLES:
             raise _damaged(f"a count of {count} variables")
-        self._places = dict(self._variable() for _ in range(count))
+        self._places: dict[str, _Place] = {}
+        for _ in range(count):
+            name, place = self._variable()
+            if name in self._places:
+                raise _damaged(f"there are two variables {name}")
+            self._places[name] = place
 
     @property
     def names(self) -> frozenset[str]:
@@ -63,8 +69,9 @@ class CTranslate2Model:
         """A variable of floats as float32. Raises ConversionError."""
         place = self._place(name)
         if place.dtype not in _FLOATS:
+            kind = np.dtype(place.dtype).name
             raise ConversionError(
-                f"{WEIGHTS}: the weights are quantized ({np.dtype(place.dtype).name}), which is not supported",
+                f"{WEIGHTS}: weights of the type {kind} are not supported",
                 "convert the original with: ct2-transformers-converter --quantization float16",
             )
         values = np.frombuffer(memoryview(self._data)[place.begin : place.end], place.dtype)

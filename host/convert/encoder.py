@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from host.convert.bert import BertBuilder, BertConfig, Weight
+from host.convert.documents import decode_document, read_document
 from host.convert.errors import ConversionError
 from host.convert.safetensors import Safetensors, read_safetensors
 from host.convert.tokenizer import build_tokenizer
@@ -26,7 +25,6 @@ _COPIED = (  # what engines and Hugging Face's libraries read beside the IR
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
-_MAX_FILE_BYTES = 64 * 1024**2
 _PREFIXES = ("", "bert.", "roberta.")  # of a tensor's name
 
 
@@ -62,11 +60,11 @@ def save_encoder(source: EncoderSource, folder: Path, builder: type[BertBuilder]
 
 def read_encoder_folder(path: Path) -> EncoderSource:
     """A folder as on Hugging Face's hub. Raises ConversionError, OSError."""
-    files = {name: _read(path / name) for name in _COPIED if (path / name).is_file()}
+    files = {name: read_document(path, name) for name in _COPIED if (path / name).is_file()}
     for name in (_CONFIG, _TOKENIZER, WEIGHTS):
         if not (path / name).is_file():
             raise ConversionError(f"{name} is missing")
-    facts = _object(files.get(_TOKENIZER_CONFIG, b"{}"), _TOKENIZER_CONFIG)
+    facts = decode_document(files.get(_TOKENIZER_CONFIG, b"{}"), _TOKENIZER_CONFIG, dict[str, Any])
     tensors = read_safetensors(path / WEIGHTS)
     return EncoderSource(
         config=read_config(files[_CONFIG]),
@@ -80,23 +78,7 @@ def read_encoder_folder(path: Path) -> EncoderSource:
 
 def read_config(content: bytes) -> BertConfig:
     """Raises ConversionError naming the field at fault."""
-    try:
-        return msgspec.json.decode(content, type=BertConfig)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"{_CONFIG}: {error}") from error
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ConversionError(f"{path.name} is larger than {_MAX_FILE_BYTES // 1024**2} MiB")
-    return path.read_bytes()
-
-
-def _object(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"{name}: {error}") from error
+    return decode_document(content, _CONFIG, BertConfig)
 
 
 def _stored_name(tensors: Safetensors, name: str) -> str:

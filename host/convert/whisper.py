@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from host.convert.bert import Weight
 from host.convert.ctranslate2 import WEIGHTS as CT2_WEIGHTS
+from host.convert.documents import decode_document, read_document
 from host.convert.errors import ConversionError
 from host.convert.safetensors import read_safetensors
 from host.convert.saving import check_room, check_saved
@@ -21,14 +22,19 @@ from host.convert.whisper_config import (
     model_document,
     preprocessor_document,
 )
-from host.convert.whisper_ct2 import generation_facts, read_ct2_config, read_ct2_weights
+from host.convert.whisper_ct2 import Ct2Config, generation_facts, read_ct2_weights
 from host.convert.whisper_graph import DecoderBuilder, EncoderBuilder
-from host.convert.whisper_tokenizer import WhisperTokenizer, read_whisper_tokenizer, save_whisper_tokenizer
+from host.convert.whisper_tokenizer import (
+    TOKENIZER,
+    WhisperTokenizer,
+    read_whisper_tokenizer,
+    save_whisper_tokenizer,
+)
 
 _HF_WEIGHTS = "model.safetensors"
-_TOKENIZER = "tokenizer.json"
 _VOICE_ACTIVITY = "silero_vad.onnx"  # copied if it is there
-_MAX_FILE_BYTES = 64 * 1024**2
+
+T = TypeVar("T")
 
 
 class WhisperSource(NamedTuple):
@@ -45,10 +51,10 @@ def is_whisper_folder(folder: Path) -> bool:
     if (folder / CT2_WEIGHTS).is_file():
         return True
     try:
-        facts = msgspec.json.decode(_read(folder, CONFIG))
-    except (ConversionError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        facts = _decode(folder, CONFIG, dict[str, Any])
+    except ConversionError:
         return False
-    return isinstance(facts, dict) and facts.get("model_type") == "whisper"
+    return facts.get("model_type") == "whisper"
 
 
 def convert_whisper(source: Path, folder: Path) -> None:
@@ -68,8 +74,8 @@ def convert_whisper(source: Path, folder: Path) -> None:
 
 def _read_ct2(folder: Path) -> WhisperSource:
     config, weight = read_ct2_weights(folder / CT2_WEIGHTS)
-    tokenizer = read_whisper_tokenizer(_read(folder, _TOKENIZER))
-    facts = read_ct2_config(_read(folder, CONFIG))
+    tokenizer = read_whisper_tokenizer(read_document(folder, TOKENIZER))
+    facts = _decode(folder, CONFIG, Ct2Config)
     return WhisperSource(config, weight, tokenizer, generation_facts(facts, tokenizer, config.vocab_size))
 
 
@@ -77,7 +83,7 @@ def _read_hugging_face(folder: Path) -> WhisperSource:
     if not (folder / _HF_WEIGHTS).is_file():
         raise ConversionError(f"{_HF_WEIGHTS} is missing")
     config = _decode(folder, CONFIG, WhisperConfig)
-    tokenizer = read_whisper_tokenizer(_read(folder, _TOKENIZER))
+    tokenizer = read_whisper_tokenizer(read_document(folder, TOKENIZER))
     facts = _decode(folder, GENERATION, GenerationFacts)
     return WhisperSource(config, read_safetensors(folder / _HF_WEIGHTS).get, tokenizer, facts)
 
@@ -100,18 +106,5 @@ def _save(source: WhisperSource, folder: Path) -> None:
         openvino.save_model(graph, folder / f"openvino_{name}_model.xml", compress_to_fp16=False)
 
 
-def _decode(folder: Path, name: str, kind: type[Any]) -> Any:
-    """Raises ConversionError naming the field at fault."""
-    try:
-        return msgspec.json.decode(_read(folder, name), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"{name}: {error}") from error
-
-
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if not path.is_file():
-        raise ConversionError(f"{name} is missing")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ConversionError(f"{name} is larger than {_MAX_FILE_BYTES // 1024**2} MiB")
-    return path.read_bytes()
+def _decode(folder: Path, name: str, kind: type[T]) -> T:
+    return decode_document(read_document(folder, name), name, kind)

@@ -1,4 +1,4 @@
-"""Reads Whisper as CTranslate2 has it, the format of faster-whisper: model.bin, config.json and tokenizer.json."""
+"""Reads Whisper in the format of CTranslate2 and faster-whisper: model.bin, config.json, tokenizer.json."""
 
 import re
 from pathlib import Path
@@ -45,14 +45,6 @@ class Ct2Config(msgspec.Struct, frozen=True):
     suppress_ids_begin: list[TokenId] = []
     lang_ids: Annotated[list[TokenId], Meta(max_length=1_000)] = []
     alignment_heads: list[tuple[int, int]] = []
-
-
-def read_ct2_config(content: bytes) -> Ct2Config:
-    """Raises ConversionError naming the field at fault."""
-    try:
-        return msgspec.json.decode(content, type=Ct2Config)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"config.json: {error}") from error
 
 
 def read_ct2_weights(path: Path) -> tuple[WhisperConfig, Weight]:

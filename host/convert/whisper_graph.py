@@ -1,6 +1,6 @@
 """Builds the OpenVINO graphs of Whisper's encoder and decoder in the form that OpenVINO GenAI expects.
 
-Throughout: B audio windows, T tokens, P tokens before them, S encoded frames, M mel bins, H the model's width.
+Throughout: B windows of audio, T tokens after P others, S encoded frames, M mel bins, H the model's width.
 """
 
 from typing import Any
@@ -108,7 +108,9 @@ class DecoderBuilder(_Layers):
     def __init__(self, config: WhisperConfig, weight: Weight) -> None:
         super().__init__(config, weight)
         self._ids = self._ops.parameter([-1, -1], np.int64, name="input_ids")
-        self._encoded = self._ops.parameter([-1, -1, config.d_model], np.float32, name="encoder_hidden_states")
+        self._encoded = self._ops.parameter(
+            [-1, -1, config.d_model], np.float32, name="encoder_hidden_states"
+        )
         self._beams = self._ops.parameter([-1], np.int32, name="beam_idx")
         self._states: list[Any] = []  # nodes that write them
 

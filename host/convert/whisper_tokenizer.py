@@ -1,21 +1,23 @@
-"""The tokenizer of Whisper: GPT-2's byte-level vocabulary, special tokens, and one token for each 20 ms of a window.
+"""The tokenizer of Whisper: a byte-level vocabulary, special tokens, and one token for each 20 ms of audio.
 
 Texts never become special tokens, whatever they contain: engines add those that they need.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from host.convert.bpe import Merge, Vocabulary
 from host.convert.byte_level import to_bytes
+from host.convert.documents import decode_document
 from host.convert.errors import ConversionError
 from host.convert.pre_tokenizers import PRE_TOKENIZERS
 from host.convert.tokenizer_graph import Steps, build_detokenizer, build_tokenizer
 from host.convert.tokenizer_json import AddedToken, TokenId
 
+TOKENIZER = "tokenizer.json"
 _END, _NO_TIMES = "<|endoftext|>", "<|notimestamps|>"
 _SECONDS_PER_TOKEN = 0.02
 _MAX_TOKENS = 2**20
@@ -44,22 +46,19 @@ class WhisperTokenizer(msgspec.Struct, frozen=True):
         for token in self.added_tokens:
             if token.content == text:
                 return token.id
-        raise ConversionError(f"tokenizer.json: the token {text} is missing")
+        raise ConversionError(f"{TOKENIZER}: the token {text} is missing")
 
     def text(self, number: int) -> str:
         """Of a special token. Raises ConversionError."""
         for token in self.added_tokens:
             if token.id == number:
                 return token.content
-        raise ConversionError(f"tokenizer.json: no special token has the id {number}")
+        raise ConversionError(f"{TOKENIZER}: no special token has the id {number}")
 
 
 def read_whisper_tokenizer(content: bytes) -> WhisperTokenizer:
     """Raises ConversionError naming the field at fault."""
-    try:
-        return msgspec.json.decode(content, type=WhisperTokenizer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"tokenizer.json: {error}") from error
+    return decode_document(content, TOKENIZER, WhisperTokenizer)
 
 
 def save_whisper_tokenizer(source: WhisperTokenizer, size: int, folder: Path) -> None:
@@ -84,19 +83,16 @@ def save_whisper_tokenizer(source: WhisperTokenizer, size: int, folder: Path) ->
 def whisper_vocabulary(source: WhisperTokenizer, size: int) -> Vocabulary:
     """The tokens of a model with `size` of them. Raises ConversionError."""
     special = {token.id: token.content for token in source.added_tokens} | _times(source, size)
-    normal = {
-        number: to_bytes(text) for text, number in source.model.vocab.items() if number not in special
-    }
+    normal = {number: to_bytes(text) for text, number in source.model.vocab.items() if number not in special}
     largest = max(*normal, *special)
     if largest >= size:
-        raise ConversionError(f"tokenizer.json: it has a token {largest}, but the model has {size} tokens")
+        raise ConversionError(f"{TOKENIZER}: it has a token {largest}, but the model has {size} tokens")
     if len(normal) + len(special) < size:
-        raise ConversionError("tokenizer.json: some of the model's tokens are missing")
+        raise ConversionError(f"{TOKENIZER}: some of the model's tokens are missing")
     merges = _merges(source.model.merges, set(normal.values()))
     encoded = [normal.get(number, b"") for number in range(size)]
     shown = [
-        text or special[number].encode() if number in special else text
-        for number, text in enumerate(encoded)
+        text or special[number].encode() if number in special else text for number, text in enumerate(encoded)
     ]
     return Vocabulary(encoded, shown, merges, special={}, hidden=sorted(special))
 
@@ -114,6 +110,6 @@ def _merges(written: list[str | tuple[str, str]], tokens: set[bytes]) -> list[Me
         parts = merge.split(" ") if isinstance(merge, str) else list(merge)
         joined = tuple(map(to_bytes, parts))
         if len(joined) != 2 or not {*joined, b"".join(joined)} <= tokens or not all(joined):
-            raise ConversionError(f"tokenizer.json: merges[{place}] joins or makes what is no token")
+            raise ConversionError(f"{TOKENIZER}: merges[{place}] joins or makes what is no token")
         merges.append((joined[0], joined[1]))
     return merges

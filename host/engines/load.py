@@ -29,6 +29,7 @@ ENGINES = {
     "synthetic": EngineEntry("host.engines.synthetic:SyntheticEngine"),
     "embeddings": EngineEntry("host.engines.embeddings:load_embeddings", "embeddings"),
     "rerank": EngineEntry("host.engines.rerank:load_rerank", "rerank"),
+    "transcription": EngineEntry("host.engines.transcription:load_transcription", "transcription"),
     "speech": EngineEntry("host.engines.speech:load_speech", "speech"),
 }
 
