@@ -44,7 +44,7 @@ def chat(server: Serving, *parts: object, **fields: Any) -> str:
         "model": NAME,
         "messages": [{"role": "user", "content": list(parts)}],
         "temperature": 0,
-        "max_tokens": 12,
+        "max_tokens": 20,
     }
     answer = server.client().chat.completions.create(**asked | fields)
     return answer.choices[0].message.content or ""
