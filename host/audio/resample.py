@@ -85,4 +85,4 @@ def scaled(values: npt.NDArray[Any]) -> Samples:
 
 
 def _samples(frame: av.AudioFrame) -> Samples:
-    return scaled(frame.to_ndarray().reshape(-1))
+    return cleaned(scaled(frame.to_ndarray().reshape(-1)))  # a filter overshoots

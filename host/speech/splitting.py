@@ -1,4 +1,4 @@
-"""One line of text → sentences, and sentences that are too long → pieces. Nothing that can be spoken is lost."""
+"""One line of text → sentences, and long sentences → pieces. Nothing that can be spoken is lost."""
 
 import re
 import unicodedata

@@ -78,7 +78,7 @@ def facts(
     ],
 )
 def test_the_task_follows_from_files_and_configuration(folder, task):
-    assert recognize(folder) == Recognized(task)
+    assert recognize(folder) == Recognized(task, "genai" if task == "speech" else "openvino")
 
 
 @pytest.mark.parametrize("task", ["text", "embeddings", "rerank"])
@@ -118,6 +118,22 @@ def test_optimum_loads_encoders_only(task):
     refusal = f"is a {task} model: library = optimum is for embeddings and rerank only"
     with pytest.raises(ModelError, match=refusal):
         check_servable(facts(files=IR | {"tokenizer.json"}), Recognized(task, "optimum"))
+
+
+@pytest.mark.parametrize(
+    ("task", "library"), [("text", "optimum"), ("embeddings", "genai"), ("speech", "optimum")]
+)
+def test_a_library_that_does_not_compute_the_task_is_refused_with_those_that_do(task, library):
+    with pytest.raises(
+        ModelError, match=rf"is a {task} model: library = {library} is for .* set it to auto or"
+    ):
+        check_servable(facts(files=IR, config={"model_type": "kokoro"}), Recognized(task, library))
+
+
+def test_speech_is_served_by_kokoro_only():
+    check_servable(facts(files=IR, config={"model_type": "kokoro"}), Recognized("speech", "genai"))
+    with pytest.raises(ModelError, match="holds a speech model, which this server does not serve"):
+        check_servable(facts(files=IR, config={"model_type": "speecht5"}), Recognized("speech", "genai"))
 
 
 @pytest.mark.parametrize(

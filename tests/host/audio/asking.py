@@ -29,7 +29,9 @@ def replies(host: HostUnderTest, request_id: int) -> list[Transcribed]:
         assert host.outcomes[request_id].error is None, host.outcomes[request_id].error
         return [m for m in host.received if isinstance(m, Transcribed) and m.request_id == request_id]
 
-    host.wait(lambda: any(reply.last for reply in found()))
+    while not any(reply.last for reply in found()):
+        count = len(found())
+        host.wait(lambda: len(found()) > count)
     return found()
 
 
