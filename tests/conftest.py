@@ -57,8 +57,9 @@ def e5_ir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def whisper_tiny_ir() -> Path:
-    """The IR folder of Whisper tiny.en, a real model. A machine without it fetches it once."""
+def whisper_ir() -> Path:
+    """The IR folder of Whisper tiny for English, a real model, with Silero VAD. A machine without it fetches
+    it once."""
     with TerminalReporter() as reporter:
         return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("whisper-tiny-en")
 
