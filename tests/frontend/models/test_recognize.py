@@ -103,7 +103,7 @@ def test_what_has_no_task_is_refused_by_name(folder, what):
         recognize(folder)
 
 
-@pytest.mark.parametrize("task", ["vision", "transcription", "speech"])
+@pytest.mark.parametrize("task", ["transcription", "speech"])
 def test_a_task_that_is_not_served_is_refused_by_name(task):
     with pytest.raises(
         ModelError, match=rf"^/models/m holds a {task} model, which this server does not serve$"
