@@ -2,9 +2,9 @@
 
 from random import Random
 
-_QUALITIES = "old quiet narrow bright early heavy gentle distant wooden careful famous empty".split()  # noqa: SIM905
-_THINGS = "river garden station teacher letter window captain village market bridge engine harbour".split()  # noqa: SIM905
-_ACTIONS = "followed opened remembered painted crossed described repaired found watched carried".split()  # noqa: SIM905
+_QUALITIES = "old quiet narrow bright early heavy gentle distant wooden careful famous empty".split()
+_THINGS = "river garden station teacher letter window captain village market bridge engine harbour".split()
+_ACTIONS = "followed opened remembered painted crossed described repaired found watched carried".split()
 _PLACES = (
     "near the mountain|after the storm|before breakfast|in the morning|behind the school|at the end of summer"
 )

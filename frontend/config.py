@@ -187,6 +187,14 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             extra={"option": "--generation-default", "metavar": "KEY=VALUE"},
         ),
     ] = {}
+    voice_aliases: Annotated[
+        dict[str, str],
+        Meta(
+            description="Another name of a voice or blend of a speech model, such as alloy or default. "
+            "Default: OpenAI's names for Kokoro's voices.",
+            extra={"option": "--voice-alias", "metavar": "NAME=VOICE"},
+        ),
+    ] = {}
     chat_template: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Jinja file that replaces the model's chat template.", extra={"metavar": "FILE"}),

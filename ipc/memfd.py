@@ -3,8 +3,10 @@
 import fcntl
 import mmap
 import os
+from collections.abc import Sequence
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_MAX_PARTS = 1024  # of one system call: IOV_MAX
 _CHUNK_BYTES = 256 * 1024  # of a copy between files: stays in the L2 cache
 
 
@@ -61,3 +63,15 @@ def write_range(fd: int, offset: int, data: memoryview) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
+
+
+def write_parts(fd: int, offset: int, parts: Sequence[bytes]) -> None:
+    """Write the parts one behind the other without joining them. Raises OSError."""
+    left = [memoryview(part) for part in parts if part]
+    while left:
+        written = os.pwritev(fd, left[:_MAX_PARTS], offset)
+        offset += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if written:
+            left[0] = left[0][written:]

@@ -120,16 +120,18 @@ async def _spooled(part: BodyPart, spools: Spools, limit: int, field: str) -> Sp
 
 
 async def _copy(part: BodyPart, spool: Spool, limit: int, field: str) -> None:
-    buffer = bytearray()
+    parts: list[bytes] = []  # as they came: joining them would cost more than parsing them
+    held = 0
     async for chunk in part.stream:
-        if len(spool) + len(buffer) + len(chunk) > limit:
+        if len(spool) + held + len(chunk) > limit:
             raise _too_large(field, limit)
-        buffer += chunk
-        if len(buffer) >= _WRITE_BYTES:
-            await spool.write(buffer)
-            buffer = bytearray()
-    if buffer:
-        await spool.write(buffer)
+        parts.append(chunk)
+        held += len(chunk)
+        if held >= _WRITE_BYTES:
+            await spool.write(*parts)
+            parts, held = [], 0
+    if parts:
+        await spool.write(*parts)
 
 
 def _too_large(field: str, limit: int) -> RequestTooLarge:

@@ -1,5 +1,6 @@
 """`nacelle.writer` on uvicorn: the response body straight to the transport."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -30,6 +31,15 @@ class TransportWriter:
         else:
             _complete(cycle.send({"type": "http.response.body", "body": data, "more_body": True}))
         self.written += len(data)
+
+    def cut_off(self) -> None:
+        cycle = self._cycle
+        cycle.disconnected = True
+        self.gone = True
+        if cycle.chunked_encoding:
+            cycle.transport.close()  # without the last chunk
+        elif isinstance(cycle.transport, asyncio.WriteTransport):
+            cycle.transport.abort()  # a response to HTTP/1.0 would end in good order otherwise
 
     def notify(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback

@@ -16,18 +16,16 @@ _DEMUXERS = (
     "wav,w64,mp3,flac,ogg,matroska,webm,mov,mp4,m4a,3gp,aac,amr,amrnb,amrwb,aiff,au,caf,ac3,eac3,"
     "avi,asf,flv,mpegts,mpeg"
 )
-_CODECS = frozenset(
-    (
-        "mp3float mp3 mp2float mp2 mp1float mp1 aac aac_fixed aac_latm opus libopus vorbis libvorbis flac "
-        "alac amrnb amrwb libopencore_amrnb libopencore_amrwb ac3 ac3_fixed eac3 wmav1 wmav2 wmapro "
-        "adpcm_ima_wav adpcm_ima_qt adpcm_ms adpcm_swf gsm gsm_ms nellymoser speex libspeex "
-        "pcm_alaw pcm_mulaw pcm_u8 pcm_s8 pcm_s16le pcm_s16be pcm_s24le pcm_s24be pcm_s32le pcm_s32be "
-        "pcm_f32le pcm_f32be pcm_f64le pcm_f64be"
-    ).split()
+_CODECS = (
+    "mp3float,mp3,mp2float,mp2,mp1float,mp1,aac,aac_fixed,aac_latm,opus,libopus,vorbis,libvorbis,flac,"
+    "alac,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,ac3,ac3_fixed,eac3,wmav1,wmav2,wmapro,"
+    "adpcm_ima_wav,adpcm_ima_qt,adpcm_ms,adpcm_swf,gsm,gsm_ms,nellymoser,speex,libspeex,"
+    "pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
+    "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be"
 )
 _OPTIONS = {
     "format_whitelist": _DEMUXERS,
-    "codec_whitelist": ",".join(sorted(_CODECS)),
+    "codec_whitelist": _CODECS,
     "protocol_whitelist": "none",  # the file is read through us alone
     "probesize": str(4 * 1024**2),
     "analyzeduration": "5000000",  # microseconds
@@ -112,7 +110,7 @@ def _audio_stream(container: Any) -> Any:
         _refuse("the file has no audio track")
     for stream in streams:
         context = stream.codec_context
-        if context is not None and context.codec.name in _CODECS:
+        if context is not None and context.codec.name in _CODECS.split(","):
             return stream
     names = {stream.codec_context.codec.name for stream in streams if stream.codec_context is not None}
     _refuse(f"audio of type {', '.join(sorted(names))[:80] or 'unknown'} is not supported; {_FORMATS}")
@@ -177,7 +175,7 @@ class _Decoding:
         return self._good < min(self._bad, _TRIAL_PACKETS)
 
     def _in_time(self, frame: Any) -> Iterator[Samples]:
-        """A frame's samples, and silence before them where the container's clock says that some are missing."""
+        """A frame's samples, and silence before them where the container's clock shows a gap."""
         samples, rate = mono(frame), frame.sample_rate
         if frame.pts is not None and self._tick:
             clock = frame.pts * self._tick

@@ -77,14 +77,12 @@ def mono(frame: av.AudioFrame) -> Samples:
 
 def scaled(values: npt.NDArray[Any]) -> Samples:
     """Of any sample type, from -1 to 1."""
+    floats: Samples = values.astype(np.float32)
     if values.dtype.kind == "f":
-        return values.astype(np.float32)
-    if values.dtype.kind == "u":
-        half = 1 << (8 * values.dtype.itemsize - 1)
-        return ((values.astype(np.float32) - half) / half).astype(np.float32)
-    return values.astype(np.float32) / np.float32(-float(np.iinfo(values.dtype).min))
+        return floats
+    half = np.float32(1 << (8 * values.dtype.itemsize - 1))
+    return floats / half - (values.dtype.kind == "u")
 
 
 def _samples(frame: av.AudioFrame) -> Samples:
-    samples: Samples = frame.to_ndarray().reshape(-1)
-    return samples
+    return cleaned(scaled(frame.to_ndarray().reshape(-1)))  # a filter overshoots

@@ -31,16 +31,21 @@ class Listener(Protocol):
 
 
 class VoiceDetector(Protocol):
+    """Belongs to one thread."""
+
     def listen(self) -> Listener:
         """Begin with a recording, knowing nothing of what was before."""
 
+    def twin(self) -> "VoiceDetector":
+        """For another thread."""
+
 
 def load_detector(model: str) -> VoiceDetector:
-    """`model`: an ONNX file of Silero VAD for 16 kHz that takes a sequence of frames; empty: loudness decides.
+    """`model`: an ONNX file of Silero VAD for sequences of frames at 16 kHz; empty: loudness decides.
 
     Raises LaunchError.
     """
-    return SileroDetector(Path(model)) if model else LoudnessDetector()
+    return SileroDetector.load(Path(model)) if model else LoudnessDetector()
 
 
 def whole_frames(samples: Samples) -> Samples:
@@ -50,9 +55,15 @@ def whole_frames(samples: Samples) -> Samples:
 
 
 class SileroDetector:
-    """Silero VAD, computed by OpenVINO on the CPU. Belongs to one thread."""
+    """Silero VAD, computed by OpenVINO on the CPU."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+
+    @classmethod
+    def load(cls, path: Path) -> "SileroDetector":
+        """Raises LaunchError."""
         try:
             model = ov.Core().read_model(path)
             inputs = {port.any_name for port in model.inputs}
@@ -60,15 +71,17 @@ class SileroDetector:
                 raise RuntimeError("it is of another kind")
             model.reshape({"input": [_BATCH, _CONTEXT + FRAME]})
             # One thread: the batches are too small to share, and the transcription needs the others.
-            compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": "1"})
+            return cls(ov.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": "1"}))
         except RuntimeError as error:
             raise LaunchError(
                 f"{path} is not a model of voice activity; it must be silero_vad_16k_sequence.onnx"
             ) from error
-        self._request = compiled.create_infer_request()
 
     def listen(self) -> "SileroListener":
         return SileroListener(self._request)
+
+    def twin(self) -> "SileroDetector":
+        return SileroDetector(self._compiled)
 
 
 class SileroListener:
@@ -81,7 +94,9 @@ class SileroListener:
         self._waiting = silence(0)
 
     def hear(self, samples: Samples) -> Probabilities:
-        batches = [self._compute(samples[at : at + _BATCH * FRAME]) for at in range(0, len(samples), _BATCH * FRAME)]
+        batches = [
+            self._compute(samples[at : at + _BATCH * FRAME]) for at in range(0, len(samples), _BATCH * FRAME)
+        ]
         return np.concatenate([np.empty(0, np.float32), *batches])
 
     def _compute(self, samples: Samples) -> Probabilities:
@@ -101,6 +116,9 @@ class LoudnessDetector:
     """Takes whatever is loud for speech: noise and music as well."""
 
     def listen(self) -> "LoudnessDetector":
+        return self
+
+    def twin(self) -> "LoudnessDetector":
         return self
 
     def hear(self, samples: Samples) -> Probabilities:

@@ -50,7 +50,12 @@ class CTranslate2Model:
         count = self._number("I")
         if not 1 <= count <= _MAX_VARIABLES:
             raise _damaged(f"a count of {count} variables")
-        self._places = dict(self._variable() for _ in range(count))
+        self._places: dict[str, _Place] = {}
+        for _ in range(count):
+            name, place = self._variable()
+            if name in self._places:
+                raise _damaged(f"there are two variables {name}")
+            self._places[name] = place
 
     @property
     def names(self) -> frozenset[str]:

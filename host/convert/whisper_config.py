@@ -71,6 +71,7 @@ def generation_document(
     config: WhisperConfig, facts: GenerationFacts, tokenizer: WhisperTokenizer
 ) -> dict[str, Any]:
     """A generation_config.json. Raises ConversionError."""
+    _check_tokens(config, facts)
     multilingual = bool(facts.lang_to_id)
     document = {
         **_roles(tokenizer),
@@ -113,6 +114,18 @@ def _roles(tokenizer: WhisperTokenizer) -> dict[str, int]:
     end = tokenizer.id("<|endoftext|>")
     start = tokenizer.id("<|startoftranscript|>")
     return {"decoder_start_token_id": start} | {f"{role}_token_id": end for role in ("bos", "eos", "pad")}
+
+
+def _check_tokens(config: WhisperConfig, facts: GenerationFacts) -> None:
+    """Raise ConversionError for one that does not exist: native code would write outside of a tensor."""
+    listed = {
+        "suppress_tokens": facts.suppress_tokens or [],
+        "begin_suppress_tokens": facts.begin_suppress_tokens or [],
+        "lang_to_id": facts.lang_to_id.values(),
+    }
+    for name, tokens in listed.items():
+        if (largest := max(tokens, default=0)) >= config.vocab_size:
+            raise ConversionError(f"{name}: the model has no token {largest}")
 
 
 def _alignment_heads(config: WhisperConfig, facts: GenerationFacts) -> list[tuple[int, int]]:

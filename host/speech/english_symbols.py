@@ -37,7 +37,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(?<=\w)–(?=\w)", " to "),
     (r"(?:(?<=\s)|^)-(?=\s)|-{2,}+|–", "—"),
     (r"[_*`~^|\\<>{}\[\]#@/$+=]++", " "),
-    (r" ++(?=[,.;:!?)])", ""),
+    (r"(?<! ) ++(?=[,.;:!?)])", ""),
 )
 _COMPILED = tuple((re.compile(pattern), words) for pattern, words in _RULES)
 

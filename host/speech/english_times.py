@@ -15,7 +15,7 @@ _MONTH_DAY = re.compile(
     rf"\b({_MONTH})\.? (\d{{1,2}})(?:st|nd|rd|th)?(?:(,)? (\d{{4}}))?(?![\d:]|[.,]\d|%)\b"
 )
 _DAY_MONTH = re.compile(
-    rf"(?<![\w.,:-])(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({_MONTH})\b\.?(?:,? (\d{{4}})\b)?"
+    rf"(?<![\w.,:-])(?:[Tt]he )?(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({_MONTH})\b\.?(?:,? (\d{{4}})\b)?"
 )
 _CLOCK = re.compile(
     r"(?<![\w.:])(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d{1,9}+)?)?(?:\s?([AaPp])\.?[Mm]\b\.?|(Z)\b)?(?![\d:])"
@@ -66,7 +66,8 @@ def _day_month(found: re.Match[str]) -> str:
     if not 1 <= day <= 31:
         return found[0]
     of_year = f", {_year(found[3])}" if found[3] else ""
-    return f"the {ordinal(str(day))} of {_MONTH_NAMES[found[2]]}{of_year}"
+    the = found[0][:3] if found[0][0] in "tT" else "the"
+    return f"{the} {ordinal(str(day))} of {_MONTH_NAMES[found[2]]}{of_year}"
 
 
 def _year(digits: str) -> str:

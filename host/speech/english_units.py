@@ -94,6 +94,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "°": ("degree", "degrees"),
     "%": ("percent", "percent"),
     "x": ("times", "times"),
+    "¢": ("cent", "cents"),
 }
 
 # Currency: sign → (one, several, one hundredth, hundredths); the hundredths may not exist.

@@ -22,6 +22,7 @@ _TABLE_RULE = re.compile(r"[ \t|]*+(?::?+-++:?+[ \t]*+\|?+[ \t]*+)++$")
 _QUOTE = re.compile(r"[ \t]*+(?:>[ \t]?+)++")
 _HEADING = re.compile(r"[ \t]*+#{1,6}+[ \t]++")
 _BULLET = re.compile(r"[ \t]*+[-*+•‣◦▪●][ \t]++")
+_BLANKS = re.compile(r"[ \t]{2,}+")
 _TASK = re.compile(r"\[[ xX]\][ \t]++")
 _NUMBERED = re.compile(r"[ \t]*+(\d{1,9}+)[.)][ \t]++")
 _DEFINITION = re.compile(r" {0,3}\[[^\[\]]{1,999}+\]:[ \t]*+\S++.*+$")
@@ -52,6 +53,8 @@ def lines_of(text: str, language: str) -> Iterator[str]:
     text = _without_html(text)
     fence = ""
     for line in text.split("\n"):
+        if not line or line.isspace():
+            continue
         match = _FENCE.match(line)
         if fence:
             if match and match[1].startswith(fence) and not match[2].strip():
@@ -92,15 +95,17 @@ def _alt(image: re.Match[str]) -> str:
 
 
 def _without_block_marks(line: str) -> str:
-    line = _QUOTE.sub("", line, count=1)
+    if quote := _QUOTE.match(line):
+        line = line[quote.end() :]
     if heading := _HEADING.match(line):
         return line[heading.end() :].rstrip().rstrip("#")
     if bullet := _BULLET.match(line):
         line = line[bullet.end() :]
-        line = _TASK.sub("", line, count=1) if _TASK.match(line) else line
+        if task := _TASK.match(line):
+            line = line[task.end() :]
     elif number := _NUMBERED.match(line):
         line = f"{number[1]}: {line[number.end() :]}"
-    stripped = line.strip()
+    stripped = _BLANKS.sub(" ", line.strip())
     if stripped.startswith("|") and stripped.count("|") > 1:
         cells = (cell.strip() for cell in stripped.strip("|").split("|"))
         return ", ".join(cell for cell in cells if cell)

@@ -1,4 +1,4 @@
-"""One line of text → sentences, and sentences that are too long → pieces. Nothing that can be spoken is lost."""
+"""One line of text → sentences, and long sentences → pieces. Nothing that can be spoken is lost."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ _TINY = 12  # characters; a shorter sentence is read together with the next one
 _TINY_LIMIT = 80  # characters of both
 
 # Full stops need a blank after them; the marks of other scripts do not.
-_END = re.compile(r"[.!?…]++[\"'”’»)\]]*+(?=\s)|[。！？।॥؟۔]++[\"'”’»」』）)]*+")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s)|[。！？।॥؟۔]++[\"'”’»」』）)]*+")
 _WORD_BEFORE = re.compile(r"([^\s(\"']++)$")
 _CLAUSE = re.compile(r"[,;:—)](?=\s)|\s—(?=\s)|[，、；：،؛]")
 _BLANK = re.compile(r"\s")
@@ -22,11 +22,12 @@ _ABBREVIATIONS: dict[str, frozenset[str]] = {
     "pt": frozenset("sr sra srta dr dra prof profa p.ex ex av núm".split()),
     "hi": frozenset("डॉ श्री".split()),
 }
+_NONE: frozenset[str] = frozenset()
 
 
 def split_sentences(line: str, language: str, max_characters: int) -> Iterator[str]:
     """The sentences of a line in order, none longer than `max_characters`."""
-    for sentence in _joined(_sentences(line, _ABBREVIATIONS.get(language, frozenset())), max_characters):
+    for sentence in _joined(_sentences(line, language), max_characters):
         yield from _pieces(sentence, max_characters)
 
 
@@ -34,29 +35,29 @@ def speakable(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def _sentences(line: str, abbreviations: frozenset[str]) -> Iterator[str]:
+def _sentences(line: str, language: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
-        if _ends(line, start, end, abbreviations):
+        if _ends(line, start, end, language):
             yield line[start : end.end()].strip()
             start = end.end()
     yield line[start:].strip()
 
 
-def _ends(line: str, start: int, end: re.Match[str], abbreviations: frozenset[str]) -> bool:
+def _ends(line: str, start: int, end: re.Match[str], language: str) -> bool:
     following = line[end.end() : end.end() + 4].strip()[:1]
     marks = end[0]
     if marks[0] not in ".…!?":
         return True
-    if following.islower():  # "Really?" he asked; etc. and so on; well... yes
-        return False
+    if following.islower() and (len(marks) > 1 or (marks == "." and language != "en")):
+        return False  # "Really?" he asked; well... yes; an abbreviation, which English has none left of
     if marks != ".":
         return True
     word = _WORD_BEFORE.search(line, max(start, end.start() - 20), end.start())
     if word is None:
         return True
     initial = len(word[1]) == 1 and word[1].isupper() and word[1] != "I"
-    return not (initial or word[1].lower() in abbreviations)
+    return not (initial or word[1].lower() in _ABBREVIATIONS.get(language, _NONE))
 
 
 def _joined(sentences: Iterator[str], max_characters: int) -> Iterator[str]:

@@ -319,10 +319,22 @@ def test_objects_and_lists_may_be_written_in_several_ways():
     assert request_of({"model": ["m"], "chunking_strategy": ["auto"]}).chunking_strategy == "auto"
 
 
-snippets = st.text("[]{}\",: a0", max_size=8)
-names = st.sampled_from(
-    ["model", "language", "temperature", "stream", "keywords", "keywords[]", "chunking_strategy", "include[]"]
-) | snippets
+snippets = st.text('[]{}",: a0', max_size=8)
+names = (
+    st.sampled_from(
+        [
+            "model",
+            "language",
+            "temperature",
+            "stream",
+            "keywords",
+            "keywords[]",
+            "chunking_strategy",
+            "include[]",
+        ]
+    )
+    | snippets
+)
 values = st.sampled_from(["true", "0.5", "[", '["a"]', "{", '{"type":"server_vad"}', "en", "[[1]]"])
 
 

@@ -269,6 +269,18 @@ def test_a_line_names_model_tokens_client_and_that_it_was_a_stream(reports):
     assert "brief" not in fields
 
 
+async def transcribing(scope: Scope, receive: Receive, send: Send) -> None:
+    exchange_of(scope).audio_seconds = lambda: 63.04
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def test_a_line_has_the_seconds_of_audio(reports):
+    served(reports, transcribing)
+    assert " 63.0s-audio 127.0.0.1 " in line_of(reports, TextFormatter())
+    assert json.loads(line_of(reports, JsonFormatter()))["audio_seconds"] == 63.04
+
+
 async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     exchange_of(scope).fail("invalid_value", "messages[0].role")
     await send({"type": "http.response.start", "status": 400, "headers": []})

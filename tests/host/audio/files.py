@@ -1,7 +1,7 @@
 """Recordings as files of any format, made with FFmpeg's encoders."""
 
 import io
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -34,7 +34,7 @@ def encoded(samples: Samples, kind: str, metadata: str = "") -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container_format) as container:
         container.metadata["title"] = metadata
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         resampler = av.AudioResampler(
             format=stream.format, layout=layout, rate=rate, frame_size=stream.frame_size or 1024
         )

@@ -12,9 +12,7 @@ from host.audio.samples import RATE, Samples
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _UTF8 = 1  # espeakCHARS_UTF8
 _PARAMETER_RATE = 1  # espeakRATE
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 @cache
@@ -33,7 +31,7 @@ def speak(text: str, voice: str = "en-us", words_per_minute: int = 160) -> Sampl
 
     def receive(wave: object, samples: int, _events: object) -> int:
         if wave:
-            parts.append(np.ctypeslib.as_array(wave, (samples,)).copy())  # type: ignore[call-overload]
+            parts.append(np.ctypeslib.as_array(wave, (samples,)).copy())
         return 0
 
     callback = _Callback(receive)

@@ -1,0 +1,1 @@
+"""Speech to text: what the transcription engine is made of."""
