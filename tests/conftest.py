@@ -57,6 +57,13 @@ def e5_ir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def whisper_tiny_ir() -> Path:
+    """The IR folder of Whisper tiny.en, a real model. A machine without it fetches it once."""
+    with TerminalReporter() as reporter:
+        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("whisper-tiny-en")
+
+
+@pytest.fixture(scope="session")
 def cross_encoder_ir(minilm_ir: Path) -> Path:
     """A stand-in for a cross-encoder, made from MiniLM."""
     return cross_encoder(minilm_ir)

@@ -52,6 +52,11 @@ class Generation(OutputStream[Output]):
         """For the jobs: one more is with an engine."""
         self._unaccepted -= 1
 
+    def close(self) -> None:
+        super().close()
+        for sequence in self.sequences:
+            sequence.release()
+
     @property
     def usage(self) -> Usage:
         prompts = {s.spec.prompt_index: s.journal.prompt_tokens or 0 for s in self.sequences}

@@ -235,7 +235,7 @@ def load_speech(launch: Launch[SpeechOptions], results: Results) -> SpeechEngine
     started = time.monotonic()
     folder = Path(launch.path)
     chosen = _chosen_properties(launch)
-    speaker = _speaker(launch)(folder, launch.device, _compile_properties(launch, chosen))
+    speaker = load_speaker(launch)
     voices = Voices(folder, speaker.languages)
     card = SpeechCard(
         device_name=device_name(launch.device),
@@ -253,6 +253,12 @@ def load_speech(launch: Launch[SpeechOptions], results: Results) -> SpeechEngine
     engine._probe()
     card.load_seconds = time.monotonic() - started
     return engine
+
+
+def load_speaker(launch: Launch[SpeechOptions]) -> Speaker:
+    """The model alone. Raises what `load_speech` raises."""
+    properties = _compile_properties(launch, _chosen_properties(launch))
+    return _speaker(launch)(Path(launch.path), launch.device, properties)
 
 
 def _speaker(launch: Launch[SpeechOptions]) -> Callable[[Path, str, dict[str, str]], Speaker]:

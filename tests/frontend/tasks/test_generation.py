@@ -114,3 +114,16 @@ def test_a_prompt_counts_once_however_many_choices_it_has():
         sequence.journal.prompt_tokens = prompt_tokens
         sequence.journal.token_ids = [1, 2]
     assert stream.usage == Usage(prompt_tokens=12, completion_tokens=6)
+
+
+def test_a_generation_that_is_closed_keeps_its_usage_but_not_its_prompt():
+    async def scenario():
+        stream, _ = generation()
+        [sequence] = stream.sequences
+        sequence.journal.prompt_tokens = 3
+        assert sequence.body != b""
+        stream.close()
+        assert (sequence.body, sequence.spec.prompt) == (b"", TextPrompt(""))
+        assert stream.usage == Usage(3, 0)
+
+    asyncio.run(scenario())
