@@ -26,13 +26,13 @@ SURPLUS = {"mp3": 3 * 576, "aac": 2 * 1024}
 
 def spoken(index: int) -> Samples:
     """A chord of its own pitch, and the pause after it."""
-    time = np.arange(int(RATE * (0.4 + 0.137 * index))) / RATE
+    time = np.arange(int(RATE * (0.3 + 0.137 * index))) / RATE
     chord = 0.4 * np.sin(2 * np.pi * (200 + 70 * index) * time) + 0.2 * np.sin(2 * np.pi * 900 * time)
     chord *= np.minimum(1, np.minimum(time, time[::-1]) * 50)
     return np.concatenate((chord, np.zeros(int(RATE * PAUSE_SECONDS)))).astype(np.float32)
 
 
-SENTENCES = [spoken(index) for index in range(4)]
+SENTENCES = [spoken(index) for index in range(3)]
 TOTAL = sum(map(len, SENTENCES))
 
 
@@ -44,7 +44,7 @@ def decoded(data: bytes, audio_format: AudioFormat) -> tuple[Samples, int]:
     try:
         with (
             av.logging.Capture() as messages,
-            av.open(io.BytesIO(data), format=raw, options=options) as container,
+            av.open(io.BytesIO(data), "r", format=raw, options=options) as container,
         ):
             frames = list(container.decode(audio=0))
     finally:
