@@ -72,13 +72,6 @@ def whisper_ir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kokoro_ir() -> Path:
-    """The IR folder of Kokoro-82M, a real model that speaks. A machine without it fetches it once."""
-    with TerminalReporter() as reporter:
-        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("kokoro")
-
-
-@pytest.fixture(scope="session")
 def cross_encoder_ir(minilm_ir: Path) -> Path:
     """A stand-in for a cross-encoder, made from MiniLM."""
     return cross_encoder(minilm_ir)

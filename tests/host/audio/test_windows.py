@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def windows_of(samples: Samples, start: float = 0.0, block: int = RATE) -> list[
     return found
 
 
-def spans(samples: Samples, **known: float) -> list[tuple[float, float]]:
+def spans(samples: Samples, **known: Any) -> list[tuple[float, float]]:
     return [(window.start, window.end) for window in windows_of(samples, **known)]
 
 
