@@ -39,7 +39,7 @@ class _Choice(msgspec.Struct, gc=False):
     @property
     def said(self) -> str:
         part = self.delta or self.message or _Text()
-        return self.text or part.content or part.reasoning_content or ""
+        return self.text or (part.reasoning_content or "") + (part.content or "")
 
 
 class _Usage(msgspec.Struct, gc=False):

@@ -8,7 +8,9 @@ import msgspec
 
 import host.quiet  # noqa: F401 - before anything that imports OpenVINO
 from bench.client import clock
+from bench.speech import SpeechWorkload
 from bench.stats import RequestRecord
+from bench.transcripts import TranscriptionWorkload
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
 from ipc.channel import unpack_launch
@@ -29,6 +31,12 @@ class Measured(msgspec.Struct, tag=True):
 
 Reply = Loaded | Measured
 
+_WORKLOADS: dict[str, type[Any]] = {
+    "embeddings": VectorWorkload,
+    "transcription": TranscriptionWorkload,
+    "speech": SpeechWorkload,
+}
+
 
 class _Engine(Protocol):
     def run(self, workload: Any) -> list[RequestRecord]: ...
@@ -39,7 +47,7 @@ def serve(launch: Launch[Any], commands: BinaryIO, replies: BinaryIO) -> None:
     started = clock()
     engine = _load(launch)
     _send(replies, Loaded(clock() - started))
-    kind = VectorWorkload if launch.engine == "embeddings" else Workload
+    kind = _WORKLOADS.get(launch.engine, Workload)
     for line in commands:
         _send(replies, Measured(engine.run(msgspec.json.decode(line, type=kind))))
 
@@ -50,6 +58,14 @@ def _load(launch: Launch[Any]) -> _Engine:
         from bench.raw_vectors import RawEmbeddings
 
         return RawEmbeddings(launch)
+    if launch.engine == "transcription":
+        from bench.raw_transcription import RawTranscription
+
+        return RawTranscription(launch)
+    if launch.engine == "speech":
+        from bench.raw_speech import RawSpeech
+
+        return RawSpeech(launch)
     from bench.raw import RawEngine
 
     return RawEngine(launch)

@@ -9,9 +9,8 @@ import msgspec
 
 from bench.engine_child import Loaded, Measured, Reply
 from bench.errors import EngineFailed
+from bench.load import AnyWorkload
 from bench.stats import RequestRecord
-from bench.vectors import VectorWorkload
-from bench.workload import Workload
 from ipc.channel import pack_launch
 from ipc.messages import Launch
 
@@ -44,7 +43,7 @@ class EngineProcess:
         assert isinstance(loaded, Loaded)
         self.load_seconds = loaded.seconds
 
-    def run(self, workload: Workload | VectorWorkload) -> list[RequestRecord]:
+    def run(self, workload: AnyWorkload) -> list[RequestRecord]:
         """Run a workload of the engine's task and return its records. Raises EngineFailed."""
         self._commands.write(msgspec.json.encode(workload) + b"\n")
         self._commands.flush()

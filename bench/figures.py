@@ -24,6 +24,10 @@ class Budget(msgspec.Struct, frozen=True):
 SERVED = Budget("served ÷ raw output tokens/s", 0.98, at_most=False, failure=0.90)
 SERVED_MANY = Budget("served ÷ raw embedding tokens/s, one input per request", 0.7, at_most=False)
 SERVED_LARGE = Budget("served ÷ raw embedding tokens/s, one request", 0.95, at_most=False, failure=0.8)
+SERVED_TRANSCRIPTION = Budget(
+    "served ÷ raw seconds of audio per second, transcription", 0.95, at_most=False, failure=0.8
+)
+SERVED_SPEECH = Budget("served ÷ raw seconds of audio per second, speech", 0.95, at_most=False, failure=0.8)
 FIRST_TOKEN = Budget("added time to first token, p50, one request at a time", 2.0, "ms")
 FRONTEND = Budget("frontend, ipc and synthetic engine ÷ bare Falcon SSE loop, tokens/s", 0.5, at_most=False)
 ARENA = Budget("8 MiB tensor through an arena ÷ one memcpy", 2.5)

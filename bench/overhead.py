@@ -27,6 +27,7 @@ from bench.served import (
     throughput,
     wait_until_loaded,
 )
+from bench.served_audio import BUDGETS, AudioSides, audio_throughput, workloads_of
 from bench.served_vectors import VectorSides, many_requests, one_request
 from bench.server import Server, free_port, nacelle_command
 
@@ -48,6 +49,8 @@ class OverheadResults(msgspec.Struct, frozen=True):
 
 _TEXT_LEVELS = "1,8,32"
 _EMBEDDING_LEVELS = "64"
+_AUDIO_LEVELS = "1"
+_LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "speech": _AUDIO_LEVELS}
 
 
 @click.command("overhead", short_help="Compare serving with the raw pipeline, and check the budgets.")
@@ -61,18 +64,27 @@ _EMBEDDING_LEVELS = "64"
 )
 @click.option(
     "--concurrency",
-    help=f"Requests in flight, comma-separated. Default: {_TEXT_LEVELS}, for embeddings {_EMBEDDING_LEVELS}.",
+    help=f"Requests in flight, comma-separated. Default: {_TEXT_LEVELS}; for embeddings {_EMBEDDING_LEVELS}, "
+    f"for transcription and speech {_AUDIO_LEVELS}.",
+)
+@click.option(
+    "--audio",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A recording to transcribe. Default: one minute of sentences spoken by espeak-ng.",
 )
 @json_option
-def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | None) -> None:
+def overhead(
+    model: str, pairs: int, concurrency: str | None, audio: str | None, json_path: Path | None
+) -> None:
     """Compare serving MODEL with a raw pipeline, and measure the other figures that have a budget.
 
-    MODEL generates text or computes embeddings. The raw embedding pipeline gets all texts at once, sorted by
-    length, in calls of the best size.
+    MODEL generates text, computes embeddings, transcribes or speaks. The raw embedding pipeline gets all
+    texts at once, sorted by length, in calls of the best size. The raw Whisper pipeline gets whole
+    recordings, already decoded, and that of a speech model one sentence after the other.
 
     Both sides read the same NACELLE_ variables. Needs memory for two copies of the model. Exits with status
-    1 if a run fails or if served ÷ raw is below 0.90; other figures that miss their budget are only
-    reported.
+    1 if a run fails or if served ÷ raw is below 0.90, or 0.8 for other tasks than text; other figures that
+    miss their budget are only reported.
     """
     if concurrency is not None:
         positive_numbers(concurrency)  # refuse it before minutes have passed
@@ -80,7 +92,7 @@ def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | 
     machine = Noise()
     found: list[Figure] = []
     try:
-        for figure in _measure(model, pairs, concurrency):
+        for figure in _measure(model, pairs, concurrency, audio):
             found.append(figure)
             console.print(
                 f"{figure.budget.what} {figure.variant}: {figure.value:.3f}", style="dim", markup=False
@@ -97,15 +109,16 @@ def overhead(model: str, pairs: int, concurrency: str | None, json_path: Path | 
         raise SystemExit(1)
 
 
-def _measure(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure]:
+def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None) -> Iterator[Figure]:
     """Yield each figure as soon as it is measured."""
     yield command_start("--help")
     yield command_start("list")
     yield arena_copy()
     yield frontend_alone(pairs)
     launch = launch_like_a_server(model)
-    embeds = launch.engine == "embeddings"
-    levels = positive_numbers(concurrency or (_EMBEDDING_LEVELS if embeds else _TEXT_LEVELS))
+    if audio is not None and launch.engine != "transcription":
+        raise RunFailed(f"--audio is for models that transcribe; the task of {model} is {launch.engine}")
+    levels = positive_numbers(concurrency or _LEVELS.get(launch.engine, _TEXT_LEVELS))
     port = free_port()
     with Server(
         [*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port
@@ -113,7 +126,11 @@ def _measure(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure
         cold_load = wait_until_loaded(server)
         yield idle_memory(server)
         with EngineProcess(launch) as raw:
-            side_by_side = _embeddings if embeds else _text
+            if launch.engine in BUDGETS:
+                sides = AudioSides(server, raw, workloads_of(launch, audio))
+                yield from _audio(sides, launch.engine, pairs, levels, cold_load)
+                return
+            side_by_side = _embeddings if launch.engine == "embeddings" else _text
             yield from side_by_side(server, raw, pairs, levels, cold_load)
 
 
@@ -138,3 +155,10 @@ def _embeddings(
     for level in levels:
         yield many_requests(sides, level, pairs)
     yield restart(server, cold_load, sides.ask)
+
+
+def _audio(sides: AudioSides, task: str, pairs: int, levels: list[int], cold_load: float) -> Iterator[Figure]:
+    sides.warm_up()
+    for level in levels:
+        yield audio_throughput(sides, BUDGETS[task], level, pairs)
+    yield restart(sides.server, cold_load, sides.ask)

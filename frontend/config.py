@@ -55,16 +55,17 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ),
     ] = "auto"
     task: Annotated[
-        Literal["auto", "text", "embeddings", "rerank", "vision", "transcription"],
+        Literal["auto", "text", "embeddings", "rerank", "vision", "transcription", "speech"],
         Meta(description="What the model is for. auto recognizes it from the model's files."),
     ] = "auto"
     library: Annotated[
-        Literal["openvino", "optimum"],
+        Literal["auto", "genai", "openvino", "optimum"],
         Meta(
-            description="Library that loads models for embeddings and reranking: OpenVINO GenAI, or "
-            "Optimum Intel (needs the extra optimum)."
+            description="Library that computes the model. auto: OpenVINO for embeddings and rerank, else "
+            "OpenVINO GenAI. Others are openvino for speech (needs the extra speech), and optimum, which is "
+            "Optimum Intel, for embeddings and rerank (needs the extra optimum)."
         ),
-    ] = "openvino"
+    ] = "auto"
     pooling: Annotated[
         Literal["mean", "cls", "last_token"] | None,
         Meta(
@@ -184,6 +185,14 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             description="Default for requests that omit the parameter; overrides the model's own default. "
             "KEY is temperature, top_p, top_k, min_p, repetition_penalty or max_tokens.",
             extra={"option": "--generation-default", "metavar": "KEY=VALUE"},
+        ),
+    ] = {}
+    voice_aliases: Annotated[
+        dict[str, str],
+        Meta(
+            description="Another name of a voice or blend of a speech model, such as alloy or default. "
+            "Default: OpenAI's names for Kokoro's voices.",
+            extra={"option": "--voice-alias", "metavar": "NAME=VOICE"},
         ),
     ] = {}
     chat_template: Annotated[

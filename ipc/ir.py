@@ -50,7 +50,8 @@ def check_model(folder: Path, task: str, library: str = "openvino") -> None:
         facts = check_ir(folder / f"openvino_{part}.xml")
         if fault := _wrong_part(part, facts.inputs):
             kind = part.replace("_", " ")
-            raise FileFault(f"{folder / f'openvino_{part}.xml'} is not a {kind}: {fault}; {CONVERT_AGAIN}")
+            wrong = f"{folder / f'openvino_{part}.xml'} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+            raise FileFault(f"{wrong}: {fault}; {CONVERT_AGAIN}")
 
 
 def check_json(path: Path) -> None:

@@ -61,7 +61,7 @@ def parts_of(files: Collection[str], task: str, library: str = "openvino") -> tu
     parts = _PARTS.get(task, ())
     if task == "vision":  # and whatever else its architecture has
         return tuple(dict.fromkeys([*parts, *_all_parts(files)]))
-    if library == "openvino":
+    if library != "optimum":
         return parts
     return () if "openvino_model.xml" not in files and _PYTORCH_WEIGHTS & set(files) else parts[:1]
 

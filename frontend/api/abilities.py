@@ -2,7 +2,7 @@
 
 from frontend.errors import BadRequest
 from frontend.routing.router import Model
-from ipc.messages import ModelCard, TextCard, TranscriptionCard, VectorCard
+from ipc.messages import ModelCard, SpeechCard, TextCard, TranscriptionCard, VectorCard
 
 
 def text_card(model: Model) -> TextCard:
@@ -33,6 +33,13 @@ def transcription_card(model: Model) -> TranscriptionCard:
     raise _serves_another_task(model, "does not transcribe speech")
 
 
+def speech_card(model: Model) -> SpeechCard:
+    """The card of a model that reads texts aloud. Raises BadRequest where it serves another task."""
+    if isinstance(model.card, SpeechCard):
+        return model.card
+    raise _serves_another_task(model, "does not read texts aloud")
+
+
 def ability(card: ModelCard) -> str:
     """What a model does, as a predicate."""
     if isinstance(card, TextCard):
@@ -41,6 +48,8 @@ def ability(card: ModelCard) -> str:
         return "computes embeddings" if card.dimensions else "reranks documents"
     if isinstance(card, TranscriptionCard):
         return "transcribes speech"
+    if isinstance(card, SpeechCard):
+        return "reads texts aloud"
     return "serves another task"
 
 

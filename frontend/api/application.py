@@ -26,6 +26,8 @@ AREAS = (
     "embeddings",
     "rerank",
     "transcriptions",
+    "speech",
+    "voices",
     "realtime.resource",
     "models",
     "health",

@@ -78,6 +78,7 @@ class AccessLog:
         self._metrics.http_bytes.labels(exchange.route).inc(exchange.sent_bytes)
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
+        exchange.tokens = None  # an idle connection would keep alive what it refers to
         client = (scope.get("client") or (None,))[0]
         log.log(
             logging.DEBUG if path.startswith(_PROBED) else logging.INFO,

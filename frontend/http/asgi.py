@@ -49,6 +49,10 @@ class Writer(Protocol):
         Raises RuntimeError outside a body and while paused.
         """
 
+    def cut_off(self) -> None:
+        """Close the connection, so that the client notices that the response is incomplete. What was written
+        may be lost; what is written or sent afterwards is dropped."""
+
     def notify(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` when the writer is no longer paused or the client has gone; None: nobody."""
 

@@ -41,6 +41,10 @@ class Client:
             callback()
         self._on_leave.clear()
 
+    def forget(self) -> None:
+        """Call nobody: the request is done, and an idle connection would keep what callbacks refer to."""
+        self._on_leave.clear()
+
     async def left(self) -> None:
         await self._left.wait()
 
@@ -88,3 +92,4 @@ class DisconnectWatch:
         finally:
             if watcher is not None:
                 watcher.cancel()
+            client.forget()

@@ -1,5 +1,9 @@
 """`nacelle.writer` on uvicorn: the response body straight to the transport."""
 
+import asyncio
+import os
+import socket
+import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,6 +35,15 @@ class TransportWriter:
             _complete(cycle.send({"type": "http.response.body", "body": data, "more_body": True}))
         self.written += len(data)
 
+    def cut_off(self) -> None:
+        cycle = self._cycle
+        cycle.disconnected = True
+        self.gone = True
+        if cycle.chunked_encoding:
+            cycle.transport.close()  # without the last chunk
+        else:
+            _reset(cycle.transport)
+
     def notify(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
 
@@ -44,6 +57,13 @@ class TransportWriter:
         self.gone = gone
         if self._callback is not None:
             self._callback()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with a TCP reset: the end of the connection is the end of a response to HTTP/1.0."""
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _complete(sending: Coroutine[Any, Any, None]) -> None:

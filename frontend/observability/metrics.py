@@ -148,6 +148,8 @@ class ModelMetrics:
         self.prompt_tokens = families.prompt_tokens.labels(model)
         self.generated_tokens = families.generated_tokens.of(model)
         self.audio_seconds = cache(lambda: families.audio_seconds.labels(model))  # no series for other tasks
+        self.spoken_seconds = cache(lambda: families.spoken_seconds.labels(model))
+        self.time_to_first_audio = cache(lambda: families.time_to_first_audio.labels(model))
         self.resumed = families.resumed.labels(model)
         self.restarted = families.restarted.labels(model)
         self.blamed = families.blamed.labels(model)
@@ -204,6 +206,10 @@ class _ModelFamilies:
         self.generated_tokens = TokenCounts("nacelle_generated_tokens", "Tokens generated")
         registry.register(self.generated_tokens)
         self.audio_seconds = counter("audio_seconds", "Seconds of audio transcribed")
+        self.spoken_seconds = counter("spoken_seconds", "Seconds of audio that texts were read aloud in")
+        self.time_to_first_audio = histogram(
+            "time_to_first_audio", "From a text's arrival to the audio of its first sentence", _FIRST_TOKEN
+        )
         self.resumed = counter("resumed", "Sequences continued after the death of their host")
         self.restarted = counter("restarted", "Sequences sent whole again after the death of their host")
         self.blamed = counter("blamed", "Sequences ended because they kill hosts")

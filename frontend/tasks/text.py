@@ -188,6 +188,12 @@ class TextJob(Job):
     def fail(self, error: Exception) -> None:
         self.generation.cancel(error)
 
+    def release(self) -> None:
+        """Let go of the prompt, which images make large. A job and its generation refer to each other, so
+        only the garbage collector would free it."""
+        self.body = b""
+        self.spec = msgspec.structs.replace(self.spec, prompt=TextPrompt(""))
+
 
 def leading_text(prompt: Prompt) -> str:
     """Equal for prompts that begin alike, as far as they do."""

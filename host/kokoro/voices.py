@@ -50,7 +50,7 @@ class Voices:
         return LANGUAGES[blend[0].name[0]]
 
     def styles(self, blend: Sequence[VoiceWeight]) -> Styles:
-        """The weighted sum of voices that `language` has accepted. Raises RequestRefused for a damaged file."""
+        """The weighted sum of voices that `language` accepted. Raises RequestRefused for damaged files."""
         total = sum(part.weight for part in blend)
         key = tuple(sorted((part.name, part.weight / total) for part in blend))
         if key in self._blends:

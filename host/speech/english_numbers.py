@@ -14,9 +14,7 @@ def _any(names: Iterable[str]) -> str:
 _N = r"(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?"  # 1,234.5
 _SCALE = rf"(?:\s?({_any(SCALES)})\b)?"
 
-_PHONE = re.compile(
-    r"(?<![\w-])(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -])\d{3}-\d{4}(?![\w-])|(?<![\w-])\d{3}-\d{4}(?![\w-])"
-)
+_PHONE = re.compile(r"(?<![\w-])(?:(?:\+?\d{1,3}[ -])?(?:\(\d{3}\) ?|\d{3}[ -]))?\d{3}-\d{4}(?![\w-])")
 _PRICE = re.compile(rf"(-)?({_any(CURRENCIES)})\s?({_N}){_SCALE}")
 _PRICE_AFTER = re.compile(rf"(?<![\w.,])(-)?({_N}){_SCALE}\s?({_any(CURRENCIES)}|(?:{_any(CODES)})\b)")
 _DOTTED = re.compile(r"(?<![\w.,])[vV]?(\d{1,9}(?:\.\d{1,9}){2,7})(?!\w|\.\d)")
@@ -86,8 +84,8 @@ def _price(minus: str | None, sign: str, number: str, scale: str | None) -> str:
     if len(fraction) != 2 or not hundredth:
         return f"{lead}{decimal(number)} {one if number == '1' else several}"
     words = []
-    if int(whole) or not int(fraction):
-        words.append(f"{cardinal(whole)} {one if int(whole) == 1 else several}")
+    if whole.strip("0") or not int(fraction):
+        words.append(f"{cardinal(whole)} {one if whole == '1' else several}")
     if int(fraction):
         words.append(f"{cardinal(str(int(fraction)))} {hundredth if int(fraction) == 1 else hundredths}")
     return lead + " and ".join(words)
@@ -96,7 +94,8 @@ def _price(minus: str | None, sign: str, number: str, scale: str | None) -> str:
 def _fraction(found: re.Match[str]) -> str:
     whole, top, bottom = found[1], int(found[2]), int(found[3])
     if not 1 <= top < bottom or (whole is None and bottom > 20):
-        return f"{whole + ' ' if whole else ''}{cardinal(found[2])} {'slash' if bottom < 100 else 'over'} {found[3]}"
+        slash = "slash" if bottom < 100 else "over"
+        return f"{whole + ' ' if whole else ''}{cardinal(found[2])} {slash} {found[3]}"
     one, several = _PARTS.get(bottom) or (ordinal(str(bottom)), f"{ordinal(str(bottom))}s")
     words = f"{cardinal(str(top))} {one if top == 1 else several}"
     return f"{cardinal(whole)} and {words}" if whole else words

@@ -45,8 +45,8 @@ def plain_breaks(text: str) -> str:
 
 
 def without_symbols(line: str) -> str:
-    """A line without emoji and other pictures, in compatibility form (NFKC): full-width and styled letters become
-    plain ones."""
+    """A line without emoji and other pictures, in compatibility form (NFKC), in which full-width and styled
+    letters are plain ones."""
     if line.isascii() and line.isprintable():
         return line
     shown = "".join(_shown(line.translate(_PLAINER)))

@@ -89,7 +89,7 @@ def test_a_cancelled_request_makes_room_for_the_next(host: HostUnderTest, phase:
 
 
 def test_the_host_stays_responsive_through_a_long_prefill(host: HostUnderTest) -> None:
-    request = host.start(TokenPrompt([600] * 2900), temperature=0.0, max_tokens=1)
+    request = host.start(TokenPrompt([600] * 1800), temperature=0.0, max_tokens=1)
     host.wait(lambda: host.gauges is not None and host.gauges.running == 1)
     beats = set()
 

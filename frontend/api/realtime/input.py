@@ -75,7 +75,9 @@ class InputAudio:
                 raise error
             item = self._turn_item or new_id("item")
             self._turns_from(end)
-            await self._cut(item, start, end)
+            pcm = self._buffer.between(start, end)
+            self._buffer.drop_before(end)
+            await self._take(item, pcm)
 
     async def clear(self) -> None:
         async with self._changing:
@@ -85,11 +87,6 @@ class InputAudio:
 
     def _turns_from(self, position_ms: int) -> None:
         self._turns, self._turn_item = Turns(heard_ms=position_ms, taken_ms=position_ms), ""
-
-    async def _cut(self, item: str, start_ms: int, end_ms: int) -> None:
-        pcm = self._buffer.between(start_ms, end_ms)
-        self._buffer.drop_before(end_ms)
-        await self._take(item, pcm)
 
     # --- turns of speech ---
 
@@ -134,5 +131,5 @@ class InputAudio:
             return change.at_ms
         item, self._turn_item = self._turn_item, ""
         await self._wire.send(SpeechStopped(event_id(), change.at_ms, item))
-        await self._cut(item, began_ms, change.at_ms)
+        await self._take(item, self._buffer.between(began_ms, change.at_ms))
         return 0

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import falcon
 import msgspec
 
 from frontend.api.errors import presentable
@@ -64,6 +65,8 @@ class Items:
     async def _transcribe(self, item: AudioItem) -> None:
         try:
             transcript = await self._transcript(item)
+        except falcon.WebSocketDisconnected:
+            raise
         except Exception as error:
             shown = error_body(presentable(error, "a realtime session")).error
             await self._wire.send(TranscriptionFailed(event_id(), item.id, shown))

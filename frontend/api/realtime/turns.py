@@ -8,6 +8,9 @@ import msgspec
 
 from ipc.messages import SpeechDetected, VoiceActivity
 
+FRAME_MS = (
+    32  # of voice activity detection: all questions are about frames of one grid, so that answers agree
+)
 NEWS_MS = 300  # of new audio for which it is worth asking
 CONTEXT_MS = 1000  # heard before what is new, besides the pause that ends a turn
 LONGEST_QUESTION_MS = 30_000
@@ -39,7 +42,8 @@ def question(turns: Turns, voice: VoiceActivity, start_ms: int, end_ms: int) -> 
     new."""
     if end_ms - turns.heard_ms < NEWS_MS:
         return None
-    begin = max(start_ms, turns.taken_ms, turns.heard_ms - CONTEXT_MS - voice.silence_duration_ms)
+    begin = max(turns.taken_ms, turns.heard_ms - CONTEXT_MS - voice.silence_duration_ms)
+    begin = max(start_ms, begin - begin % FRAME_MS)
     return begin, min(end_ms, max(begin, turns.heard_ms) + LONGEST_QUESTION_MS)
 
 
@@ -68,8 +72,7 @@ def answered(
 
 
 def kept_from(turns: Turns, voice: VoiceActivity) -> int:
-    """Audio before this position is not needed any more: neither for a turn nor for a question."""
-    if turns.began_ms is not None:
-        return min(turns.began_ms, turns.heard_ms)
-    context = CONTEXT_MS + voice.silence_duration_ms + voice.prefix_padding_ms
-    return max(turns.taken_ms, turns.heard_ms - context)
+    """Audio before this position is not needed any more, neither for a turn nor for a question."""
+    heard_again = turns.heard_ms - CONTEXT_MS - voice.silence_duration_ms - voice.prefix_padding_ms
+    needed = heard_again if turns.began_ms is None else min(turns.began_ms, heard_again)
+    return max(0, needed - FRAME_MS)

@@ -243,6 +243,9 @@ class CountingWriter:
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
+    def cut_off(self) -> None:
+        self.gone = True
+
     def notify(self, callback: Callable[[], None] | None) -> None:
         pass
 

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import pytest
@@ -28,7 +30,9 @@ class WebServer:
     """Answers each path with what `answers` holds for it, and keeps the requests."""
 
     def __init__(self):
-        self.answers = {"/a.png": lambda request: web.Response(body=PNG, content_type="image/png")}
+        self.answers: dict[str, Callable[[web.Request], Any]] = {
+            "/a.png": lambda request: web.Response(body=PNG, content_type="image/png")
+        }
         self.port = 0
         self.requests = []
         self.ended = asyncio.Event()  # a handler was left

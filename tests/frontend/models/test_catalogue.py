@@ -1,9 +1,11 @@
 """The built-in catalogue."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
-from frontend.models.catalogue import Entry, File, UrlSource, WheelSource, load_catalogue
+from frontend.models.catalogue import Entry, File, UrlSource, WheelSource, WheelsSource, load_catalogue
 
 
 def test_the_catalogue_has_smollm2_and_its_first_source_is_a_wheel():
@@ -26,6 +28,32 @@ def test_every_entry_can_be_fetched_safely():
         assert entry.licence
         for source in entry.sources:
             assert not isinstance(source, UrlSource) or source.url.startswith("https://")
+
+
+def test_whisper_comes_from_several_wheels_with_a_model_that_finds_speech():
+    catalogue = load_catalogue()
+    for name, parts in (("whisper", 2), ("whisper-tiny-en", 1)):
+        entry = catalogue[name]
+        (source,) = entry.sources
+        assert isinstance(source, WheelsSource)
+        assert [file.name for file in entry.files][0::3] == ["model.bin", "silero_vad.onnx"]
+        assert sum("model.bin" in wheel.members for wheel in source.wheels) == parts
+        assert source.title.endswith("silero-vad 6.2.3 from the package index")
+
+
+@pytest.mark.parametrize("members", [{"a": "x"}, {"a": "x", "b": "y", "c": "z"}])
+def test_wheels_with_other_files_than_the_entrys_are_refused(members):
+    wheel = {"package": "p", "version": "1", "sha256": "0" * 64, "members": members}
+    facts: dict[str, Any] = {
+        "description": "",
+        "licence": "",
+        "files": [{"name": name, "bytes": 1, "sha256": "0" * 64} for name in "ab"],
+        "sources": [{"kind": "wheels", "wheels": [wheel]}],
+    }
+    with pytest.raises(msgspec.ValidationError, match=r"the wheels and the files differ in [bc]"):
+        msgspec.convert(facts, Entry)
+    facts["sources"][0]["wheels"][0]["members"] = {"a": "x", "b": "y"}
+    assert msgspec.convert(facts, Entry).bytes == 2
 
 
 def test_the_synthetic_engine_is_no_model_of_the_catalogue():

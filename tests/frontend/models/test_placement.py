@@ -12,6 +12,7 @@ from ipc.messages import (
     Launch,
     PromptLookup,
     TextOptions,
+    TranscriptionOptions,
     VectorOptions,
 )
 
@@ -71,6 +72,12 @@ def test_the_rest_travels_as_it_is():
     assert (own.chat_template, own.cache_eviction_tokens) == ("{{ x }}", 256)
     assert own.generation_defaults.temperature == 0
     assert sent.properties == {"KV_CACHE_PRECISION": "f16"}
+
+
+def test_a_transcription_host_is_told_which_model_finds_speech():
+    found = launch({"engine": "transcription", "voice_activity_model": "/vad.onnx"}).options
+    assert found == TranscriptionOptions(voice_activity_model="/vad.onnx")
+    assert launch({"engine": "transcription"}).options == TranscriptionOptions()
 
 
 def test_other_tasks_get_the_settings_of_the_same_name():

@@ -14,6 +14,8 @@ from frontend.models.recognize import Recognized, check_servable, recognize
 IR = {"openvino_model.xml", "openvino_model.bin"}
 TOKENIZER = {"openvino_tokenizer.xml", "openvino_tokenizer.bin"}
 DETOKENIZER = {"openvino_detokenizer.xml", "openvino_detokenizer.bin"}
+WHISPER = {"openvino_encoder_model.xml", "openvino_encoder_model.bin", "generation_config.json"}
+WHISPER |= {"openvino_decoder_model.xml", "openvino_decoder_model.bin", "preprocessor_config.json"}
 SENTENCE = {
     "modules.json": [
         {"idx": 0, "type": "sentence_transformers.models.Transformer"},
@@ -76,7 +78,7 @@ def facts(
     ],
 )
 def test_the_task_follows_from_files_and_configuration(folder, task):
-    assert recognize(folder) == Recognized(task)
+    assert recognize(folder) == Recognized(task, "genai" if task == "speech" else "openvino")
 
 
 @pytest.mark.parametrize("task", ["text", "embeddings", "rerank"])
@@ -103,7 +105,7 @@ def test_what_has_no_task_is_refused_by_name(folder, what):
         recognize(folder)
 
 
-@pytest.mark.parametrize("task", ["vision", "transcription", "speech"])
+@pytest.mark.parametrize("task", ["speech"])
 def test_a_task_that_is_not_served_is_refused_by_name(task):
     with pytest.raises(
         ModelError, match=rf"^/models/m holds a {task} model, which this server does not serve$"
@@ -111,9 +113,27 @@ def test_a_task_that_is_not_served_is_refused_by_name(task):
         check_servable(facts(), Recognized(task))
 
 
-def test_optimum_loads_no_text_models():
-    with pytest.raises(ModelError, match="library = optimum is for embeddings and rerank only"):
-        check_servable(facts(files=IR | {"tokenizer.json"}), Recognized("text", "optimum"))
+@pytest.mark.parametrize("task", ["text", "vision", "transcription"])
+def test_optimum_loads_encoders_only(task):
+    refusal = f"is a {task} model: library = optimum is for embeddings and rerank only"
+    with pytest.raises(ModelError, match=refusal):
+        check_servable(facts(files=IR | {"tokenizer.json"}), Recognized(task, "optimum"))
+
+
+@pytest.mark.parametrize(
+    ("task", "library"), [("text", "optimum"), ("embeddings", "genai"), ("speech", "optimum")]
+)
+def test_a_library_that_does_not_compute_the_task_is_refused_with_those_that_do(task, library):
+    with pytest.raises(
+        ModelError, match=rf"is a {task} model: library = {library} is for .* set it to auto or"
+    ):
+        check_servable(facts(files=IR, config={"model_type": "kokoro"}), Recognized(task, library))
+
+
+def test_speech_is_served_by_kokoro_only():
+    check_servable(facts(files=IR, config={"model_type": "kokoro"}), Recognized("speech", "genai"))
+    with pytest.raises(ModelError, match="holds a speech model, which this server does not serve"):
+        check_servable(facts(files=IR, config={"model_type": "speecht5"}), Recognized("speech", "genai"))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +143,7 @@ def test_optimum_loads_no_text_models():
         (Recognized("embeddings"), IR | TOKENIZER),
         (Recognized("rerank"), IR | TOKENIZER),
         (Recognized("embeddings", "optimum"), IR | {"tokenizer.json"}),
+        (Recognized("transcription"), WHISPER | TOKENIZER | DETOKENIZER),
     ],
 )
 def test_each_task_needs_its_files_and_no_others(recognized, files):

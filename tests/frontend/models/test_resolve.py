@@ -38,6 +38,98 @@ def ir(tmp_path):
     return folder
 
 
+# --- Whisper ------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "encoder_model": ("input_features",),
+    "decoder_model": ("input_ids", "encoder_hidden_states", "beam_idx"),
+    "tokenizer": (),
+    "detokenizer": (),
+}
+
+
+@pytest.fixture
+def whisper(tmp_path):
+    """A folder that looks like Whisper's to whoever does not load it."""
+    folder = tmp_path / "whisper"
+    folder.mkdir()
+    for part, inputs in NAMES.items():
+        (folder / f"openvino_{part}.xml").write_text(ir_with(inputs))
+        (folder / f"openvino_{part}.bin").touch()
+    for name in ("generation_config", "preprocessor_config"):
+        (folder / f"{name}.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "whisper"}')
+    return folder
+
+
+def ir_with(inputs):
+    layers = "".join(
+        f'<layer id="{place}" name="{name}" type="Parameter"><data element_type="i64"/></layer>'
+        for place, name in enumerate(inputs)
+    )
+    return f"<net><layers>{layers}</layers></net>"
+
+
+def test_a_whisper_folder_is_transcription_without_a_model_that_finds_speech(tmp_path, reporter, whisper):
+    prepared = preparer(tmp_path, reporter).prepare(model(whisper))
+    assert (prepared.engine, prepared.voice_activity_model) == ("transcription", "")
+
+
+def test_the_model_that_finds_speech_is_the_folders_own_or_one_in_the_store(
+    tmp_path, reporter, index, whisper
+):
+    members = {**ENCODER, "silero_vad.onnx": b"vad"}
+
+    def convert_with_vad(source, folder, report=None):
+        convert(source, folder, report)
+        shutil.copyfile(source / "silero_vad.onnx", folder / "silero_vad.onnx")
+
+    catalogue = {"speech": entry(build_wheel(index, members=members), members=members)}
+    store = Store(tmp_path / "store", reporter, convert_with_vad)
+    prepare = Preparer(store, reporter, catalogue, check)
+    assert prepare.prepare(model(whisper)).voice_activity_model == "", "nothing is fetched unasked"
+    stored = prepare.pull("speech") / "silero_vad.onnx"
+    assert prepare.prepare(model(whisper)).voice_activity_model == str(stored)
+    (whisper / "silero_vad.onnx").write_bytes(b"own")
+    assert prepare.prepare(model(whisper)).voice_activity_model == str(whisper / "silero_vad.onnx")
+
+
+@pytest.mark.parametrize(
+    ("part", "inputs", "fault"),
+    [
+        ("encoder_model", ["input_ids"], "encoder model: it has no input input_features"),
+        ("decoder_model", ["input_ids", "encoder_hidden_states"], "decoder model: it has no input beam_idx"),
+    ],
+)
+def test_parts_of_another_model_are_named(whisper, part, inputs, fault):
+    (whisper / f"openvino_{part}.xml").write_text(ir_with(inputs))
+    with pytest.raises(ModelError, match=f"openvino_{part}.xml .*{fault}"):
+        check_ir_folder(whisper)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "preprocessor_config.json"])
+def test_damaged_documents_of_whisper_are_named(whisper, name):
+    (whisper / name).write_text("{")
+    with pytest.raises(ModelError, match=f"{name} is not valid JSON"):
+        check_ir_folder(whisper, "transcription")
+
+
+def test_whisper_in_ctranslate2s_format_is_converted(tmp_path, reporter):
+    source = tmp_path / "faster-whisper-x"
+    source.mkdir()
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (source / name).write_bytes(b"{}")
+    converted = []
+
+    def note(folder, target, report=None):
+        converted.append(folder)
+        raise ModelError("enough")
+
+    with pytest.raises(ModelError, match="enough"):
+        Preparer(Store(tmp_path / "store", reporter, note), reporter, {}, check).prepare(model(source))
+    assert converted == [source]
+
+
 # --- catalogue --------------------------------------------------------------------------------------------
 
 
@@ -126,10 +218,10 @@ def test_an_ir_folder_that_lacks_a_file_is_refused_by_its_name(ir, missing):
         check_ir_folder(ir)
 
 
-def test_the_ir_of_a_vision_model_is_refused_by_name(tmp_path, reporter, ir):
+def test_a_vision_model_without_its_vision_part_is_refused(tmp_path, reporter, ir):
     for suffix in ("xml", "bin"):
         (ir / f"openvino_model.{suffix}").rename(ir / f"openvino_language_model.{suffix}")
-    with pytest.raises(ModelError, match=r"ir holds a vision model, which this server does not serve$"):
+    with pytest.raises(ModelError, match=r"it lacks .*openvino_vision_embeddings_model\.xml"):
         preparer(tmp_path, reporter).prepare(model(ir))
 
 

