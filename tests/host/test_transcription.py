@@ -4,7 +4,6 @@ import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +41,10 @@ def two_windows() -> Samples:
 
 def error_of(host: HostUnderTest, request_id: int) -> RequestError:
     return host.answer(Failed, request_id).error
+
+
+def is_answered(host: HostUnderTest, request_id: int) -> bool:
+    return any(isinstance(m, Transcribed) and m.last and m.request_id == request_id for m in host.received)
 
 
 def pcm(samples: Samples) -> bytes:
@@ -101,12 +104,12 @@ def test_words_are_those_of_the_segments(host: HostUnderTest) -> None:
 @pytest.mark.parametrize("kind", ["silence", "noise", "tone"])
 def test_what_is_no_speech_has_an_empty_transcript(host: HostUnderTest, kind: str) -> None:
     time = np.arange(70 * RATE) / RATE
-    sounds: dict[str, np.ndarray[Any, Any]] = {
+    sounds: dict[str, Samples] = {
         "silence": silence(70 * RATE),
-        "noise": np.random.default_rng(0).normal(0, 0.2, 70 * RATE),
-        "tone": 0.3 * np.sin(2 * np.pi * 440 * time),
+        "noise": np.random.default_rng(0).normal(0, 0.2, 70 * RATE).astype(np.float32).clip(-1, 1),
+        "tone": (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32),
     }
-    (only,) = transcribed(host, encoded(sounds[kind].astype(np.float32).clip(-1, 1), "wav"))
+    (only,) = transcribed(host, encoded(sounds[kind], "wav"))
     assert (only.segments, only.last, only.duration) == ([], True, 70)
 
 
@@ -163,7 +166,7 @@ def test_recordings_take_turns(host: HostUnderTest, two_windows: Samples) -> Non
     long = start_transcription(host, encoded(np.tile(two_windows, 2), "flac"))
     short = start_transcription(host, encoded(speak(AIRPORT), "flac"))
     replies(host, short)
-    assert not any(isinstance(m, Transcribed) and m.last and m.request_id == long for m in host.received)
+    assert not is_answered(host, long)
     assert len(replies(host, long)) == 4
 
 
@@ -174,7 +177,7 @@ def test_a_cancelled_recording_is_forgotten(host: HostUnderTest, two_windows: Sa
     after = start_transcription(host, encoded(speak(AIRPORT), "flac"))
     assert replies(host, after)[-1].last
     host.wait(lambda: host.gauges is not None and not host.gauges.running and not host.gauges.waiting)
-    assert not any(isinstance(m, Transcribed) and m.last and m.request_id == doomed for m in host.received)
+    assert not is_answered(host, doomed)
 
 
 def test_an_error_of_the_engine_fails_its_request_alone(host: HostUnderTest) -> None:
