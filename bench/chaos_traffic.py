@@ -35,7 +35,7 @@ _INPUTS = 16  # of each request for vectors
 _SPREAD = 0.8
 _VISION_REQUESTS = 16
 _IMAGE_SIZE = 224
-_SPEECH_REQUESTS = 4
+_SPEECH_REQUESTS = 3
 _SPEECH_WORDS = 24  # three sentences
 _VOICE = "alloy"
 

@@ -24,7 +24,7 @@ from bench.recordings import Recording
 from bench.served import LOAD_SECONDS, wait_until_loaded
 from bench.server import Server, free_port, nacelle_command
 
-_DEADLINE_SECONDS = 180.0  # of one request: many kills may fall into its life
+_DEADLINE_SECONDS = 600.0  # of one request: many kills may fall into its life
 _BIN_SECONDS = 0.5
 _PAUSE_SECONDS = 0.2
 
