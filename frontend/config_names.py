@@ -44,7 +44,7 @@ _ELSEWHERE = {
     "ollama_origins",
     "max_body_bytes": "max_request_size max_body_size",
     "max_images": "limit_mm_per_prompt",
-    "allowed_media_domains": "allowed_media_domain media_domains allowed_local_media_path",
+    "allowed_media_domains": "media_domains",
     "media_fetch_seconds": "image_fetch_timeout vllm_image_fetch_timeout",
     "request_timeout_seconds": "timeout to request_timeout",
     "max_queue": "max_queue_size max_queued_requests ollama_max_queue",

@@ -22,7 +22,7 @@ from host.engines.quantization import without_auto
 from host.facts import inference_threads, weights_format
 from host.kokoro.joining import joined
 from host.kokoro.languages import Language
-from host.kokoro.parts import cut_by_phonemes
+from host.kokoro.parts import parts_to_read
 from host.kokoro.speaker import CONTEXT, SAMPLE_RATE, Speaker, Unreadable
 from host.kokoro.turns import Turns
 from host.kokoro.voices import Styles, Voices
@@ -31,7 +31,6 @@ from host.native_errors import is_short_of_memory, is_wedged, summary
 from host.one_shot import OneShot
 from host.results import ResultQueue, Results
 from host.speech.encoder import Encoder
-from host.speech.text import sentences
 from host.stall import StallBudget
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
@@ -291,18 +290,12 @@ def _read(work: Speak, body: Body, voices: Voices) -> _Speech:
     if not lowest <= work.speed <= highest:
         raise _refused(f"speed must be between {lowest} and {highest}", "speed")
     language = voices.language(work.voice)
-    parts = parts_to_read(text, language)
+    parts = parts_to_read(text, language.tag, work.speed)
     if not parts:
         raise _refused("input has no words to read aloud", "input")
     return _Speech(
         work, parts[work.resume_sentences :], language, voices.styles(work.voice), work.resume_samples
     )
-
-
-def parts_to_read(text: str, language: Language) -> list[str]:
-    """What is read in one call each, and counts as one sentence: the same for each host. Pure."""
-    found = sentences(text, language.tag)
-    return [part for sentence in found for part in cut_by_phonemes(sentence)]
 
 
 def _refused(message: str, param: str) -> RequestRefused:

@@ -27,7 +27,7 @@ from frontend.api.schema.tools import FunctionTool, ToolUse, only, tool_use
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
-_FITS_THE_CONTEXT = -1
+FITS_THE_CONTEXT = -1  # what `truncation: auto` makes of truncate_prompt_tokens
 
 
 def check(body: ResponsesRequest) -> None:
@@ -67,7 +67,7 @@ def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
 def _sampling(body: ResponsesRequest) -> Sampling:
     sampling = body.sampling(body.max_output_tokens, 0, logprobs=False)
     if body.truncation == "auto" and sampling.truncate_prompt is None:
-        return msgspec.structs.replace(sampling, truncate_prompt=_FITS_THE_CONTEXT)
+        return msgspec.structs.replace(sampling, truncate_prompt=FITS_THE_CONTEXT)
     return sampling
 
 

@@ -19,7 +19,7 @@ from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.items import image_characters, references_of, whole_input
 from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
-from frontend.api.responses.request import check, response_of, turn_of
+from frontend.api.responses.request import FITS_THE_CONTEXT, check, response_of, turn_of
 from frontend.api.responses.stream import BeginTurn, Keep, collect, refused, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
@@ -97,7 +97,8 @@ class Responses:
         respond_json(response, builder.response)
 
     async def _begin_turn(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
-        with renaming_params(_PARAMS):
+        truncates = spec.samplings[0].truncate_prompt == FITS_THE_CONTEXT
+        with renaming_params(_PARAMS | ({"truncate_prompt_tokens": "truncation"} if truncates else {})):
             return await self._begin(spec, request)
 
     async def _stream(

@@ -70,6 +70,7 @@ class Server:
         self.images = images
         self.bodies: list[bytes] = []
         self.error: str | None = None  # with which the host refuses
+        self.param = "messages"
         application.host.reply = self._reply
         application.host.lease = self._lease  # type: ignore[method-assign]
 
@@ -79,7 +80,7 @@ class Server:
         if isinstance(work.payload, bytes):
             self.bodies.append(work.payload)
         if self.error is not None:
-            error = RequestError(ErrorCode.INVALID_VALUE, self.error, "messages")
+            error = RequestError(ErrorCode.INVALID_VALUE, self.error, self.param)
             return [Failed(work.request_id, error)]
         return [Accepted(work.request_id, 1), Delta(work.request_id, [1], "Blue", Finish("stop"))]
 
@@ -348,6 +349,16 @@ def test_what_a_host_refuses_is_named_by_its_place_in_the_request():
         assert answer["error"]["param"] == "input[0].content[1]"
         server.error = "image 9 is damaged"  # which no request has
         assert (await server.chat(image(data_url(PNG)), status=400))["error"]["param"] == "messages"
+
+    run(scenario)
+
+
+def test_a_host_that_cannot_truncate_a_response_is_quoted_with_the_name_of_the_parameter_there():
+    async def scenario(server: Server) -> None:
+        server.error, server.param = "leave out truncate_prompt_tokens", "truncate_prompt_tokens"
+        answer = await server.respond(input_image(data_url(PNG)), status=400, truncation="auto")
+        assert answer["error"]["param"] == "truncation"
+        assert answer["error"]["message"] == "leave out truncation"
 
     run(scenario)
 

@@ -7,8 +7,9 @@ from ipc.messages import DetectSpeech, Launch, SpeechDetected, Transcribe, Trans
 from tests.host.harness import HostUnderTest, launch_of
 
 
-def transcription_launch(folder: Path, voice_activity: Path | None = None, **changes: Any) -> Launch[Any]:
-    options = TranscriptionOptions(str(voice_activity or ""))
+def transcription_launch(folder: Path, **changes: Any) -> Launch[Any]:
+    """Silero VAD is in the model's folder."""
+    options = TranscriptionOptions(str(folder / "silero_vad.onnx"))
     return launch_of(folder, engine="transcription", properties={}, options=options, **changes)
 
 
@@ -31,7 +32,7 @@ def replies(host: HostUnderTest, request_id: int) -> list[Transcribed]:
 
     while not any(reply.last for reply in found()):
         count = len(found())
-        host.wait(lambda: len(found()) > count)
+        host.wait(lambda count=count: len(found()) > count)
     return found()
 
 
