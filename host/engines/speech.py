@@ -52,7 +52,10 @@ SLOTS = 16  # requests that take turns
 _POLL_SECONDS = 0.01  # new requests are received this often while a sentence is computed
 _PROBE = "Yes."  # read at the start, and to find out whether the model still works
 _SPEEDS = (0.25, 4.0)  # as in the OpenAI API
-_PRECISION = "INFERENCE_PRECISION_HINT"  # with fewer bits, phases drift and voices become hoarse
+# With fewer bits, phases drift and voices become hoarse.
+_PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+# The CPU plugin keeps kernels of each length of text, 10 MB or so: those of the last 30 or so.
+_KERNELS = {"CPU_RUNTIME_CACHE_CAPACITY": "1000"}
 
 
 class _Speech:
@@ -163,7 +166,7 @@ class SpeechEngine:
 
     def _probe(self) -> None:
         voice = [VoiceWeight(self._voices.served[0].name, 1.0)]
-        self._speaker.say(_PROBE, self._voices.language(voice), self._voices.styles(voice), 1.0)
+        self._speaker.say(_PROBE, self._voices.language(voice), self._voices.styles(voice), _SPEEDS[1])
 
     def _settle(self) -> list[Reply | Failed]:
         """Take in the sentence that has ended, if any."""
@@ -271,7 +274,11 @@ def _speaker(launch: Launch[SpeechOptions]) -> Callable[[Path, str, dict[str, st
 
 
 def _chosen_properties(launch: Launch[SpeechOptions]) -> dict[str, str]:
-    return {} if _PRECISION in launch.properties or launch.device.startswith("NPU") else {_PRECISION: "f32"}
+    """Properties that the launch leaves to us."""
+    chosen = {} if launch.device.startswith("NPU") else _PRECISION
+    if launch.device.startswith("CPU"):
+        chosen = chosen | _KERNELS
+    return {name: value for name, value in chosen.items() if name not in launch.properties}
 
 
 def _compile_properties(launch: Launch[SpeechOptions], chosen: dict[str, str]) -> dict[str, str]:

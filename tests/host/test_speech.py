@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,19 +34,27 @@ THREE = "Good morning there. I am well, thank you. See you again."
 HEART = [VoiceWeight("af_heart", 1.0)]
 
 
-def speech_launch(path: Path, library: Library = "genai", **changes: Any) -> Any:
-    return launch_of(path, engine="speech", options=SpeechOptions(library), properties={}, **changes)
+@pytest.fixture(scope="module")
+def compiled() -> Iterator[Path]:
+    """Where the first host leaves its compiled model for the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def speech_launch(path: Path, compiled: Path, library: Library = "genai") -> Any:
+    properties = {"CACHE_DIR": str(compiled)}
+    return launch_of(path, engine="speech", options=SpeechOptions(library), properties=properties)
 
 
 @pytest.fixture(scope="module")
-def host(kokoro_ir: Path) -> Iterator[HostUnderTest]:
-    with host_running(speech_launch(kokoro_ir)) as running:
+def host(kokoro_ir: Path, compiled: Path) -> Iterator[HostUnderTest]:
+    with host_running(speech_launch(kokoro_ir, compiled)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def native(kokoro_ir: Path) -> Iterator[HostUnderTest]:
-    with host_running(speech_launch(kokoro_ir, "openvino")) as running:
+def native(kokoro_ir: Path, compiled: Path) -> Iterator[HostUnderTest]:
+    with host_running(speech_launch(kokoro_ir, compiled, "openvino")) as running:
         yield running
 
 
@@ -66,7 +76,7 @@ class Speech(NamedTuple):
 
 
 def start(host: HostUnderTest, text: str, **fields: Any) -> int:
-    fields = {"voice": HEART, "format": "pcm", "speed": 2.0, **fields}
+    fields = {"voice": HEART, "format": "pcm", "speed": 4.0, **fields}
     return host.send(Speak(0, msgspec.msgpack.encode(SpeechInput(text)), **fields))
 
 
@@ -107,8 +117,13 @@ def runs_of_silence(samples: np.ndarray) -> list[float]:
 
 @pytest.fixture(scope="module")
 def three(host: HostUnderTest) -> Speech:
-    """THREE at double speed: read once, for several tests."""
-    return speak(host, THREE)
+    """Read once, for several tests."""
+    return speak(host, THREE, speed=2.0)
+
+
+@pytest.fixture(scope="module")
+def hello(host: HostUnderTest) -> Speech:
+    return speak(host, "Hello.")
 
 
 def test_each_sentence_is_a_reply_and_the_last_one_ends_the_file(three):
@@ -131,16 +146,11 @@ def test_sentences_are_joined_without_clicks_and_surplus_silence(three):
     assert np.abs(three.samples).max() > 0.1
 
 
-@pytest.mark.parametrize("library", ["host", "native"])
-def test_a_host_that_continues_makes_the_same_samples(library, request):
-    host = request.getfixturevalue(library)
-    whole = request.getfixturevalue("three") if library == "host" else speak(host, "Good day. Bye, now then.")
-    text = THREE if library == "host" else "Good day. Bye, now then."
-    sentences = len(whole.replies) - 1
-    sent = sum(reply.samples for reply in whole.replies[: sentences - 1])
-    rest = speak(host, text, resume_sentences=sentences - 1, resume_samples=sent)
-    np.testing.assert_array_equal(rest.samples, whole.samples[sent:])
-    ended = speak(host, text, resume_sentences=sentences, resume_samples=len(whole.samples))
+def test_a_host_that_continues_makes_the_same_samples(host, three):
+    sent = three.replies[0].samples + three.replies[1].samples
+    rest = speak(host, THREE, speed=2.0, resume_sentences=2, resume_samples=sent)
+    np.testing.assert_array_equal(rest.samples, three.samples[sent:])
+    ended = speak(host, THREE, speed=2.0, resume_sentences=3, resume_samples=len(three.samples))
     assert [(reply.last, reply.payload) for reply in ended.replies] == [(True, b"")]
 
 
@@ -156,14 +166,14 @@ def test_a_card_lists_the_voices_that_can_be_served(library, request):
 
 
 def test_the_libraries_take_about_as_long_for_the_same_words(three, native):
-    assert 0.8 < three.seconds / speak(native, THREE).seconds < 1.25
+    spoken = speak(native, "Good morning there.", speed=2.0)
+    assert 0.75 < spoken.replies[0].samples / three.replies[0].samples < 1.33
 
 
-@pytest.mark.parametrize(("speed", "shortest", "longest"), [(0.25, 2.5, 9.0), (4.0, 0.2, 0.8)])
-def test_speed_changes_durations(host, speed, shortest, longest):
-    usual, other = speak(host, "Hello."), speak(host, "Hello.", speed=speed)
-    assert shortest < sound(other) / sound(usual) < longest
-    assert max(runs_of_silence(other.samples)) <= pause_seconds("Hello.", speed) + 0.3
+def test_speed_changes_durations(host, hello):
+    slow = speak(host, "Hello.", speed=0.5)
+    assert 3 < sound(slow) / sound(hello) < 9
+    assert max(runs_of_silence(slow.samples)) <= pause_seconds("Hello.", 0.5) + 0.15
 
 
 def sound(spoken: Speech) -> float:
@@ -171,23 +181,21 @@ def sound(spoken: Speech) -> float:
     return float(np.flatnonzero(spoken.samples)[-1]) / RATE
 
 
-def test_a_blend_is_neither_of_its_voices(host):
-    voices = [VoiceWeight("af_heart", 0.7), VoiceWeight("am_adam", 0.3)]
-    blended = speak(host, "Hello.", voice=voices)
-    assert sound(blended) > 0.2
-    assert not any(blended.data == speak(host, "Hello.", voice=[part]).data for part in voices)
+def test_a_blend_is_not_its_first_voice(host, hello):
+    blended = speak(host, "Hello.", voice=[VoiceWeight("af_heart", 0.7), VoiceWeight("am_adam", 0.3)])
+    assert sound(blended) > 0.15
+    assert blended.data != hello.data
 
 
 def test_unknown_words_are_heard(host, native):
-    """Without a vowel that can be read, nothing of them would be left but silence."""
-    for engine in (host, native):
-        assert sound(speak(engine, "zyxxqub")) > 0.3
-        assert sound(speak(engine, "Привет")) > 0.3
+    assert sound(speak(host, "zyxxqub Привет")) > sound(speak(host, "zyxxqub")) + 0.1 > 0.25
+    assert sound(speak(native, "Привет")) > 0.15
 
 
-def test_other_languages_are_spoken(host, native):
-    for engine in (host, native):
-        assert 0.3 < sound(speak(engine, "Buenos días.", voice=[VoiceWeight("ef_dora", 1.0)])) < 2
+@pytest.mark.parametrize("library", ["host", "native"])
+def test_other_languages_are_spoken(library, request):
+    spoken = speak(request.getfixturevalue(library), "Buenos días.", voice=[VoiceWeight("ef_dora", 1.0)])
+    assert 0.2 < sound(spoken) < 1
 
 
 def test_audio_is_encoded_as_one_file(host):
@@ -206,7 +214,7 @@ def test_requests_take_turns_sentence_by_sentence(host):
 
 
 def test_a_cancelled_request_makes_no_more_replies(host):
-    cancelled = start(host, THREE)
+    cancelled = start(host, THREE, speed=2.0)
     host.wait(lambda: replies_of(host, cancelled))
     host.cancel(cancelled)
     speak(host, "Next.")
@@ -231,26 +239,34 @@ def test_refusals_name_the_parameter(host):
 def test_a_failing_call_fails_its_request_alone(host):
     error = refusal(host, "Bad [[fault:raise]] one.")
     assert error.code is ErrorCode.ENGINE_FAILED
-    assert sound(speak(host, "Hello.")) > 0.2
+    assert sound(speak(host, "Hello.")) > 0.1
 
 
 def test_without_the_extra_english_is_spelled_and_other_languages_are_refused(
-    kokoro_ir, tmp_path, monkeypatch
+    kokoro_ir, compiled, tmp_path, monkeypatch
 ):
     hide_extra(tmp_path, monkeypatch)
-    with host_running(speech_launch(kokoro_ir)) as host:
+    with host_running(speech_launch(kokoro_ir, compiled)) as host:
         ready: Ready[SpeechCard] = host.first(Ready)
         assert {voice.language for voice in ready.card.voices} == {"en-US", "en-GB"}
-        assert sound(speak(host, "zyxxqub")) > 1.0
+        assert sound(speak(host, "zyxxqub", speed=1.0)) > 1.1
         assert (
             "needs espeak-ng; install it with: pip install"
             in refusal(host, voice=[VoiceWeight("ef_dora", 1.0)]).message
         )
+        dies_at_a_sentence(host)
 
 
-def test_openvino_alone_needs_the_extra(kokoro_ir, tmp_path, monkeypatch):
+def dies_at_a_sentence(host: HostUnderTest) -> None:
+    """Before it has sent the second one, so that each host dies at the same point."""
+    doomed = start(host, "Good day [[fault:segv@2]] to you. Then there is more to say. And more.")
+    assert host.wait_exit() == -signal.SIGSEGV
+    assert [reply.units for reply in replies_of(host, doomed)] == [1]
+
+
+def test_openvino_alone_needs_the_extra(kokoro_ir, compiled, tmp_path, monkeypatch):
     hide_extra(tmp_path, monkeypatch)
-    assert "pip install 'nacelle-server[speech]'" in reason(speech_launch(kokoro_ir, "openvino"))
+    assert "pip install 'nacelle-server[speech]'" in reason(speech_launch(kokoro_ir, compiled, "openvino"))
 
 
 def hide_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,8 +288,8 @@ def reason(launch: Any) -> str:
     return fatal.reason
 
 
-def test_faults_of_a_folder_are_reported_by_name(kokoro_ir: Path, tmp_path: Path):
+def test_faults_of_a_folder_are_reported_by_name(kokoro_ir: Path, compiled: Path, tmp_path: Path):
     folder = tmp_path / "m"
     shutil.copytree(kokoro_ir, folder, copy_function=lambda a, b: Path(b).symlink_to(a))
     shutil.rmtree(folder / "data")
-    assert "lacks us_gold.json" in reason(speech_launch(folder))
+    assert "lacks us_gold.json" in reason(speech_launch(folder, compiled))
