@@ -21,6 +21,9 @@ _LOW_DETAIL_SIDE = 512  # pixels
 _MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG costs as much as a whole image
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _START_OF_SCAN = b"\xff\xda"
+_FROM_16_BITS = (
+    (np.arange(65536) / 257).round().astype(np.uint8)
+)  # a table: floats would take 8 times the memory
 _WHITE = (255, 255, 255, 255)
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # [1, height, width, 3], RGB
@@ -122,8 +125,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16 bits per pixel, or more
-        values = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8), "L")
+        image = Image.fromarray(_FROM_16_BITS[np.clip(np.asarray(image), 0, 65535).astype(np.uint16)], "L")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, _WHITE)

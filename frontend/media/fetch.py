@@ -5,19 +5,23 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from frontend.media.addresses import may_be_fetched_from
-from frontend.media.given import ImageRefused, Media, Rules, check_size
+from frontend.media.given import MAX_FETCHES, ImageRefused, Media, Rules, check_size
 from frontend.media.targets import NOT_PUBLIC, redirected, target_of
 
 _MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNTYPED = ("application/octet-stream", "binary/octet-stream")  # as storage services send it
 _HEADERS = {"User-Agent": "nacelle", "Accept": "image/*", "Accept-Encoding": "identity"}
+
+# A lookup cannot be interrupted: one that hangs must not hold a thread that other work needs.
+_lookups = ThreadPoolExecutor(MAX_FETCHES, "resolve")
 
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -86,8 +90,8 @@ class _VettingResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+        found = await asyncio.get_running_loop().run_in_executor(
+            _lookups, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
         )
         addresses = [(kind, str(address[0])) for kind, _, _, _, address in found]
         if not all(may_be_fetched_from(address, self._allow_private) for _, address in addresses):

@@ -4,6 +4,8 @@ import msgspec
 
 from ipc.messages import ContentPart, MediaPart, TextPart
 
+MAX_FETCHES = 16  # at a time, of all requests
+
 
 class ImageRefused(Exception):
     """An image cannot be had. The message is for the client, and goes on from the name of the URL's field."""

@@ -10,9 +10,8 @@ from frontend.config import Settings
 from frontend.errors import Overloaded
 from frontend.media.data_url import decode_data_url, is_data_url
 from frontend.media.domains import normalized_domains
-from frontend.media.given import ImageRefused, Media, Rules
+from frontend.media.given import MAX_FETCHES, ImageRefused, Media, Rules
 
-MAX_FETCHES = 16  # at a time, of all requests
 _LONG_CHARACTERS = 64 * 1024  # a longer data URL is decoded in a thread
 _HTTP = re.compile(r"\s*https?://([a-z0-9.-]{0,253})", re.IGNORECASE)
 

@@ -90,6 +90,7 @@ class Speech(OutputStream[Sound]):
         self._body = body
         self._job = SpeechJob(work, body, model.now(), self)
         self._waits = False  # for the client
+        self._retry: asyncio.TimerHandle | None = None  # after a full queue
         self._held = 0  # bytes that were not taken yet
         super().__init__(1, lambda: model.drop([self._job]))
 
@@ -118,9 +119,14 @@ class Speech(OutputStream[Sound]):
     def take(self) -> list[Sound]:
         sounds = super().take()
         self._held = 0
-        if self._waits:
+        if self._waits and self._retry is None:
             self._resume()
         return sounds
+
+    def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        super().close()
 
     def _pause(self) -> None:
         if self._held >= BUFFER_BYTES and not self._waits and self.running:
@@ -128,13 +134,14 @@ class Speech(OutputStream[Sound]):
             self._model.drop([self._job])
 
     def _resume(self) -> None:
+        self._retry = None
         if not self.running:
             return
         job = SpeechJob(self._job.work, self._body, self._model.now(), self)
         try:
             self._model.submit([job])
         except QueueFull:
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._resume)
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._resume)
         except Exception as error:
             self.cancel(error)
         else:

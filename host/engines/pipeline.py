@@ -10,7 +10,7 @@ from host.engines.adapters import adapter_config
 from host.engines.batch import Batch, ImagePrompt
 from host.engines.kv_cache import block_count, block_tokens, eviction
 from host.engines.prefix_cache import PrefixCache
-from host.engines.quantization import chosen_properties, without_auto
+from host.engines.quantization import chosen_properties, given_properties
 from host.engines.request import Handle, TextRequest
 from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
@@ -230,17 +230,11 @@ def _scheduler(launch: Launch[TextOptions], blocks: int) -> genai.SchedulerConfi
 
 
 def _options(launch: Launch[TextOptions], folder: ModelFolder, assist: Assist) -> dict[str, Any]:
-    properties = _properties(launch)
+    properties = given_properties(launch)
     options: dict[str, Any] = {**properties, **assist.options(launch.device, properties)}
     if launch.options.adapter is not None:
         options["adapters"] = adapter_config(launch.options.adapter, language_xml(folder.path))
     return options
-
-
-def _properties(launch: Launch[TextOptions]) -> dict[str, str]:
-    if launch.threads and launch.device.startswith("CPU"):
-        return {"INFERENCE_NUM_THREADS": str(launch.threads), **without_auto(launch.properties)}
-    return without_auto(launch.properties)
 
 
 def _own_eos_token_ids(native: Any, tokenizer: genai.Tokenizer) -> set[int]:

@@ -27,6 +27,14 @@ def chosen_properties(launch: Launch[Any], folder: Path) -> dict[str, str]:
     return {} if group is None else {PROPERTY: str(group)}
 
 
+def given_properties(launch: Launch[Any]) -> dict[str, str]:
+    """What the launch asks of OpenVINO: its properties, and on CPUs its number of threads."""
+    asked = without_auto(launch.properties)
+    if launch.threads and launch.device.startswith("CPU"):
+        return {"INFERENCE_NUM_THREADS": str(launch.threads), **asked}
+    return asked
+
+
 def without_auto(properties: dict[str, str]) -> dict[str, str]:
     """The properties that OpenVINO knows."""
     return {name: value for name, value in properties.items() if (name, value) != (PROPERTY, AUTO)}

@@ -18,7 +18,7 @@ import openvino_genai as genai
 from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.failures import ENGINE_FAILED
 from host.engines.pipeline import device_name
-from host.engines.quantization import without_auto
+from host.engines.quantization import given_properties
 from host.facts import inference_threads, weights_format
 from host.kokoro.joining import joined
 from host.kokoro.languages import Language
@@ -175,7 +175,7 @@ class SpeechEngine:
                 time.sleep(_POLL_SECONDS)
             return []
         future, speech = self._running
-        if not self._calls.ended(0 if self._has_trailers() else _POLL_SECONDS):
+        if not self._calls.ended(0 if self._can_end() else _POLL_SECONDS):
             return []
         self._running = None
         error = future.exception()
@@ -189,8 +189,9 @@ class SpeechEngine:
             self._take(speech, sentence)
         return []
 
-    def _has_trailers(self) -> bool:
-        return any(speech.trailer is not None for speech in self._live.values())
+    def _can_end(self) -> bool:
+        """Whether the end of a file can be sent now."""
+        return not self._results and any(speech.trailer is not None for speech in self._live.values())
 
     def _take(self, speech: _Speech, sentence: _Sentence) -> None:
         del speech.parts[0]
@@ -282,9 +283,7 @@ def _chosen_properties(launch: Launch[SpeechOptions]) -> dict[str, str]:
 
 
 def _compile_properties(launch: Launch[SpeechOptions], chosen: dict[str, str]) -> dict[str, str]:
-    threads = {"INFERENCE_NUM_THREADS": str(launch.threads)} if launch.threads else {}
-    ours = threads if launch.device.startswith("CPU") else {}
-    return ours | chosen | without_auto(launch.properties)
+    return given_properties(launch) | chosen
 
 
 def _read(work: Speak, body: Body, voices: Voices) -> _Speech:

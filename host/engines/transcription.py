@@ -13,6 +13,7 @@ from host.audio.recording import SpokenWindow
 from host.audio.samples import RATE, silence
 from host.audio.vad import VoiceDetector, load_detector
 from host.engines.base import Body, EngineLost, RequestRefused, not_served
+from host.engines.failures import ENGINE_FAILED
 from host.engines.pipeline import device_name
 from host.facts import inference_threads, weights_format
 from host.model_folder import fingerprint
@@ -21,7 +22,7 @@ from host.one_shot import OneShot
 from host.results import Results
 from host.stall import StallBudget
 from host.transcription.folder import WhisperFolder, read_whisper_folder
-from host.transcription.request import FAILED, TranscriptionRequest
+from host.transcription.request import TranscriptionRequest
 from host.transcription.segments import Heard
 from host.transcription.whisper import Ask, Whisper
 from ipc.messages import (
@@ -167,7 +168,7 @@ class TranscriptionEngine:
             return [self._fail(Failed(request.request_id, refusal.error))]
         except Exception as error:  # whatever it is, it is this recording's alone
             print(f"a recording could not be prepared: {error!r}", file=sys.stderr, flush=True)
-            return [self._fail(Failed(request.request_id, FAILED))]
+            return [self._fail(Failed(request.request_id, ENGINE_FAILED))]
         if request.ready is not None:
             self._to_transcribe.append(request)
         elif not request.prepared:
@@ -191,7 +192,7 @@ class TranscriptionEngine:
         self._failures += not request.poisoned
         if is_wedged(error) or self._failures >= _MAX_FAILURES:
             raise EngineLost(f"the engine failed: {summary(error)}") from error
-        return [self._fail(Failed(request.request_id, FAILED))] if request.wanted else []
+        return [self._fail(Failed(request.request_id, ENGINE_FAILED))] if request.wanted else []
 
     def _finish(self, request: TranscriptionRequest) -> list[Reply | Failed]:
         """The last reply, if the recording has no further window."""

@@ -13,10 +13,8 @@ from host.engines.base import Body, RequestRefused
 from host.transcription.folder import WhisperFolder
 from host.transcription.segments import Heard, Place, placed
 from host.transcription.whisper import Ask, Whisper
-from ipc.errors import ErrorCode, RequestError
+from ipc.errors import ErrorCode
 from ipc.messages import Transcribe, Transcribed
-
-FAILED = RequestError(ErrorCode.ENGINE_FAILED, "the engine failed on this request")
 
 
 class TranscriptionRequest:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import openvino_genai as genai
 
 from host.audio.samples import RATE, Samples
-from host.engines.quantization import without_auto
+from host.engines.quantization import given_properties
 from host.transcription.folder import WhisperFolder, token_of
 from host.transcription.repetition import is_loop, without_repeats
 from host.transcription.segments import Heard, HeardSegment, HeardWord
@@ -72,9 +72,7 @@ class Whisper:
     def _loaded(self) -> Any:
         if self._pipeline is None:
             launch = self._launch
-            threads = {"INFERENCE_NUM_THREADS": str(launch.threads)} if launch.threads else {}
-            ours = threads if launch.device.startswith("CPU") else {}
-            options = ours | without_auto(launch.properties)
+            options = given_properties(launch)
             self._pipeline = genai.WhisperPipeline(
                 self._folder.path, launch.device, word_timestamps=self._folder.aligns, **options
             )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from host.engines.quantization import chosen_properties, without_auto
+from host.engines.quantization import chosen_properties, given_properties
 from host.model_folder import ModelFolderError
 from host.vectors.batch import Batch
 from host.vectors.folder import MODEL_FILE, VectorFolder
@@ -102,6 +102,4 @@ def choose_properties(launch: Launch[VectorOptions], streams: int = _STREAMS) ->
 
 def compile_properties(launch: Launch[VectorOptions], chosen: dict[str, str]) -> dict[str, str]:
     """All properties to compile with: the launch's and those `chosen`."""
-    threads = {"INFERENCE_NUM_THREADS": str(launch.threads)} if launch.threads else {}
-    ours = threads if launch.device.startswith("CPU") else {}
-    return ours | without_auto(launch.properties) | chosen
+    return given_properties(launch) | chosen

@@ -16,7 +16,8 @@ from aiohttp import web
 from frontend.config import ConfigError, Settings
 from frontend.errors import Overloaded
 from frontend.http.client import Client
-from frontend.media.loader import MAX_FETCHES, Loader
+from frontend.media.given import MAX_FETCHES
+from frontend.media.loader import Loader
 from ipc.errors import ErrorCode, RequestError
 from ipc.lease import Lease
 from ipc.messages import (
