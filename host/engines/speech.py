@@ -159,12 +159,13 @@ class SpeechEngine:
         if self._running is not None or self._results:
             return
         if self._doubtful:
-            self._running = (self._calls.start(self._probe), None)
+            self._running = (self._calls.start(self.probe), None)
         elif self._turns:
             speech = self._turns.next()
             self._running = (self._calls.start(partial(speech.spoken, self._speaker)), speech)
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Read a word. Raises what the library raises."""
         voice = [VoiceWeight(self._voices.served[0].name, 1.0)]
         self._speaker.say(_PROBE, self._voices.language(voice), self._voices.styles(voice), _SPEEDS[1])
 
@@ -253,7 +254,7 @@ def load_speech(launch: Launch[SpeechOptions], results: Results) -> SpeechEngine
         sample_rate=SAMPLE_RATE,
     )
     engine = SpeechEngine(card, speaker, voices, results, launch.stall_seconds)
-    engine._probe()
+    engine.probe()
     card.load_seconds = time.monotonic() - started
     return engine
 
