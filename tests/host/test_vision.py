@@ -1,4 +1,4 @@
-"""The vision engine in exact arithmetic, on a stand-in for a vision model: SmolLM2 that is told what it sees."""
+"""The vision engine in exact arithmetic, on a stand-in for a vision model: SmolLM2, told what it sees."""
 
 import io
 import json

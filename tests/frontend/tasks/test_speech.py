@@ -1,8 +1,10 @@
 """A speech job that waits for its client, on a stand-in for the router."""
 
 import asyncio
+from typing import cast
 
 from frontend.errors import QueueFull
+from frontend.routing.router import Model
 from frontend.tasks import speech as speech_module
 from frontend.tasks.speech import BUFFER_BYTES, Sound, Speech
 from ipc.messages import Speak
@@ -37,14 +39,14 @@ def test_a_job_that_met_a_full_queue_is_submitted_once_however_often_the_client_
 
     async def scenario():
         model = QueueOfOthers(refusals=1)
-        speech = Speech(model, Speak(0, b""), b"", 24_000)
+        speech = Speech(cast(Model, model), Speak(0, b""), b"", 24_000)
         speech.start(0.0)
         speech.push(Sound(bytes(BUFFER_BYTES), ends=False))
         while not model.dropped:
             await asyncio.sleep(0)
         for _ in range(4):
             speech.take()
-        timers = []
+        timers: list[bool] = []
         asyncio.get_running_loop().call_later(0.05, timers.append, True)
         while not timers:  # longer than all retries that were begun
             await asyncio.sleep(0.001)

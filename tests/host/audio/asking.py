@@ -29,9 +29,9 @@ def replies(host: HostUnderTest, request_id: int) -> list[Transcribed]:
         assert host.outcomes[request_id].error is None, host.outcomes[request_id].error
         return [m for m in host.received if isinstance(m, Transcribed) and m.request_id == request_id]
 
-    while not any(reply.last for reply in found()):
-        count = len(found())
-        host.wait(lambda: len(found()) > count)
+    while not any(reply.last for reply in found()):  # the deadline is of each reply
+        seen = len(found())
+        host.wait(lambda seen=seen: len(found()) > seen)
     return found()
 
 
