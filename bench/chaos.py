@@ -123,9 +123,12 @@ def chaos(
     Starts a server of its own and kills only that server's hosts, each while it has requests in flight, with
     SIGKILL, SIGSEGV, SIGABRT and SIGSTOP. Clients do not retry. Exits with status 1 if a request fails, if an
     answer differs from the one that the same request got before the kills, if another host dies, or if a
-    process or shared memory is left behind. Greedy texts and transcripts must be equal, whether they are
-    streamed or not; vectors and scores may be 0.00001 apart, times of segments 0.05 s, and speech must have
-    the same samples to within 0.001 of full scale.
+    process or shared memory is left behind.
+
+    Greedy texts and transcripts must be equal, whether they are streamed or not. Vectors and scores may be
+    0.00001 apart, times of segments 0.05 s, and speech must have the same samples to within 0.001 of full
+    scale. With --speech and --transcription, clients also stream what was spoken into realtime sessions,
+    whose words must be equal.
     """
     console = Console()
     trials: list[Trial] = []
@@ -190,7 +193,9 @@ def _recording(models: dict[str, str], audio: Path | None) -> Recording | None:
 
 
 def _check_clients(clients: int, models: dict[str, str], lanes: list[Lane]) -> None:
-    needed = len(lanes) + (2 if "transcription" in models else 0)
+    needed = len(lanes)
+    if "transcription" in models:  # whole, streamed, and a session of what was spoken
+        needed += 3 if "speech" in models else 2
     if clients < needed:
         raise click.UsageError(f"--clients must be at least {needed} for these models, not {clients}")
 

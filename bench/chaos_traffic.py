@@ -2,16 +2,18 @@
 
 import array
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
 
-from bench.client import JSON_TYPE, Response
+from bench.client import JSON_TYPE, Client, Response
 from bench.completions import PATHS as TEXT_PATHS
 from bench.completions import Said, read_text, request_body
 from bench.forms import CONTENT_TYPE as FORM_TYPE
 from bench.pictures import data_urls
+from bench.realtime import PATH as REALTIME_PATH
+from bench.realtime import encode_parts, transcribe, words
 from bench.recordings import Recording, wav
 from bench.sentences import sentences
 from bench.speech import PATH as SPEECH_PATH
@@ -35,7 +37,7 @@ _INPUTS = 16  # of each request for vectors
 _SPREAD = 0.8
 _VISION_REQUESTS = 16
 _IMAGE_SIZE = 224
-_SPEECH_REQUESTS = 4
+_SPEECH_REQUESTS = 3
 _SPEECH_WORDS = 24  # three sentences
 _VOICE = "alloy"
 
@@ -50,6 +52,14 @@ class Lane(msgspec.Struct, frozen=True):
     bodies: list[bytes]
     read: Callable[[Response], Answer]  # raises BadAnswer
     content_type: str = JSON_TYPE
+    ask: Callable[[Client, bytes, float], Awaitable[Response]] | None = None  # instead of a POST
+
+    async def post(self, client: Client, index: int, deadline: float) -> Response:
+        """The answer to one request, within `deadline` seconds. Raises a ClientError."""
+        body = self.bodies[index]
+        if self.ask is not None:
+            return await self.ask(client, body, deadline)
+        return await client.post(self.path, body, deadline, self.content_type)
 
 
 def text_lanes(model: str, max_tokens: int, seed: int) -> tuple[Lane, Lane]:
@@ -103,6 +113,17 @@ def transcription_lanes(model: str, recordings: Sequence[Recording]) -> tuple[La
         for stream in (False, True)
     )
     return whole, streamed
+
+
+def realtime_lane(model: str, spoken: Sequence[Answer]) -> Lane:
+    """Sessions into which everything that was spoken is streamed, from another answer on each time."""
+    parts = [samples for samples in spoken if isinstance(samples, bytes)]
+    bodies = [encode_parts(parts[first:] + parts[:first]) for first in range(len(parts))]
+    return Lane("realtime", REALTIME_PATH, bodies, _session_words, ask=partial(transcribe, model))
+
+
+def _session_words(response: Response) -> Answer:
+    return Said(" ".join(words(response)), None, None)
 
 
 def recordings_of(spoken: Sequence[Answer]) -> list[Recording]:

@@ -15,7 +15,7 @@ import psutil
 import uvloop
 
 from bench import timeline
-from bench.chaos_traffic import Answer, Lane, difference, recordings_of, transcription_lanes
+from bench.chaos_traffic import Answer, Lane, difference, realtime_lane, recordings_of, transcription_lanes
 from bench.client import Client, Response, clock
 from bench.completions import read_response
 from bench.errors import ClientError, RunFailed
@@ -24,7 +24,7 @@ from bench.recordings import Recording
 from bench.served import LOAD_SECONDS, wait_until_loaded
 from bench.server import Server, free_port, nacelle_command
 
-_DEADLINE_SECONDS = 180.0  # of one request: many kills may fall into its life
+_DEADLINE_SECONDS = 600.0  # of one request: many kills may fall into its life
 _BIN_SECONDS = 0.5
 _PAUSE_SECONDS = 0.2
 
@@ -147,7 +147,9 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
     lanes = plan.lanes
     if plan.transcription is not None:
         recordings = recordings_of(expected["speech"]) if plan.recording is None else [plan.recording]
-        listening = transcription_lanes(plan.transcription, recordings)
+        listening = [*transcription_lanes(plan.transcription, recordings)]
+        if "speech" in expected:
+            listening.append(realtime_lane(plan.transcription, expected["speech"]))
         expected |= await _undisturbed(client, listening, deadline)
         lanes = [*lanes, *listening]
     done = asyncio.Event()
@@ -158,7 +160,7 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
         while not done.is_set():
             index = next(turn) % len(lane.bodies)
             try:
-                answers.append(Answered(lane, index, await _post(client, lane, index, deadline)))
+                answers.append(Answered(lane, index, await lane.post(client, index, deadline)))
             except ClientError as error:
                 answers.append(Answered(lane, index, error))
                 await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once, and the next would too
@@ -184,15 +186,11 @@ async def _undisturbed(client: Client, lanes: Sequence[Lane], deadline: float) -
     try:
         for lane in lanes:
             if lane.task not in expected:
-                answers = [await _post(client, lane, index, deadline) for index in range(len(lane.bodies))]
+                answers = [await lane.post(client, index, deadline) for index in range(len(lane.bodies))]
                 expected[lane.task] = [lane.read(answer) for answer in answers]
     except ClientError as error:
         raise RunFailed(f"without any kill, a request failed: {error}") from error
     return expected
-
-
-async def _post(client: Client, lane: Lane, index: int, deadline: float) -> Response:
-    return await client.post(lane.path, lane.bodies[index], deadline, lane.content_type)
 
 
 def judge(

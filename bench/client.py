@@ -182,6 +182,10 @@ class Client:
             raise HttpError(response.status, response.body)
         return response
 
+    def web_socket_url(self, path: str) -> str:
+        """Of an endpoint below the base URL."""
+        return f"{'wss' if self._tls else 'ws'}://{self._address[0]}:{self._address[1]}{self._prefix}{path}"
+
     async def _exchange(self, head: bytes, body: bytes) -> Response:
         while self._idle:
             connection = self._idle.pop()

@@ -20,7 +20,7 @@ from bench.server import Server
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 _POLL_SECONDS = 0.25  # rare enough not to slow down hosts that are loading
-PATIENCE_SECONDS = 120.0  # for a host to become busy, and for the recovery after a kill
+PATIENCE_SECONDS = 300.0  # for a host to become busy, and for the recovery after a kill
 
 Found = TypeVar("Found")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

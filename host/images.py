@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,23 +28,38 @@ _WHITE = (255, 255, 255, 255)
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # [1, height, width, 3], RGB
 
 
+def check_images(parts: Sequence[MediaPart], param: str) -> None:
+    """Read the headers: formats and sizes. Raises RequestRefused as `decode_images`."""
+    for _ in _opened(parts, param):
+        pass
+
+
 def decode_images(parts: Sequence[MediaPart], param: str) -> list[Pixels]:
     """The first frame of each image, upright, with transparency on white. Sizes are checked before decoding.
 
     Raises RequestRefused, naming the image by its place in the request, from 1.
     """
+    decoded = []
+    for number, (part, image) in enumerate(zip(parts, _opened(parts, param), strict=True), 1):
+        try:
+            decoded.append(_decode(image, part.detail))
+        except _Unusable as fault:
+            raise _refusal(f"image {number} {fault}", param) from fault
+    return decoded
+
+
+def _opened(parts: Sequence[MediaPart], param: str) -> Iterator[Image.Image]:
     if len(parts) > MAX_IMAGES:
         raise _refusal(f"{len(parts)} images are too many; send at most {MAX_IMAGES}", param)
-    decoded, pixels = [], 0
+    pixels = 0
     for number, part in enumerate(parts, 1):
         try:
             image = _open(part.payload)
             pixels += image.width * image.height
             _check_size(image, pixels)
-            decoded.append(_decode(image, part.detail))
         except _Unusable as fault:
             raise _refusal(f"image {number} {fault}", param) from fault
-    return decoded
+        yield image
 
 
 class _Unusable(Exception):

@@ -21,7 +21,7 @@ class IrFacts(msgspec.Struct, frozen=True):
     """What a model's XML says about it."""
 
     weights_bytes: int  # the minimum size of its file of weights
-    inputs: dict[str, str]  # name → element type, such as i64
+    inputs: dict[str, str]  # name, of the layer and of its tensor → element type, such as i64
     elements: dict[str, int]  # element type → number of elements of all constants
     weights_group: WeightsGroup
 
@@ -65,6 +65,7 @@ class _Collector:
         self._graph = WeightsGraph()
         self._depth = 0
         self._layer: dict[str, str] = {}  # the attributes of the layer whose description comes next
+        self._input_type = ""  # of the layer whose ports come next, where it is an input
 
     def facts(self) -> IrFacts:
         return IrFacts(self._weights_bytes, self._inputs, dict(self._elements), self._graph.group())
@@ -78,12 +79,15 @@ class _Collector:
     def on_start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if name == "layer":
-            self._layer = attributes
+            self._layer, self._input_type = attributes, ""
             if self._depth == _LAYER_DEPTH and "id" in attributes:
                 self._graph.add_layer(attributes["id"], attributes.get("type", ""))
         elif name == "data":
             self._describe(self._layer, attributes)
             self._layer = {}
+        elif name == "port" and self._input_type:
+            for tensor in attributes.get("names", "").split(","):
+                self._inputs.setdefault(tensor, self._input_type)
         elif name == "edge":
             if self._depth == _LAYER_DEPTH:
                 self._graph.add_edge(attributes)
@@ -93,7 +97,8 @@ class _Collector:
     def _describe(self, layer: dict[str, str], data: dict[str, str]) -> None:
         kind = layer.get("type")
         if kind == "Parameter":
-            self._inputs.setdefault(layer.get("name", ""), data.get("element_type", ""))
+            self._input_type = data.get("element_type", "")
+            self._inputs.setdefault(layer.get("name", ""), self._input_type)
         if kind == "Const" and "offset" in data and "size" in data:
             self._weights_bytes = max(self._weights_bytes, int(data["offset"]) + int(data["size"]))
         if "element_type" in data and "offset" in data:

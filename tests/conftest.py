@@ -57,8 +57,16 @@ def e5_ir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def whisper_tiny_ir() -> Path:
-    """The IR folder of Whisper tiny.en, a real model. A machine without it fetches it once."""
+def kokoro_ir() -> Path:
+    """The IR folder of Kokoro-82M, a real model that speaks. A machine without it fetches it once."""
+    with TerminalReporter() as reporter:
+        return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("kokoro")
+
+
+@pytest.fixture(scope="session")
+def whisper_ir() -> Path:
+    """The IR folder of Whisper tiny for English, a real model, with Silero VAD. A machine without it fetches
+    it once."""
     with TerminalReporter() as reporter:
         return preparer_for(os.environ.get("NACELLE_STORE"), reporter).pull("whisper-tiny-en")
 

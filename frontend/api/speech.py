@@ -89,7 +89,6 @@ def _done(speech: Speech, characters: int) -> bytes:
 
 async def _audio(request: falcon.asgi.Request, speech: Speech) -> AsyncIterator[bytes]:
     exchange = exchange_of(request.scope)
-    exchange.stream = True
     await _begun(speech)
     return _stream(speech, writer_of(request.scope), exchange)
 

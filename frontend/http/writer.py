@@ -1,6 +1,9 @@
 """`nacelle.writer` on uvicorn: the response body straight to the transport."""
 
 import asyncio
+import os
+import socket
+import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -38,8 +41,8 @@ class TransportWriter:
         self.gone = True
         if cycle.chunked_encoding:
             cycle.transport.close()  # without the last chunk
-        elif isinstance(cycle.transport, asyncio.WriteTransport):
-            cycle.transport.abort()  # a response to HTTP/1.0 would end in good order otherwise
+        else:
+            _reset(cycle.transport)
 
     def notify(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
@@ -54,6 +57,13 @@ class TransportWriter:
         self.gone = gone
         if self._callback is not None:
             self._callback()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with a TCP reset: the end of the connection is the end of a response to HTTP/1.0."""
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _complete(sending: Coroutine[Any, Any, None]) -> None:

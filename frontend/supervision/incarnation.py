@@ -200,8 +200,14 @@ class Incarnation:
                 self.send(Release(lease.slot, lease.generation))
 
     def _released(self, message: Release) -> None:
-        if self.arena.release(message.slot, message.generation):
+        if self.arena.release(message.slot, message.generation, trim=False):
+            self._trim()
             self._shared = {data: held for data, held in self._shared.items() if held.slot != message.slot}
+
+    def _trim(self) -> None:
+        """Give memory of the arena back piece by piece, as other requests have turns in between."""
+        if self._open and self.arena.trim_some():
+            self._loop.call_soon(self._trim)
 
     def _process_ended(self) -> None:
         self._loop.remove_reader(self._process.pidfd)

@@ -59,7 +59,10 @@ class Generation(OutputStream[Output]):
 
     @property
     def usage(self) -> Usage:
-        prompts = {s.spec.prompt_index: s.journal.prompt_tokens or 0 for s in self.sequences}
+        prompts: dict[int, int] = {}
+        for sequence in self.sequences:  # the tokens of images are known once a choice has ended
+            index = sequence.spec.prompt_index
+            prompts[index] = max(prompts.get(index, 0), sequence.journal.prompt_tokens or 0)
         cached = {s.spec.prompt_index: s.journal.cached_tokens for s in reversed(self.sequences)}
         produced = sum(len(s.journal.token_ids) for s in self.sequences)
         return Usage(sum(prompts.values()), produced, sum(cached.values()))

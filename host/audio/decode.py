@@ -1,5 +1,6 @@
 """From an uploaded file to samples, block by block, so that hours of sound are never held at once."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
@@ -40,17 +41,31 @@ _TRIAL_PACKETS = 64  # of the first, most must decode: noise is easily taken for
 _FORMATS = "use WAV, MP3, FLAC, Ogg, WebM or M4A"
 
 
-def decode(file: BinaryIO, pcm_rate: int = 0) -> Iterator[Samples]:
+def decode(file: BinaryIO, pcm_rate: int = 0, max_seconds: float = math.inf) -> Iterator[Samples]:
     """The sound of a file in blocks of about a second, some of them empty.
 
     `pcm_rate`: the file is mono s16le PCM of this rate; 0: a container, which states its own. Of a damaged
     file, the blocks are what can be decoded; what is missing in between is silence. Raises RequestRefused if
-    that is nothing.
+    that is nothing, or as soon as there is more than `max_seconds`.
     """
     if not file.read(1):
         _refuse("the file is empty")
     file.seek(0)
-    return _pcm(file, pcm_rate) if pcm_rate else _container(file)
+    blocks = _pcm(file, pcm_rate) if pcm_rate else _container(file, max_seconds)
+    return _bounded(blocks, max_seconds)
+
+
+def _bounded(blocks: Iterator[Samples], max_seconds: float) -> Iterator[Samples]:
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        _check_duration(samples / RATE, max_seconds)
+        yield block
+
+
+def _check_duration(seconds: float, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        _refuse(f"the recording is longer than {max_seconds:g} seconds; send it in parts")
 
 
 def _refuse(message: str) -> NoReturn:
@@ -81,9 +96,10 @@ def _pcm(file: BinaryIO, rate: int) -> Iterator[Samples]:
 # --- containers ----------------------------------------------------------------------------------------
 
 
-def _container(file: BinaryIO) -> Iterator[Samples]:
+def _container(file: BinaryIO, max_seconds: float) -> Iterator[Samples]:
     container = _open(file)
     try:
+        _check_duration((container.duration or 0) / av.time_base, max_seconds)
         stream = _audio_stream(container)
         yield from _Decoding(container, stream).blocks()
     finally:

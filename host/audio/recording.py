@@ -23,10 +23,6 @@ class SpokenWindow(NamedTuple):
     until: float  # where the next window is looked for
 
 
-class RecordingTooLong(Exception):
-    """It has more sound than is allowed."""
-
-
 class Recording:
     """Belongs to one thread at a time."""
 
@@ -36,14 +32,12 @@ class Recording:
         detector: VoiceDetector,
         settings: Settings,
         start_seconds: float,
-        max_seconds: float,
     ) -> None:
         """`start_seconds`: the `until` of an earlier window, from which to continue; 0: the beginning."""
         self._blocks = blocks
         self._detector = detector
         self._settings = settings
         self._to_skip = round(start_seconds * RATE)
-        self._max_samples = int(max_seconds * RATE)
         self._total = 0  # samples decoded
         self._complete = False  # all are
         self._restart(silence(0), self._to_skip)
@@ -61,7 +55,7 @@ class Recording:
     def advance(self) -> SpokenWindow | None:
         """The next window, or None: `ended` tells whether another call may find one.
 
-        A call decodes and hears a minute at most. Raises RequestRefused, RecordingTooLong and av.FFmpegError.
+        A call decodes and hears a minute at most. Raises RequestRefused and av.FFmpegError.
         """
         budget = self._total + _TURN_SAMPLES
         while not self.ended and self._total < budget:
@@ -99,8 +93,6 @@ class Recording:
             self._complete = True
             return
         self._total += len(block)
-        if self._total > self._max_samples:
-            raise RecordingTooLong
         skipped = min(self._to_skip, len(block))
         self._to_skip -= skipped
         if skipped < len(block):

@@ -41,6 +41,9 @@ def convert_kokoro(source: Path, folder: Path) -> None:
     """
     vocab = read_vocabulary(source / VOCABULARY)
     voices = sorted(find_voices(source / VOICES_FOLDER))
+    for voice in voices:
+        check_voice(voice)
+    lexicons = {name: read_lexicon(source / LEXICON_FOLDER / name) for name in LEXICONS}
     onnx = source / ONNX
     if onnx.stat().st_size > _MAX_ONNX_BYTES:
         raise ConversionError(f"{ONNX} is larger than {_MAX_ONNX_BYTES // 1024**2} MiB")
@@ -50,11 +53,10 @@ def convert_kokoro(source: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
     (folder / VOICES_FOLDER).mkdir()
     for voice in voices:
-        check_voice(voice)
         shutil.copyfile(voice, folder / VOICES_FOLDER / voice.name)
     (folder / LEXICON_FOLDER).mkdir()
-    for lexicon in LEXICONS:
-        _copy_lexicon(source / LEXICON_FOLDER / lexicon, folder / LEXICON_FOLDER / lexicon)
+    for name, content in lexicons.items():
+        (folder / LEXICON_FOLDER / name).write_bytes(content)
     check_saved(folder, "speech")
 
 
@@ -105,13 +107,14 @@ def check_voice(path: Path) -> None:
         raise ConversionError(f"{path.name} holds numbers that are not finite", DOWNLOAD_AGAIN)
 
 
-def _copy_lexicon(source: Path, target: Path) -> None:
-    content = _read(source)
+def read_lexicon(path: Path) -> bytes:
+    """A dictionary, as it is in the file. Raises ConversionError."""
+    content = _read(path)
     try:
         msgspec.json.decode(content, type=dict[str, str | dict[str, str | None]])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConversionError(f"{source.name}: {error}", DOWNLOAD_AGAIN) from error
-    target.write_bytes(content)
+        raise ConversionError(f"{path.name}: {error}", DOWNLOAD_AGAIN) from error
+    return content
 
 
 def _read(path: Path) -> bytes:

@@ -35,7 +35,7 @@ def read_graph(onnx: Path) -> Model:
         frontend.add_extension(ConversionExtension(operation, convert))
     try:
         model = frontend.convert(frontend.load(str(onnx)))
-    except RuntimeError as error:
+    except Exception as error:  # the frontend has kinds of its own, and wraps those of the converters below
         raise ConversionError(f"{onnx.name} cannot be read ({summary(error)})") from error
     return _with_known_ports(model, onnx.name)
 

@@ -201,7 +201,11 @@ class DecoderBuilder(_Layers):
             variable = _state(number, "encoder", kind)
             kept.append(ops.read_value(frames, variable, np.float32, [-1, heads, -1, size]))
             self._states.append(ops.assign(kept[-1], variable))
-        attended = ops.scaled_dot_product_attention(query, *kept, np.float32(0), name=f"{name}/sdpa")
+        # Scaled here, or the CPU plugin would scale and transpose all keys again for each token.
+        query = ops.multiply(query, np.float32(size**-0.5))
+        attended = ops.scaled_dot_product_attention(
+            query, *kept, np.float32(0), np.float32(1), name=f"{name}/sdpa"
+        )
         return self._joined(f"{name}.out_proj", attended)
 
 

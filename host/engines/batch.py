@@ -1,6 +1,6 @@
 """What is inside the native pipeline, added and stopped so that its prefix cache stays right."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import openvino_genai as genai
@@ -8,10 +8,16 @@ from openvino import Tensor
 
 from host.engines.prefill import PrefillPlan
 from host.engines.prefix_cache import CachedSequence, PrefixCache
-from host.engines.request import PromptContent
 
 _RUNNING = genai.GenerationStatus.RUNNING
 _IGNORED = genai.GenerationStatus.IGNORED
+
+
+class ImagePrompt(NamedTuple):
+    """What a vision model takes in place of token ids."""
+
+    text: str  # with tags where the images belong
+    images: list[Tensor]  # RGB u8 [1, height, width, 3]
 
 
 class Batch:
@@ -52,18 +58,18 @@ class Batch:
             return len(ids), cached
         return end, cached
 
-    def add(self, prompt: list[int] | PromptContent, config: Any) -> tuple[Any, CachedSequence | None]:
+    def add(self, prompt: list[int] | ImagePrompt, config: Any) -> tuple[Any, CachedSequence | None]:
         """A new request's handle, which must be kept, and its part of the cache. Raises RuntimeError."""
         self._last_id += 1
         handle = self.add_twin(prompt, config)
-        if self._cache is None or isinstance(prompt, PromptContent):
+        if self._cache is None or isinstance(prompt, ImagePrompt):
             return handle, None
         return handle, self._cache.add(prompt)
 
-    def add_twin(self, prompt: list[int] | PromptContent, config: Any) -> Any:
+    def add_twin(self, prompt: list[int] | ImagePrompt, config: Any) -> Any:
         """Another request under the last one's id, which the pipeline cannot bear."""
-        if isinstance(prompt, PromptContent):
-            return self._native.add_request(self._last_id, prompt.text, list(prompt.images), config)
+        if isinstance(prompt, ImagePrompt):
+            return self._native.add_request(self._last_id, prompt.text, prompt.images, config)
         return self._native.add_request(self._last_id, _tensor(prompt), config)
 
     def add_piece(self, ids: list[int]) -> None:

@@ -7,11 +7,11 @@ import openvino_genai as genai
 from openvino import Core
 
 from host.engines.adapters import adapter_config
-from host.engines.batch import Batch
+from host.engines.batch import Batch, ImagePrompt
 from host.engines.kv_cache import block_count, block_tokens, eviction
 from host.engines.prefix_cache import PrefixCache
 from host.engines.quantization import chosen_properties, given_properties
-from host.engines.request import Handle, PromptContent, TextRequest
+from host.engines.request import Handle, TextRequest
 from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
 from host.model_folder import ModelFolder, language_xml
@@ -87,7 +87,7 @@ class Pipeline:
         self._enter(request, ids, self._generation_config(request, max_tokens, min_tokens))
         return True
 
-    def _enter(self, request: TextRequest, prompt: list[int] | PromptContent, config: Any) -> None:
+    def _enter(self, request: TextRequest, prompt: list[int] | ImagePrompt, config: Any) -> None:
         handle, request.sequence = self._batch.add(prompt, config)
         if request.poisoned:
             handle = _CollidingHandles(handle, self._batch.add_twin(prompt, config))

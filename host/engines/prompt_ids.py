@@ -12,7 +12,7 @@ from host.model_folder import ModelFolder
 from host.normalization import find_normalizer
 from host.prompt import ChatTemplate
 from ipc.errors import ErrorCode
-from ipc.messages import ChatPrompt, Prompt, TextPrompt
+from ipc.messages import ChatPrompt, MediaPart, Prompt, TextPrompt
 
 _CUT_MARGIN = 64  # tokens: where a text is cut in two, so many of them may come out otherwise
 
@@ -22,7 +22,7 @@ class ReadPrompt(msgspec.Struct):
 
     ids: list[int]
     text: str = ""  # as the chat template wrote it, or as it was given
-    images: tuple[Any, ...] = ()  # openvino.Tensor, RGB u8 [1, height, width, 3], by their tags in the text
+    images: tuple[MediaPart, ...] = ()  # in the order of their tags in the text
 
 
 class PromptReader:

@@ -8,7 +8,7 @@ from host.engines.prefix_cache import CachedSequence
 from host.sampling import Choices
 from host.stops import StopMatcher
 from host.turns import NO_TURNS, TurnMarkers
-from ipc.messages import Accepted, FinishReason
+from ipc.messages import Accepted, FinishReason, MediaPart
 
 
 class Handle(Protocol):
@@ -29,7 +29,7 @@ class PromptContent(NamedTuple):
     """A prompt as text, with tags where its images belong."""
 
     text: str
-    images: tuple[Any, ...] = ()  # openvino.Tensor, RGB u8 [1, height, width, 3]
+    images: tuple[MediaPart, ...] = ()  # still encoded: pixels would take much memory while it waits
     max_tokens: int | None = None  # that the client asked for
     default_max_tokens: int | None = None
 

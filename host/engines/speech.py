@@ -22,7 +22,7 @@ from host.engines.quantization import given_properties
 from host.facts import inference_threads, weights_format
 from host.kokoro.joining import joined
 from host.kokoro.languages import Language
-from host.kokoro.parts import cut_by_phonemes
+from host.kokoro.parts import parts_to_read
 from host.kokoro.speaker import CONTEXT, SAMPLE_RATE, Speaker, Unreadable
 from host.kokoro.turns import Turns
 from host.kokoro.voices import Styles, Voices
@@ -31,7 +31,6 @@ from host.native_errors import is_short_of_memory, is_wedged, summary
 from host.one_shot import OneShot
 from host.results import ResultQueue, Results
 from host.speech.encoder import Encoder
-from host.speech.text import sentences
 from host.stall import StallBudget
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
@@ -53,7 +52,10 @@ SLOTS = 16  # requests that take turns
 _POLL_SECONDS = 0.01  # new requests are received this often while a sentence is computed
 _PROBE = "Yes."  # read at the start, and to find out whether the model still works
 _SPEEDS = (0.25, 4.0)  # as in the OpenAI API
-_PRECISION = "INFERENCE_PRECISION_HINT"  # with fewer bits, phases drift and voices become hoarse
+# With fewer bits, phases drift and voices become hoarse.
+_PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+# The CPU plugin keeps kernels of each length of text, 10 MB or so: those of the last 30 or so.
+_KERNELS = {"CPU_RUNTIME_CACHE_CAPACITY": "1000"}
 
 
 class _Speech:
@@ -157,14 +159,15 @@ class SpeechEngine:
         if self._running is not None or self._results:
             return
         if self._doubtful:
-            self._running = (self._calls.start(self._probe), None)
+            self._running = (self._calls.start(self.probe), None)
         elif self._turns:
             speech = self._turns.next()
             self._running = (self._calls.start(partial(speech.spoken, self._speaker)), speech)
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Read a word. Raises what the library raises."""
         voice = [VoiceWeight(self._voices.served[0].name, 1.0)]
-        self._speaker.say(_PROBE, self._voices.language(voice), self._voices.styles(voice), 1.0)
+        self._speaker.say(_PROBE, self._voices.language(voice), self._voices.styles(voice), _SPEEDS[1])
 
     def _settle(self) -> list[Reply | Failed]:
         """Take in the sentence that has ended, if any."""
@@ -251,7 +254,7 @@ def load_speech(launch: Launch[SpeechOptions], results: Results) -> SpeechEngine
         sample_rate=SAMPLE_RATE,
     )
     engine = SpeechEngine(card, speaker, voices, results, launch.stall_seconds)
-    engine._probe()
+    engine.probe()
     card.load_seconds = time.monotonic() - started
     return engine
 
@@ -273,7 +276,11 @@ def _speaker(launch: Launch[SpeechOptions]) -> Callable[[Path, str, dict[str, st
 
 
 def _chosen_properties(launch: Launch[SpeechOptions]) -> dict[str, str]:
-    return {} if _PRECISION in launch.properties or launch.device.startswith("NPU") else {_PRECISION: "f32"}
+    """Properties that the launch leaves to us."""
+    chosen = {} if launch.device.startswith("NPU") else _PRECISION
+    if launch.device.startswith("CPU"):
+        chosen = chosen | _KERNELS
+    return {name: value for name, value in chosen.items() if name not in launch.properties}
 
 
 def _compile_properties(launch: Launch[SpeechOptions], chosen: dict[str, str]) -> dict[str, str]:
@@ -290,18 +297,12 @@ def _read(work: Speak, body: Body, voices: Voices) -> _Speech:
     if not lowest <= work.speed <= highest:
         raise _refused(f"speed must be between {lowest} and {highest}", "speed")
     language = voices.language(work.voice)
-    parts = parts_to_read(text, language)
+    parts = parts_to_read(text, language.tag, work.speed)
     if not parts:
         raise _refused("input has no words to read aloud", "input")
     return _Speech(
         work, parts[work.resume_sentences :], language, voices.styles(work.voice), work.resume_samples
     )
-
-
-def parts_to_read(text: str, language: Language) -> list[str]:
-    """What is read in one call each, and counts as one sentence: the same for each host. Pure."""
-    found = sentences(text, language.tag)
-    return [part for sentence in found for part in cut_by_phonemes(sentence)]
 
 
 def _refused(message: str, param: str) -> RequestRefused:

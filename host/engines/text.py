@@ -32,6 +32,7 @@ from ipc.messages import (
     FinishReason,
     Gauges,
     Generate,
+    MediaPart,
     Prompt,
     Reply,
     TextCard,
@@ -48,7 +49,7 @@ class _Read(NamedTuple):
     prompt: Prompt
     ids: list[int]
     text: str
-    images: tuple[Any, ...]
+    images: tuple[MediaPart, ...]
     tag: str  # the structural tag of its grammar; empty for none
 
 

@@ -101,7 +101,7 @@ class _VisionParts(TextParts):
             (text,) = detokenizer.feed([(stream, ids)])
             return text + detokenizer.finish(stream)
 
-        return VisionPromptReader(tokenizer, folder, detokenizer.longest_token, text_of, self._phases.of)
+        return VisionPromptReader(tokenizer, folder, detokenizer.longest_token, text_of)
 
     def pipeline(
         self, launch: Launch[TextOptions], folder: ModelFolder, tokenizer: Any, reader: PromptReader

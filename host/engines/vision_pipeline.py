@@ -6,11 +6,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import openvino_genai as genai
+from openvino import Tensor
 
 from host.engines.base import RequestRefused, context_length_exceeded
+from host.engines.batch import ImagePrompt
 from host.engines.pipeline import Pipeline
-from host.engines.request import PromptContent, TextRequest
+from host.engines.request import TextRequest
 from host.engines.vision_prompts import VisionPromptReader
+from host.images import decode_images
 from host.model_folder import ModelFolder
 from host.native_errors import summary
 from ipc.errors import ErrorCode
@@ -49,33 +52,39 @@ class VisionPipeline(Pipeline):
             max_tokens += lost
         config = self._generation_config(request, max_tokens, min_tokens)
         config.apply_chat_template = False  # the prompt was rendered by us
-        content = content._replace(text=text)
-        if content.images:
-            with self._encoding(len(content.images)):
-                self._enter_with_images(request, content, config)
-        else:
-            self._enter(request, content, config)
+        with self._encoding(len(content.images)):
+            images = [Tensor(pixels) for pixels in decode_images(content.images, _PARAM)]
+            prompt = ImagePrompt(text, images)
+            if images:
+                self._enter_bounded(request, prompt, config, content.max_tokens, content.default_max_tokens)
+            else:
+                self._enter(request, prompt, config)
         self.native.finish_chat()  # otherwise it keeps the token ids of every prompt
         return True
 
-    def _enter_with_images(self, request: TextRequest, content: PromptContent, config: Any) -> None:
-        """`max_length` makes the pipeline refuse a prompt that is too long before it takes it in."""
+    def _enter_bounded(
+        self, request: TextRequest, prompt: ImagePrompt, config: Any, asked: int | None, default: int | None
+    ) -> None:
+        """`max_length` makes the pipeline refuse a prompt that is too long before it takes it in.
+
+        `asked` and `default`: how many tokens to generate, for the client and for the model.
+        """
         limit = min(self._reader.context_length, self.kv_cache_tokens)
-        if content.max_tokens is None and content.default_max_tokens is None:
+        if asked is None and default is None:
             config.max_new_tokens, config.max_length = _UNLIMITED, limit
         else:
             config.max_length = limit - config.max_new_tokens + 1
         try:
-            self._enter(request, content, config)
+            self._enter(request, prompt, config)
         except RuntimeError as error:
             if _TOO_LONG not in str(error):
                 print(f"the pipeline refuses images: {error}", file=sys.stderr, flush=True)
                 message = f"the model cannot take these images: {summary(error)}"
                 raise RequestRefused(ErrorCode.INVALID_VALUE, message, _PARAM) from error
-            if content.max_tokens is None and content.default_max_tokens is not None:
-                self._enter_with_images(request, content._replace(default_max_tokens=None), config)
+            if asked is None and default is not None:  # as many as fit will do
+                self._enter_bounded(request, prompt, config, None, None)
                 return
-            raise self._too_long(content.max_tokens or 1) from error
+            raise self._too_long(asked or 1) from error
 
     def _too_long(self, max_tokens: int) -> RequestRefused:
         wanted = f"your prompt with its images and {max_tokens} to generate have more"

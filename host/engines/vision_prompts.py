@@ -3,16 +3,14 @@
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import msgspec
-from openvino import Tensor
 
 from host.engines.base import RequestRefused
 from host.engines.prompt_ids import PromptReader, ReadPrompt
 from host.engines.prompts import prompt_param
-from host.images import decode_images
+from host.images import check_images
 from host.model_folder import ModelFolder
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ContentPart, MediaPart, Prompt, TextPart, TextPrompt
@@ -33,13 +31,10 @@ class VisionPromptReader(PromptReader):
         folder: ModelFolder,
         longest_token: int | None,
         text_of: Callable[[list[int]], str],
-        decoding: Callable[[int], AbstractContextManager[None]],
     ) -> None:
-        """`text_of`: from token ids to text, special tokens included. `decoding(n)` surrounds the decoding of
-        `n` images, which may take long."""
+        """`text_of`: from token ids to text, special tokens included."""
         super().__init__(tokenizer, folder, longest_token)
         self._text_of = text_of
-        self._decoding = decoding
         self._unknown = folder.special_tokens.get("unk_token", "")
         self._takes_parts = not self._shows(_PROBE)
         plain, special = (self._encode("a", add_special_tokens=add) for add in (False, True))
@@ -100,10 +95,9 @@ class VisionPromptReader(PromptReader):
         texts = [self._normalize(self.escape(piece)) for piece in pieces]
         texts[0] = self._without_leading(texts[0])
         ids = [number for text in texts for number in self._encode(text, False, None, param)]
-        with self._decoding(len(laid_out.images)):
-            images = tuple(Tensor(pixels) for pixels in decode_images(laid_out.images, param))
+        check_images(laid_out.images, param)
         text = texts[0] + "".join(f"{_engine_tag(at)}{text}" for at, text in enumerate(texts[1:]))
-        return ReadPrompt([*self._leading, *ids], text, images)
+        return ReadPrompt([*self._leading, *ids], text, tuple(laid_out.images))
 
     def _without_leading(self, text: str) -> str:
         """The engine adds the special tokens that a text begins with, which chat templates write as well."""

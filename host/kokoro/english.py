@@ -24,7 +24,7 @@ def readable_english(text: str, phonemes: Phonemes | None) -> str:
 
 
 def _word(word: str, phonemes: Phonemes | None) -> str:
-    folded = folded_to_ascii(word)
+    folded = folded_to_ascii(word.replace("’", "'"))
     if folded.isascii():
         return " ".join(folded[at : at + _LONGEST_WORD] for at in range(0, len(folded), _LONGEST_WORD))
     spoken = phonemes(word[:_LONGEST_WORD]).strip() if phonemes else ""

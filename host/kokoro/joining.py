@@ -10,7 +10,8 @@ _SILENCE = 5e-4  # root mean square of what is certainly silent: 66 dB below ful
 _RELATIVE_SILENCE = 3e-3  # the same, relative to the loudest window; an h begins at 0.02
 _LEAD_SECONDS = 0.03  # kept before the first sound, and faded in
 _TAIL_SECONDS = 0.06  # kept after the last, and faded out
-_FADE_SECONDS = 0.01
+_FADE_SECONDS = 0.01  # where the margin is that long
+_LEAST_FADE_SECONDS = 0.002
 
 _SENTENCE_SECONDS = 0.45
 _CLAUSE_SECONDS = 0.3
@@ -52,16 +53,18 @@ def trimmed(samples: Samples, sample_rate: int) -> Samples:
     sounding = np.flatnonzero(energy > max(_SILENCE, _RELATIVE_SILENCE * loudest))
     if not len(sounding):
         return np.zeros(0, np.float32)
-    start = max(0, sounding[0] * window - round(_LEAD_SECONDS * sample_rate))
-    end = min(len(samples), (sounding[-1] + 1) * window + round(_TAIL_SECONDS * sample_rate))
-    return _faded(samples[start:end], round(_FADE_SECONDS * sample_rate))
+    first, last = int(sounding[0]) * window, min(len(samples), (int(sounding[-1]) + 1) * window)
+    start = max(0, first - round(_LEAD_SECONDS * sample_rate))
+    end = min(len(samples), last + round(_TAIL_SECONDS * sample_rate))
+    least, usual = (round(seconds * sample_rate) for seconds in (_LEAST_FADE_SECONDS, _FADE_SECONDS))
+    fades = [max(least, min(usual, margin)) for margin in (first - start, end - last)]
+    return _faded(samples[start:end], fades[0], fades[1])
 
 
-def _faded(samples: Samples, fade: int) -> Samples:
-    """Begins and ends at zero, so that nothing clicks."""
-    fade = min(fade, len(samples) // 2)
-    ramp = np.linspace(0, 1, fade, endpoint=False, dtype=np.float32)
+def _faded(samples: Samples, begin: int, end: int) -> Samples:
+    """Begins and ends at zero, so that nothing clicks. `begin` and `end` are numbers of samples."""
+    begin, end = (min(fade, len(samples) // 2) for fade in (begin, end))
     result = samples.astype(np.float32, copy=True)
-    result[:fade] *= ramp
-    result[len(result) - fade :] *= ramp[::-1]
+    result[:begin] *= np.linspace(0, 1, begin, endpoint=False, dtype=np.float32)
+    result[len(result) - end :] *= np.linspace(1, 0, end, dtype=np.float32)
     return result

@@ -4,17 +4,19 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+_NEW_IN_A_ROW = 4
+
 T = TypeVar("T", bound=Hashable)
 
 
 class Turns(Generic[T]):
-    """Requests take turns, sentence by sentence. A new one comes next, so that its first sound is early; but
-    between two new ones, one of the others has its turn."""
+    """Requests take turns, sentence by sentence. New ones come first, so that their sound begins early; but
+    after some new ones, one of the others has its turn."""
 
     def __init__(self) -> None:
         self._new: deque[T] = deque()
         self._others: deque[T] = deque()
-        self._last_was_new = False
+        self._in_a_row = 0  # new ones
 
     def __bool__(self) -> bool:
         return bool(self._new or self._others)
@@ -36,5 +38,9 @@ class Turns(Generic[T]):
 
     def next(self) -> T:
         """Take out the next one. Only while there is one."""
-        self._last_was_new = bool(self._new) and not (self._last_was_new and self._others)
-        return (self._new if self._last_was_new else self._others).popleft()
+        waited = self._in_a_row >= _NEW_IN_A_ROW and self._others
+        if self._new and not waited:
+            self._in_a_row += 1
+            return self._new.popleft()
+        self._in_a_row = 0
+        return self._others.popleft()

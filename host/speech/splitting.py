@@ -101,7 +101,7 @@ def _cut(sentence: str, start: int, max_characters: int) -> int:
         ends = [found.end() for found in pattern.finditer(window, least)]
         if ends:
             return start + min(ends, key=lambda end: abs(end - share))
-    cut = max_characters
-    while cut > max_characters - 8 and unicodedata.category(window[cut - 1]).startswith("M"):
+    cut = share
+    while cut > max(1, share - 8) and unicodedata.category(window[cut - 1]).startswith("M"):
         cut -= 1  # a letter keeps its marks
     return start + cut

@@ -5,7 +5,7 @@ from typing import BinaryIO
 import av
 
 from host.audio.decode import decode
-from host.audio.recording import Recording, RecordingTooLong, SpokenWindow
+from host.audio.recording import Recording, SpokenWindow
 from host.audio.storage import store
 from host.audio.vad import VoiceDetector
 from host.audio.windows import settings_of
@@ -49,13 +49,10 @@ class TranscriptionRequest:
         """Look for the next window, for a bounded time. Raises RequestRefused."""
         try:
             if self._recording is None:
-                blocks = decode(self._file, self.work.pcm_rate)
+                blocks = decode(self._file, self.work.pcm_rate, max_seconds)
                 settings = settings_of(self.work.voice_activity)
-                self._recording = Recording(blocks, detector, settings, self.work.resume_seconds, max_seconds)
+                self._recording = Recording(blocks, detector, settings, self.work.resume_seconds)
             return self._recording.advance()
-        except RecordingTooLong as error:
-            message = f"the recording is longer than {max_seconds:g} seconds; send it in parts"
-            raise RequestRefused(ErrorCode.INVALID_VALUE, message, "file") from error
         except av.FFmpegError as error:
             message = "the file is damaged so that it cannot be decoded; convert it to WAV or MP3"
             raise RequestRefused(ErrorCode.INVALID_VALUE, message, "file") from error
@@ -66,7 +63,7 @@ class TranscriptionRequest:
             self._prompt = whisper.prompt_of(self.work.prompt, self.work.keywords)
         work = self.work
         ask = Ask(self.language or None, work.translate, self._prompt, work.temperature, work.word_times)
-        samples = window.samples if not self.poisoned else window.samples * float("nan")
+        samples = window.samples[:1] if self.poisoned else window.samples  # the engine raises for one
         return whisper.hear(samples, ask, lambda: self.wanted)
 
     def reply(self, window: SpokenWindow, heard: Heard) -> Transcribed:

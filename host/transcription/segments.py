@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ipc.messages import Segment, Word
 
 _NEAR = 0.3  # seconds by which a model's times may miss the speech they belong to
-_SHORTEST = 0.02  # seconds of a segment or word, Whisper's own unit
+_SHORTEST = 0.02  # seconds of a segment or word, Whisper's own unit; less if the window is that short
 _NOT_SPEECH = re.compile(r"[\[(（【♪*].*[\])）】♪*]|[^\w]*", re.DOTALL)  # [BLANK_AUDIO], (music), ♪
 
 
@@ -45,30 +45,43 @@ class Place(NamedTuple):
 
 def placed(heard: Heard, place: Place) -> list[Segment]:
     """Segments with absolute times, in order, inside the window, of what was heard where somebody speaks."""
-    words = _words_of(heard.segments, heard.words)
-    clock = place.start
-    result: list[Segment] = []
-    for raw, own in zip(heard.segments, words, strict=True):
+    kept: list[tuple[str, list[HeardWord]]] = []
+    times: list[tuple[float, float]] = []  # of the words of all segments; of a segment that has none, its own
+    for raw, words in zip(heard.segments, _words_of(heard.segments, heard.words), strict=True):
         text = raw.text.strip()
-        start, end = _within(raw, place)
+        start, end = _within(raw.start, raw.end, place)
         if not text or _NOT_SPEECH.fullmatch(text) or not _spoken(start, end, place):
             continue
-        timed = _timed(own, place, clock)
-        if timed:
-            start, end = timed[0].start, timed[-1].end
-        else:
-            start, end = _snapped(start, end, place)
-        start = min(max(start, clock), place.end)
-        end = min(max(end, start + _SHORTEST), max(place.end, start))
-        result.append(Segment(round(start, 3), round(end, 3), text, timed))
-        clock = end
+        kept.append((text, words))
+        times += _word_times(words, place) if words else [_snapped(start, end, place)]
+    ordered = iter(_ordered(times, place))
+    result: list[Segment] = []
+    for text, words in kept:
+        own = [Word(word.text.strip(), *next(ordered)) for word in words]
+        start, end = (own[0].start, own[-1].end) if own else next(ordered)
+        result.append(Segment(start, end, text, own))
     return result
 
 
-def _within(raw: HeardSegment, place: Place) -> tuple[float, float]:
-    start = min(place.start + max(0.0, raw.start), place.end)
-    end = place.end if raw.end < 0 else min(place.start + raw.end, place.end)
-    return start, max(start, end)
+def _ordered(times: list[tuple[float, float]], place: Place) -> list[tuple[float, float]]:
+    """Times of which each begins after the one before has ended, inside the window, to milliseconds."""
+    shortest = min(_SHORTEST, (place.end - place.start) / (2 * max(1, len(times))))
+    clock, forward = place.start, []
+    for start, end in times:
+        start = max(start, clock)
+        clock = max(end, start + shortest)
+        forward.append((start, clock))
+    limit, backward = place.end, []
+    for start, end in reversed(forward):
+        end = min(end, limit)
+        limit = min(start, end - shortest)
+        backward.append((round(limit, 3), round(end, 3)))
+    return backward[::-1]
+
+
+def _within(start: float, end: float, place: Place) -> tuple[float, float]:
+    start = min(place.start + max(0.0, start), place.end)
+    return start, place.end if end < 0 else max(start, min(place.start + end, place.end))
 
 
 def _spoken(start: float, end: float, place: Place) -> bool:
@@ -89,6 +102,7 @@ def _snapped(start: float, end: float, place: Place) -> tuple[float, float]:
 
 def _words_of(segments: list[HeardSegment], words: list[HeardWord]) -> Iterator[list[HeardWord]]:
     """The words of each segment. The engine also lists words of text that it dropped, to hear it again."""
+    words = [word for word in words if word.text.strip()]
     position = 0
     for segment in segments:
         own: list[HeardWord] = []
@@ -112,19 +126,11 @@ def _prefix(text: str, words: list[HeardWord]) -> list[HeardWord]:
     return []
 
 
-def _timed(words: list[HeardWord], place: Place, clock: float) -> list[Word]:
-    """Words with absolute times, each after the one before, inside the window."""
-    named = [word for word in words if word.text.strip()]
-    result: list[Word] = []
-    for index, word in enumerate(named):
-        left = (len(named) - index) * _SHORTEST  # the time that this word and those after it need
-        earliest = clock
-        latest = max(earliest, place.end - left)
-        start = min(max(place.start + word.start, earliest), latest)
-        speech = next((begin for begin, end in place.speech if end > start), start)
-        if index == 0 and start < speech < place.start + word.end - _SHORTEST:
-            start = min(speech, latest)
-        end = min(max(place.start + word.end, start + _SHORTEST), max(latest + _SHORTEST, start + _SHORTEST))
-        result.append(Word(word.text.strip(), round(start, 3), round(end, 3)))
-        clock = result[-1].end
-    return result
+def _word_times(words: list[HeardWord], place: Place) -> list[tuple[float, float]]:
+    """The first word of a segment begins where speech does: the engine adds the pause before it."""
+    times = [_within(word.start, word.end, place) for word in words]
+    start, end = times[0]
+    speech = next((begin for begin, until in place.speech if until > start), start)
+    if start < speech < end:
+        times[0] = (speech, end)
+    return times

@@ -4,17 +4,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import openvino_genai as genai
 
-from host.audio.samples import RATE, Samples, silence
+from host.audio.samples import RATE, Samples
 from host.engines.quantization import given_properties
 from host.transcription.folder import WhisperFolder, token_of
 from host.transcription.repetition import is_loop, without_repeats
 from host.transcription.segments import Heard, HeardSegment, HeardWord
 from ipc.messages import Launch, TranscriptionOptions
 
-_MIN_SAMPLES = RATE // 10  # shorter sound is filled up with silence; the engine raises below 201
 _MAX_TOKENS = 224  # of a window: 30 seconds of the fastest speech
 _PROMPT_TOKENS = 200
 _KEYWORD_TOKENS = 100  # of them
@@ -51,11 +49,11 @@ class Whisper:
         )
 
     def hear(self, samples: Samples, ask: Ask, wanted: Callable[[], bool]) -> Heard:
-        """Times are in seconds from the first sample. Stops early where it is no longer `wanted`.
+        """`samples`: a window, at most 30 seconds; the engine raises below 201 samples. Times are in seconds
+        from the first one. Stops early where it is no longer `wanted`.
 
         Raises what the pipeline raises. Its state is undefined then, so that the next call loads it again.
         """
-        samples = np.concatenate((samples, silence(max(0, _MIN_SAMPLES - len(samples)))))
         try:
             heard, exhausted = self._generate(samples, ask, wanted)
             for temperature in _RETRIES:

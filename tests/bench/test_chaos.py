@@ -16,6 +16,7 @@ from bench.chaos_traffic import (
     TOLERANCE,
     Answer,
     Lane,
+    realtime_lane,
     recordings_of,
     speech_lane,
     transcription_lanes,
@@ -240,11 +241,18 @@ def test_lanes_ask_for_the_same_answer_in_two_ways():
     assert len(set(whole.bodies)) == len(whole.bodies)
 
 
+def test_sessions_are_compared_by_their_words():
+    lane = realtime_lane("m", [b"ab", b"cdef"])
+    assert len(lane.bodies) == 2
+    body = msgspec.json.encode(["One,  two.", "It's three!"])
+    assert lane.read(Response(200, 0.0, 1.0, body, [])) == Said("one two it s three", None, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["--transcription", "w"], "--speech MODEL"),
-        (["--speech", "s", "--transcription", "w", "--clients", "4"], "at least 5"),
+        (["--speech", "s", "--transcription", "w", "--clients", "5"], "at least 6"),
     ],
 )
 def test_traffic_that_cannot_be_made_is_a_usage_error(arguments, reason):

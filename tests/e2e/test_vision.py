@@ -10,19 +10,25 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.e2e.serving import EXACT, Serving, wait_for
 from tests.models.vision import COLOURS
 
 NAME = "eyes"
+LOADS_SECONDS = 240.0  # that a busy machine may need to load the model three times
 QUESTION = {"type": "text", "text": "Which colours?"}
 
 
-def data_url(top: str, bottom: str, side: int = 64) -> str:
+def data_url(top: str, bottom: str, side: int = 64, note: str = "") -> str:
+    """A PNG file, perhaps with a text in its metadata."""
+    info = PngInfo()
+    if note:
+        info.add_text("Comment", note)
     picture = Image.new("RGB", (side, side), COLOURS[top])
     picture.paste(COLOURS[bottom], (0, side // 2, side, side))
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=0)
+    picture.save(file, "PNG", compress_level=0, pnginfo=info)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -31,7 +37,7 @@ RED_BLUE, GREEN_YELLOW = data_url("red", "blue"), data_url("green", "yellow")
 
 @pytest.fixture(scope="module")
 def server(vision_ir: Path) -> Iterator[Serving]:
-    with Serving([str(vision_ir)], ("--name", NAME, *EXACT), {}) as serving:
+    with Serving([str(vision_ir)], ("--name", NAME, *EXACT), {"NACELLE_FAULTS": "1"}) as serving:
         yield serving.wait_until_ready(NAME)
 
 
@@ -121,3 +127,25 @@ def test_an_answer_about_an_image_survives_the_death_of_its_host(server: Serving
         wait_for(server.running, "the request is with the host")
         server.kill_host(signal.SIGKILL, NAME)
         assert answer.result(60) == undisturbed
+
+
+def test_an_image_that_kills_its_host_is_blamed_and_its_neighbour_completes(server: Serving):
+    def post(picture: str, **fields: Any) -> Any:
+        content = [QUESTION, image(picture)]
+        asked = {"model": NAME, "temperature": 0, "messages": [{"role": "user", "content": content}]}
+        return server.http.post("/v1/chat/completions", json=asked | fields, timeout=LOADS_SECONDS)
+
+    def text(answer: Any) -> str:
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    long = {"max_tokens": 40, "ignore_eos": True}
+    undisturbed = text(post(GREEN_YELLOW, **long))
+    deadly = data_url("red", "red", note="[[fault:segv@2]]")
+    with ThreadPoolExecutor(1) as pool:
+        neighbour = pool.submit(post, GREEN_YELLOW, **long)
+        wait_for(server.running, "the neighbour is with the host")
+        answer = post(deadly)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_crashed")
+        assert text(neighbour.result()) == undisturbed
+    again = post(deadly)
+    assert (again.status_code, again.json()["error"]["code"]) == (422, "request_blamed")

@@ -35,11 +35,11 @@ from ipc.messages import (
     Generate,
     Launch,
     Payload,
+    Produced,
     Prompt,
     Ready,
     Release,
     Reply,
-    Result,
     Sampling,
     TextInput,
     TextOptions,
@@ -261,7 +261,7 @@ class HostUnderTest:
                     outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
                     if message.finish.prompt_tokens is not None:
                         outcome.prompt_tokens = message.finish.prompt_tokens
-            case Result(payload=Lease() as lease):
+            case Produced(payload=Lease() as lease):
                 message.payload = self.results.copy(lease)
                 release = Release(lease.slot, lease.generation)
                 if self.withholds_releases:

@@ -30,7 +30,8 @@ def decode(payload: bytes, detail: str = "auto") -> np.ndarray[Any, Any]:
     (pixels,) = decode_images([MediaPart("image/png", payload, detail)], "messages")
     assert pixels.dtype == np.uint8 and pixels.ndim == 4
     assert pixels.shape[0] == 1 and pixels.shape[3] == 3
-    return pixels[0]
+    picture: np.ndarray[Any, Any] = pixels[0]
+    return picture
 
 
 def refusal(*payloads: bytes) -> str:

@@ -374,3 +374,28 @@ def test_an_idle_producer_gives_back_the_memory_of_large_leases():
         assert bytes(producer.view(again)[-4:]) == bytes(4)
     finally:
         producer.close()
+
+
+def test_memory_is_given_back_in_pieces_until_the_arena_is_used_again():
+    size = 80 * 1024 * 1024
+    producer = ArenaProducer("test", size)
+    try:
+        lease = producer.lease(size)
+        assert lease is not None
+        os.posix_fallocate(producer.fd, 0, size)
+        before = os.fstat(producer.fd).st_blocks * 512
+        producer.release(lease.slot, lease.generation, trim=False)
+        assert os.fstat(producer.fd).st_blocks * 512 == before
+        assert producer.trim_some()
+        assert 64 * 1024 * 1024 < os.fstat(producer.fd).st_blocks * 512 < before
+        again = producer.lease(size)
+        assert again is not None
+        producer.write(again, b"kept", size - 4)
+        assert not producer.trim_some()
+        assert bytes(producer.view(again)[-4:]) == b"kept"
+        producer.release(again.slot, again.generation, trim=False)
+        while producer.trim_some():
+            pass
+        assert os.fstat(producer.fd).st_blocks * 512 == 64 * 1024 * 1024
+    finally:
+        producer.close()

@@ -118,7 +118,7 @@ def test_files_that_were_mixed_up_are_named(folder, source, part, why):
 
 def test_the_language_part_of_a_vision_model_is_told_from_a_text_model(folder):
     file = folder / "openvino_model.xml"
-    file.write_text(file.read_text().replace('name="input_ids"', 'name="inputs_embeds"'))
+    file.write_text(file.read_text().replace('"input_ids"', '"inputs_embeds"'))
     with pytest.raises(FileFault, match="as the language part of a vision model does"):
         check_model(folder, "text")
 
@@ -129,3 +129,14 @@ def test_json_that_native_code_would_stumble_over_is_named(folder, name, content
     (folder / name).write_bytes(content)
     with pytest.raises(FileFault, match=rf"{name} is not valid JSON"):
         check_model(folder, "text")
+
+
+def test_an_input_is_known_by_its_tensors_names_too(tmp_path):
+    file = tmp_path / "openvino_decoder_model.xml"
+    file.write_text(
+        '<net><layers><layer id="0" name="decoder_ids" type="Parameter"><data shape="?" element_type="i64"/>'
+        '<output><port id="0" names="input_ids,ids"><dim>-1</dim></port></output></layer>'
+        '<layer id="1" name="x" type="ShapeOf"><output><port id="0" names="shape"/></output></layer>'
+        "</layers></net>"
+    )
+    assert read_ir(file).inputs == {"decoder_ids": "i64", "input_ids": "i64", "ids": "i64"}

@@ -1,5 +1,7 @@
 """The built-in catalogue."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -42,7 +44,7 @@ def test_whisper_comes_from_several_wheels_with_a_model_that_finds_speech():
 @pytest.mark.parametrize("members", [{"a": "x"}, {"a": "x", "b": "y", "c": "z"}])
 def test_wheels_with_other_files_than_the_entrys_are_refused(members):
     wheel = {"package": "p", "version": "1", "sha256": "0" * 64, "members": members}
-    facts = {
+    facts: dict[str, Any] = {
         "description": "",
         "licence": "",
         "files": [{"name": name, "bytes": 1, "sha256": "0" * 64} for name in "ab"],

@@ -16,6 +16,7 @@ from frontend.routing.recovery import (
     after_death,
 )
 from frontend.tasks.text import continuation_of
+from ipc.continuation import Continuation
 from ipc.messages import Sampling
 
 CRASH = Crash(implicates=True, alone=False)
@@ -51,6 +52,16 @@ def test_a_text_under_a_grammar_is_generated_again_from_its_beginning():
     assert verdict == Continue(Suspicion(point=5), by_replay=True)
     by_chance = Sampling(temperature=1.0, grammar="{}")
     assert isinstance(after_death(text(5, by_chance), Suspicion(), CRASH), GiveUp)
+
+
+def test_a_greedy_answer_about_images_is_generated_again_and_others_go_on_from_their_text():
+    for sampling, continuation in (
+        (GREEDY, Continuation.BY_REPLAY),
+        (Sampling(temperature=1.0), Continuation.BY_TEXT),
+        (Sampling(temperature=1.0, seed=1), Continuation.BY_REPLAY),
+        (PENALTIES_BY_CHANCE, Continuation.NONE),
+    ):
+        assert continuation_of(sampling, images=True) is continuation
 
 
 def test_what_cannot_come_again_is_started_over_unless_its_client_has_seen_it():

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from frontend.errors import BadRequest, ClientGone
+from frontend.observability.metrics import Metrics
 from frontend.tasks.generation import Generation, Usage
 from frontend.tasks.text import Output, SequenceSpec
-from ipc.messages import Sampling, TextPrompt
+from ipc.messages import Accepted, Delta, Finish, Sampling, TextPrompt
 
 SPEC = SequenceSpec(TextPrompt("p"), Sampling())
 
@@ -114,6 +115,16 @@ def test_a_prompt_counts_once_however_many_choices_it_has():
         sequence.journal.prompt_tokens = prompt_tokens
         sequence.journal.token_ids = [1, 2]
     assert stream.usage == Usage(prompt_tokens=12, completion_tokens=6)
+
+
+def test_a_prompt_with_images_counts_with_them_as_soon_as_one_choice_has_ended():
+    specs = [SequenceSpec(TextPrompt("p"), Sampling()) for _ in range(3)]
+    stream = Generation(specs, 0.0, lambda _: None)
+    metrics = Metrics().of_model("m")
+    for sequence in stream.sequences:
+        sequence.take(Accepted(1, 5), 0.0, metrics)
+    stream.sequences[1].take(Delta(1, [7], "x", Finish("stop", prompt_tokens=21)), 0.0, metrics)
+    assert stream.usage == Usage(prompt_tokens=21, completion_tokens=1)
 
 
 def test_a_generation_that_is_closed_keeps_its_usage_but_not_its_prompt():

@@ -1,10 +1,9 @@
 """A speech job that waits for its client, on a stand-in for the router."""
 
 import asyncio
-from typing import cast
+from typing import Any
 
 from frontend.errors import QueueFull
-from frontend.routing.router import Model
 from frontend.tasks import speech as speech_module
 from frontend.tasks.speech import BUFFER_BYTES, Sound, Speech
 from ipc.messages import Speak
@@ -38,8 +37,8 @@ def test_a_job_that_met_a_full_queue_is_submitted_once_however_often_the_client_
     monkeypatch.setattr(speech_module, "_RETRY_SECONDS", 0.001)
 
     async def scenario():
-        model = QueueOfOthers(refusals=1)
-        speech = Speech(cast(Model, model), Speak(0, b""), b"", 24_000)
+        model: Any = QueueOfOthers(refusals=1)
+        speech = Speech(model, Speak(0, b""), b"", 24_000)
         speech.start(0.0)
         speech.push(Sound(bytes(BUFFER_BYTES), ends=False))
         while not model.dropped:

@@ -7,8 +7,9 @@ from ipc.messages import DetectSpeech, Launch, SpeechDetected, Transcribe, Trans
 from tests.host.harness import HostUnderTest, launch_of
 
 
-def transcription_launch(folder: Path, voice_activity: Path | None = None, **changes: Any) -> Launch[Any]:
-    options = TranscriptionOptions(str(voice_activity or ""))
+def transcription_launch(folder: Path, **changes: Any) -> Launch[Any]:
+    """Silero VAD is in the model's folder."""
+    options = TranscriptionOptions(str(folder / "silero_vad.onnx"))
     return launch_of(folder, engine="transcription", properties={}, options=options, **changes)
 
 
@@ -29,9 +30,9 @@ def replies(host: HostUnderTest, request_id: int) -> list[Transcribed]:
         assert host.outcomes[request_id].error is None, host.outcomes[request_id].error
         return [m for m in host.received if isinstance(m, Transcribed) and m.request_id == request_id]
 
-    while not any(reply.last for reply in found()):  # the deadline is of each reply
-        seen = len(found())
-        host.wait(lambda seen=seen: len(found()) > seen)
+    while not any(reply.last for reply in found()):
+        count = len(found())
+        host.wait(lambda count=count: len(found()) > count)
     return found()
 
 

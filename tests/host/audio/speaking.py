@@ -24,8 +24,9 @@ def _library() -> tuple[ctypes.CDLL, int]:
     return library, rate
 
 
+@cache
 def speak(text: str, voice: str = "en-us", words_per_minute: int = 160) -> Samples:
-    """`text` read aloud."""
+    """`text` read aloud: within a process always in the same way, which espeak-ng does not ensure."""
     library, rate = _library()
     parts: list[np.ndarray] = []
 

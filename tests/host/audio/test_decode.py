@@ -1,5 +1,6 @@
 """Decoding: every kind of file a browser or phone makes, and every kind of damage."""
 
+import contextlib
 import io
 import random
 import struct
@@ -169,6 +170,16 @@ def test_pcm_of_any_rate() -> None:
     assert len(decoded(bytes(2 * RATE + 1), RATE)) == RATE
     assert abs(len(decoded(bytes(2 * 24_000), 24_000)) - RATE) < 100
     assert "5 samples a second" in refusal(bytes(1000), 5)
+
+
+def test_a_recording_that_is_too_long_is_refused_before_it_is_decoded() -> None:
+    for file, rate in ((encoded(sweep(), "wav"), 0), (encoded(sweep(), "aac"), 0), (bytes(6 * RATE), RATE)):
+        assert sum(map(len, decode(io.BytesIO(file), rate, 4.0))) > 2.9 * RATE
+        blocks = decode(io.BytesIO(file), rate, 2.0)
+        with pytest.raises(RequestRefused, match="longer than 2 seconds"):
+            list(blocks)
+        with pytest.raises(RequestRefused) if not rate else contextlib.nullcontext():
+            next(decode(io.BytesIO(file), rate, 2.0))
 
 
 def test_blocks_are_small_however_long_the_file() -> None:

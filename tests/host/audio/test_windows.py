@@ -33,7 +33,7 @@ def blocks_of(samples: Samples, size: int) -> Iterator[Samples]:
 
 
 def windows_of(samples: Samples, start: float = 0.0, block: int = RATE) -> list[SpokenWindow]:
-    recording = Recording(blocks_of(samples, block), LoudnessDetector(), SETTINGS, start, 1e6)
+    recording = Recording(blocks_of(samples, block), LoudnessDetector(), SETTINGS, start)
     found = []
     while not recording.ended:
         window = recording.advance()
@@ -43,8 +43,8 @@ def windows_of(samples: Samples, start: float = 0.0, block: int = RATE) -> list[
     return found
 
 
-def spans(samples: Samples, **known: float) -> list[tuple[float, float]]:
-    return [(window.start, window.end) for window in windows_of(samples, **known)]
+def spans(samples: Samples) -> list[tuple[float, float]]:
+    return [(window.start, window.end) for window in windows_of(samples)]
 
 
 def test_silence_has_no_window() -> None:
@@ -140,7 +140,7 @@ def test_speech_goes_on_while_its_probability_only_dips() -> None:
 
 
 def test_decoding_goes_on_in_turns() -> None:
-    recording = Recording(blocks_of(silence(200 * RATE), RATE), LoudnessDetector(), SETTINGS, 0.0, 1e6)
+    recording = Recording(blocks_of(silence(200 * RATE), RATE), LoudnessDetector(), SETTINGS, 0.0)
     assert recording.advance() is None
     assert not recording.ended
     assert recording.duration == 60

@@ -73,8 +73,8 @@ def features() -> np.ndarray[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def encoded(whisper_tiny_ir: Path) -> np.ndarray[Any, Any]:
-    result: np.ndarray[Any, Any] = compiled(whisper_tiny_ir, "encoder")(features())[0]
+def encoded(whisper_ir: Path) -> np.ndarray[Any, Any]:
+    result: np.ndarray[Any, Any] = compiled(whisper_ir, "encoder")(features())[0]
     return result
 
 
@@ -84,9 +84,9 @@ def test_encoded_audio_is_that_of_pytorch(encoded: np.ndarray[Any, Any]) -> None
 
 
 def test_tokens_one_by_one_or_at_once_are_those_of_pytorch(
-    whisper_tiny_ir: Path, encoded: np.ndarray[Any, Any]
+    whisper_ir: Path, encoded: np.ndarray[Any, Any]
 ) -> None:
-    request = compiled(whisper_tiny_ir, "decoder").create_infer_request()
+    request = compiled(whisper_ir, "decoder").create_infer_request()
 
     def decode(tokens: list[int]) -> np.ndarray[Any, Any]:
         inputs = {"input_ids": np.array([tokens]), "encoder_hidden_states": encoded}
@@ -104,8 +104,8 @@ def test_tokens_one_by_one_or_at_once_are_those_of_pytorch(
         assert same.sum() >= len(same) - 1, "two tokens may be nearly as good as each other"
 
 
-def test_speech_becomes_text_with_times_of_its_words(whisper_tiny_ir: Path) -> None:
-    pipeline = genai.WhisperPipeline(whisper_tiny_ir, "CPU", word_timestamps=True)
+def test_speech_becomes_text_with_times_of_its_words(whisper_ir: Path) -> None:
+    pipeline = genai.WhisperPipeline(whisper_ir, "CPU", word_timestamps=True)
     samples = speak(SPOKEN)
     found = pipeline.generate(samples, return_timestamps=True, word_timestamps=True)
     assert found.texts[0].lower().count("train to london") == 1
@@ -120,11 +120,11 @@ def test_speech_becomes_text_with_times_of_its_words(whisper_tiny_ir: Path) -> N
     assert again.texts == found.texts, "nothing of a call is left in the states"
 
 
-def test_tokens_of_texts_are_those_of_hugging_faces_tokenizer(whisper_tiny_ir: Path) -> None:
-    original = Tokenizer.from_file(str(whisper_tiny_ir.parent / "source" / "tokenizer.json"))
+def test_tokens_of_texts_are_those_of_hugging_faces_tokenizer(whisper_ir: Path) -> None:
+    original = Tokenizer.from_file(str(whisper_ir.parent / "source" / "tokenizer.json"))
     special = [token.content for token in original.get_added_tokens_decoder().values()]
     texts = [text for text in corpus(special, 600) if text and not any(mark in text for mark in special)]
-    ours = genai.Tokenizer(whisper_tiny_ir)
+    ours = genai.Tokenizer(whisper_ir)
     expected = [original.encode(text, add_special_tokens=False).ids for text in texts]
     found = [ours.encode(text).input_ids.data[0].tolist() for text in texts]
     wrong = {text: ids for text, ids, right in zip(texts, found, expected, strict=True) if ids != right}
@@ -133,8 +133,8 @@ def test_tokens_of_texts_are_those_of_hugging_faces_tokenizer(whisper_tiny_ir: P
     assert [ours.decode(ours.encode(text).input_ids)[0] for text in readable] == readable
 
 
-def test_marks_in_a_text_stay_text_and_tokens_of_marks_and_times_are_not_shown(whisper_tiny_ir: Path) -> None:
-    tokenizer = genai.Tokenizer(whisper_tiny_ir)
+def test_marks_in_a_text_stay_text_and_tokens_of_marks_and_times_are_not_shown(whisper_ir: Path) -> None:
+    tokenizer = genai.Tokenizer(whisper_ir)
     ids = tokenizer.encode("<|endoftext|> hello").input_ids.data[0].tolist()
     assert max(ids) < 50_256
     assert tokenizer.decode([50_257, 50_363, *ids, 50_413, 50_256]) == "<|endoftext|> hello"
@@ -143,11 +143,11 @@ def test_marks_in_a_text_stay_text_and_tokens_of_marks_and_times_are_not_shown(w
 
 
 def test_the_folder_is_served_as_transcription_and_has_a_model_that_finds_speech(
-    whisper_tiny_ir: Path,
+    whisper_ir: Path,
 ) -> None:
-    assert check_ir_folder(whisper_tiny_ir) == Recognized("transcription")
-    assert (whisper_tiny_ir / "silero_vad.onnx").stat().st_size > 1_000_000
-    generation = json.loads((whisper_tiny_ir / "generation_config.json").read_text())
+    assert check_ir_folder(whisper_ir) == Recognized("transcription")
+    assert (whisper_ir / "silero_vad.onnx").stat().st_size > 1_000_000
+    generation = json.loads((whisper_ir / "generation_config.json").read_text())
     assert generation["is_multilingual"] is False
     assert generation["alignment_heads"][0] == [1, 0]
 

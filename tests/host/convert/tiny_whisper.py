@@ -117,7 +117,7 @@ def tokenizer() -> dict[str, Any]:
 def variables() -> Tensors:
     """The same values by CTranslate2's names."""
     source = weights()
-    found: Tensors = {f"{side}/num_heads": np.int16(HEADS) for side in SIDES}
+    found: Tensors = {f"{side}/num_heads": np.array(HEADS, np.int16) for side in SIDES}
     found |= {
         f"encoder/{name}/{kind}": source[f"model.encoder.{name}.{kind}"] for name, kind in _CONVOLUTIONS
     }
