@@ -8,7 +8,7 @@ import numpy as np
 from openvino import Core, Model
 from openvino import opset13 as ops
 
-from host.engines.quantization import without_auto
+from host.engines.quantization import given_properties
 from ipc.ir_facts import read_ir
 from ipc.messages import Launch
 from ipc.model_files import FileFault
@@ -30,9 +30,7 @@ def inference_threads(launch: Launch[Any]) -> int:
     """The number of threads that OpenVINO uses with these settings; 0 if unknown, or not a CPU."""
     if not launch.device.startswith("CPU"):
         return 0
-    properties = without_auto(launch.properties)
-    if launch.threads:
-        properties = {"INFERENCE_NUM_THREADS": str(launch.threads), **properties}
+    properties = given_properties(launch)
     parameter = ops.parameter([1], np.float32)
     try:  # the plugin decides when it compiles, and the pipelines do not let others ask
         compiled = Core().compile_model(Model([parameter], [parameter]), launch.device, properties)

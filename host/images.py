@@ -21,9 +21,8 @@ _LOW_DETAIL_SIDE = 512  # pixels
 _MAX_JPEG_SCANS = 100  # each scan of a progressive JPEG costs as much as a whole image
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _START_OF_SCAN = b"\xff\xda"
-_FROM_16_BITS = (
-    (np.arange(65536) / 257).round().astype(np.uint8)
-)  # a table: floats would take 8 times the memory
+# A table, since floats would take 8 times the memory.
+_FROM_16_BITS = (np.arange(65536) / 257).round().astype(np.uint8)
 _WHITE = (255, 255, 255, 255)
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # [1, height, width, 3], RGB
