@@ -51,7 +51,7 @@ from ipc.messages import (
 )
 from ipc.progress import PAGE_BYTES, ProgressReader
 
-DEADLINE = 60.0  # seconds that anything may take on a loaded machine
+DEADLINE = 120.0  # seconds that anything may take on a loaded machine
 EXACT = {
     "INFERENCE_PRECISION_HINT": "f32",
     "KV_CACHE_PRECISION": "f32",
