@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from frontend.errors import BadRequest
 from frontend.shortened import quoted
 from ipc.messages import SpeechCard, VoiceWeight
+from ipc.voices import MAX_BLENDED
 
 DEFAULT = "default"  # the alias of the voice for requests that name none
-MAX_BLENDED = 16  # voices
 
 # OpenAI's voices → voices of Kokoro with a similar sound. A model that lacks one uses its default voice.
 OPENAI_VOICES = {

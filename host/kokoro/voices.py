@@ -14,11 +14,10 @@ from host.model_folder import ModelFolderError
 from ipc.errors import ErrorCode
 from ipc.messages import Voice, VoiceWeight
 from ipc.model_files import FileFault, read_file
-from ipc.voices import MAX_STYLES, STYLE_BYTES, VOICES_FOLDER, is_voice_name
+from ipc.voices import MAX_BLENDED, MAX_STYLES, STYLE_BYTES, VOICES_FOLDER, is_voice_name
 
 Styles = npt.NDArray[np.float32]  # [lengths, 1, 256]: one style for each number of phonemes
 
-_MAX_BLENDED = 16  # voices
 _CACHED = 64  # blends, of half a megabyte each
 _NAMED = 60  # voices, in an error
 
@@ -43,8 +42,8 @@ class Voices:
 
     def language(self, blend: Sequence[VoiceWeight]) -> Language:
         """That of the first voice. Raises RequestRefused for voices that cannot be served."""
-        if not 1 <= len(blend) <= _MAX_BLENDED:
-            raise _refused(f"voice must name between 1 and {_MAX_BLENDED} voices, not {len(blend)}")
+        if not 1 <= len(blend) <= MAX_BLENDED:
+            raise _refused(f"voice must name between 1 and {MAX_BLENDED} voices, not {len(blend)}")
         for part in blend:
             self._check(part)
         return LANGUAGES[blend[0].name[0]]
