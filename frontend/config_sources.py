@@ -18,7 +18,6 @@ from frontend.config_environment import PREFIX, Note, read_environment
 from frontend.config_file import read_file
 from frontend.config_names import guess
 from frontend.config_values import Given, Traits, convert, split_list
-from frontend.models.options import check_options, served_names
 from frontend.shortened import quoted, shown_path
 
 Layer = dict[str, Given]
@@ -168,6 +167,8 @@ def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
 
 
 def _model(layer: Layer) -> ModelSettings:
+    from frontend.models.options import check_options  # not needed by commands without models
+
     model = _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
     check_options(model)
     return model
@@ -186,6 +187,10 @@ def default_name(source: str) -> str:
 
 
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
+    if not models:
+        return []
+    from frontend.models.options import served_names
+
     seen: dict[str, ModelSettings] = {}
     for model in models:
         for name in served_names(model):
