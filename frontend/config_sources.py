@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
@@ -41,7 +41,11 @@ class Setting(NamedTuple):
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
     """The settings that a Struct declares, in order of declaration."""
     hints = get_type_hints(struct, include_extras=True)
-    return [_setting(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
+    # A field without a description is no setting.
+    described = [
+        field for field in msgspec.structs.fields(struct) if get_origin(hints[field.name]) is Annotated
+    ]
+    return [_setting(field, hints[field.name]) for field in described]
 
 
 def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
@@ -169,7 +173,8 @@ def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
 def _model(layer: Layer) -> ModelSettings:
     from frontend.models.options import check_options  # not needed by commands without models
 
-    model = _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+    named = {"name": Given(_name(layer), layer["source"].origin), **layer}
+    model = _build(ModelSettings, named, explicit=frozenset(layer))
     check_options(model)
     return model
 

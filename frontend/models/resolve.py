@@ -30,6 +30,7 @@ from frontend.models.recognize import (
 from frontend.models.reporter import Reporter
 from frontend.models.root import store_root
 from frontend.models.store import Check, Store
+from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
@@ -85,6 +86,7 @@ class Preparer:
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
         path = self._folder(model.source)
+        model = with_tuned(model, self._store.learned(path).tuned)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
