@@ -50,7 +50,7 @@ def estimate_bytes(
     cache = round(per_token * context * sequences) if per_token and context else 0
     if settings.kv_cache_gib is not None and has_kv_cache:
         cache = round(settings.kv_cache_gib * 1024**3)
-    measured = learned.measured if learned.measured and learned.measured.device == settings.device else None
+    measured = learned.measured if learned.measured and learned.measured.device == device else None
     return Estimate(
         weights_bytes=weights,
         kv_cache_bytes=cache,
@@ -59,7 +59,7 @@ def estimate_bytes(
         kv_bytes_per_token=per_token,
         context_length=context,
         sequences=sequences,
-        device=settings.device,
+        device=device,
         measured_bytes=measured.memory_bytes if measured else None,
         measured_seconds=measured.load_seconds if measured else None,
     )
