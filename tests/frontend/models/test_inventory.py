@@ -52,6 +52,7 @@ def names(store: Inventory) -> list[str]:
 
 def test_the_manifest_has_what_the_files_say(store):
     manifest = read_manifest(put(store, recipe()))
+    assert manifest is not None
     assert (manifest.task, manifest.library, manifest.tag) == ("text", "openvino", "latest")
 
 
@@ -247,7 +248,9 @@ def test_bytes_with_a_link_elsewhere_are_not_freed(tmp_path):
 def test_what_was_measured_is_in_the_manifest(store):
     folder = put(store, recipe())
     store.measured("mine", 1000, 2.5, "GPU")
-    assert read_manifest(folder).measured == Measured(1000, 2.5, "GPU")
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert manifest.measured == Measured(1000, 2.5, "GPU")
     assert store.learned(folder).measured == Measured(1000, 2.5, "GPU")
 
 

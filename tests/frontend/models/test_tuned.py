@@ -1,6 +1,7 @@
 """What was tuned is weaker than every explicit setting."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,8 +19,8 @@ from tests.frontend.models.tiny import convert
 TUNED = Tuned(properties={"A": "tuned", "B": "tuned"}, settings={"threads": 4, "max_num_batched_tokens": 512})
 
 
-def settings(**changes: object) -> ModelSettings:
-    return ModelSettings(**{"name": "m", "source": "s", **changes})
+def settings(source: str = "s", **changes: Any) -> ModelSettings:
+    return ModelSettings(name="m", source=source, **changes)
 
 
 def test_what_nobody_set_is_tuned():
