@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from frontend.config import GIB, Settings
+from frontend.config import GIB, Settings, memory_budgets
 from frontend.models.resolve import PreparedModel
 from frontend.residency.state import Limits
 
@@ -17,8 +17,11 @@ _HOST_BYTES = 200 * 1024**2  # a process with OpenVINO and no model
 
 
 def limits_of(settings: Settings, available: int) -> Limits:
-    """The limits that the settings state; `available` is the memory that is free at the start."""
-    budgets = {device.upper(): round(gib * GIB) for device, gib in settings.memory_budget_gib.items()}
+    """The limits that the settings state; `available` is the memory that is free at the start.
+
+    Raises ConfigError.
+    """
+    budgets = memory_budgets(settings)
     budgets.setdefault("CPU", available - round(min(available * _RESERVE_SHARE, _RESERVE_LIMIT)))
     return Limits(
         budgets=budgets,
