@@ -69,7 +69,7 @@ def cors_headers(origin: str | None) -> Headers:
         return []
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"X-Request-ID, Retry-After"),
+        (b"access-control-expose-headers", b"X-Request-ID, X-Nacelle-Model, Retry-After"),
         (b"vary", b"Origin"),
     ]
 
