@@ -119,14 +119,8 @@ def check_names(names: Names, models: Iterable[ModelSettings], stored: Collectio
     adapters = adapters_in(models)
     served = {*(model.name for model in models), *stored}
     _refuse_ambiguous_adapters(models, served)
-    for alias, target in names.aliases.items():
-        where = f"aliases: {quoted(alias)}"
-        _refuse_taken(where, alias, served | adapters)
-        if target in names.aliases:
-            raise ConfigError(f"{where}: {quoted(target)} is an alias itself; name the model")
-        without = Names(variants=names.variants)
-        if resolve(target, served | adapters, adapters, without, "") is None:
-            raise _unknown(where, target, served | adapters | names.variants.keys())
+    for alias in names.aliases:
+        check_alias(alias, served | adapters, adapters, names)
     for name, members in names.variants.items():
         where = f"variants: {quoted(name)}"
         _refuse_taken(where, name, served | adapters | names.aliases.keys())
@@ -135,6 +129,16 @@ def check_names(names: Names, models: Iterable[ModelSettings], stored: Collectio
         for member in members:
             if resolve(member, served | adapters, adapters, Names(), "") is None:
                 raise _unknown(where, member, served | adapters)
+
+
+def check_alias(alias: str, served: Collection[str], adapters: Collection[str], names: Names) -> None:
+    """Raise ConfigError if one of the aliases could not be used."""
+    where, target = f"aliases: {quoted(alias)}", names.aliases[alias]
+    _refuse_taken(where, alias, served)
+    if target in names.aliases:
+        raise ConfigError(f"{where}: {quoted(target)} is an alias itself; name the model")
+    if resolve(target, served, adapters, Names(variants=names.variants), "") is None:
+        raise _unknown(where, target, {*served, *names.variants})
 
 
 def _refuse_ambiguous_adapters(models: Iterable[ModelSettings], served: Collection[str]) -> None:
