@@ -237,6 +237,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "keep it loaded."
         ),
     ] = None
+    explicit: frozenset[str] = frozenset()  # names of the settings above that somebody set, even to a default
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
