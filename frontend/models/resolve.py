@@ -25,7 +25,6 @@ from frontend.models.recognize import (
     recognize,
 )
 from frontend.models.reporter import Reporter
-from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
@@ -185,6 +184,8 @@ class Preparer:
 
         They are kept beside their conversions, so that a new converter needs no network.
         """
+        from frontend.models.sources import fetch, is_whole  # http.client and ssl are slow to import
+
         kept = self._store.home(recipe) / _KEPT
         if not is_whole(entry, kept):
             fetched = fetch(entry, scratch, self._reporter)

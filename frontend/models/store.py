@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import functools
 import hashlib
 import shutil
 import tempfile
@@ -63,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, int]  # path in the folder → size in bytes
 
 
+@functools.cache
 def converter_versions() -> dict[str, str]:
     """Versions of everything that converts models. Imports none of it."""
     return {package: metadata.version(package) for package in _CONVERTERS} | {"nacelle": _OWN_CONVERTER}
