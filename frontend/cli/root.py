@@ -18,7 +18,11 @@ class _Subcommand(NamedTuple):
 SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
+    "run": _Subcommand("frontend.cli.run:run", "Chat with a model in the terminal."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "completion": _Subcommand(
+        "frontend.cli.completion:completion", "Print the script that completes commands in a shell."
+    ),
     "bench": _Subcommand(
         "bench.cli:bench",
         "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",
