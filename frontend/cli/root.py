@@ -19,7 +19,26 @@ SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
     "run": _Subcommand("frontend.cli.run:run", "Chat with a model in the terminal."),
+    "ps": _Subcommand("frontend.cli.ps:ps", "List the models that a server has in memory."),
+    "stop": _Subcommand(
+        "frontend.cli.stop:stop", "Unload models from a running server, or end the server in the background."
+    ),
+    "load": _Subcommand(
+        "frontend.cli.loading:load",
+        "Load models into a running server, so that the first request need not wait.",
+    ),
+    "unload": _Subcommand(
+        "frontend.cli.loading:unload",
+        "Remove models from the memory of a running server, once their requests are done.",
+    ),
+    "logs": _Subcommand(
+        "frontend.cli.logs:logs",
+        "Show the log of the server in the background, or its lines about one model.",
+    ),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "launch": _Subcommand(
+        "frontend.cli.launch:launch", "Configure a coding agent for this server, and start it."
+    ),
     "completion": _Subcommand(
         "frontend.cli.completion:completion", "Print the script that completes commands in a shell."
     ),

@@ -12,6 +12,8 @@ import click
 from frontend.cli.address import SERVER_PARAMS, find_server
 from frontend.cli.client import Client
 from frontend.cli.completion import complete_model
+from frontend.cli.durations import keep_alive_option
+from frontend.cli.loading import load_model
 from frontend.cli.running.answer import Answer, pieces
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 from frontend.cli.running.conversation import Attachment, Conversation, Parameters, question_of
@@ -63,11 +65,7 @@ def _number_option(name: str, help_: str) -> click.Option:
         click.Option(
             ["--format", "format_"], type=click.Choice(["json"]), help="Have the model answer in JSON."
         ),
-        click.Option(
-            ["--keep-alive"],
-            metavar="TIME",
-            help="How long the model stays loaded when idle, such as 10m; 0 unloads it at once.",
-        ),
+        keep_alive_option,
         click.Option(
             ["--json", "as_json"], is_flag=True, help="Print one JSON object with the text and its usage."
         ),
@@ -83,6 +81,7 @@ def run(
     prompt: tuple[str, ...],
     files: tuple[str, ...],
     images: tuple[str, ...],
+    keep_alive: float | None,
     as_json: bool,
     verbose: bool,
     url: str | None,
@@ -100,6 +99,8 @@ def run(
         raise WrongUsage(f'nothing to ask; write a prompt: nacelle run {model} "PROMPT"')
     client = Client(find_server(url, config))
     name = ensure_served(client, model, config)
+    if keep_alive is not None:
+        load_model(client, name, keep_alive)
     conversation = Conversation(name, _parameters(options))
     if interactive:
         _chat(client, conversation, attachments, verbose, config)
@@ -121,7 +122,6 @@ def _parameters(options: dict[str, Any]) -> Parameters:
         seed=options["seed"],
         think=options["think"],
         json_object=options["format_"] == "json",
-        keep_alive=options["keep_alive"],
     )
 
 

@@ -13,6 +13,7 @@ from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
 
 _POLL_SECONDS = 0.1
+_LOAD_SECONDS = 3600.0  # the server has a limit of its own
 _MARGIN_SECONDS = 30.0  # beyond the time to load a model: to start, and to compile it
 
 
@@ -133,7 +134,7 @@ def _add(client: Client, source: str, name: str) -> None:
     pull_first(client.address, source)
     with Waiting(f"loading {name}"):
         try:
-            client.post("/admin/models/load", {"model": name})
+            client.post("/admin/models/load", {"model": name}, _LOAD_SECONDS)
         except Refused as refused:
             if refused.status != 404:
                 raise

@@ -19,10 +19,9 @@ class Parameters(msgspec.Struct):
     seed: int | None = None
     think: bool | None = None
     json_object: bool = False  # answers must be JSON
-    keep_alive: str | None = None
 
 
-_SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "seed", "keep_alive")
+_SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 
 
 class Attachment(msgspec.Struct, frozen=True):

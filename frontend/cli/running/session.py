@@ -107,9 +107,10 @@ class Session:
             self._say("stopped")
             answer = None
         self._attached = []
+        click.echo()
         if answer and self.verbose and answer.statistics:
             self._say(answer.statistics)
-        if answer and answer.finish_reason == "length":
+        if answer and answer.finish_reason == "length" and not self._conversation.parameters.max_tokens:
             self._say("The answer reached the limit of tokens: see /set max_tokens.")
 
     def _carry_out(self, command: Slash) -> None:
