@@ -29,10 +29,11 @@ def completion(shell: str) -> None:
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """The models of catalogue and store. Reads no manifest, since a user waits for it."""
-    return [CompletionItem(name) for name in sorted(_names()) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in sorted(model_names()) if name.startswith(incomplete)]
 
 
-def _names() -> set[str]:
+def model_names() -> set[str]:
+    """The names of the catalogue, and of the models that users converted."""
     catalogue = Path(__file__).parent.parent / "models" / "catalogue.toml"
     names = set(_ENTRY.findall(catalogue.read_text()))
     try:

@@ -1,11 +1,15 @@
 """The `nacelle` command: finds subcommands, and reports an error in a few lines and as an exit status."""
 
 import importlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from frontend.cli.usage import EXIT_STATUS, WrongUsage, explain, refuse_repeated, remember_words
+from frontend.shortened import VALUE_CHARACTERS, shortened
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell would report it
 
@@ -62,6 +66,8 @@ class _Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in SUBCOMMANDS and not ctx.resilient_parsing:
+            raise WrongUsage(_answer(args[0]))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeated(command, rest, ctx)
@@ -74,6 +80,14 @@ class _Root(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        found = [(name, known.help) for name, known in SUBCOMMANDS.items() if name.startswith(incomplete)]
+        return [CompletionItem(name, help=help_) for name, help_ in found]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -100,6 +114,13 @@ class _Root(click.Group):
             return super().make_context(*args, **extra)
         except click.UsageError as error:
             raise explain(error) from error
+
+
+def _answer(word: str) -> str:
+    from frontend.cli.completion import model_names  # what follows is needed only here
+    from frontend.cli.elsewhere import answer_command
+
+    return answer_command(shortened(word, VALUE_CHARACTERS), SUBCOMMANDS, model_names())
 
 
 @click.group(

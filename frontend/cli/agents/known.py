@@ -92,6 +92,12 @@ def _opencode(old: str, target: Target) -> str:
     return with_value(text, path, entry)
 
 
+def _opencode_file(environ: Mapping[str, str]) -> Path:
+    folder = _config_home(environ) / "opencode"
+    commented = folder / "opencode.jsonc"
+    return commented if commented.exists() else folder / "opencode.json"
+
+
 def _crush(old: str, target: Target) -> str:
     path = ["providers", "nacelle"]
     context = target.context_length or 8192
@@ -190,7 +196,7 @@ AGENTS = {
     ),
     "opencode": Agent(
         "OpenCode",
-        lambda environ: _config_home(environ) / "opencode" / "opencode.json",
+        _opencode_file,
         _opencode,
         lambda _, target: Start(["opencode", "--model", f"nacelle/{target.model}"], {}),
         "npm install -g opencode-ai",
