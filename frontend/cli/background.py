@@ -22,6 +22,7 @@ import msgspec
 
 from frontend.cli.state import state_folder
 
+_COMMAND = [sys.executable, "-P", "-m", "frontend.cli"]
 _MAX_LOG_BYTES = 20 * 1024**2  # from which size on a log is put aside at the next start
 _LAST_LINES = 5
 _POLL_SECONDS = 0.05
@@ -68,7 +69,7 @@ class Background:
 
     def start(self, arguments: Sequence[str], url: str) -> "subprocess.Popen[bytes]":
         """Start `nacelle` with `arguments`, detached from this terminal. Raises ClickException."""
-        command = [sys.executable, "-P", "-m", "frontend.cli", *arguments]
+        command = [*_COMMAND, *arguments]
         try:
             with self._opened_log() as log:
                 process = subprocess.Popen(
