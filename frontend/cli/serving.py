@@ -22,7 +22,7 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
 
     Starts a server if none runs and the address was not given. Raises ClickException.
     """
-    name = default_name(source) if is_path(source) else source
+    name = default_name(source) if is_path(source) or source.startswith("synthetic") else source
     try:
         known = is_served(client, name)
     except NoServer:

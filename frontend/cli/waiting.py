@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from frontend.cli.styles import can_move
+
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAME_SECONDS = 0.1
 _PATIENCE_SECONDS = 0.3  # what takes less shows nothing
@@ -21,7 +23,7 @@ class Waiting:
         self.text = text
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        if sys.stderr.isatty():
+        if can_move(sys.stderr):
             self._thread = threading.Thread(target=self._show, daemon=True)
 
     def __enter__(self) -> Self:
