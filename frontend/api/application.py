@@ -6,7 +6,7 @@ from importlib import import_module
 import falcon.asgi
 
 from frontend.api import errors
-from frontend.api.area import Server
+from frontend.api.area import Control, Server
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
@@ -32,6 +32,10 @@ AREAS = (
     "realtime.resource",
     "models",
     "health",
+    "admin.models",
+    "admin.aliases",
+    "admin.events",
+    "admin.reloading",
 )
 
 
@@ -41,6 +45,7 @@ def build(
     metrics: Metrics,
     memory: Memory,
     library: Library | None = None,
+    control: Control | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
@@ -56,6 +61,7 @@ def build(
         settings.max_upload_bytes,
         int(time.time()),
         library or Library(router),
+        control or Control(),
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

@@ -87,6 +87,7 @@ def _sizes(folder: Path) -> Iterable[int]:
             yield entry.stat().st_size
 
 
-def expected_bytes(files: int, kv_cache: int, replicas: int) -> int:
-    """What a model takes that was never loaded: its replicas share the pages of its weights, and no more."""
-    return files + replicas * (_HOST_BYTES + kv_cache)
+def expected_bytes(files: int, replicas: int) -> int:
+    """What a model holds that was never loaded, without KV caches: its replicas share the pages of its
+    weights, and no more."""
+    return files + replicas * _HOST_BYTES
