@@ -14,6 +14,7 @@ from frontend.cli.options import config_option
 from frontend.cli.usage import WrongUsage
 from frontend.config import Settings, is_loopback
 from frontend.config_environment import URL_VARIABLE
+from frontend.config_found import find_settings
 from frontend.config_sources import load_settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a server listens on, not we
@@ -51,14 +52,12 @@ class Address(NamedTuple):
         return is_loopback(self.host)
 
 
-def find_server(
-    url: str | None, config: Path | None, environ: Mapping[str, str] = os.environ, *, quiet: bool = False
-) -> Address:
+def find_server(url: str | None, config: Path | None, environ: Mapping[str, str] = os.environ) -> Address:
     """The address that the command line, the environment and the settings name. Raises ConfigError."""
-    settings, notes = load_settings(config=config, environ=environ)
-    if not quiet:
-        print_notes(notes)
-    named = url or environ.get(URL_VARIABLE, "").strip()
+    found = find_settings(config, environ)
+    settings, notes = load_settings(config=found.config, environ=environ, dotenv=found.dotenv)
+    print_notes([*found.notes, *notes])
+    named = url or environ.get(URL_VARIABLE, "").strip() or found.dotenv.get(URL_VARIABLE)
     if named:
         return parse_url(named, settings, "--url" if url else URL_VARIABLE)
     if settings.port == 0:

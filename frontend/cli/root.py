@@ -40,6 +40,10 @@ SUBCOMMANDS = {
         "Show the log of the server in the background, or its lines about one model.",
     ),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "config": _Subcommand(
+        "frontend.cli.config:config",
+        "Show the settings that nacelle serve would use, and where each was set.",
+    ),
     "launch": _Subcommand(
         "frontend.cli.launch:launch", "Configure a coding agent for this server, and start it."
     ),
