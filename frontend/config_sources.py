@@ -6,6 +6,7 @@ Every source becomes a mapping from a Struct's field names to `Given` values. Ea
 own, so that an error names the setting and where its value was set.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ class Setting(NamedTuple):
     traits: Traits
 
 
+@functools.cache
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
     """The settings that a Struct declares, in order of declaration."""
     hints = get_type_hints(struct, include_extras=True)
