@@ -31,6 +31,11 @@ AREAS = (
     "realtime.resource",
     "models",
     "health",
+    "ollama.chat",
+    "ollama.embed",
+    "ollama.models",
+    "ollama.refused",
+    "ollama.root",
 )
 
 
@@ -48,6 +53,7 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
         settings.max_body_bytes,
         settings.max_upload_bytes,
         int(time.time()),
+        settings.ollama_port,
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

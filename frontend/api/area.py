@@ -25,3 +25,4 @@ class Server(msgspec.Struct, frozen=True):
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds
+    ollama_port: int | None = None  # the port that is for Ollama's clients
