@@ -220,6 +220,22 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "memory. Default: no limit."
         ),
     ] = None
+    preload: Annotated[
+        bool,
+        Meta(
+            description="Load the model when the server starts; false loads it with the first request for it."
+        ),
+    ] = True
+    pinned: Annotated[
+        bool, Meta(description="Never unload the model to make room for another one, or because it is idle.")
+    ] = False
+    keep_alive_seconds: Annotated[
+        Annotated[float, Meta(ge=-1, le=31_536_000)] | None,
+        Meta(
+            description="Unload the model after this time without requests; -1 keeps it loaded. Default: "
+            "keep it loaded."
+        ),
+    ] = None
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -311,6 +327,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         ),
     ] = 30.0
     load_seconds: Annotated[Seconds, Meta(description="Maximum time to load a model.")] = 600.0
+    memory_budget_gib: Annotated[
+        dict[str, str | int | float],
+        Meta(
+            description="Memory that loaded models may use on a device, in GiB, for example CPU=16; idle "
+            "models are unloaded to stay within it. Default for CPU: the memory that is available at the "
+            "start, less a reserve.",
+            extra={"option": "--memory-budget-gib", "metavar": "DEVICE=GIB"},
+        ),
+    ] = {}
+    max_loaded_models: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        Meta(description="Maximum number of models that are loaded at a time; 0 is no limit."),
+    ] = 0
+    load_wait_seconds: Annotated[
+        Seconds, Meta(description="Maximum time for which a request waits for its model to be loaded.")
+    ] = 300.0
+    eviction_wait_seconds: Annotated[
+        Grace,
+        Meta(
+            description="Time for which busy models may keep another one waiting for memory; then one of "
+            "them finishes its running requests and is unloaded."
+        ),
+    ] = 10.0
     arena_bytes: Annotated[
         Bytes,
         Meta(description="Shared memory between the server and a replica, in each direction."),
@@ -385,6 +424,23 @@ def check_bind(settings: Settings) -> None:
     )
 
 
+def memory_budgets(settings: Settings) -> dict[str, int]:
+    """The memory budgets that are set, in bytes by device. Raises ConfigError."""
+    budgets: dict[str, int] = {}
+    for device, written in settings.memory_budget_gib.items():
+        try:
+            gib = float(written)
+        except ValueError:
+            gib = 0.0
+        if not 0 < gib <= _MAX_BUDGET_GIB:
+            raise ConfigError(
+                f"memory_budget_gib: {device} must be a number of GiB above 0, not {written!r}; "
+                "for example CPU=16"
+            )
+        budgets[device.upper()] = round(gib * GIB)
+    return budgets
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host`, an address to listen on, can be reached only from this machine."""
     try:
@@ -393,6 +449,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+_MAX_BUDGET_GIB = 65_536
 _DEFAULT_DIVISOR = 4  # of the free memory; the rest is for weights and other processes
 _DEFAULT_MIN = GIB // 4
 _DEFAULT_MAX = 16 * GIB
