@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000)]
 Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
@@ -409,6 +410,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             extra={"environment_only": True},
         ),
     ] = False
+    serve_store: Annotated[
+        bool,
+        Meta(
+            description="Serve the other models of the store as well, each loaded on demand. Always on if no "
+            "model is named."
+        ),
+    ] = False
+    aliases: Annotated[
+        dict[Name, Name],
+        Meta(
+            description="Another name of a model in the API.",
+            extra={"option": "--model-alias", "metavar": "ALIAS=MODEL", "allowed": "ALIAS=MODEL pairs"},
+        ),
+    ] = {}
+    variants: Annotated[
+        dict[Name, Annotated[dict[Name, Weight], Meta(min_length=1)]],
+        Meta(
+            description="A name whose requests are spread over several models by weight.",
+            extra={
+                "allowed": "for each name, models with their weights, such as {fast = 0.9, careful = 0.1}"
+            },
+        ),
+    ] = {}
     models: Annotated[
         list[ModelSettings], Meta(description="Models to serve.", extra={"metavar": "MODEL"})
     ] = []

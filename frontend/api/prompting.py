@@ -23,6 +23,7 @@ class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asked for in a turn."""
 
     model: str
+    variant_key: str | None = None  # who asks
     messages: list[ChatMessage]
     samplings: list[Sampling]  # one per choice, without a grammar
     tool_use: ToolUse | None = None

@@ -227,7 +227,8 @@ async def _begun(
 
 async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
     """The same by the model's name."""
-    return await begin_turn(await model_of(router, spec.model, request), spec, request)
+    model = await model_of(router, spec.model, request, spec.variant_key)
+    return await begin_turn(model, spec, request)
 
 
 async def plan_of(model: Model, spec: TurnSpec) -> Plan:

@@ -13,7 +13,7 @@ from frontend.cli.notes import print_notes
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
 from frontend.cli.units import MEGABYTE
 from frontend.config import Settings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.reporter import Silent
 from frontend.models.resolve import recipe_of, store_root
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 @click.command("list", params=[STORE_OPTION, config_option])
 def listing(store: str | None, config: Path | None) -> None:
     """List the catalogue and the models in the store."""
-    settings, notes = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    settings, notes = settings_here(layer_of(Settings, {"store": store}), {}, [], config, os.environ)
     print_notes(notes)
     root = store_root(settings.store)
     models = Store(root, Silent())

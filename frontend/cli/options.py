@@ -25,7 +25,8 @@ config_option = click.Option(
     metavar="FILE",
     envvar=CONFIG_VARIABLE,
     callback=_file,
-    help=f"Settings file in TOML, with a [server] table and [[models]] entries.  [env {CONFIG_VARIABLE}]",
+    help="Settings file in TOML. Default: nacelle.toml in the current folder, if it is there; none ignores "
+    f"that and .env.  [env {CONFIG_VARIABLE}]",
 )
 
 

@@ -54,6 +54,11 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
 
+    # Who asks, and in which session: the same one always gets the same variant of a name.
+    user: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+
     logit_bias: Any = None
     bad_words: Any = None
     best_of: Any = None
@@ -78,6 +83,10 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     guided_regex: Any = None
     guided_choice: Any = None
     guided_grammar: Any = None
+
+    @property
+    def variant_key(self) -> str | None:
+        return variant_key(self.user, self.safety_identifier, self.prompt_cache_key)
 
     @property
     def include_usage(self) -> bool:
@@ -118,6 +127,11 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
             logprobs=logprobs,
             truncate_prompt=self.truncate_prompt_tokens,
         )
+
+
+def variant_key(*candidates: Any) -> str | None:
+    """The first text among what a request says of who asks."""
+    return next((text for text in candidates if isinstance(text, str) and text), None)
 
 
 # Parameters we cannot honour → values that ask for nothing.
