@@ -6,7 +6,7 @@ from importlib import import_module
 import falcon.asgi
 
 from frontend.api import errors
-from frontend.api.area import Server
+from frontend.api.area import Control, Server
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
@@ -32,6 +32,15 @@ AREAS = (
     "realtime.resource",
     "models",
     "health",
+    "admin.models",
+    "admin.aliases",
+    "admin.events",
+    "admin.reloading",
+    "ollama.chat",
+    "ollama.embed",
+    "ollama.models",
+    "ollama.refused",
+    "ollama.root",
 )
 
 
@@ -41,6 +50,7 @@ def build(
     metrics: Metrics,
     memory: Memory,
     library: Library | None = None,
+    control: Control | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
@@ -56,6 +66,8 @@ def build(
         settings.max_upload_bytes,
         int(time.time()),
         library or Library(router),
+        control or Control(),
+        settings.ollama_port,
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

@@ -9,7 +9,7 @@ from frontend.cli.notes import print_notes
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.config import Settings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.models.resolve import preparer_for
 
 
@@ -25,7 +25,7 @@ def pull(names: tuple[str, ...], store: str | None, config: Path | None) -> None
 
     Serving them then needs no network. Prints the folder of each model.
     """
-    settings, notes = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    settings, notes = settings_here(layer_of(Settings, {"store": store}), {}, [], config, os.environ)
     print_notes(notes)
     for name in names:
         with TerminalReporter() as reporter:
