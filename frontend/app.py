@@ -19,10 +19,13 @@ from frontend.config import Settings
 from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
+from frontend.models.inventory import Inventory
 from frontend.models.resolve import PreparedModel
+from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.residency.limits import available_bytes
+from frontend.residency.stored import StoredMeasurements
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
@@ -97,7 +100,14 @@ class _Server:
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
-        self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        self._models = LocalModels(
+            settings,
+            self._fleet,
+            runtime_dir.socket_path,
+            context,
+            available_bytes(),
+            StoredMeasurements(Inventory(store_root(settings.store))),
+        )
         self._memory = Memory(settings, self._router)
         app = build(settings, self._router, metrics, self._memory, self._models.library)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)

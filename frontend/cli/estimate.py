@@ -10,7 +10,7 @@ from frontend.cli.notes import print_notes
 from frontend.cli.options import layer_of
 from frontend.cli.tables import aligned
 from frontend.cli.units import shown_bytes
-from frontend.config import ModelSettings, Settings
+from frontend.config import ModelSettings
 from frontend.config_sources import load_settings
 from frontend.models.errors import ModelError
 from frontend.models.estimate import Estimate, estimate_bytes
@@ -32,33 +32,10 @@ class Named(msgspec.Struct, frozen=True):
     estimate: Estimate
 
 
-ESTIMATE_PARAMS = [
-    click.Option(
-        ["--estimate"],
-        is_flag=True,
-        help="Only print the memory that the models would take. Needs no server.",
-    ),
-    click.Option(
-        ["--sequences"],
-        type=click.IntRange(1, 1_000_000),
-        default=1,
-        metavar="N",
-        help="With --estimate: number of texts of full length in the KV cache.  [default 1]",
-    ),
-    click.Option(
-        ["--context-length"],
-        type=click.IntRange(16, 100_000_000),
-        metavar="N",
-        help="With --estimate: length of a text in tokens. Default: as configured, or the model's limit.",
-    ),
-]
-
-
 def print_estimates(
     models: tuple[str, ...],
     config: Path | None,
     *,
-    store: str | None = None,
     context_length: int | None = None,
     sequences: int = 1,
     as_json: bool = False,
@@ -68,8 +45,7 @@ def print_estimates(
     Raises ModelError and ConfigError.
     """
     options = layer_of(ModelSettings, {"context_length": context_length})
-    server = layer_of(Settings, {"store": store})
-    settings, notes = load_settings(server, options, models, config, os.environ)
+    settings, notes = load_settings({}, options, models, config, os.environ)
     print_notes(notes)
     inventory = Inventory(store_root(settings.store))
     found = [estimate_of(model, inventory, sequences) for model in settings.models]

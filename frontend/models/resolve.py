@@ -111,8 +111,9 @@ class Preparer:
 
     def has(self, source: str) -> bool:
         """Whether a model can be prepared without a network."""
-        entry = self._catalogue.get(source)
-        return entry is None or self._store.find(recipe_of(source, entry)) is not None
+        name = canonical(source)
+        entry = self._catalogue.get(name)
+        return entry is None or self._store.find(recipe_of(name, entry)) is not None
 
     def pull(self, name: str) -> Path:
         """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.

@@ -99,7 +99,7 @@ def test_the_index_follows_a_manifest_that_changes(store):
     folder = put(store, recipe())
     store.installed()
     store.measured(folder, 1, 2.0)
-    assert store.require("mine").manifest.measured == Measured(1, 2.0)
+    assert store.require("mine").manifest.measured == {"CPU": Measured(1, 2.0)}
 
 
 def test_an_index_that_is_right_is_not_written_again(store):
@@ -250,8 +250,9 @@ def test_what_was_measured_is_in_the_manifest(store):
     store.measured("mine", 1000, 2.5, "GPU")
     manifest = read_manifest(folder)
     assert manifest is not None
-    assert manifest.measured == Measured(1000, 2.5, "GPU")
-    assert store.learned(folder).measured == Measured(1000, 2.5, "GPU")
+    assert manifest.measured == {"GPU": Measured(1000, 2.5)}
+    store.measured(folder, 7, 1.0)
+    assert store.learned(folder).measured == {"CPU": Measured(7, 1.0), "GPU": Measured(1000, 2.5)}
 
 
 def test_what_was_tuned_stays_when_something_is_measured_and_can_be_undone(store):
@@ -262,16 +263,16 @@ def test_what_was_tuned_stays_when_something_is_measured_and_can_be_undone(store
     assert store.learned(folder).tuned == tuned
     store.tune("mine", None)
     assert store.learned(folder).tuned is None
-    assert store.learned(folder).measured == Measured(1, 1.0)
+    assert store.learned(folder).measured == {"CPU": Measured(1, 1.0)}
 
 
 def test_a_folder_outside_the_store_is_remembered_too(store, tmp_path):
     folder = tmp_path / "ir"
     folder.mkdir()
-    assert store.learned(folder).measured is None
+    assert store.learned(folder).measured == {}
     store.measured(folder, 7, 1.0)
     store.tune(folder, Tuned(settings={"threads": 1}))
-    assert store.learned(folder).measured == Measured(7, 1.0)
+    assert store.learned(folder).measured == {"CPU": Measured(7, 1.0)}
     assert store.learned(folder).tuned == Tuned(settings={"threads": 1})
     assert not list(folder.iterdir())
     assert names(store) == []
@@ -293,7 +294,7 @@ def test_writers_at_once_lose_nothing(store):
     for thread in threads:
         thread.join(60)
     learned = store.learned(folder)
-    assert learned.measured.memory_bytes in (1, 3)
+    assert learned.measured["CPU"].memory_bytes in (1, 3)
     assert learned.tuned.goal in ("0", "2")
     assert not list(folder.glob(".*")), "no temporary file is left"
 

@@ -1,6 +1,7 @@
 """What `nacelle prune` removes, and what it does not."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,17 @@ def test_what_was_interrupted_goes_unless_it_is_under_way(store):
     assert pruned(store) == dict.fromkeys((scratch, download, trash), pruning.INTERRUPTED)
     assert not any(folder.exists() for folder in (scratch, download, trash.parent))
     assert names(store) == ["mine"]
+
+
+def test_a_file_that_was_never_put_in_its_place_goes(store):
+    folder = put(store, recipe())
+    for parent in (store.root, folder):
+        for name, age in (("old", 7200), ("new", 0)):
+            file = parent / f".manifest.json-{name}"
+            file.touch()
+            os.utime(file, (time.time() - age,) * 2)
+    prune(store)
+    assert sorted(path.name for path in store.root.rglob(".manifest*")) == [".manifest.json-new"] * 2
 
 
 def test_a_dry_run_changes_nothing(store, tmp_path):
