@@ -59,6 +59,16 @@ def test_what_excludes_an_explicit_setting_is_left_out():
     assert with_tuned(model, tuned) == msgspec.structs.replace(model, properties={"A": "1"})
 
 
+def test_a_property_is_not_tuned_against_the_setting_that_means_the_same():
+    tuned = Tuned(properties={"INFERENCE_NUM_THREADS": "4", "A": "1"})
+    assert with_tuned(settings(threads=2), tuned).properties == {"A": "1"}
+    assert with_tuned(settings(), tuned).properties == tuned.properties
+
+
+def test_what_was_tuned_for_another_device_is_left_out():
+    assert with_tuned(settings(device="GPU"), TUNED) == settings(device="GPU")
+
+
 def test_a_model_of_the_store_is_prepared_as_it_was_tuned(tmp_path: Path, reporter):
     store = Store(tmp_path / "store", reporter, convert)
     put(store, recipe())
