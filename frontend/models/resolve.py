@@ -25,7 +25,7 @@ from frontend.models.recognize import (
     recognize,
 )
 from frontend.models.reporter import Reporter
-from frontend.models.sources import fetch, is_whole
+from frontend.models.sources.catalogue_files import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
