@@ -15,9 +15,11 @@ from frontend.cli.units import MEGABYTE
 from frontend.config import Settings
 from frontend.config_sources import load_settings
 from frontend.models.catalogue import Entry, load_catalogue
+from frontend.models.manifest import Manifest
 from frontend.models.reporter import Silent
 from frontend.models.resolve import recipe_of, store_root
-from frontend.models.store import Manifest, Store, converter_versions
+from frontend.models.store import Store
+from frontend.models.versions import converter_versions
 
 _MIN_DESCRIPTION = 20  # characters in a line, however narrow the terminal
 _UNLIMITED = 1_000_000

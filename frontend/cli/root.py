@@ -17,7 +17,7 @@ class _Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
-    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
+    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert models."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
     "bench": _Subcommand(
         "bench.cli:bench",

@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
+
+from frontend.models.files import write_atomically
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -84,16 +84,3 @@ class DigestCache:
             return _decoder.decode(self._file.read_bytes())
         except (OSError, msgspec.MsgspecError):
             return {}  # without the cache, files are hashed again
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file. Readers see either the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -105,7 +105,7 @@ def _licence_of(card: Any) -> str:
 
 def _opened(repository: str, commit: str, name: str) -> Open:
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils._headers import build_hf_headers
 
     url = hf_hub_url(repository, name, revision=commit, endpoint=endpoint())
     headers = build_hf_headers(library_name="nacelle")

@@ -32,7 +32,7 @@ def documents_of(folder: Path, names: Iterable[str]) -> dict[str, object]:
     return found
 
 
-def fingerprint_of(folder: Path, names: Iterable[str], sha256: Callable[[Path], str]) -> dict[str, str]:
+def hashes_of(folder: Path, names: Iterable[str], sha256: Callable[[Path], str]) -> dict[str, str]:
     """Name → SHA-256 of the files. Raises ModelError."""
     try:
         return {name: sha256(folder / name) for name in names}

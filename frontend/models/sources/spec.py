@@ -9,6 +9,7 @@ PATH                                a local file or folder
 
 import re
 from collections.abc import Callable, Collection
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -97,6 +98,11 @@ def parse_source(
         f"the catalogue has no {quoted(text)}{hint}\n"
         "Other sources: ORG/NAME of a model hub, a URL, or the path of a GGUF file or model folder."
     )
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path."""
+    return PurePosixPath(unquote(urlsplit(url).path.rstrip("/"))).name or urlsplit(url).netloc
 
 
 def _is_path(text: str) -> bool:

@@ -50,6 +50,7 @@ class Opened(NamedTuple):
 
 
 # From the number of bytes that are there, and what they were validated by. Raises Transient and SourceError.
+OnBytes = Callable[[int, int | None], None]  # how many are there, and the file's size if it is known
 Open = Callable[[int, str], AbstractContextManager[Opened]]
 
 
@@ -102,7 +103,7 @@ def transfer(
     open_at: Open,
     target: Path,
     expected: Expected,
-    on_bytes: Callable[[int], None],
+    on_bytes: OnBytes,
     patience: Patience | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     name: str = "",
@@ -142,9 +143,7 @@ def _facts(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _attempt(
-    open_at: Open, part: Path, name: str, expected: Expected, on_bytes: Callable[[int], None]
-) -> Received:
+def _attempt(open_at: Open, part: Path, name: str, expected: Expected, on_bytes: OnBytes) -> Received:
     known = _known(part, expected)
     with open_at(_size(part) if known else 0, known.validator if known else "") as opened:
         expected = _completed(expected, opened, name)
@@ -153,7 +152,7 @@ def _attempt(
         _hash_beginning(part, opened.start, hashes)
         if expected.size is not None:
             check_room(part.parent, expected.size - opened.start, name)
-        done = _copy(opened, part, hashes, on_bytes)
+        done = _copy(opened, part, hashes, expected.size, on_bytes)
     if expected.size is not None and done < expected.size:  # a cut connection looks like the end
         raise Transient(f"the connection broke after {done} of {expected.size} bytes")
     complaint = hashes.complaint(name)
@@ -198,7 +197,7 @@ def _hash_beginning(part: Path, size: int, hashes: Hashes) -> None:
             size -= len(chunk)
 
 
-def _copy(opened: Opened, part: Path, hashes: Hashes, on_bytes: Callable[[int], None]) -> int:
+def _copy(opened: Opened, part: Path, hashes: Hashes, size: int | None, on_bytes: OnBytes) -> int:
     """Returns the number of bytes that are there."""
     done = opened.start
     with part.open("r+b") as file:
@@ -209,7 +208,7 @@ def _copy(opened: Opened, part: Path, hashes: Hashes, on_bytes: Callable[[int], 
             file.write(chunk)
             file.flush()  # what has arrived outlives this process
             done += len(chunk)
-            on_bytes(done)
+            on_bytes(done, size)
     return done
 
 
@@ -225,11 +224,12 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _hash_file(target: Path, expected: Expected, on_bytes: Callable[[int], None]) -> str:
+def _hash_file(target: Path, expected: Expected, on_bytes: OnBytes) -> str:
     """Of a file that was verified when it was renamed."""
     hashes = Hashes(expected.digest, expected.size)
     with target.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             hashes.update(chunk)
-    on_bytes(target.stat().st_size)
+    size = target.stat().st_size
+    on_bytes(size, size)
     return hashes.sha256

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from frontend.cli.listing import Row, file_rows, table
 from frontend.cli.live import BytesColumn
 from frontend.cli.terminal import PlainReporter, TerminalReporter
-from frontend.models.store import Manifest
+from frontend.models.manifest import Manifest
 from tests.frontend.models.puller import RECIPE
 
 SHOW = """

@@ -10,7 +10,8 @@ from frontend.cli.listing import file_rows
 from frontend.config import ModelSettings
 from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder
-from frontend.models.store import Store, converter_versions
+from frontend.models.store import Store
+from frontend.models.versions import converter_versions
 from tests.frontend.models.test_resolve import encoder_folder
 from tests.frontend.models.tiny import Recorder, convert
 
