@@ -17,6 +17,7 @@ import zmq
 from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import GIB, Settings
+from frontend.downloads import Downloads
 from frontend.fleet import Fleet, Spawner
 from frontend.http.server import HttpServer, listen
 from frontend.models.placement import launch_of, total_replicas
@@ -89,7 +90,8 @@ class _Server:
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue, self._replica_changed)
         self._memory = Memory(settings, self._router)
-        app = build(settings, self._router, metrics, self._memory)
+        self._downloads = Downloads(settings.store, max_running=settings.max_downloads)
+        app = build(settings, self._router, metrics, self._memory, self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
@@ -192,6 +194,7 @@ class _Server:
             log.warning("ending what did not finish in time: %s", self._awaited())
             self._router.fail_all()
             await drained
+        await self._downloads.close()
         await self._memory.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
         left = await self._fleet.stop(self._fleet.supervisors, budget)

@@ -11,6 +11,7 @@ from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
+from frontend.downloads import Downloads
 from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
 from frontend.observability.metrics import Metrics
@@ -31,10 +32,17 @@ AREAS = (
     "realtime.resource",
     "models",
     "health",
+    "admin.downloads",
 )
 
 
-def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) -> Application:
+def build(
+    settings: Settings,
+    router: Router,
+    metrics: Metrics,
+    memory: Memory,
+    downloads: Downloads | None = None,
+) -> Application:
     """Everything that is served on the port."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
@@ -45,6 +53,7 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
         memory,
         Images(settings, router),
         spools,
+        downloads or Downloads(settings.store),
         settings.max_body_bytes,
         settings.max_upload_bytes,
         int(time.time()),

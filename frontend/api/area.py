@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.downloads import Downloads
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
 from frontend.spool import Spools
@@ -22,6 +23,7 @@ class Server(msgspec.Struct, frozen=True):
     memory: Memory
     images: Images
     spools: Spools
+    downloads: Downloads
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds

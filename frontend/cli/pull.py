@@ -47,9 +47,9 @@ def pull(
 ) -> None:
     """Download and convert models.
 
-    SOURCE is a name of the catalogue, ORG/NAME or ORG/NAME:QUANT of a model hub, the URL of a GGUF file or an
-    archive, a gs:// or s3:// URL, or a local file or folder. Serving a model that was pulled needs no network.
-    An interrupted pull continues where it stopped. Prints the folder of each model.
+    SOURCE is a name of the catalogue, ORG/NAME or ORG/NAME:QUANT of a model hub, the URL of a GGUF file or
+    archive, a gs:// or s3:// URL, or a local file or folder. Serving a model that was pulled needs no
+    network. An interrupted pull continues where it stopped. Prints the folder of each model.
     """
     if name and len(sources) > 1:
         raise WrongUsage(f"--name is for one SOURCE, not for {len(sources)}\nTry: nacelle pull --help")

@@ -34,7 +34,7 @@ from frontend.models.sources.spec import (
     parse_source,
 )
 from frontend.models.store import Store
-from frontend.shortened import quoted
+from frontend.shortened import quoted, shown_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]*\Z")
 
@@ -127,6 +127,8 @@ class Puller:
     def _local(self, source: LocalPath, options: PullOptions) -> Pulled:
         path = expanded(source.path, "SOURCE").absolute()
         name = options.name or default_name(path.name)
+        if not _exists(str(path)):
+            raise ModelError(f"there is no file or folder {shown_path(source.path)}; correct SOURCE")
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
         found = self._preparer.folder(str(path))  # converts what our converter can

@@ -65,7 +65,7 @@ class Failed(msgspec.Struct, tag_field="event", tag="failed", frozen=True):
 
 
 Event = Step | Advance | Note | Done | Failed
-_decoder = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode_event(line: bytes) -> Event | None:

@@ -29,7 +29,7 @@ def pull_listed(
     key = key_of("listed", listing.title, listing.revision, *msgspec.structs.astuple(wish))
     with assembly.store.downloading(key) as area:
         folder = area / _FILES
-        made_of = _looked_at(assembly, listing, folder, name, source, kind, wish, sleep)
+        made_of = _looked_at(listing, folder, name, source, kind, wish, sleep)
         if found := assembly.find(made_of):
             return found
         choice = made_of.choice
@@ -43,7 +43,6 @@ def pull_listed(
 
 
 def _looked_at(
-    assembly: Assembly,
     listing: Listing,
     folder: Path,
     name: str,

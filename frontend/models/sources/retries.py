@@ -51,7 +51,8 @@ class Patience:
         self._failures = self._failures + 1 if done <= self._most else 1
         self._most = max(self._most, done)
         if self._failures >= self._tries:
-            raise SourceError(f"{error} ({self._tries} tries)") from error
+            tries = f" ({self._tries} tries)" if self._tries > 1 else ""
+            raise SourceError(f"{error}{tries}") from error
         if error.retry_after > _MAX_RETRY_AFTER_SECONDS:
             minutes = error.retry_after / 60
             raise SourceError(f"{error}; the server asks to try again in {minutes:.0f} minutes") from error

@@ -89,6 +89,8 @@ def parse_source(
         return _of_url(text, scheme[1].lower(), hub_host)
     if text.startswith(_HUB_PREFIXES):
         return _hub(text)
+    if "::" in text:  # fsspec would chain them
+        return _of_url(text, text.partition(":")[0].lower(), hub_host)
     if _is_path(text) or exists(text):
         return LocalPath(text)
     if _REPOSITORY.match(text):
@@ -120,7 +122,7 @@ def _hub(text: str) -> HubRepository:
 
 def _of_url(text: str, scheme: str, hub_host: str) -> Source:
     if scheme in _LOCAL_SCHEMES or "::" in text:
-        raise ModelError(f"{quoted(text)}: write the path of a local file or folder without {scheme}://")
+        raise ModelError(f"{quoted(text)}: write the path of a local file or folder, without {scheme}:")
     if scheme not in ("http", "https"):
         return RemotePath(text)
     parts = urlsplit(text)

@@ -160,6 +160,7 @@ def _attempt(open_at: Open, part: Path, name: str, expected: Expected, on_bytes:
         complaint = f"{name} has {done} bytes, not the expected {expected.size}"
     if complaint:
         part.unlink()
+        _facts(part).unlink()
         # What was resumed may have been the beginning of another file.
         raise Transient(complaint) if opened.start else SourceError(complaint)
     return Received(hashes.sha256, opened.validator)

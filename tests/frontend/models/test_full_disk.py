@@ -39,7 +39,7 @@ print(*(path.name for path in disk.rglob("*") if path.is_file()))
 
 
 def pull(tmp_path: Path, mount: str, url: str = "", stated: str = "") -> list[str]:
-    """What a pull prints whose store is on a disk that `mount` describes; `stated` is the catalogue's size."""
+    """What a pull prints whose store is on the disk that `mount` describes; the catalogue states `stated`."""
     disk = tmp_path / "disk"
     disk.mkdir()
     script = f'mount -t tmpfs -o {mount} none "$1" && exec "$2" -c "$3" "$1" "$4" "$5" {SIZE} {stated}'

@@ -39,7 +39,11 @@ class FileServer:
 
             def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Clients that are killed are what this is for."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
@@ -176,7 +180,9 @@ class HubServer(FileServer):
         }
         self.reply(handler, 200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
-    def _resolve(self, handler: BaseHTTPRequestHandler, repository: str, name: str, *, with_body: bool) -> None:
+    def _resolve(
+        self, handler: BaseHTTPRequestHandler, repository: str, name: str, *, with_body: bool
+    ) -> None:
         if self._refused(handler, repository):
             return
         content = self.repositories[repository].get(name)
