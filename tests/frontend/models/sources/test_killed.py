@@ -17,6 +17,7 @@ from frontend.models.pulling import Done, Event, Order, decode_event
 from frontend.models.reporter import Silent
 from frontend.models.store import Store
 from tests.e2e.serving import wait_for
+from tests.frontend.models.sources.web_servers import FileServer
 from tests.models.cache import cached
 from tests.models.qwen3_gguf import write_gguf
 
@@ -76,6 +77,10 @@ def check(root: Path) -> bool:
     return bool(found)
 
 
+def has_asked(files: FileServer, before: int) -> bool:
+    return len(files.seen) > before
+
+
 def has_arrived(root: Path, size: float) -> bool:
     return any(part.stat().st_size >= size for part in root.glob("partial/*/file.part"))
 
@@ -90,6 +95,8 @@ def test_killed_at_ten_points_a_pull_is_whole_or_absent_and_goes_on(files, tmp_p
     there = 0
     for point in points:
         pull = Pull(source, root)
+        asked = len(files.seen)
+        wait_for(partial(has_asked, files, asked), "it has connected")
         wait_for(partial(has_arrived, root, point), "so many bytes are on the disk")
         pull.kill()
         assert pull.wait() == -signal.SIGKILL
