@@ -292,7 +292,7 @@ def check_request(source: str, name: str) -> None:
     """Raise BadRequest for a source that a client cannot name: above all, any path."""
     from frontend.models.catalogue import load_catalogue
     from frontend.models.errors import ModelError
-    from frontend.models.puller import PullOptions, checked_source
+    from frontend.models.sources.asked import PullOptions, checked_source
 
     try:
         checked_source(source, PullOptions(name=name, local=False), load_catalogue())

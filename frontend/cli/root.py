@@ -19,6 +19,10 @@ SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert models."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "show": _Subcommand("frontend.cli.show:show", "Show all that is known about a model of the store."),
+    "cp": _Subcommand("frontend.cli.copy:copy", "Give a model of the store another name."),
+    "rm": _Subcommand("frontend.cli.remove:remove", "Remove models from the store."),
+    "prune": _Subcommand("frontend.cli.prune:prune", "Remove from the store what no model needs."),
     "bench": _Subcommand(
         "bench.cli:bench",
         "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",

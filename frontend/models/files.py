@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
 from collections import Counter
@@ -60,7 +59,7 @@ def sync_tree(folder: Path) -> None:
 def remove_tree(root: Path, path: Path) -> None:
     """Remove a folder of the store `root`, which is gone at once or not at all. Raises OSError."""
     trash = root / TRASH
-    place = trash / f"{path.name}-{secrets.token_hex(4)}"
+    place = trash / f"{path.name}-{os.urandom(4).hex()}"
     for attempt in range(_TRIES):
         trash.mkdir(exist_ok=True)
         try:

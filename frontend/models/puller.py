@@ -1,13 +1,11 @@
 """Pulls models into the store from wherever they are. What was downloaded is kept until a pull succeeds."""
 
 import errno
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from frontend.config import NAME_CHARACTERS
 from frontend.config_sources import default_name
 from frontend.config_values import expanded
 from frontend.models.catalogue import Entry
@@ -16,9 +14,10 @@ from frontend.models.manifest import Origin, canonical
 from frontend.models.reporter import Reporter
 from frontend.models.resolve import Preparer
 from frontend.models.sources.archives import is_archive
+from frontend.models.sources.asked import PullOptions, checked_source, path_exists
 from frontend.models.sources.assembly import Assembly, Pulled
 from frontend.models.sources.choice import Wish, quantization_of
-from frontend.models.sources.hub import Hub, hub_host
+from frontend.models.sources.hub import Hub
 from frontend.models.sources.listed import key_of, pull_listed
 from frontend.models.sources.remote import list_remote
 from frontend.models.sources.retries import Patience, Sleep, nap, patiently
@@ -31,26 +30,9 @@ from frontend.models.sources.spec import (
     Source,
     WebFile,
     file_name,
-    parse_source,
 )
 from frontend.models.store import Store
-from frontend.shortened import quoted, shown_path
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]*\Z")
-
-
-class PullOptions(msgspec.Struct, frozen=True):
-    """What may be said beside the source. Empty: our choice."""
-
-    name: str = ""
-    revision: str = ""  # of a hub's repository
-    pattern: str = ""  # of file names
-    weight_format: str = ""  # of an export
-    local: bool = True  # whether paths of this machine are allowed
-
-    def wish(self, choice: str = "") -> Wish:
-        return Wish(choice, self.pattern, self.weight_format)
-
+from frontend.shortened import shown_path
 
 _DEFAULTS = PullOptions()
 
@@ -96,7 +78,7 @@ class Puller:
                 return self._remote(source, options)
             case WebFile():
                 name = options.name or default_name(file_name(source.url))
-                return pull_web(self._assembly, source, name, options.wish(), self._sleep)
+                return pull_web(self._assembly, source, name, _wish(options), self._sleep)
 
     def _repository(self, source: HubRepository, options: PullOptions) -> Pulled:
         if options.revision:
@@ -111,7 +93,7 @@ class Puller:
                 raise
             self._reporter.note(f"{error}; using the model in the store")
             return Pulled(name, str(stored.path), str(source), stored.manifest.origin.revision)
-        wish = options.wish(source.choice)
+        wish = _wish(options, source.choice)
         return pull_listed(self._assembly, listing, name, str(source), "hub", wish, self._sleep)
 
     def _remote(self, source: RemotePath, options: PullOptions) -> Pulled:
@@ -121,13 +103,13 @@ class Puller:
         name = options.name or default_name(file_name(url))
         if len(listing.files) == 1:
             (file,) = listing.files.values()
-            return pull_single(self._assembly, url, file, name, options.wish(), sleep)
-        return pull_listed(self._assembly, listing, name, url, "remote", options.wish(), sleep)
+            return pull_single(self._assembly, url, file, name, _wish(options), sleep)
+        return pull_listed(self._assembly, listing, name, url, "remote", _wish(options), sleep)
 
     def _local(self, source: LocalPath, options: PullOptions) -> Pulled:
         path = expanded(source.path, "SOURCE").absolute()
         name = options.name or default_name(path.name)
-        if not _exists(str(path)):
+        if not path_exists(str(path)):
             raise ModelError(f"there is no file or folder {shown_path(source.path)}; correct SOURCE")
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
@@ -135,7 +117,7 @@ class Puller:
         if found.resolve() != path.resolve():
             return self._renamed(Pulled(default_name(path.name), str(found), str(path)), options.name)
         origin = Origin(kind="folder")
-        return pull_folder(self._assembly, path, str(path), name, options.wish(), origin)
+        return pull_folder(self._assembly, path, str(path), name, _wish(options), origin)
 
     def _local_archive(self, path: Path, name: str, options: PullOptions) -> Pulled:
         digest = self._store.digests.sha256(path)
@@ -144,7 +126,7 @@ class Puller:
             linked = area / path.name
             linked.unlink(missing_ok=True)
             linked.symlink_to(path)
-            wish = options.wish()
+            wish = _wish(options)
             return pull_archive(self._assembly, linked, str(path), name, wish, origin, digest)
 
     def _renamed(self, pulled: Pulled, wanted: str) -> Pulled:
@@ -155,18 +137,8 @@ class Puller:
         return msgspec.structs.replace(pulled, name=copy.name, path=str(copy.path))
 
 
-def checked_source(text: str, options: PullOptions, catalogue: Mapping[str, object]) -> Source:
-    """What a source names. Raises ModelError if it names nothing, or does not fit the options."""
-    source = parse_source(text, catalogue.keys(), _exists if options.local else _never, hub_host())
-    if isinstance(source, LocalPath) and not options.local:
-        raise ModelError(f"{quoted(text)} is a path of this machine; only the command line takes paths")
-    if options.name and (len(options.name) > NAME_CHARACTERS or not _NAME.match(options.name)):
-        raise ModelError(f"--name: {quoted(options.name)} is no name; use letters, digits and ._:@+/-")
-    if options.revision and not isinstance(source, HubRepository):
-        raise ModelError("--revision is for repositories of a model hub; leave it out")
-    if isinstance(source, CatalogueName) and (options.pattern or options.weight_format):
-        raise ModelError("--file and --weight-format are not for models of the catalogue; leave them out")
-    return source
+def _wish(options: PullOptions, choice: str = "") -> Wish:
+    return Wish(choice, options.pattern, options.weight_format)
 
 
 def _hub_name(source: HubRepository) -> str:
@@ -175,14 +147,3 @@ def _hub_name(source: HubRepository) -> str:
     if "." in tag:  # a file
         tag = quantization_of(tag) or default_name(tag)
     return f"{source.repository}:{tag}" if tag else source.repository
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _never(_: str) -> bool:
-    return False

@@ -141,8 +141,10 @@ class Order(msgspec.Struct, frozen=True):
 def pull(order: Order, reporter: Reporter) -> Done:
     """Raises ModelError, and ConfigError for a store that cannot be one."""
     from frontend.models.catalogue import load_catalogue
-    from frontend.models.puller import Puller, PullOptions
-    from frontend.models.resolve import Preparer, store_root
+    from frontend.models.puller import Puller
+    from frontend.models.resolve import Preparer
+    from frontend.models.root import store_root
+    from frontend.models.sources.asked import PullOptions
     from frontend.models.store import Store
 
     store, catalogue = Store(store_root(order.store), reporter), load_catalogue()

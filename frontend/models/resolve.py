@@ -7,11 +7,11 @@ from typing import cast
 
 import msgspec
 
-from frontend.config import ConfigError, ModelSettings
+from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
 from frontend.models.by_name import explain_unknown, find_by_name
-from frontend.models.catalogue import Entry, load_catalogue
+from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
 from frontend.models.converter import check
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
@@ -28,8 +28,9 @@ from frontend.models.recognize import (
     recognize,
 )
 from frontend.models.reporter import Reporter
-from frontend.models.sources.catalogue_files import fetch, is_whole
+from frontend.models.root import store_root
 from frontend.models.store import Check, Store
+from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
@@ -85,6 +86,7 @@ class Preparer:
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
         path = self._folder(model.source)
+        model = with_tuned(model, self._store.learned(path).tuned)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
@@ -118,7 +120,7 @@ class Preparer:
         entry = self._catalogue[name]
         recipe = recipe_of(name, entry)
         hashes = {file.name: file.sha256 for file in entry.files}
-        origin = Origin(kind="catalogue", licence=entry.licence, sha256=hashes, bytes=entry.bytes)
+        origin = Origin(kind=CATALOGUE, licence=entry.licence, sha256=hashes, bytes=entry.bytes)
         return self._store.ensure(
             recipe, name, lambda scratch: self._fetched(entry, recipe, scratch), origin=origin
         )
@@ -198,6 +200,11 @@ class Preparer:
 
         They are kept beside their conversions, so that a new converter needs no network.
         """
+        from frontend.models.sources.catalogue_files import (  # http.client and ssl are slow to import
+            fetch,
+            is_whole,
+        )
+
         kept = self._store.home(recipe) / SOURCE
         if not is_whole(entry, kept):
             with self._store.downloading(entry.sha256) as parts:
@@ -215,31 +222,6 @@ def _adapted(base: PreparedModel, name: str, adapter: Adapter) -> PreparedModel:
 def preparer_for(store: str | None, reporter: Reporter) -> Preparer:
     """A Preparer with the built-in catalogue and the store of the `store` setting."""
     return Preparer(Store(store_root(store), reporter), reporter)
-
-
-def recipe_of(name: str, entry: Entry) -> Recipe:
-    """The recipe of a catalogue entry."""
-    return Recipe("catalogue", name, entry.sha256, converter_versions(), entry.generation)
-
-
-def store_root(configured: str | None) -> Path:
-    """The store's folder, which need not exist: the configured one, or one in the user's data folder.
-
-    Raises ConfigError if it cannot be one.
-    """
-    if configured is not None:
-        root = expanded(configured, "store")
-    else:
-        import platformdirs  # slow to import, and not needed where the store is configured
-
-        root = Path(platformdirs.user_data_dir("nacelle", appauthor=False))
-    try:
-        kind = looked_at(root)
-    except FileFault as fault:
-        raise ConfigError(f"{fault}; choose another store with --store") from fault
-    if kind not in ("", FOLDER):
-        raise ConfigError(f"the store {shown_path(root)} is {kind}; choose a folder with --store")
-    return root
 
 
 def synthetic_rate(source: str) -> float:

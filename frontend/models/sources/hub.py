@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from email.message import Message
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from frontend.models.errors import SourceError
+from frontend.models.sources.asked import endpoint
 from frontend.models.sources.listing import Listed, Listing
 from frontend.models.sources.retries import TRANSIENT_STATUSES, Patience, Transient, patiently, retry_after
 from frontend.models.sources.spec import HubRepository
@@ -22,18 +22,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _TIMEOUT_SECONDS = 30.0
-_DEFAULT_ENDPOINT = "https://huggingface.co"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _LOGIN = "set HF_TOKEN to a token that may read it"
-
-
-def endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
-
-
-def hub_host() -> str:
-    """The host, with its port, of the hub that is configured."""
-    return urlsplit(endpoint()).netloc
 
 
 class Hub:

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from frontend.models.errors import ModelError
-from frontend.models.puller import PullOptions
+from frontend.models.sources.asked import PullOptions
 from tests.frontend.models.sources.web_servers import COMMIT
 from tests.frontend.models.tiny import GGUF
 
