@@ -325,7 +325,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     ] = 30.0
     load_seconds: Annotated[Seconds, Meta(description="Maximum time to load a model.")] = 600.0
     memory_budget_gib: Annotated[
-        dict[str, Annotated[float, Meta(gt=0, le=65_536)]],
+        dict[str, str | int | float],
         Meta(
             description="Memory that loaded models may use on a device, in GiB, for example CPU=16; idle "
             "models are unloaded to stay within it. Default for CPU: the memory that is available at the "
@@ -421,6 +421,23 @@ def check_bind(settings: Settings) -> None:
     )
 
 
+def memory_budgets(settings: Settings) -> dict[str, int]:
+    """The memory budgets that are set, in bytes by device. Raises ConfigError."""
+    budgets: dict[str, int] = {}
+    for device, written in settings.memory_budget_gib.items():
+        try:
+            gib = float(written)
+        except ValueError:
+            gib = 0.0
+        if not 0 < gib <= _MAX_BUDGET_GIB:
+            raise ConfigError(
+                f"memory_budget_gib: {device} must be a number of GiB above 0, not {written!r}; "
+                "for example CPU=16"
+            )
+        budgets[device.upper()] = round(gib * GIB)
+    return budgets
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host`, an address to listen on, can be reached only from this machine."""
     try:
@@ -429,6 +446,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+_MAX_BUDGET_GIB = 65_536
 _DEFAULT_DIVISOR = 4  # of the free memory; the rest is for weights and other processes
 _DEFAULT_MIN = GIB // 4
 _DEFAULT_MAX = 16 * GIB

@@ -10,7 +10,7 @@ import click
 from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
-from frontend.config import ConfigError, ModelSettings, Settings, check_bind
+from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
 from frontend.config_sources import load_settings
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
@@ -60,6 +60,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     check_bind(settings)
     rules_of(settings)  # an invalid origin or host is reported before the models are prepared
     check_store(settings.session_store)
+    memory_budgets(settings)
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

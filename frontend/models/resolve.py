@@ -109,6 +109,11 @@ class Preparer:
         base = self.prepare(model)
         return [base, *(_adapted(base, name, adapter) for name, adapter in adapters.items())]
 
+    def has(self, source: str) -> bool:
+        """Whether a model can be prepared without a network."""
+        entry = self._catalogue.get(source)
+        return entry is None or self._store.find(recipe_of(source, entry)) is not None
+
     def pull(self, name: str) -> Path:
         """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.
 
