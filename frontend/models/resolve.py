@@ -130,6 +130,10 @@ class Preparer:
             recipe, name, lambda scratch: self._fetched(entry, recipe, scratch), origin=origin
         )
 
+    def folder(self, source: str) -> Path:
+        """The IR folder of a model setting's source, converted if need be. Raises ModelError."""
+        return self._folder(source, "SOURCE")
+
     def _draft_folder(self, model: ModelSettings) -> Path:
         draft = model.draft_model or ""
         path = self._folder(draft, "--draft-model")
@@ -201,13 +205,17 @@ class Preparer:
 
         They are kept beside their conversions, so that a new converter needs no network.
         """
-        from frontend.models.sources import fetch, is_whole  # http.client and ssl are slow to import
+        from frontend.models.sources.catalogue_files import (  # http.client and ssl are slow to import
+            fetch,
+            is_whole,
+        )
 
         kept = self._store.home(recipe) / SOURCE
         if not is_whole(entry, kept):
-            fetched = fetch(entry, scratch, self._reporter)
-            shutil.rmtree(kept, ignore_errors=True)
-            fetched.rename(kept)
+            with self._store.downloading(entry.sha256) as parts:
+                fetched = fetch(entry, scratch, self._reporter, parts=parts)
+                shutil.rmtree(kept, ignore_errors=True)
+                fetched.rename(kept)
         return kept / entry.files[0].name if len(entry.files) == 1 else kept
 
 
