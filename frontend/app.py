@@ -19,10 +19,13 @@ from frontend.api.memory import Memory
 from frontend.config import GIB, Settings
 from frontend.fleet import Fleet, Spawner
 from frontend.http.server import HttpServer, listen
+from frontend.models.options import REMOTE
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.remote.backend import backends_of
+from frontend.remote.remotes import Remotes
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.lifecycle import State
@@ -88,6 +91,8 @@ class _Server:
         metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue, self._replica_changed)
+        room = max(settings.arena_bytes, settings.max_upload_bytes)
+        self._remotes = Remotes(metrics, room, settings.drain_seconds)
         self._memory = Memory(settings, self._router)
         app = build(settings, self._router, metrics, self._memory)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
@@ -97,7 +102,8 @@ class _Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         for model in self._prepared:
-            self._fleet.add(model.settings, self._spawners(model))
+            route = self._fleet.add(model.settings, self._spawners(model))
+            self._remotes.attach(route, backends_of(model.settings))
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -120,6 +126,9 @@ class _Server:
         """A server none of whose models ever loads must not linger."""
         if replica.life.state is not State.FAILED or self._cannot_start:
             return
+        if self._remotes.hosts:  # another server may come up at any time
+            log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
+            return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
         if replica.life.was_ready:
             log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
@@ -139,6 +148,8 @@ class _Server:
         return ArenaSizes(max(usual, largest), usual)
 
     def _spawners(self, model: PreparedModel) -> list[Spawner]:
+        if model.engine == REMOTE:
+            return []
         available = psutil.virtual_memory().available
         launch = launch_of(model, self._settings, available, total_replicas(self._prepared))
 
@@ -194,6 +205,9 @@ class _Server:
             await drained
         await self._memory.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
-        left = await self._fleet.stop(self._fleet.supervisors, budget)
+        _, left = await asyncio.gather(
+            self._remotes.stop(self._remotes.hosts, self._settings.drain_seconds + _BURIAL_SECONDS),
+            self._fleet.stop(self._fleet.supervisors, budget),
+        )
         if left:
             log.warning("%d hosts are still there after SIGKILL; leaving without them", left)

@@ -40,8 +40,31 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ]
     source: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="Catalogue name, GGUF file, IR folder, or synthetic[:TOKENS_PER_SECOND]."),
+        Meta(
+            description="Catalogue name, GGUF file, IR folder, synthetic[:TOKENS_PER_SECOND], or remote for "
+            "a model that only other servers have."
+        ),
     ]
+    remote: Annotated[
+        list[str],
+        Meta(
+            description="Another server that has the model, for example http://HOST:8000/v1: a Nacelle, "
+            "which becomes a replica, or any other with the OpenAI API.",
+            extra={"metavar": "URL"},
+        ),
+    ] = []
+    remote_model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)] | None,
+        Meta(description="Name of the model on the other servers. Default: its name here."),
+    ] = None
+    remote_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the API key of the other servers. Default: no key "
+            "is sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     device: Annotated[
         Annotated[str, Meta(min_length=1)],
         Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU.", extra={"upper": True}),

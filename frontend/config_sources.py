@@ -18,7 +18,7 @@ from frontend.config_environment import PREFIX, Note, read_environment
 from frontend.config_file import read_file
 from frontend.config_names import guess
 from frontend.config_values import Given, Traits, convert, split_list
-from frontend.models.options import check_options, served_names
+from frontend.models.options import REMOTE, check_options, served_names
 from frontend.shortened import quoted, shown_path
 
 Layer = dict[str, Given]
@@ -133,9 +133,14 @@ def _keys_of(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def _model_entry(table: dict[str, Any], where: str) -> Layer:
+    layer = _from_table(table, ModelSettings, where)
     if "source" not in table:
-        raise ConfigError(f"{where}: source is missing")
-    return _from_table(table, ModelSettings, where)
+        if "remote" not in table:
+            raise ConfigError(f"{where}: source is missing")
+        if "name" not in table:
+            raise ConfigError(f"{where}: name is missing; a model of another server needs one")
+        layer["source"] = Given(REMOTE, f"{where} remote")
+    return layer
 
 
 # Those that have a variable: NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.

@@ -45,7 +45,7 @@ class Fleet:
     def supervisors(self) -> list[Supervisor]:
         return list(self._homes)
 
-    def add(self, settings: ModelSettings, spawners: Iterable[Spawner]) -> None:
+    def add(self, settings: ModelSettings, spawners: Iterable[Spawner]) -> LocalRoute:
         """Serve a model with one replica per spawner, in the order of their numbers."""
         call_later = asyncio.get_running_loop().call_later
         metrics = self._metrics.of_model(settings.name)
@@ -56,6 +56,7 @@ class Fleet:
         self._router.add(route)
         for supervisor in added:
             supervisor.start()
+        return route
 
     async def remove(self, name: str, seconds: float) -> None:
         """Stop serving a model: its requests end, its hosts leave within `seconds`, its metrics with them.

@@ -30,6 +30,7 @@ AREAS = (
     "voices",
     "realtime.resource",
     "models",
+    "work",
     "health",
 )
 

@@ -15,6 +15,7 @@ from frontend.config_sources import load_settings
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
+from frontend.remote.backend import backends_of
 from frontend.sessions.store import check_store
 
 log = logging.getLogger("nacelle")
@@ -60,6 +61,8 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     check_bind(settings)
     rules_of(settings)  # an invalid origin or host is reported before the models are prepared
     check_store(settings.session_store)
+    for model in settings.models:
+        backends_of(model)  # so is a key that is missing
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

@@ -15,7 +15,7 @@ from frontend.models.catalogue import Entry, load_catalogue
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
 from frontend.models.named_files import looked_at, read_adapter, read_template
-from frontend.models.options import adapted_name, engine_kind
+from frontend.models.options import REMOTE, adapted_name, engine_kind
 from frontend.models.recognize import (
     SERVED,
     LibrarySetting,
@@ -81,6 +81,8 @@ class Preparer:
             if model.draft_model:  # not used, but an error is one with any engine
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        if engine == REMOTE:
+            return PreparedModel(settings=model, engine=engine)
         path = self._folder(model.source)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))

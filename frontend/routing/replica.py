@@ -29,11 +29,16 @@ class Host(Protocol):
     def ready(self) -> bool: ...
 
     @property
+    def takes_jobs(self) -> bool:
+        """Whether it ever will: not where another program serves the model, which is asked over HTTP."""
+
+    @property
     def card(self) -> ModelCard | None:
         """None while no model is loaded."""
 
     @property
-    def pid(self) -> int | None: ...
+    def pid(self) -> int | None:
+        """None while there is no process, or none on this machine."""
 
     @property
     def restarts(self) -> int: ...
