@@ -6,12 +6,13 @@ from functools import partial
 
 import msgspec
 
+from frontend.config import ModelSettings, Settings
 from frontend.errors import ServerError
-from frontend.observability.metrics import Metrics
-from frontend.remote.backend import Backend
+from frontend.fleet import Fleet
+from frontend.remote.backend import Backend, backends_of
 from frontend.remote.host import RemoteHost
 from frontend.routing.replica import Replica
-from frontend.routing.route import LocalRoute
+from frontend.routing.route import LocalRoute, Route
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from ipc.messages import ModelCard, TextCard, ToFrontend
@@ -23,49 +24,51 @@ class _Home(msgspec.Struct, frozen=True):
 
 
 class Remotes:
-    """Implements `host.Listener`."""
+    """Implements `host.Listener`. What a replica reports whose model was removed is ignored."""
 
-    def __init__(self, metrics: Metrics, room_bytes: int, drain_seconds: float) -> None:
-        """`room_bytes`: of large payloads on their way to one server at a time."""
-        self._metrics = metrics
-        self._room_bytes = room_bytes
-        self._drain_seconds = drain_seconds
+    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._metrics = fleet.metrics
+        self._room_bytes = max(settings.arena_bytes, settings.max_upload_bytes)
+        self._drain_seconds = settings.drain_seconds
         self._homes: dict[RemoteHost, _Home] = {}
+        fleet.router.on_remove.append(self._removed)
 
     @property
     def hosts(self) -> list[RemoteHost]:
         return list(self._homes)
 
-    def of(self, model: str) -> list[RemoteHost]:
-        return [host for host in self._homes if host.model == model]
-
-    def attach(self, route: LocalRoute, backends: Sequence[Backend]) -> None:
-        """Add a replica per server to a route, numbered after its others, and begin to connect."""
+    def serve(self, settings: ModelSettings) -> None:
+        """Add a replica per server that has a model, and begin to connect. A model without replicas here gets
+        a route of its own. Raises ConfigError."""
+        backends = backends_of(settings)
+        if not backends:
+            return
+        routes = self._fleet.router.routes
+        route = routes.get(settings.name)
+        if route is None:
+            route = self._fleet.route(settings)
+            self._fleet.add(route, [])
+        assert isinstance(route, LocalRoute)
         first = len(route.replicas)
-        added = [
-            RemoteHost(
-                backend,
-                route.name,
-                number,
-                self._room_bytes,
-                self._drain_seconds,
-                self,
-                partial(_unlike, route),
-            )
-            for number, backend in enumerate(backends, first)
-        ]
+        added = [self._host(route, backend, number) for number, backend in enumerate(backends, first)]
         for host in added:
             self._homes[host] = _Home(route, route.add(host))
         for host in added:
             host.start()
 
-    async def detach(self, model: str, seconds: float) -> None:
-        """Disconnect a model's replicas, after what they still do, within `seconds`."""
-        leaving = self.of(model)
-        await self.stop(leaving, seconds)
+    def _host(self, route: LocalRoute, backend: Backend, number: int) -> RemoteHost:
+        check_card = partial(_unlike, route)
+        return RemoteHost(
+            backend, route.name, number, self._room_bytes, self._drain_seconds, self, check_card
+        )
+
+    def _removed(self, route: Route) -> None:
+        """Its requests have ended already."""
+        leaving = [host for host, home in self._homes.items() if home.route is route]
         for host in leaving:
-            home = self._homes.pop(host)
-            home.route.replicas.remove(home.replica)
+            host.stop()
+            del self._homes[host]
 
     async def stop(self, hosts: Sequence[RemoteHost], seconds: float) -> None:
         for host in hosts:
@@ -79,27 +82,35 @@ class Remotes:
     # --- Listener ---
 
     def replica_changed(self, replica: RemoteHost) -> None:
+        home = self._homes.get(replica)
+        if home is None:
+            return
         gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
         for state in State:
             gauges.state(state.value).set(state is replica.life.state)
-        self._homes[replica].route.changed()
+        home.route.changed()
 
     def replica_said(self, replica: RemoteHost, messages: Sequence[ToFrontend]) -> None:
         """Raises ChannelError where a message cannot be true."""
-        home = self._homes[replica]
-        home.route.take(home.replica, messages)
+        home = self._homes.get(replica)
+        if home is not None:
+            home.route.take(home.replica, messages)
 
     def replica_died(self, replica: RemoteHost, death: Death) -> bool:
+        home = self._homes.get(replica)
+        if home is None:
+            return True
         if not death.expected:
             gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
             gauges.restarts(death.cause).inc()
-        home = self._homes[replica]
         return home.route.died(home.replica, death)
 
     def replica_rejected(
         self, replica: RemoteHost, request_id: int, error: ServerError, *, elsewhere: bool
     ) -> None:
-        home = self._homes[replica]
+        home = self._homes.get(replica)
+        if home is None:
+            return
         death = None
         if elsewhere:
             death = Death(

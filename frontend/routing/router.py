@@ -39,6 +39,7 @@ class Router:
         self.routes: dict[str, Route] = {}
         self.draining = False
         self.options = options
+        self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
         self.routes[route.name] = route
@@ -48,6 +49,8 @@ class Router:
         route = self.route(name)
         del self.routes[name]
         route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
+        for told in self.on_remove:
+            told(route)
 
     def route(self, name: str) -> Route:
         """Raises ModelNotFound, which lists the models that are served."""

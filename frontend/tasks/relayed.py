@@ -16,8 +16,6 @@ from frontend.routing.prefixes import prefix_blocks
 from frontend.routing.recovery import Progress
 from frontend.spool import Spool
 from frontend.tasks.text import continuation_of, has_images, leading_text
-from frontend.tasks.transcript import Transcript
-from frontend.tasks.transcription import CONTEXT_CHARACTERS
 from ipc.continuation import Continuation
 from ipc.messages import (
     Accepted,
@@ -71,11 +69,9 @@ def _advance_text(work: Generate, reply: Delta) -> None:
 
 
 def _advance_transcript(work: Transcribe, reply: Transcribed) -> None:
-    done = Transcript(pieces=[work.resume_text], until=work.resume_seconds, windows=work.resume_windows)
-    done.add(reply)
-    work.resume_seconds, work.resume_windows = done.until, done.windows
-    work.resume_text = done.ending(CONTEXT_CHARACTERS)[-2 * CONTEXT_CHARACTERS :]
-    work.language = work.language or done.language or None
+    work.resume_seconds = max(work.resume_seconds, reply.until)
+    work.resume_windows += reply.units
+    work.language = work.language or reply.language or None
 
 
 def _advance_speech(work: Speak, reply: Spoken) -> None:

@@ -1,5 +1,5 @@
-"""Models of another Nacelle as replicas here: two real servers with the same tiny models, one of which gets work
-from the other and is killed meanwhile."""
+"""Models of another Nacelle as replicas here: two real servers with the same tiny models, one of which gets
+work from the other and is killed meanwhile."""
 
 import json
 import signal
@@ -74,6 +74,7 @@ class Pair:
         return [replica["state"] for replica in self.front.readiness(model)["replicas"]]
 
     def wait_for_all(self) -> None:
+        self.front.wait_for("/health", 30)
         for model in ("far", "both", "embedder", "hearing"):
             wait_for(lambda: set(self.replica_states(model)) == {"ready"}, f"{model} is ready", 90)  # noqa: B023
 
@@ -169,7 +170,9 @@ def test_work_is_shared_between_this_server_and_the_other(pair: Pair, expected: 
     with ThreadPoolExecutor(len(PROMPTS)) as pool:
         answers = [pool.submit(pair.front.chat, prompt, model="both", **FIELDS) for prompt in PROMPTS]
         assert [text_of(answer.result()) for answer in answers] == expected
-    more_there, more = (after - before for after, before in zip(generated(), (there, everywhere), strict=True))
+    more_there, more = (
+        after - before for after, before in zip(generated(), (there, everywhere), strict=True)
+    )
     assert more == TOKENS * len(PROMPTS)
     assert 0 < more_there < more
 
@@ -195,7 +198,9 @@ def test_an_uploaded_file_crosses(pair: Pair) -> None:
     said = np.concatenate([speak("Good morning everybody."), np.zeros(RATE, np.float32)])
     file = {"file": ("said.wav", encoded(said, "wav"), "audio/wav")}
     heard = [
-        server.http.post("/v1/audio/transcriptions", files=file, data={"model": "hearing", "temperature": "0"})
+        server.http.post(
+            "/v1/audio/transcriptions", files=file, data={"model": "hearing", "temperature": "0"}
+        )
         for server in (pair.front, pair.peer)
     ]
     assert [answer.status_code for answer in heard] == [200, 200], heard[0].text
@@ -210,7 +215,9 @@ def test_what_the_other_servers_host_rejects_is_a_400_here(pair: Pair) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_a_host_that_dies_on_the_other_server_costs_no_more_than_time(pair: Pair, expected: list[str]) -> None:
+def test_a_host_that_dies_on_the_other_server_costs_no_more_than_time(
+    pair: Pair, expected: list[str]
+) -> None:
     restarts = pair.front.metric("nacelle_host_restarts_total")
     stream = Streamed(pair.front, "far", PROMPTS[2])
     assert stream.begun.wait(30)
