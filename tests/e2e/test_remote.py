@@ -24,9 +24,9 @@ from tests.host.audio.files import encoded
 from tests.host.audio.speaking import speak
 
 KEY = "peer-key"
-TOKENS = 300
+TOKENS = 150
 FIELDS = {"temperature": 0, "max_tokens": TOKENS, "ignore_eos": True}
-PROMPTS = [f"Tell a story about the number {number}." for number in range(6)]
+PROMPTS = [f"Tell a story about the number {number}." for number in range(4)]
 KV = ["--kv-cache-gib", "0.25"]
 
 
@@ -83,7 +83,7 @@ class Pair:
         process = psutil.Process(self.peer.pid)
         for victim in [process, *process.children()]:
             victim.kill()
-        self.peer.wait_for_exit()
+        self.peer.stop()
 
 
 @pytest.fixture(scope="module")
