@@ -8,6 +8,21 @@ from frontend.remote.backend import Backend
 CONNECT_SECONDS = 5.0
 
 
+def words_of(error: BaseException) -> str:
+    """What went wrong with a connection, in a few words."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "there is no trusted TLS connection to it"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be resolved"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"it cannot be reached: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "the connection broke"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return str(error) or type(error).__name__
+
+
 def client_session(backend: Backend) -> aiohttp.ClientSession:
     """A session that talks to the backend alone: a redirect elsewhere is refused. No cookies, and no proxies
     or credentials of the environment."""

@@ -2,7 +2,7 @@
 lost, that is a death for which no job is to blame.
 
 A server that takes no work (another program, or another version of Nacelle) is used through its OpenAI API
-instead, see `proxy.py`: then the replica takes no jobs, and its state is that of the server's health check.
+instead, see `proxying.py`: then the replica takes no jobs, and its state is that of its health check.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from frontend.errors import ServerError
 from frontend.remote.backend import Backend
@@ -44,6 +44,9 @@ from ipc.channel import ChannelError
 from ipc.lease import Lease
 from ipc.messages import Cancel, Failed, Fatal, ModelCard, Ready, Release, Reply, ToHost, Work
 
+if TYPE_CHECKING:
+    from frontend.remote.http_backend import HttpBackend
+
 RETRY_SECONDS = 5.0  # the longest time between attempts to connect: a restarted server is soon used again
 _PATIENCE = 5  # times longer than between restarts of a host here: another server takes longer to restart
 _BUSY_SECONDS = 1.0  # for which a server that rejected work gets none, unless it said for how long
@@ -72,15 +75,6 @@ class Link(Protocol):
     def send_body(self, work: Work, body: bytes | Spool, sent: Callable[[], None]) -> None: ...
 
     def close(self, why: Exception) -> None: ...
-
-
-class Proxy(Protocol):
-    """The other way to use the server: its OpenAI API, with a health check."""
-
-    def start(self) -> None:
-        """Begin to check; reports to the `healthy` and `unhealthy` it was made with."""
-
-    def stop(self) -> None: ...
 
 
 class RemoteHost:
@@ -126,7 +120,8 @@ class RemoteHost:
         self._timer: asyncio.TimerHandle | None = None
         self._fatal: str | None = None
         self._last_reason = ""  # of a lost connection
-        self.proxy: Proxy | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.http: HttpBackend | None = None  # of a server that takes no work
         self._perform: dict[type[Action], Callable[[Any], None]] = {
             Spawn: lambda _: self._connect(),
             SendDrain: lambda _: self._leave_if_idle(),
@@ -151,8 +146,8 @@ class RemoteHost:
 
     def stop(self) -> None:
         """Finish what the peer still does, then disconnect. `stopped` is set then."""
-        if self.proxy is not None:
-            self.proxy.stop()
+        if self.http is not None:
+            self._closing = asyncio.create_task(self.http.close())
         self._handle(Stop(self._drain_seconds, 0.0))
         if self.life.state is State.STOPPED:
             self.stopped.set()
@@ -269,11 +264,16 @@ class RemoteHost:
         self._listener.replica_changed(self)
 
     def _ended(self, link: Link, error: Exception) -> None:
+        from frontend.remote.client import words_of
         from frontend.remote.connection import NotANacelle
 
         if link is not self._link:
             return
-        reason = self._fatal or str(error) or type(error).__name__
+        if isinstance(error, NotANacelle) and not self.life.stopping:
+            self._link = None
+            self._use_http(error)
+            return
+        reason = self._fatal or words_of(error)
         was_ready = self.card is not None
         death = Death(
             model=self.model,
@@ -293,33 +293,34 @@ class RemoteHost:
         self._on_way = 0
         self._fatal = None
         counted = self._listener.replica_died(self, death)
-        foreign = isinstance(error, NotANacelle) and self.proxy is not None and not self.life.stopping
-        if foreign:
-            self._become_proxied(reason)
-            return
         chance = random.random()  # noqa: S311  jitter
         self._handle(Died(death.summary, chance, counted))
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
-    def _become_proxied(self, reason: str) -> None:
-        if self.takes_jobs:
-            log.info(
-                "%s/%d: %s is used through its OpenAI API: %s", self.model, self.number, self.device, reason
-            )
-        self.takes_jobs = False
-        assert self.proxy is not None
-        self.proxy.start()
+    def _use_http(self, reason: Exception) -> None:
+        """The server takes no work: ask it over HTTP, if it is healthy."""
+        from frontend.remote.http_backend import HttpBackend
 
-    def healthy(self) -> None:
-        """The proxy's server answers."""
+        if self.takes_jobs:
+            log.warning("%s/%d uses the OpenAI API of %s: %s", self.model, self.number, self.device, reason)
+        self.takes_jobs = False
+        self._listener.replica_changed(self)
+        if self.http is None:
+            self.http = HttpBackend(self.backend, self._healthy, self._unhealthy)
+        self.http.start()
+
+    def _healthy(self) -> None:
+        self._handle(RequestCompleted())
+        if self.life.state is not State.READY:
+            log.info("%s/%d is ready at %s", self.model, self.number, self.device)
         self._handle(BecameReady())
 
-    def unhealthy(self, reason: str) -> None:
-        """The proxy's server does not answer: when it does again, it may be another one."""
-        if self.proxy is not None:
-            self.proxy.stop()
-        self._handle(Died(f"{self.device}: {reason}", random.random()))  # noqa: S311  jitter
+    def _unhealthy(self, reason: str) -> None:
+        """When it answers again, it may be another program: that is found out first."""
+        if self.life.state is State.READY:
+            log.warning("%s/%d at %s: %s", self.model, self.number, self.device, reason)
+        self._handle(Died(f"{self.model} at {self.device}: {reason}", random.random()))  # noqa: S311  jitter
 
     # --- actions out ---
 

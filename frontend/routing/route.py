@@ -211,6 +211,8 @@ class LocalRoute:
         """A replica's state changed: send what now can be sent, refuse what never will."""
         try:
             self._check_available()
+        except BadRequest:  # it came too early to be asked over HTTP
+            self.fail_all(ModelUnavailable(f"{self.name} was not connected yet; try again", retry_after=1))
         except ServerError as error:
             self.fail_all(error)
         self.pump()
