@@ -417,6 +417,26 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),
     ] = None
+    registry_url: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="JSON document that lists further models to serve, for example "
+            "https://models.example/nacelle.json.",
+            extra={"metavar": "URL"},
+        ),
+    ] = None
+    registry_seconds: Annotated[
+        Annotated[float, Meta(ge=0.1, le=604_800)],
+        Meta(description="Time between two requests for the registry's document."),
+    ] = 60.0
+    registry_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the bearer token for the registry. Default: none is "
+            "sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     faults: Annotated[
         bool,
         Meta(

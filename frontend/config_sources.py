@@ -104,6 +104,11 @@ def load_settings(
     return _build(Settings, server, models=_unique(settings)), notes
 
 
+def model_of_table(table: dict[str, Any], where: str) -> ModelSettings:
+    """One model, as a table of a settings file describes it. Raises ConfigError, which names `where`."""
+    return _model(_model_entry(table, where))
+
+
 def _place_of(key: str) -> str:
     """Where a key at the top of a file belongs."""
     if key in _keys_of(Settings):

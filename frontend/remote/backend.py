@@ -39,22 +39,27 @@ class Backend(msgspec.Struct, frozen=True):
 
 def backends_of(model: ModelSettings, environ: Mapping[str, str] = os.environ) -> list[Backend]:
     """Raises ConfigError."""
-    key = None
-    variable = model.remote_api_key_env
-    if variable is not None:
-        key = environ.get(variable, "").strip()
-        if not key:
-            raise ConfigError(
-                f"model {model.name!r}: remote_api_key_env: the environment has no variable "
-                f"{quoted(variable)}; set it to the backend's API key"
-            )
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigError(f"model {model.name!r}: {quoted(variable)} must hold visible ASCII characters")
+    key = key_in(model.remote_api_key_env, f"model {model.name!r}: remote_api_key_env", environ)
     return [Backend(base_url(url), model.remote_model or model.name, key) for url in model.remote]
 
 
-def base_url(text: str) -> str:
-    """The URL of an OpenAI API; /v1 where no path is given. Raises ConfigError."""
+def key_in(variable: str | None, setting: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The key in an environment variable that `setting` names. Raises ConfigError."""
+    if variable is None:
+        return None
+    key = environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(
+            f"{setting}: the environment has no variable {quoted(variable)}; set it to the server's API key"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"{setting}: {quoted(variable)} must hold visible ASCII characters")
+    return key
+
+
+def base_url(text: str, setting: str = "remote") -> str:
+    """The URL of an OpenAI API; /v1 where no path is given. Raises ConfigError, which names the setting."""
+    key_setting = "registry_api_key_env" if setting == "registry_url" else "remote_api_key_env"
     try:
         parts = urlsplit(text.strip())
         valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
@@ -62,8 +67,8 @@ def base_url(text: str) -> str:
         valid = False
     if not valid or parts.query or parts.fragment or parts.username is not None:
         raise ConfigError(
-            f"remote: {quoted(text)} is not the URL of a server; write http://HOST:PORT/v1 or "
-            "https://HOST/v1, and put a key into the variable that remote_api_key_env names"
+            f"{setting}: {quoted(text)} is not the URL of a server; write http://HOST:PORT/… or "
+            f"https://HOST/…, and put a key into the variable that {key_setting} names"
         )
     path = parts.path.rstrip("/") or _VERSION
     return SplitResult(parts.scheme, parts.netloc, path, "", "").geturl()

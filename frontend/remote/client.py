@@ -23,7 +23,7 @@ def words_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def client_session(backend: Backend) -> aiohttp.ClientSession:
+def client_session(backend: Backend, auto_decompress: bool = False) -> aiohttp.ClientSession:
     """A session that talks to the backend alone: a redirect elsewhere is refused. No cookies, and no proxies
     or credentials of the environment."""
     origin = URL(backend.url).origin()
@@ -38,7 +38,7 @@ def client_session(backend: Backend) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         headers=backend.headers,
         cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
+        auto_decompress=auto_decompress,
         trust_env=False,
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS),
         middlewares=(only_there,),

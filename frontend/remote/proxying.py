@@ -84,13 +84,14 @@ class Proxying:
             await _fail(send, exchange, error)
             return
         request = _peeked(body)
-        hosts = self._hosts(request.model) if request is not None else []
-        if request is None or not hosts:
+        route = self._route(request.model) if request is not None else None
+        hosts = hosts_to_try(route) if route is not None else []
+        if request is None or route is None or not hosts:
             await self._app(scope, _Replay(body, receive), send)
             return
         exchange.model, exchange.stream = request.model, bool(request.stream)
         exchange.route = scope["path"]
-        forwarding = asyncio.ensure_future(self._forward(scope, send, request.model, body, hosts))
+        forwarding = asyncio.ensure_future(self._forward(scope, send, route, body, hosts))
         client_of(scope).on_leave(lambda: _cancel(forwarding))
         try:
             await asyncio.wait([forwarding])
@@ -106,24 +107,17 @@ class Proxying:
             for host in route.hosts
         )
 
-    def _hosts(self, model: str) -> list[RemoteHost]:
-        """Those to try, the least busy first; none if the model is unknown, or replicas that take jobs have
-        room, which are preferred."""
+    def _route(self, model: str) -> Route | None:
         try:
-            route = self._router.route(model)
-        except ModelNotFound:
-            return []
-        proxied = [h for h in route.hosts if isinstance(h, RemoteHost) and not h.takes_jobs and h.http]
-        healthy = [host for host in proxied if host.life.state is State.READY]
-        if has_room(route) or not healthy:
-            return [] if has_others(route) else proxied
-        return sorted(healthy, key=lambda host: host.http.outstanding if host.http else 0)
+            return self._router.route(model)
+        except ModelNotFound:  # the API reports it
+            return None
 
     async def _forward(
-        self, scope: Scope, send: Send, model: str, body: bytes, hosts: Sequence[RemoteHost]
+        self, scope: Scope, send: Send, route: Route, body: bytes, hosts: Sequence[RemoteHost]
     ) -> bool:
         """Whether it was answered; else the replicas on this machine may."""
-        exchange = exchange_of(scope)
+        exchange, model = exchange_of(scope), route.name
         answer = _Answer(send, exchange, model, self._router.options.request_timeout_seconds)
         try:
             self._router.check_open()
@@ -136,7 +130,7 @@ class Proxying:
                 if error is None:
                     return True
                 log.warning("%s: %s", model, error)
-            if has_others(self._router.route(model)):
+            if has_others(route):
                 return False
             raise error or ModelUnavailable(f"{model} is not available", retry_after=1)
         except ServerError as error:
@@ -247,6 +241,18 @@ class _Replay:
 
 def _cancel(forwarding: "asyncio.Future[bool]") -> None:
     forwarding.cancel()
+
+
+def hosts_to_try(route: Route) -> list[RemoteHost]:
+    """The least busy first; none if no server of the model is asked over HTTP, or replicas that take jobs
+    have room, which are preferred."""
+    proxied = [h for h in route.hosts if isinstance(h, RemoteHost) and not h.takes_jobs and h.http]
+    healthy = [host for host in proxied if host.life.state is State.READY]
+    if has_room(route):
+        return []
+    if not healthy:
+        return [] if has_others(route) else proxied  # which says why they are not
+    return sorted(healthy, key=lambda host: host.http.outstanding if host.http else 0)
 
 
 def has_room(route: Route) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from frontend.errors import BadRequest, Overloaded, RequestTooLarge, ServerError
 from frontend.remote.failures import rejection
 from frontend.remote.wire import BodyPart, BodyStart, Rejected, decode_to_peer, encode
-from frontend.routing.job import Body, Job
+from frontend.routing.job import Body
 from frontend.routing.lifecycle import Phase
 from frontend.routing.router import Model, Router
 from frontend.spool import Spool, Spools
@@ -186,7 +186,7 @@ class Session:
         job = None
         try:
             model = await self._router.model(self._model)
-            job = RelayedJob(work, body, model.card, model.now(), self)
+            job = RelayedJob(work, body, model, self)
             self._jobs[number] = job
             model.submit([job])
         except ServerError as error:
@@ -206,10 +206,9 @@ class Session:
         if (job := self._jobs.pop(number, None)) is not None:
             self._drop(job)
 
-    def _drop(self, job: Job) -> None:
-        route = self._router.routes.get(self._model)
-        if route is not None and not job.ended:
-            route.drop([job])
+    def _drop(self, job: RelayedJob) -> None:
+        if not job.ended:
+            job.model.drop([job])
         _close(job.body)
 
     def close(self) -> None:

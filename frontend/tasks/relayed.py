@@ -14,6 +14,7 @@ from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Body, Job
 from frontend.routing.prefixes import prefix_blocks
 from frontend.routing.recovery import Progress
+from frontend.routing.router import Model
 from frontend.spool import Spool
 from frontend.tasks.text import continuation_of, has_images, leading_text
 from ipc.continuation import Continuation
@@ -94,11 +95,11 @@ KINDS: dict[type[Work], Kind] = {
 class RelayedJob(Job):
     """One piece of work. `number` is the request id of the side that sent it."""
 
-    def __init__(self, work: Work, body: Body, card: ModelCard, arrived_at: float, outlet: Outlet) -> None:
-        """Raises BadRequest for work that is none for a model with this card, or that cannot be read: a host
-        would take it for a breach of the protocol."""
+    def __init__(self, work: Work, body: Body, model: Model, outlet: Outlet) -> None:
+        """Raises BadRequest for work that is none for this model, or that cannot be read: a host would take
+        it for a breach of the protocol."""
+        given = check(work, body, model.card)
         kind = KINDS[type(work)]
-        given = check(work, body, card)
         self._advance = kind.advance
         self._continuation = Continuation.BY_TEXT
         self._blocks: list[int] = []
@@ -112,11 +113,12 @@ class RelayedJob(Job):
             self._blocks = prefix_blocks(leading_text(given.prompt))
         self.number = work.request_id
         self.needs_slot = kind.needs_slot
+        self.model = model
         self._outlet = outlet
         self._accepted = False
         self._last_at: float | None = None  # when its last tokens came
         work = msgspec.structs.replace(work, request_id=0, payload=b"")
-        super().__init__(work, body, arrived_at, max_units)
+        super().__init__(work, body, model.now(), max_units)
 
     @property
     def progress(self) -> Progress:
