@@ -42,8 +42,10 @@ class Models:
     on_head, on_head_one = on_get, on_get_one
 
     def _body(self, route: Route) -> ModelBody:
-        cards = [host.card for host in route.hosts]
-        lengths = [card.context_length for card in cards if card is not None]
+        cards = [card for host in route.hosts if (card := host.card) is not None]
+        if not cards and route.last_card is not None:  # it is not loaded now
+            cards = [route.last_card]
+        lengths = [card.context_length for card in cards]
         return ModelBody(id=route.name, created=self._created, max_model_len=min(lengths, default=None))
 
 
