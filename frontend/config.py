@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000)]
 Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
@@ -236,6 +237,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "keep it loaded."
         ),
     ] = None
+    explicit: frozenset[str] = frozenset()  # names of the settings above that somebody set, even to a default
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -247,6 +249,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
+    ollama_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        Meta(
+            description="Second port to listen on, for clients that expect Ollama, whose own port is 11434. "
+            "Default: none; Ollama's API is also on the other port.",
+            extra={"metavar": "PORT"},
+        ),
+    ] = None
     api_key: Annotated[
         Secret | None,
         Meta(
@@ -302,6 +312,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    max_downloads: Annotated[
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Maximum number of model downloads that run at the same time; others wait."),
+    ] = 2
     drain_seconds: Annotated[Grace, Meta(description="On shutdown, time for running requests to finish.")] = (
         30.0
     )
@@ -401,6 +415,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             extra={"environment_only": True},
         ),
     ] = False
+    serve_store: Annotated[
+        bool,
+        Meta(
+            description="Serve the other models of the store as well, each loaded on demand. Always on if no "
+            "model is named."
+        ),
+    ] = False
+    aliases: Annotated[
+        dict[Name, Name],
+        Meta(
+            description="Another name of a model in the API.",
+            extra={"option": "--model-alias", "metavar": "ALIAS=MODEL", "allowed": "ALIAS=MODEL pairs"},
+        ),
+    ] = {}
+    variants: Annotated[
+        dict[Name, Annotated[dict[Name, Weight], Meta(min_length=1)]],
+        Meta(
+            description="A name whose requests are spread over several models by weight.",
+            extra={
+                "allowed": "for each name, models with their weights, such as {fast = 0.9, careful = 0.1}"
+            },
+        ),
+    ] = {}
     models: Annotated[
         list[ModelSettings], Meta(description="Models to serve.", extra={"metavar": "MODEL"})
     ] = []

@@ -7,15 +7,18 @@ from typing import Any
 
 import click
 
-from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
+from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
 from frontend.sessions.store import check_store
+
+MODEL_OPTIONS = options_of(ModelSettings)
+SERVER_OPTIONS = options_of(Settings)
 
 log = logging.getLogger("nacelle")
 
@@ -43,8 +46,8 @@ class _Sectioned(click.Command):
         *SERVER_OPTIONS,
         config_option,
     ],
-    epilog="Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* "
-    f"variable, [server] table.\n\n{EXIT_STATUS}",
+    epilog="Precedence, highest first: command-line option, NACELLE_* variable, .env, settings file; but a "
+    f"[[models]] entry wins over variables.\n\n{EXIT_STATUS}",
 )
 def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve models over the OpenAI API.
@@ -52,7 +55,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
     file. Without MODEL, all [[models]] entries are served.
     """
-    settings, notes = load_settings(
+    settings, notes = settings_here(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
     if not settings.models:

@@ -53,6 +53,12 @@ class Metrics:
         self.http_bytes = Counter(
             "nacelle_http_response_bytes", "Bytes of response bodies", ("route",), registry=self.registry
         )
+        self.variant_requests = Counter(
+            "nacelle_variant_requests",
+            "HTTP requests for a set of variants, by the model that was picked",
+            ("variants", "model", "outcome"),
+            registry=self.registry,
+        )
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
         self._by_model: dict[str, ModelMetrics] = {}
