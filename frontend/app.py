@@ -21,9 +21,11 @@ from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
 from frontend.models.resolve import PreparedModel
+from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.residency.limits import available_bytes
+from frontend.residency.measurements import InStore
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
@@ -98,7 +100,10 @@ class _Server:
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
-        self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        measurements = InStore(store_root(settings.store))
+        self._models = LocalModels(
+            settings, self._fleet, runtime_dir.socket_path, context, available_bytes(), measurements
+        )
         self._memory = Memory(settings, self._router)
         self._downloads = Downloads(
             settings.store, self._models.library.add, max_running=settings.max_downloads

@@ -73,7 +73,6 @@ class Library:
         self._add = add
         self._stop_seconds = stop_seconds
         self._listeners: set[asyncio.Queue[ModelEvent]] = set()
-        self.aliases_of: Callable[[str], list[str]] = lambda _name: []
         if manager is not None:
             manager.on_change.append(self._changed)
 
@@ -132,8 +131,7 @@ class Library:
         return self.status(names[0])
 
     async def remove(self, name: str) -> None:
-        """Stop serving a model; its requests end with ModelNotFound."""
-        name = self._router.route(name).name
+        """Stop serving a model, whose own name this is; its requests end with ModelNotFound."""
         manager = self._managed(name)
         if manager is None:
             self._router.remove(name)
@@ -169,7 +167,7 @@ class Library:
     def _status(self, route: Route) -> ModelStatus:
         manager = self._managed(route.name)
         if manager is None:
-            return _unmanaged(route, self.aliases_of(route.name))
+            return _unmanaged(route, self._router.names.aliases_of(route.name))
         served, model = manager.served[route.name], manager.resident(route.name)
         return ModelStatus(
             name=route.name,
@@ -189,7 +187,7 @@ class Library:
             expires_at=_expires_at(model),
             loaded_at=served.loaded_at,
             load_seconds=served.load_seconds,
-            aliases=self.aliases_of(route.name),
+            aliases=self._router.names.aliases_of(route.name),
         )
 
 

@@ -122,7 +122,7 @@ class LocalModels:
             name=settings.name,
             device=settings.device,
             bytes=served.growth_bytes
-            + (known.memory_bytes if known else expected_bytes(files, settings.replicas)),
+            + expected_bytes(files, settings.replicas, known.memory_bytes if known else None),
             pinned=settings.pinned,
             keep_alive=served.keep_alive,
         )

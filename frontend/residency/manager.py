@@ -350,7 +350,8 @@ class Manager:
         metrics = self.fleet.metrics.of_model(model.name)
         metrics.loads("loaded").inc()
         metrics.load_seconds.observe(seconds)
-        self._measurements.remember(served.path, model.device, Measurement(held, seconds))
+        one = held_bytes([served.supervisors[0].pid]) or held
+        self._measurements.remember(served.path, model.device, Measurement(one, seconds))
 
     def _perform(self, action: Action) -> None:
         match action:
