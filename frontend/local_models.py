@@ -118,6 +118,12 @@ class LocalModels:
             growth_bytes=settings.replicas * kv_cache,
             load_seconds=known.load_seconds if known else None,
         )
+        if (
+            model.engine == "text"
+            and isinstance(launch.options, TextOptions)
+            and launch.options.prefix_caching
+        ):
+            served.route.rehearse()
         resident = Resident(
             name=settings.name,
             device=settings.device,

@@ -377,6 +377,7 @@ class Manager:
             "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
         )
         self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
+        self.served[stop.name].route.close(True)
         self.fleet.unload(stop.name)
         self._observe(stop.name)
 
