@@ -10,6 +10,7 @@ from frontend.errors import Conflict
 from frontend.residency import room
 from frontend.residency.manager import Manager, Served
 from frontend.residency.state import Phase, Resident
+from frontend.routing.replica import answers
 from frontend.routing.route import Route
 from frontend.routing.router import Router
 from frontend.supervision.memory import held_bytes
@@ -57,7 +58,7 @@ class ModelEvent(msgspec.Struct, kw_only=True):
 
 
 class Library:
-    """Names may be aliases. Where a model is unknown, every method raises ModelNotFound."""
+    """Where a model is unknown, every method raises ModelNotFound."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Library:
         self._add = add
         self._stop_seconds = stop_seconds
         self._listeners: set[asyncio.Queue[ModelEvent]] = set()
+        self.aliases_of: Callable[[str], list[str]] = lambda _name: []
         if manager is not None:
             manager.on_change.append(self._changed)
 
@@ -84,7 +86,6 @@ class Library:
 
     def is_on_demand(self, name: str) -> bool:
         """Whether a model that is not ready will be loaded with the next request for it."""
-        name = self._router.route(name).name
         manager = self._managed(name)
         if manager is None or manager.resident(name).persistent:
             return False
@@ -92,7 +93,6 @@ class Library:
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """Until it is ready. `keep_alive` as in `keep_alive()`. Raises ModelUnavailable or RequestTimeout."""
-        name = self._router.route(name).name
         manager = self._managed(name)
         if manager is not None:
             if keep_alive is not None:
@@ -101,14 +101,12 @@ class Library:
 
     async def unload(self, name: str) -> None:
         """Its running requests finish; requests that arrive meanwhile wait and get it loaded again."""
-        name = self._router.route(name).name
         manager = self._managed(name)
         if manager is not None:
             await manager.unload(name)
 
     def pin(self, name: str, pinned: bool) -> None:
         """A pinned model is unloaded only on request."""
-        name = self._router.route(name).name
         manager = self._managed(name)
         if manager is not None:
             manager.pin(name, pinned)
@@ -118,7 +116,6 @@ class Library:
 
         0: unload it once it is idle. Negative: keep it for ever. None: as configured.
         """
-        name = self._router.route(name).name
         manager = self._managed(name)
         if manager is not None:
             manager.keep_alive(name, seconds)
@@ -131,7 +128,7 @@ class Library:
         return self.status(names[0])
 
     async def remove(self, name: str) -> None:
-        """Stop serving a model, whose own name this is; its requests end with ModelNotFound."""
+        """Stop serving a model; its requests end with ModelNotFound."""
         manager = self._managed(name)
         if manager is None:
             self._router.remove(name)
@@ -152,6 +149,7 @@ class Library:
 
     def _managed(self, name: str) -> Manager | None:
         """The manager of a model on this machine; None for any other model."""
+        self._router.route(name)
         return self._manager if self._manager is not None and name in self._manager.served else None
 
     def _changed(self, name: str) -> None:
@@ -167,7 +165,7 @@ class Library:
     def _status(self, route: Route) -> ModelStatus:
         manager = self._managed(route.name)
         if manager is None:
-            return _unmanaged(route, self._router.names.aliases_of(route.name))
+            return _unmanaged(route, self.aliases_of(route.name))
         served, model = manager.served[route.name], manager.resident(route.name)
         return ModelStatus(
             name=route.name,
@@ -187,7 +185,7 @@ class Library:
             expires_at=_expires_at(model),
             loaded_at=served.loaded_at,
             load_seconds=served.load_seconds,
-            aliases=self._router.names.aliases_of(route.name),
+            aliases=self.aliases_of(route.name),
         )
 
 
@@ -209,7 +207,7 @@ def _expires_at(model: Resident) -> float | None:
 
 def _unmanaged(route: Route, aliases: Sequence[str]) -> ModelStatus:
     """A model that is elsewhere."""
-    ready = any(host.ready for host in route.hosts)
+    ready = any(map(answers, route.hosts))
     return ModelStatus(
         name=route.name,
         source=route.settings.source,
