@@ -76,6 +76,14 @@ def waiting_client(server: Serving, model: str) -> Iterator[None]:
         yield
 
 
+def cached_tokens(server: Serving, body: dict[str, object]) -> int:
+    """Of the prompt of a completion."""
+    response = server.http.post("/v1/completions", json=body)
+    assert response.status_code == 200, response.text
+    cached: int = response.json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+    return cached
+
+
 def loads(server: Serving, model: str) -> float:
     return server.metric("nacelle_model_loads_total", model=model, result="loaded")
 
@@ -145,3 +153,15 @@ def test_a_damaged_model_is_served_again_once_it_is_repaired(server, folder):
     pause = int(failed.headers["retry-after"])
     assert pause <= 60
     wait_for(lambda: server.chat(model="b").status_code == 200, "it is loaded again")
+
+
+def test_the_first_answer_after_a_swap_finds_its_prefix_prefilled(server):
+    rules = " ".join(f"Rule {number} is kindness." for number in range(80))
+    body = {"model": "a", "prompt": f"{rules} Sing.", "max_tokens": 1, "temperature": 0}
+    assert cached_tokens(server, body) == 0
+    ask(server, "b")
+    before = server.metric("nacelle_rehearsed_total", model="a")
+    ask(server, "a")
+    wait_for(lambda: server.metric("nacelle_rehearsed_total", model="a") > before, "it was rehearsed")
+    assert loads(server, "a") > 1
+    assert cached_tokens(server, body | {"prompt": f"{rules} Dance."}) > 100
