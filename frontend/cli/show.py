@@ -13,8 +13,8 @@ from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
 from frontend.models.catalogue import load_catalogue
 from frontend.models.details import Details, details_of
-from frontend.models.inventory import Installed
 from frontend.models.manifest import Manifest
+from frontend.models.shelf import Installed
 
 _TEMPLATE_CHARACTERS = 60
 Pairs = list[tuple[str, str]]

@@ -8,10 +8,11 @@ import msgspec
 
 from frontend.models.digests import DigestCache
 from frontend.models.files import TRASH, bytes_of, empty_trash, remove_tree
-from frontend.models.inventory import COPIES, SOURCE, Inventory
+from frontend.models.inventory import Inventory
 from frontend.models.leftovers import PARTIAL, downloads, lock_of, scratches, stray_files
 from frontend.models.locks import Busy, is_held, locked_at_once
 from frontend.models.manifest import MANIFEST, is_complete, read_manifest
+from frontend.models.shelf import COPIES, SOURCE
 from frontend.models.versions import converter_versions
 from ipc.in_use import InUse, unused
 

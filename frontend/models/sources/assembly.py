@@ -9,10 +9,10 @@ import msgspec
 
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts
-from frontend.models.inventory import SOURCE
 from frontend.models.manifest import Origin, Recipe
 from frontend.models.recognize import check_servable, recognize
 from frontend.models.reporter import Reporter
+from frontend.models.shelf import SOURCE
 from frontend.models.sources.choice import Choice, Wish, choose
 from frontend.models.sources.export import DEFAULT_WEIGHT_FORMAT, check_installed, export
 from frontend.models.sources.transfer import Digest
