@@ -65,4 +65,4 @@ def build(
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
-    return with_stack(app, settings, metrics)
+    return with_stack(app, settings, metrics, access=server.control.access)

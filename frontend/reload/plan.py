@@ -15,15 +15,21 @@ LIVE_SETTINGS = frozenset(
         "allowed_hosts",
         "allowed_origins",
         "api_key",
+        "eviction_wait_seconds",
+        "load_wait_seconds",
         "log_level",
+        "max_loaded_models",
         "max_queue",
+        "memory_budget_gib",
         "request_timeout_seconds",
         "serve_store",
         "variants",
     }
 )
 # Settings of a model that its hosts do not know.
-LIVE_MODEL_SETTINGS = frozenset({"tool_format", "reasoning_format", "voice_aliases"})
+LIVE_MODEL_SETTINGS = frozenset(
+    {"tool_format", "reasoning_format", "voice_aliases", "preload", "pinned", "keep_alive_seconds"}
+)
 
 
 class ReloadPlan(msgspec.Struct, frozen=True):
@@ -50,6 +56,8 @@ def plan_reload(
     served here, also those that were added by other means, which stay; `wanted` are those that the new
     settings ask for.
     """
+    running = {name: _comparable(model) for name, model in running.items()}
+    wanted = {name: _comparable(model) for name, model in wanted.items()}
     both = [name for name in wanted if name in running]
     replaced = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
     differing = [
@@ -67,6 +75,12 @@ def plan_reload(
     )
 
 
+def followed(old: Settings, new: Settings) -> Settings:
+    """What a server that ran with `old` settings runs with after following `new` ones."""
+    changes = {name: getattr(new, name) for name in (*LIVE_SETTINGS, "models")}
+    return msgspec.structs.replace(old, **changes)
+
+
 def _for_hosts(model: PreparedModel) -> PreparedModel:
     """The model as its hosts know it."""
     defaults = {
@@ -75,6 +89,13 @@ def _for_hosts(model: PreparedModel) -> PreparedModel:
         if field.name in LIVE_MODEL_SETTINGS
     }
     return msgspec.structs.replace(model, settings=msgspec.structs.replace(model.settings, **defaults))
+
+
+def _comparable(model: PreparedModel) -> PreparedModel:
+    """Without how its settings came to be what they are."""
+    return msgspec.structs.replace(
+        model, settings=msgspec.structs.replace(model.settings, explicit=frozenset())
+    )
 
 
 def in_words(plan: ReloadPlan) -> str:
