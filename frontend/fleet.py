@@ -61,8 +61,7 @@ class Fleet:
     def exchange(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
         """Give a model new replicas in place of those that it has, which must have stopped."""
         for supervisor in self.of(route.name):
-            del self._homes[supervisor]
-        route.replicas.clear()
+            route.replicas.remove(self._homes.pop(supervisor).replica)
         added = [spawner(self) for spawner in spawners]
         for supervisor in added:
             self._homes[supervisor] = _Home(route, route.add(supervisor))

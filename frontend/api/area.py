@@ -9,6 +9,7 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.downloads import Downloads
 from frontend.http.gate import Access
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
@@ -30,7 +31,7 @@ class Control:
         self.stopping = asyncio.Event()  # streams without an end of their own end then
 
 
-class Server(msgspec.Struct, frozen=True):
+class Server(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the server that areas share."""
 
     router: Router
@@ -38,8 +39,10 @@ class Server(msgspec.Struct, frozen=True):
     memory: Memory
     images: Images
     spools: Spools
+    downloads: Downloads
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds
     library: Library
     control: Control
+    ollama_port: int | None = None  # the port that is for Ollama's clients

@@ -1,6 +1,5 @@
 """`nacelle list`: the models of the catalogue and of the store."""
 
-import os
 import shutil
 import sys
 import textwrap
@@ -9,15 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from frontend.cli.notes import print_notes
-from frontend.cli.options import STORE_OPTION, config_option, layer_of
+from frontend.cli.stores import STORE_PARAMS, json_option, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import MEGABYTE
-from frontend.config import Settings
-from frontend.config_found import settings_here
 from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
 from frontend.models.inventory import Installed, Inventory
-from frontend.models.root import store_root
 
 _MIN_DESCRIPTION = 20  # characters in a line, however narrow the terminal
 _UNLIMITED = 1_000_000
@@ -44,17 +39,14 @@ class Row(msgspec.Struct, frozen=True):
 @click.command(
     "list",
     params=[
-        click.Option(["--json", "as_json"], is_flag=True, help="Print a JSON list for programs."),
-        STORE_OPTION,
-        config_option,
+        json_option,
+        *STORE_PARAMS,
     ],
 )
 def listing(as_json: bool, store: str | None, config: Path | None) -> None:
     """List the catalogue and the models in the store."""
-    settings, notes = settings_here(layer_of(Settings, {"store": store}), {}, [], config, os.environ)
-    print_notes(notes)
-    root = store_root(settings.store)
-    rows = rows_of(load_catalogue(), Inventory(root))
+    models = open_store(store, config)
+    rows = rows_of(load_catalogue(), models)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return
@@ -62,16 +54,16 @@ def listing(as_json: bool, store: str | None, config: Path | None) -> None:
     click.echo(styled(headings, "bold", sys.stdout))
     for line in lines:
         click.echo(line)
-    click.echo(f"\nStore: {root}")
+    click.echo(f"\nStore: {models.root}")
 
 
 def rows_of(catalogue: dict[str, Entry], store: Inventory) -> list[Row]:
     """The models of the catalogue in its order, then what else is in the store."""
     installed = store.installed()
-    own = {one.name: one for one in installed if kind_of(one) == CATALOGUE}
+    own = {one.name: one for one in installed if one.kind == CATALOGUE}
     return [
         *(catalogue_row(name, entry, own.get(name)) for name, entry in catalogue.items()),
-        *(installed_row(one) for one in installed if kind_of(one) != CATALOGUE or one.name not in catalogue),
+        *(installed_row(one) for one in installed if one.kind != CATALOGUE or one.name not in catalogue),
     ]
 
 
@@ -85,13 +77,8 @@ def catalogue_row(name: str, entry: Entry, found: Installed | None) -> Row:
 
 def installed_row(one: Installed) -> Row:
     """A model from elsewhere. One that another version of OpenVINO converted is converted again on use."""
-    origin = _ORIGINS.get(kind_of(one), "from")
+    origin = _ORIGINS.get(one.kind, "from")
     return _row(one, READY if one.is_current else OUTDATED, f"{origin} {one.manifest.source}")
-
-
-def kind_of(one: Installed) -> str:
-    """The kind of a model: that of its place in the store, which differs from its recipe's for a copy."""
-    return one.path.parent.parent.name
 
 
 def _row(one: Installed, state: str, description: str) -> Row:

@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
-from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
+from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ModelSettings, Settings
 from frontend.observability import logs
 from frontend.reload.configuration import ConfigurationSource
 from frontend.sessions.store import check_store
+
+MODEL_OPTIONS = options_of(ModelSettings)
+SERVER_OPTIONS = options_of(Settings)
 
 log = logging.getLogger("nacelle")
 

@@ -5,6 +5,7 @@ A copy is a model of its own, with a folder and a manifest. It shares the weight
 
 import contextlib
 import datetime
+import errno
 import os
 import re
 import shutil
@@ -29,11 +30,24 @@ _SHARED_FROM = 64 * 1024  # bytes; smaller files are copied, since somebody may 
 _RESERVED = {"synthetic"}  # names that mean something else to `nacelle serve`
 
 
+@contextmanager
+def _changing(store: Inventory) -> Iterator[None]:
+    """Raises ModelError in place of OSError."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; free some space with nacelle prune" if full else ""
+        raise ModelError(
+            f"cannot change the store {store.root}: {error.strerror or error}{remedy}"
+        ) from error
+
+
 def remove(store: Inventory, name: str) -> int:
     """See Inventory.remove."""
     one = _only(store, name)
     home = one.path.parent
-    with _not_in_preparation(store, home, one.name), ExitStack() as stack:
+    with _changing(store), _not_in_preparation(store, home, one.name), ExitStack() as stack:
         identity = (one.name, one.manifest.source)
         doomed = [path for path, found in _revisions(home) if found == identity]
         for path in doomed:
@@ -95,7 +109,7 @@ def copy(store: Inventory, old: str, new: str) -> Installed:
     _check_name(store, name)
     base, tag = split_name(name)
     home = store.root / COPIES / (folder_name(base) if tag == LATEST else f"{folder_name(base)}={tag}")
-    with _not_in_preparation(store, home, name), ExitStack() as stack:
+    with _changing(store), _not_in_preparation(store, home, name), ExitStack() as stack:
         home.mkdir(parents=True, exist_ok=True)
         clear(home)
         replaced = [path for path, _ in _revisions(home)]
@@ -139,5 +153,5 @@ def _check_name(store: Inventory, name: str) -> None:
     if name in load_catalogue() or split_name(name)[0] in _RESERVED:
         raise ModelExists(f"{name} is a name of the catalogue; choose another one, for example {name}:mine")
     taken = store.installed_named(name)
-    if taken and taken.path.parent.parent.name != COPIES:
+    if taken and taken.kind != COPIES:
         raise ModelExists(f"there is a model {name} already; remove it first: nacelle rm {name}")

@@ -73,6 +73,20 @@ class DigestCache:
             write_atomically(self._file, msgspec.json.encode({**known, str(path.resolve()): seen}))
         return seen.sha256
 
+    def forget_stale(self, *, dry_run: bool = False) -> int:
+        """Forget the hashes of files that are gone or have changed. Returns how many. Raises OSError."""
+        known = self._load()
+        fresh = {name: seen for name, seen in known.items() if self._is_fresh(known, Path(name))}
+        if len(fresh) < len(known) and not dry_run:
+            write_atomically(self._file, msgspec.json.encode(fresh))
+        return len(known) - len(fresh)
+
+    def _is_fresh(self, known: dict[str, Seen], path: Path) -> bool:
+        try:
+            return self._seen(known, path) is not None
+        except OSError:
+            return False
+
     def _seen(self, known: dict[str, Seen], path: Path) -> Seen | None:
         status = path.stat()
         seen = known.get(str(path.resolve()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from frontend.config import ModelSettings
+from frontend.config import GIB, ModelSettings
 from frontend.models.inventory import Learned
 from frontend.models.options import properties_of
 from ipc.kv_cache import block_bytes, block_tokens, kv_shape_of, positive
@@ -42,15 +42,13 @@ def estimate_bytes(
     weights = sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in _WEIGHTS)
     own = positive(config, "max_position_embeddings")
     context = min(filter(None, (settings.context_length, own)), default=None)
-    properties = properties_of(settings)
+    device, properties = settings.device, properties_of(settings)
     shape = kv_shape_of(config) if has_kv_cache else None
-    per_token = (
-        block_bytes(shape, settings.device, properties) / block_tokens(settings.device) if shape else None
-    )
+    per_token = block_bytes(shape, device, properties) / block_tokens(device) if shape else None
     cache = round(per_token * context * sequences) if per_token and context else 0
     if settings.kv_cache_gib is not None and has_kv_cache:
-        cache = round(settings.kv_cache_gib * 1024**3)
-    measured = learned.measured if learned.measured and learned.measured.device == settings.device else None
+        cache = round(settings.kv_cache_gib * GIB)
+    measured = learned.measured if learned.measured and learned.measured.device == device else None
     return Estimate(
         weights_bytes=weights,
         kv_cache_bytes=cache,
@@ -59,7 +57,7 @@ def estimate_bytes(
         kv_bytes_per_token=per_token,
         context_length=context,
         sequences=sequences,
-        device=settings.device,
+        device=device,
         measured_bytes=measured.memory_bytes if measured else None,
         measured_seconds=measured.load_seconds if measured else None,
     )

@@ -49,6 +49,11 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     is_current: bool  # made by the converters of this version
 
     @property
+    def kind(self) -> str:
+        """That of its place in the store, which differs from its recipe's for a copy."""
+        return self.path.parent.parent.name
+
+    @property
     def task(self) -> str:
         return self.manifest.task
 
@@ -108,21 +113,26 @@ class Inventory:
                 path=path,
                 is_current=not made_by or made_by == converters,
             )
-            key = (path.parent.parent.name, one.name, manifest.source)
+            key = (one.kind, one.name, manifest.source)
             if key not in best or _rank(one) > _rank(best[key]):
                 best[key] = one
         return sorted(best.values(), key=lambda one: (one.name, one.manifest.source))
 
     def installed_named(self, name: str) -> Installed | None:
         """The model of this name, or that was made from this path. Of several: the newest current one."""
-        wanted = canonical(name)
-        found = [one for one in self.installed() if wanted in (one.name, one.manifest.source)]
-        return max(found, key=_rank, default=None)
+        wanted, installed = canonical(name), self.installed()
+        named = [one for one in installed if one.name == wanted]
+        made = [one for one in installed if one.manifest.source == name and one.kind != COPIES]
+        return max(named or made, key=_rank, default=None)
 
     def require(self, name: str) -> Installed:
         """The same. Raises ModelMissing."""
         if found := self.installed_named(name):
             return found
+        from frontend.models.catalogue import load_catalogue
+
+        if (bare := canonical(name)) in load_catalogue():
+            raise ModelMissing(f"{bare} is not in the store; fetch it first: nacelle pull {bare}")
         names = sorted({one.name for one in self.installed()})
         hint = suggestion(name, names) or "; see nacelle list"
         raise ModelMissing(f"the store has no model {quoted(name)}{hint}")
@@ -130,7 +140,7 @@ class Inventory:
     def remove(self, name: str) -> int:
         """Remove a model, also what it was downloaded from. A user's own file stays.
 
-        Returns the freed bytes. Raises ModelMissing, ModelInUse, OSError.
+        Returns the freed bytes. Raises ModelMissing, ModelInUse, or ModelError.
         """
         from frontend.models.changes import remove
 
@@ -139,7 +149,7 @@ class Inventory:
     def copy(self, old: str, new: str) -> Installed:
         """Give a model a second name, which is a model of its own with the same weights on the disk.
 
-        Raises ModelMissing, ModelExists, ModelInUse, ModelError, OSError.
+        Raises ModelMissing, ModelExists, ModelInUse, or ModelError.
         """
         from frontend.models.changes import copy
 

@@ -16,6 +16,7 @@ from frontend.models.inventory import Inventory
 from frontend.models.reporter import Reporter, Silent
 from frontend.models.resolve import PreparedModel, Preparer, preparer_for
 from frontend.models.root import store_root
+from frontend.remote.backend import backends_of, base_url, key_in
 from frontend.residency.adding import DEFAULT_KEEP_ALIVE_SECONDS
 from frontend.routing.names import Names, check_names
 
@@ -52,7 +53,7 @@ class ConfigurationSource:
             raise ConfigError(f"{self._used} is gone, or may no longer be used; restore it, or restart")
         self._used = found.config
         settings, notes = self._load(found, self._models)
-        if not settings.models and not settings.serve_store:
+        if not settings.models and not settings.serve_store and settings.registry_url is None:
             settings = msgspec.structs.replace(settings, serve_store=True)
             if not stored_names(settings):
                 raise ConfigError(
@@ -62,6 +63,11 @@ class ConfigurationSource:
         check_bind(settings)
         rules_of(settings)
         memory_budgets(settings)
+        if settings.registry_url is not None:
+            base_url(settings.registry_url, "registry_url")
+            key_in(settings.registry_api_key_env, "registry_api_key_env")
+        for model in settings.models:
+            backends_of(model)  # notices a key that is missing
         return settings, [*found.notes, *notes]
 
     def prepare(self, settings: Settings, reporter: Reporter) -> Configuration:

@@ -40,7 +40,7 @@ class ReloadPlan(msgspec.Struct, frozen=True):
     replaced: list[str] = []  # the same, and are loaded anew, for which new requests wait
     adjusted: list[str] = []  # without being loaded anew
     changed: list[str] = []  # settings of the server that are followed now
-    needs_restart: list[str] = []  # settings that are not
+    needs_restart: list[str] = []  # settings that are not, and models with replicas on other servers
 
 
 def plan_reload(
@@ -59,7 +59,11 @@ def plan_reload(
     running = {name: _comparable(model) for name, model in running.items()}
     wanted = {name: _comparable(model) for name, model in wanted.items()}
     both = [name for name in wanted if name in running]
-    replaced = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
+    differing_hosts = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
+    fixed = [
+        name for name in differing_hosts if running[name].settings.remote or wanted[name].settings.remote
+    ]
+    replaced = [name for name in differing_hosts if name not in fixed]
     differing = [
         name
         for name in Settings.__struct_fields__
@@ -69,10 +73,17 @@ def plan_reload(
         added=[name for name in wanted if name not in running],
         removed=[name for name in configured if name in running and name not in wanted],
         replaced=replaced,
-        adjusted=[name for name in both if name not in replaced and running[name] != wanted[name]],
+        adjusted=[name for name in both if name not in differing_hosts and running[name] != wanted[name]],
         changed=[name for name in differing if name in LIVE_SETTINGS],
-        needs_restart=[name for name in differing if name not in LIVE_SETTINGS],
+        needs_restart=[
+            *(name for name in differing if name not in LIVE_SETTINGS),
+            *(f"model {name}" for name in fixed),
+        ],
     )
+
+
+def _is_elsewhere(model: PreparedModel) -> bool:
+    return bool(model.settings.remote)
 
 
 def followed(old: Settings, new: Settings) -> Settings:

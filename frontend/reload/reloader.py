@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,11 +13,15 @@ from frontend.errors import ModelNotFound
 from frontend.library import Library
 from frontend.local_models import LocalModels
 from frontend.models.errors import ModelError
+from frontend.models.options import REMOTE
 from frontend.models.resolve import PreparedModel
 from frontend.reload.configuration import Configuration
 from frontend.reload.plan import ReloadPlan, followed, in_words, plan_reload
+from frontend.remote.remotes import Remotes
 from frontend.routing.names import Names
 from frontend.routing.router import Router
+
+_POLL_SECONDS = 0.1
 
 log = logging.getLogger("nacelle")
 T = TypeVar("T")
@@ -30,6 +35,7 @@ class Reloader:
         read: Callable[[], Configuration],
         began_with: Configuration,
         models: LocalModels,
+        remotes: Remotes,
         router: Router,
         follow: Callable[[Settings], None],
     ) -> None:
@@ -39,6 +45,7 @@ class Reloader:
         self._settings = began_with.settings
         self._configured = _by_name(began_with.prepared)
         self._models = models
+        self._remotes = remotes
         self._library: Library = models.library
         self._router = router
         self._follow = follow
@@ -53,13 +60,20 @@ class Reloader:
             for note in read.notes:
                 log.log(note.level, "%s", note.text)
             wanted = _by_name(read.prepared)
-            plan = plan_reload(self._settings, read.settings, self._configured, self._models.running, wanted)
+            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
             await self._carry_out(plan, wanted)
             self._router.names = Names.of(read.settings)
             self._follow(read.settings)
-            self._settings, self._configured = followed(self._settings, read.settings), wanted
+            self._settings = followed(self._settings, read.settings)
+            self._configured = {name: self._running.get(name, model) for name, model in wanted.items()}
         log.info("the settings were reloaded; %s", in_words(plan))
         return plan
+
+    @property
+    def _running(self) -> dict[str, PreparedModel]:
+        """What is served of the settings, and whatever else has hosts here."""
+        configured = {name: model for name, model in self._configured.items() if name in self._router.routes}
+        return configured | self._models.running
 
     def signalled(self) -> None:
         """As SIGHUP asks. Signals that arrive meanwhile become one more reload."""
@@ -81,9 +95,13 @@ class Reloader:
     async def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
         for name in wanted:
             await self._stay(name)
-        for name in plan.added:
-            self._models.add(wanted[name])
-        self._models.preload([wanted[name] for name in plan.added])
+        added = [wanted[name] for name in plan.added]
+        local = [model for model in added if model.engine != REMOTE]
+        for model in local:
+            self._models.add(model)
+        self._models.preload(local)
+        for model in added:
+            self._remotes.serve(model.settings)
         for name in plan.replaced:
             self._models.replace(wanted[name])
         for name in plan.adjusted:
@@ -105,13 +123,21 @@ class Reloader:
     async def _leave(self, name: str) -> None:
         """Finish what the model has, bounded by the time that a request may take, and remove it."""
         try:
-            await self._models.finish(name, self._settings.request_timeout_seconds)
+            await self._finish(name, self._settings.request_timeout_seconds)
             self._router.leaving.discard(name)
             await self._library.remove(name)
         except ModelNotFound:
             pass
         finally:
             del self._leaving[name]
+
+    async def _finish(self, name: str, seconds: float) -> None:
+        if name in self._models.running:
+            await self._models.finish(name, seconds)
+            return
+        deadline, route = time.monotonic() + seconds, self._router.routes.get(name)
+        while getattr(route, "running", 0) and time.monotonic() < deadline:  # noqa: ASYNC110 - elsewhere
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _by_name(prepared: list[PreparedModel]) -> dict[str, PreparedModel]:

@@ -44,9 +44,15 @@ def test_a_model_is_replaced_if_its_hosts_must_know_of_the_change():
 
 def test_it_is_adjusted_if_they_need_not():
     for setting in LIVE_MODEL_SETTINGS:
-        value = {"voice_aliases": {"x": "y"}, "keep_alive_seconds": 5.0}.get(setting, "else")
+        value: Any = {"voice_aliases": {"x": "y"}, "keep_alive_seconds": 5.0}.get(setting, "else")
         assert plan([model("a")], [model("a", **{setting: value})]) == ReloadPlan(adjusted=["a"]), setting
     assert plan([model("a")], [model("a", tool_format="hermes", threads=2)]) == ReloadPlan(replaced=["a"])
+
+
+def test_a_change_of_a_model_with_replicas_elsewhere_needs_a_restart():
+    before, after = model("a", remote=["http://b/v1"]), model("a", remote=["http://c/v1"])
+    for running, wanted in ((before, after), (before, model("a")), (model("a"), after)):
+        assert plan([running], [wanted]) == ReloadPlan(needs_restart=["model a"])
 
 
 def test_what_was_added_by_other_means_stays_and_gives_way_to_a_model_of_its_name():
