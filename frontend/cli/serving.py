@@ -9,6 +9,7 @@ import click
 from frontend.cli.address import Address
 from frontend.cli.background import Background, last_lines
 from frontend.cli.client import Client, Lost, NoServer, Refused, segment
+from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
 
@@ -28,11 +29,8 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
     except NoServer:
         if client.address.named or not client.address.is_here:
             raise
-        _start(client, source, name, config)
-        return name
-    if not known:
-        _add(client, source, name)
-    return name
+        return _start(client, source, name, config)
+    return name if known else _add(client, source, name)
 
 
 def is_path(source: str) -> bool:
@@ -50,25 +48,23 @@ def is_served(client: Client, name: str) -> bool:
     return True
 
 
-def _start(client: Client, source: str, name: str, config: Path | None) -> None:
+def _start(client: Client, source: str, name: str, config: Path | None) -> str:
     address = client.address
     background = Background(address.port)
     with background.starting():
         try:
             known = is_served(client, name)  # another command may have started one
         except NoServer:
-            pull_first(address, source)
+            _pull_first(address, source)
             _start_and_wait(client, background, source, name, config)
-            return
-    if not known:
-        _add(client, source, name)
+            return name
+    return name if known else _add(client, source, name)
 
 
-def pull_first(address: Address, source: str) -> None:
+def _pull_first(address: Address, source: str) -> None:
     """Fetch a model of the catalogue here, where its progress can be seen. Raises ModelError."""
     if is_path(source) or source.startswith("synthetic"):
         return
-    from frontend.cli.terminal import TerminalReporter
     from frontend.models.catalogue import load_catalogue
 
     if source not in load_catalogue():
@@ -129,16 +125,47 @@ def _wait_until_ready(
     raise click.ClickException(f"{name} was not ready within {budget:.0f} s; see {log}")
 
 
-def _add(client: Client, source: str, name: str) -> None:
-    """Have a running server serve another model of the store."""
-    pull_first(client.address, source)
+def _add(client: Client, source: str, name: str) -> str:
+    """Have a running server load a model of the store, or fetch it first. Returns the model's name there."""
     with Waiting(f"loading {name}"):
-        try:
-            client.post("/admin/models/load", {"model": name}, _LOAD_SECONDS)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            raise click.ClickException(
-                f"the server at {client.address.url} does not serve {name}; start one that does: "
-                f"nacelle serve {source} --port PORT"
-            ) from refused
+        if _load(client, name):
+            return name
+    if is_path(source):
+        raise click.ClickException(
+            f"the server at {client.address.url} does not serve {name}, and cannot read files of clients; "
+            f"write nacelle serve {source} --port PORT"
+        )
+    name = _download(client, source)
+    with Waiting(f"loading {name}"):
+        if _load(client, name):
+            return name
+    raise click.ClickException(
+        f"the server at {client.address.url} has fetched {name}, but does not serve it"
+    )
+
+
+def _load(client: Client, name: str) -> bool:
+    """Whether the server has the model, which it then has loaded."""
+    try:
+        client.post("/admin/models/load", {"model": name}, _LOAD_SECONDS)
+    except Refused as refused:
+        if refused.status == 404:
+            return False
+        raise
+    return True
+
+
+def _download(client: Client, source: str) -> str:
+    """Let the server fetch a model, and show the progress. Returns the model's name."""
+    download = client.post("/admin/downloads", {"source": source})
+    with TerminalReporter() as reporter:
+        step = ""
+        for download in client.events("GET", f"/admin/downloads/{download['id']}/events"):
+            if download["step"] and download["step"] != step:
+                step = download["step"]
+                reporter.step(step)
+            if download["done_bytes"]:
+                reporter.progress(download["done_bytes"], download["total_bytes"])
+        if download["state"] != "done":
+            raise click.ClickException(f"cannot fetch {source}: {download['error'] or download['state']}")
+    return str(download["model"])
