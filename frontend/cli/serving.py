@@ -158,9 +158,10 @@ def _load(client: Client, name: str) -> bool:
 def _download(client: Client, source: str) -> str:
     """Let the server fetch a model, and show the progress. Returns the model's name."""
     download = client.post("/admin/downloads", {"source": source})
+    changes = client.events("GET", f"/admin/downloads/{download['id']}/events")
     with TerminalReporter() as reporter:
         step = ""
-        for download in client.events("GET", f"/admin/downloads/{download['id']}/events"):
+        for download in changes:
             if download["step"] and download["step"] != step:
                 step = download["step"]
                 reporter.step(step)
