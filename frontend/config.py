@@ -237,6 +237,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "keep it loaded."
         ),
     ] = None
+    explicit: frozenset[str] = frozenset()  # names of the settings above that somebody set, even to a default
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -248,6 +249,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
+    ollama_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        Meta(
+            description="Second port to listen on, for clients that expect Ollama, whose own port is 11434. "
+            "Default: none; Ollama's API is also on the other port.",
+            extra={"metavar": "PORT"},
+        ),
+    ] = None
     api_key: Annotated[
         Secret | None,
         Meta(

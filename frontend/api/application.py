@@ -36,6 +36,11 @@ AREAS = (
     "admin.aliases",
     "admin.events",
     "admin.reloading",
+    "ollama.chat",
+    "ollama.embed",
+    "ollama.models",
+    "ollama.refused",
+    "ollama.root",
 )
 
 
@@ -62,6 +67,7 @@ def build(
         int(time.time()),
         library or Library(router),
         control or Control(),
+        settings.ollama_port,
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

@@ -40,3 +40,4 @@ class Server(msgspec.Struct, frozen=True):
     started: int  # in Unix seconds
     library: Library
     control: Control
+    ollama_port: int | None = None  # the port that is for Ollama's clients

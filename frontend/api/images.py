@@ -89,7 +89,7 @@ class Images:
         try:
             media = await self._loader.load(image.url)
         except ImageRefused as error:
-            raise BadRequest(f"{image.field}: the URL {error}", image.field) from None
+            raise BadRequest(f"{image.field}: {image.subject} {error}", image.field) from None
         room.take(media, image)
         return media
 

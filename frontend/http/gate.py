@@ -16,7 +16,7 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
-from frontend.http.error_body import error_body, error_headers
+from frontend.http.error_body import error_body_for, error_headers
 from frontend.http.exchange import exchange_of
 
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
@@ -94,7 +94,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError
             await send({"type": "websocket.close"})
             return
         kind = "websocket.http"
-    body = msgspec.json.encode(error_body(error))
+    body = msgspec.json.encode(error_body_for(scope["path"], error))
     headers = [
         (name.lower().encode(), value.encode("latin-1")) for name, value in error_headers(error).items()
     ]

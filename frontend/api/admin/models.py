@@ -93,7 +93,7 @@ class AdminModels:
 async def while_there(work: Coroutine[Any, Any, None], request: falcon.asgi.Request) -> None:
     """Wait for work, which is cancelled if the client leaves. Raises ClientGone then."""
     task = asyncio.ensure_future(work)
-    on_leave_of(request)(lambda: None if task.cancel() else None)
+    on_leave_of(request)(lambda: _cancel(task))
     try:
         await asyncio.wait([task])
     finally:
@@ -101,6 +101,10 @@ async def while_there(work: Coroutine[Any, Any, None], request: falcon.asgi.Requ
     if task.cancelled():
         raise ClientGone
     task.result()
+
+
+def _cancel(task: "asyncio.Future[None]") -> None:
+    task.cancel()
 
 
 def install(app: App, server: Server) -> None:
