@@ -79,6 +79,8 @@ def _start_and_wait(
     client: Client, background: Background, source: str, name: str, config: Path | None
 ) -> None:
     address = client.address
+    if is_path(source) and not Path(source).expanduser().exists():
+        raise click.ClickException(f"there is no file or folder {source}")
     arguments = ["serve", _absolute(source), *_options(address, config)]
     written = background.log.stat().st_size if background.log.exists() else 0
     process = background.start(arguments, address.url)
@@ -94,7 +96,7 @@ def _start_and_wait(
 
 def _options(address: Address, config: Path | None) -> list[str]:
     """What the server must be told besides the environment, which it inherits."""
-    options = ["--host", address.settings.host, "--port", str(address.port)]
+    options = ["--host", address.settings.host, "--port", str(address.port), "--serve-store"]
     if config is not None:
         options += ["--config", str(config.absolute())]
     return options
