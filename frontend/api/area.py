@@ -9,6 +9,7 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.downloads import Downloads
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.reload.plan import ReloadPlan
@@ -27,7 +28,7 @@ class Control:
         self.stopping = asyncio.Event()  # streams without an end of their own end then
 
 
-class Server(msgspec.Struct, frozen=True):
+class Server(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the server that areas share."""
 
     router: Router
@@ -35,6 +36,7 @@ class Server(msgspec.Struct, frozen=True):
     memory: Memory
     images: Images
     spools: Spools
+    downloads: Downloads
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds

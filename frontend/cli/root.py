@@ -21,7 +21,7 @@ class _Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
-    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
+    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert models."),
     "run": _Subcommand("frontend.cli.run:run", "Chat with a model in the terminal."),
     "ps": _Subcommand("frontend.cli.ps:ps", "List the models that a server has in memory."),
     "stop": _Subcommand(

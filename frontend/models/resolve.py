@@ -18,7 +18,7 @@ from frontend.models.folder import FolderFacts, look_at
 from frontend.models.inventory import FILES, SOURCE
 from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
-from frontend.models.options import adapted_name, engine_kind
+from frontend.models.options import REMOTE, adapted_name, engine_kind
 from frontend.models.recognize import (
     SERVED,
     LibrarySetting,
@@ -85,6 +85,8 @@ class Preparer:
             if model.draft_model:  # not used, but an error is one with any engine
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        if engine == REMOTE:
+            return PreparedModel(settings=model, engine=engine)
         path = self._folder(model.source)
         model = with_tuned(model, self._store.learned(path).tuned)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
@@ -129,6 +131,10 @@ class Preparer:
         return self._store.ensure(
             recipe, name, lambda scratch: self._fetched(entry, recipe, scratch), origin=origin
         )
+
+    def folder(self, source: str) -> Path:
+        """The IR folder of a model setting's source, converted if need be. Raises ModelError."""
+        return self._folder(source, "SOURCE")
 
     def _draft_folder(self, model: ModelSettings) -> Path:
         draft = model.draft_model or ""
@@ -201,13 +207,17 @@ class Preparer:
 
         They are kept beside their conversions, so that a new converter needs no network.
         """
-        from frontend.models.sources import fetch, is_whole  # http.client and ssl are slow to import
+        from frontend.models.sources.catalogue_files import (  # http.client and ssl are slow to import
+            fetch,
+            is_whole,
+        )
 
         kept = self._store.home(recipe) / SOURCE
         if not is_whole(entry, kept):
-            fetched = fetch(entry, scratch, self._reporter)
-            shutil.rmtree(kept, ignore_errors=True)
-            fetched.rename(kept)
+            with self._store.downloading(entry.sha256) as parts:
+                fetched = fetch(entry, scratch, self._reporter, parts=parts)
+                shutil.rmtree(kept, ignore_errors=True)
+                fetched.rename(kept)
         return kept / entry.files[0].name if len(entry.files) == 1 else kept
 
 

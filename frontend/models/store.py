@@ -37,7 +37,7 @@ class Store(Inventory):
     def __init__(self, root: Path, reporter: Reporter, convert: Convert = convert) -> None:
         super().__init__(root)
         self._reporter = reporter
-        self._convert = convert
+        self.convert = convert
         self.digests = DigestCache(root / "digests.json")
 
     def ensure(
@@ -54,7 +54,7 @@ class Store(Inventory):
 
         `source` names the model's origin for people. `obtain` returns the file or folder to convert; it may
         create it in the folder that it is given, which is removed afterwards. `convert` fills an empty
-        folder; by default it is the store's own converter.
+        folder and reports the step; by default it is the store's own converter.
         """
         if found := self.find(recipe):
             if next(scratches(self.root), None):
@@ -70,7 +70,7 @@ class Store(Inventory):
                 if found := self.find(recipe):
                     return found
                 clear(home)
-                built = self._build(manifest, home, obtain, convert or self._convert)
+                built = self._build(manifest, home, obtain, convert)
             sweep(self.root)
             return built
         except OSError as error:
@@ -110,15 +110,16 @@ class Store(Inventory):
     def _waiting(self) -> None:
         self._reporter.step("Waiting for another process that prepares a model")
 
-    def _build(self, manifest: Manifest, home: Path, obtain: Obtain, convert: Convert) -> Path:
+    def _build(self, manifest: Manifest, home: Path, obtain: Obtain, convert: Convert | None) -> Path:
         """Only for the holder of the lock: another process may be about to build in the same home."""
         recipe = manifest.recipe
         with _folder_while_needed(home), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
             original = obtain(Path(scratch))
-            self._reporter.step(f"Converting {recipe.name} for OpenVINO")
             built = Path(scratch) / "ir"
             built.mkdir()
-            convert(original, built, self._reporter)
+            if convert is None:
+                self._reporter.step(f"Converting {recipe.name} for OpenVINO")
+            (convert or self.convert)(original, built, self._reporter)
             _merge_generation_defaults(built, recipe.generation)
             whole = msgspec.structs.replace(manifest, files=file_sizes(built))
             write_manifest(built, described(built, whole))
