@@ -23,7 +23,7 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
 
     Starts a server if none runs and the address was not given. Raises ClickException.
     """
-    name = default_name(source) if is_path(source) or source.startswith("synthetic") else source
+    name = _name_of(source)
     try:
         known = is_served(client, name)
     except NoServer:
@@ -33,9 +33,13 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
     return name if known else _add(client, source, name)
 
 
+def _name_of(source: str) -> str:
+    return default_name(source) if is_path(source) or source.startswith("synthetic") else source
+
+
 def is_path(source: str) -> bool:
     """Whether it can only be a file or folder, as `nacelle serve` reads it."""
-    return source.startswith((".", "/", "~")) or source.endswith(".gguf")
+    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
 
 
 def is_served(client: Client, name: str) -> bool:
@@ -55,24 +59,31 @@ def _start(client: Client, source: str, name: str, config: Path | None) -> str:
         try:
             known = is_served(client, name)  # another command may have started one
         except NoServer:
-            _pull_first(address, source)
+            source = _pull_first(address, source)
+            name = _name_of(source)
             _start_and_wait(client, background, source, name, config)
             return name
     return name if known else _add(client, source, name)
 
 
-def _pull_first(address: Address, source: str) -> None:
-    """Fetch a model of the catalogue here, where its progress can be seen. Raises ModelError."""
-    if is_path(source) or source.startswith("synthetic"):
-        return
+def _pull_first(address: Address, source: str) -> str:
+    """Fetch a model of the catalogue, a hub or a URL here, where its progress can be seen. Returns what to
+    serve. Raises ModelError."""
+    if is_path(source) or source.startswith("synthetic") or source in _configured(address):
+        return source
     from frontend.models.catalogue import load_catalogue
 
-    if source not in load_catalogue():
-        return
-    from frontend.models.resolve import preparer_for
+    if source not in load_catalogue() and "/" not in source:  # a name in the store
+        return source
+    from frontend.models.pulling import Order, pull
 
     with TerminalReporter() as reporter:
-        preparer_for(address.settings.store, reporter).pull(source)
+        return pull(Order(source, address.settings.store, local=True), reporter).name
+
+
+def _configured(address: Address) -> set[str]:
+    """The models that the settings list."""
+    return {model.name for model in address.settings.models}
 
 
 def _start_and_wait(
@@ -81,12 +92,13 @@ def _start_and_wait(
     address = client.address
     if is_path(source) and not Path(source).expanduser().exists():
         raise click.ClickException(f"there is no file or folder {source}")
-    arguments = ["serve", _absolute(source), *_options(address, config)]
+    listed = name in _configured(address)  # then all models of the settings are served
+    arguments = ["serve", *([] if listed else [_absolute(source)]), *_options(address, config)]
     written = background.log.stat().st_size if background.log.exists() else 0
     process = background.start(arguments, address.url)
     budget = address.settings.load_seconds + _MARGIN_SECONDS
     with Waiting(f"starting a server with {name}"):
-        _wait_until_ready(client, process, name, background.log, written, budget)
+        _wait_until_loaded(client, process, name, background.log, written, budget)
     click.echo(
         f"Started a server at {address.url}, which keeps running (nacelle stop --server ends it).\n"
         f"Its log is {background.log}",
@@ -106,7 +118,7 @@ def _absolute(source: str) -> str:
     return str(Path(source).expanduser().absolute()) if is_path(source) else source
 
 
-def _wait_until_ready(
+def _wait_until_loaded(
     client: Client,
     process: "subprocess.Popen[bytes]",
     name: str,
@@ -120,9 +132,10 @@ def _wait_until_ready(
             lines = "\n".join(f"  {line}" for line in last_lines(log, written))
             raise click.ClickException(f"the server did not start; its log ends with\n{lines}")
         try:
-            client.get(f"/ready/{segment(name)}")
-            return
-        except (NoServer, Refused, Lost):
+            if _load(client, name):
+                return
+            raise click.ClickException(f"the server at {client.address.url} does not serve {name}; see {log}")
+        except (NoServer, Lost):  # it does not listen yet, or has just ended
             time.sleep(_POLL_SECONDS)
     raise click.ClickException(f"{name} was not ready within {budget:.0f} s; see {log}")
 
@@ -170,5 +183,7 @@ def _download(client: Client, source: str) -> str:
             if download["done_bytes"]:
                 reporter.progress(download["done_bytes"], download["total_bytes"])
         if download["state"] != "done":
-            raise click.ClickException(f"cannot fetch {source}: {download['error'] or download['state']}")
+            raise click.ClickException(
+                download["error"] or f"the download of {source} was {download['state']}"
+            )
     return str(download["model"])
