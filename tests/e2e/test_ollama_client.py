@@ -1,9 +1,11 @@
 """The `ollama` client against a real server with real models, and the exact form of what it reads."""
 
+import datetime
 import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
@@ -144,7 +146,8 @@ def test_tools_are_called_with_objects(server):
         options = {"temperature": 1000, "seed": seed, "num_predict": 80}
         answer = server.http.post("/api/chat", json={**body, "options": options, "stream": False})
         assert answer.json()["done_reason"] in ("stop", "length"), answer.text
-        return answer.json()["message"]
+        said: dict = answer.json()["message"]
+        return said
 
     seed, called = next((s, said) for s in range(50) if "tool_calls" in (said := message(s)))
     functions = [call["function"] for call in called["tool_calls"]]
@@ -221,6 +224,41 @@ def test_embeddings_of_both_forms(client):
     with pytest.raises(ollama.ResponseError) as caught:
         client.embed("minilm", long, truncate=False)
     assert caught.value.status_code == 400
+
+
+def test_models_are_listed_and_shown(client):
+    listed = {model.model: model for model in client.list().models}
+    assert listed.keys() == {f"{name}:latest" for name in (MODEL, "minilm", RANDOM)}
+    assert listed[f"{RANDOM}:latest"].details.family == "qwen3"
+    assert all(len(model.digest) == 64 and model.size > 0 for model in listed.values())
+    shown = client.show(RANDOM)
+    assert {"completion", "tools", "thinking"} == set(shown.capabilities)
+    assert "tool_call" in shown.template
+    assert shown.modelinfo["general.architecture"] == "qwen3"
+    assert shown.modelinfo["qwen3.context_length"] > 0
+    assert client.show(f"{MODEL}:latest").capabilities == ["completion", "vision"]
+    assert client.show("minilm").capabilities == ["embedding"]
+
+
+def test_a_model_is_unloaded_and_loaded_again(server, client):
+    def running() -> dict[str, Any]:
+        return {model.model: model for model in client.ps().models}
+
+    assert client.embed("minilm", "x", keep_alive="10m").embeddings
+    held = running()["minilm:latest"]
+    assert held.size > 10 * 1024**2
+    left = held.expires_at - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=9) < left <= datetime.timedelta(minutes=10)
+    assert client.embed("minilm", "", keep_alive=0).embeddings == []
+    assert "minilm:latest" not in running()
+    assert client.embed("minilm", "x", keep_alive=-1).embeddings  # loads it again
+    assert running()["minilm:latest"].expires_at.year > 2200
+    assert client.generate(RANDOM, "x", keep_alive=0, options=GREEDY).done  # once it has answered
+    wait_for(lambda: f"{RANDOM}:latest" not in running(), "unloaded when idle")
+    assert client.generate(RANDOM, keep_alive=300).done_reason == "load"
+    assert f"{RANDOM}:latest" in running()
+    assert client.generate(RANDOM, keep_alive=0).done_reason == "unload"
+    assert f"{RANDOM}:latest" not in running()
 
 
 @pytest.mark.parametrize("stream", [False, True])
