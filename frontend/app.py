@@ -16,6 +16,7 @@ import zmq
 from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import Settings
+from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
@@ -99,7 +100,12 @@ class _Server:
         self._fleet.on_change.append(self._replica_changed)
         self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
         self._memory = Memory(settings, self._router)
-        app = build(settings, self._router, metrics, self._memory, self._models.library)
+        self._downloads = Downloads(
+            settings.store, self._models.library.add, max_running=settings.max_downloads
+        )
+        app = build(
+            settings, self._router, metrics, self._memory, self._models.library, downloads=self._downloads
+        )
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
@@ -177,6 +183,7 @@ class _Server:
             log.warning("ending what did not finish in time: %s", self._awaited())
             self._router.fail_all()
             await drained
+        await self._downloads.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

@@ -237,6 +237,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "keep it loaded."
         ),
     ] = None
+    explicit: frozenset[str] = frozenset()  # names of the settings above that somebody set, even to a default
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -311,6 +312,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    max_downloads: Annotated[
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Maximum number of model downloads that run at the same time; others wait."),
+    ] = 2
     drain_seconds: Annotated[Grace, Meta(description="On shutdown, time for running requests to finish.")] = (
         30.0
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from frontend.config import ConfigError
-from frontend.config_environment import CONFIG_VARIABLE, PREFIX, Environment, Note
+from frontend.config_environment import CONFIG_VARIABLE, PREFIX, URL_VARIABLE, Environment, Note
 from frontend.config_names import guess
 from frontend.shortened import VALUE_CHARACTERS, quoted, shortened
 
@@ -38,14 +38,18 @@ def parse_dotenv(text: str, shown: str = DOTENV) -> dict[str, str]:
 
 def read_dotenv_variables(variables: Mapping[str, str], settings: frozenset[str]) -> Environment:
     """As `read_environment`, but the file is written for this server: raises ConfigError for a slip."""
-    known = {*(PREFIX + setting.upper() for setting in settings), CONFIG_VARIABLE}
+    known = {*(PREFIX + setting.upper() for setting in settings), CONFIG_VARIABLE, URL_VARIABLE}
     notes: list[Note] = []
     for name in sorted(variables.keys() - known):
         shown = shortened(name, VALUE_CHARACTERS)
         if meant := guess(name[len(PREFIX) :], settings | {"config"}).setting:
             raise ConfigError(f"{DOTENV}: {shown} is not a setting; did you mean {PREFIX}{meant.upper()}?")
         notes.append(Note(logging.WARNING, f"ignored {shown} in {DOTENV}: it is not a setting"))
-    kept = {name: value for name, value in variables.items() if value and name in known - {CONFIG_VARIABLE}}
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if value and name in known - {CONFIG_VARIABLE, URL_VARIABLE}
+    }
     return Environment(kept, notes)
 
 

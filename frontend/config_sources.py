@@ -6,11 +6,12 @@ Every source becomes a mapping from a Struct's field names to `Given` values. Ea
 own, so that an error names the setting and where its value was set.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
@@ -20,7 +21,6 @@ from frontend.config_environment import PREFIX, Note, read_environment
 from frontend.config_file import NAME_TABLES, read_file
 from frontend.config_names import guess
 from frontend.config_values import Given, Traits, convert, similar, split_list
-from frontend.models.options import check_options, served_names
 from frontend.shortened import quoted, shown_path
 
 Layer = dict[str, Given]
@@ -41,10 +41,15 @@ class Setting(NamedTuple):
     traits: Traits
 
 
+@functools.cache
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
     """The settings that a Struct declares, in order of declaration."""
     hints = get_type_hints(struct, include_extras=True)
-    return [_setting(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
+    # A field without a description is no setting.
+    described = [
+        field for field in msgspec.structs.fields(struct) if get_origin(hints[field.name]) is Annotated
+    ]
+    return [_setting(field, hints[field.name]) for field in described]
 
 
 def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
@@ -213,7 +218,10 @@ def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
 
 
 def _model(layer: Layer) -> ModelSettings:
-    model = _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+    from frontend.models.options import check_options  # not needed by commands without models
+
+    named = {"name": Given(_name(layer), layer["source"].origin), **layer}
+    model = _build(ModelSettings, named, explicit=frozenset(layer))
     check_options(model)
     return model
 
@@ -231,6 +239,10 @@ def default_name(source: str) -> str:
 
 
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
+    if not models:
+        return []
+    from frontend.models.options import served_names
+
     seen: dict[str, ModelSettings] = {}
     for model in models:
         for name in served_names(model):

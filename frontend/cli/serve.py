@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
+from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
@@ -16,6 +16,9 @@ from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
 from frontend.sessions.store import check_store
+
+MODEL_OPTIONS = options_of(ModelSettings)
+SERVER_OPTIONS = options_of(Settings)
 
 log = logging.getLogger("nacelle")
 

@@ -50,6 +50,7 @@ from frontend.supervision.supervisor import Supervisor
 from ipc.messages import Launch
 
 _TICK_SECONDS = 1.0
+_LEAVING = (Phase.CLOSING, Phase.STOPPING)
 
 log = logging.getLogger("nacelle.residency")
 
@@ -178,11 +179,9 @@ class Manager:
                 self._post(Demanded(name, demanded=False))
 
     async def unload(self, name: str) -> None:
-        """Until its processes are gone."""
+        """Until its processes are gone; it may be loaded again at once, for requests that wait."""
         self._post(Released(name))
-        while name in self.served and self.resident(name).phase is not Phase.UNLOADED:
-            if self.resident(name).phase is Phase.READY:
-                return  # it was loaded again meanwhile
+        while name in self.served and self.resident(name).phase in _LEAVING:
             await self._next_change(name)
 
     def pin(self, name: str, pinned: bool) -> None:
@@ -323,16 +322,22 @@ class Manager:
         now = time.monotonic()
         loaded = model.phase in (Phase.READY, Phase.CLOSING)
         self.fleet.metrics.of_model(model.name).loaded.set(loaded)
+        if old is not None and old.phase is Phase.STOPPING:
+            self._left(served, model)
         match model.phase:
             case Phase.LOADING:
                 served.loading_since = now
             case Phase.READY if old is not None and old.phase is Phase.LOADING:
                 self._loaded(served, model, now)
             case Phase.UNLOADED:
-                served.loaded_at = served.loading_since = None
-                served.route.close(False)
-                if old is not None and model.keep_alive != served.keep_alive:
-                    self._events.append(KeptAlive(model.name, served.keep_alive))
+                served.loading_since = None
+
+    def _left(self, served: Served, model: Resident) -> None:
+        """Its processes are gone. It may be loading again already."""
+        served.loaded_at = None
+        served.route.close(False)
+        if model.keep_alive != served.keep_alive:
+            self._events.append(KeptAlive(model.name, served.keep_alive))
 
     def _loaded(self, served: Served, model: Resident, now: float) -> None:
         seconds = served.load_seconds = now - (served.loading_since or now)
