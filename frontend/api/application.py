@@ -40,8 +40,10 @@ AREAS = (
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
+    "ollama.pull",
     "ollama.refused",
     "ollama.root",
+    "ollama.store",
     "admin.downloads",
 )
 
@@ -70,6 +72,7 @@ def build(
         started=int(time.time()),
         library=library or Library(router),
         control=control or Control(),
+        store=settings.store,
         ollama_port=settings.ollama_port,
     )
     for area in AREAS:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +44,10 @@ def server(
 ) -> Iterator[OllamaServing]:
     named = tmp_path_factory.mktemp("models") / MODEL
     named.symlink_to(vision_ir)
+    store = tmp_path_factory.mktemp("store")
+    shutil.copytree(minilm_ir, store / "catalogue/minilm" / minilm_ir.name)
     port = free_port()
-    arguments = ["--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
+    arguments = ["--store", str(store), "--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
     with OllamaServing([str(named), "minilm", str(qwen3_ir)], arguments, {}) as serving:
         serving.ollama_port = port
         for name in (MODEL, "minilm", RANDOM):
@@ -259,6 +262,39 @@ def test_a_model_is_unloaded_and_loaded_again(server, client):
     assert f"{RANDOM}:latest" in running()
     assert client.generate(RANDOM, keep_alive=0).done_reason == "unload"
     assert f"{RANDOM}:latest" not in running()
+
+
+def test_a_model_is_copied_and_its_copy_deleted(server, client):
+    def listed() -> set[str | None]:
+        return {model.model for model in client.list().models}
+
+    before = listed()
+    client.copy("minilm:latest", "sentences:v1")
+    assert listed() == before | {"sentences:v1"}
+    [copied], [own] = (client.embed(name, "a cat").embeddings for name in ("sentences:v1", "minilm"))
+    assert copied == pytest.approx(own, abs=1e-6)
+    with pytest.raises(ollama.ResponseError, match="already"):
+        client.copy("minilm", "sentences:v1")
+    client.delete("sentences:v1")
+    assert listed() == before
+    for call in (client.delete, client.show, lambda name: client.copy(name, "other")):
+        with pytest.raises(ollama.ResponseError) as caught:
+            call("sentences:v1")
+        assert (caught.value.status_code, caught.value.error[:25]) == (404, 'model "sentences:v1" not ')
+    with pytest.raises(ollama.ResponseError, match="not in the store") as caught:
+        client.delete(RANDOM)
+    assert caught.value.status_code == 409
+    assert client.embed("minilm", "a cat").embeddings
+
+
+def test_a_model_that_is_there_is_pulled_at_once(server, client):
+    progress = [part.status for part in client.pull("minilm:latest", stream=True)]
+    assert (progress[0], progress[-1]) == ("pulling manifest", "success")
+    assert client.pull("minilm").status == "success"
+    for name in ("nobody", "/etc/passwd"):
+        with pytest.raises(ollama.ResponseError) as caught:
+            client.pull(name)
+        assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("stream", [False, True])
