@@ -20,9 +20,15 @@ from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
+from frontend.models.options import REMOTE
 from frontend.models.resolve import PreparedModel
+from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.remote.backend import key_in
+from frontend.remote.registered import Registered
+from frontend.remote.registry import Registry, http_fetch, kept_file
+from frontend.remote.remotes import Remotes
 from frontend.residency.limits import available_bytes
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
@@ -94,33 +100,48 @@ class _Server:
         self._stopped_by = signal.SIGTERM
         self._cannot_start = False
         self._was_ready = False  # any model, once
-        metrics = Metrics()
+        metrics = self._metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
         self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
         self._downloads = Downloads(
             settings.store, self._models.library.add, max_running=settings.max_downloads
         )
-        app = build(
-            settings, self._router, metrics, self._memory, self._models.library, downloads=self._downloads
-        )
+        library = self._models.library
+        app = build(settings, self._router, metrics, self._memory, library, downloads=self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        self._models.start(self._prepared)
+        registry = self._registry()
+        self._models.start([model for model in self._prepared if model.engine != REMOTE])
+        for model in self._prepared:
+            self._remotes.serve(model.settings)
+        polling = asyncio.create_task(registry.run()) if registry is not None else None
         http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
+        if polling is not None:
+            polling.cancel()
         await self._drain(http)
         return 1 if self._cannot_start else 0
+
+    def _registry(self) -> Registry | None:
+        settings, url = self._settings, self._settings.registry_url
+        if url is None:
+            return None
+        serving = Registered(settings, self._router, self._models, self._models.library, self._remotes)
+        key = key_in(settings.registry_api_key_env, "registry_api_key_env")
+        kept = kept_file(store_root(settings.store), url)
+        return Registry(url, settings.registry_seconds, http_fetch(url, key), serving, kept, self._metrics)
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()
@@ -137,6 +158,9 @@ class _Server:
         if replica.life.state is State.READY:
             self._was_ready = True
         if replica.life.state is not State.FAILED or self._cannot_start or not self._models.persists(replica):
+            return
+        if self._remotes.hosts or self._settings.registry_url:  # another server may come up at any time
+            log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
             return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
         if replica.life.was_ready:
@@ -187,6 +211,9 @@ class _Server:
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
-        left = await self._fleet.stop(self._fleet.supervisors, budget)
+        _, left = await asyncio.gather(
+            self._remotes.stop(self._remotes.hosts, self._settings.drain_seconds + _BURIAL_SECONDS),
+            self._fleet.stop(self._fleet.supervisors, budget),
+        )
         if left:
             log.warning("%d hosts are still there after SIGKILL; leaving without them", left)

@@ -41,8 +41,31 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ]
     source: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="Catalogue name, GGUF file, IR folder, or synthetic[:TOKENS_PER_SECOND]."),
+        Meta(
+            description="Catalogue name, GGUF file, IR folder, synthetic[:TOKENS_PER_SECOND], or remote for "
+            "a model that only other servers have."
+        ),
     ]
+    remote: Annotated[
+        list[str],
+        Meta(
+            description="Another server that has the model, for example http://HOST:8000/v1: a Nacelle, "
+            "which becomes a replica, or any other with the OpenAI API.",
+            extra={"metavar": "URL"},
+        ),
+    ] = []
+    remote_model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)] | None,
+        Meta(description="Name of the model on the other servers. Default: its name here."),
+    ] = None
+    remote_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the API key of the other servers. Default: no key "
+            "is sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     device: Annotated[
         Annotated[str, Meta(min_length=1)],
         Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU.", extra={"upper": True}),
@@ -407,6 +430,26 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     store: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),
+    ] = None
+    registry_url: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="JSON document that lists further models to serve, for example "
+            "https://models.example/nacelle.json.",
+            extra={"metavar": "URL"},
+        ),
+    ] = None
+    registry_seconds: Annotated[
+        Annotated[float, Meta(ge=0.1, le=604_800)],
+        Meta(description="Time between two requests for the registry's document."),
+    ] = 60.0
+    registry_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the bearer token for the registry. Default: none is "
+            "sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
     ] = None
     faults: Annotated[
         bool,

@@ -153,6 +153,11 @@ def _name_tables(file: dict[str, Any], shown: str) -> Layer:
     return {name: Given(file[name], f"{shown} [{name}]") for name in NAME_TABLES if name in file}
 
 
+def model_of_table(table: dict[str, Any], where: str) -> ModelSettings:
+    """One model, as a table of a settings file describes it. Raises ConfigError, which names `where`."""
+    return _model(_model_entry(table, where))
+
+
 def _place_of(key: str) -> str:
     """Where a key at the top of a file belongs."""
     if key in _keys_of(Settings):
@@ -183,9 +188,16 @@ def _keys_of(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def _model_entry(table: dict[str, Any], where: str) -> Layer:
+    layer = _from_table(table, ModelSettings, where)
     if "source" not in table:
-        raise ConfigError(f"{where}: source is missing")
-    return _from_table(table, ModelSettings, where)
+        if "remote" not in table:
+            raise ConfigError(f"{where}: source is missing")
+        if "name" not in table:
+            raise ConfigError(f"{where}: name is missing; a model of another server needs one")
+        from frontend.models.options import REMOTE
+
+        layer["source"] = Given(REMOTE, f"{where} remote")
+    return layer
 
 
 # Those that have a variable: NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.

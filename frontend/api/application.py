@@ -16,6 +16,7 @@ from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
+from frontend.remote.proxying import Proxying
 from frontend.routing.router import Router
 from frontend.spool import Spools, spool_folder
 
@@ -32,6 +33,7 @@ AREAS = (
     "voices",
     "realtime.resource",
     "models",
+    "work",
     "health",
     "admin.models",
     "admin.aliases",
@@ -77,4 +79,5 @@ def build(
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
-    return with_stack(app, settings, metrics)
+    largest = settings.max_body_bytes + server.images.body_bytes()
+    return with_stack(Proxying(app, router, largest, settings.max_queue), settings, metrics)

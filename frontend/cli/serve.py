@@ -15,6 +15,7 @@ from frontend.config_found import settings_here
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
+from frontend.remote.backend import backends_of, base_url, key_in
 from frontend.sessions.store import check_store
 
 MODEL_OPTIONS = options_of(ModelSettings)
@@ -58,12 +59,17 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     settings, notes = settings_here(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
-    if not settings.models:
+    if settings.registry_url is not None:
+        base_url(settings.registry_url, "registry_url")
+        key_in(settings.registry_api_key_env, "registry_api_key_env")
+    elif not settings.models:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
     rules_of(settings)  # an invalid origin or host is reported before the models are prepared
     check_store(settings.session_store)
     memory_budgets(settings)
+    for model in settings.models:
+        backends_of(model)  # so is a key that is missing
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

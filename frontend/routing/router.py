@@ -45,6 +45,7 @@ class Router:
         self.draining = False
         self.options = options
         self._chance = chance
+        self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
         self.routes[route.name] = route
@@ -55,6 +56,8 @@ class Router:
         if route is None:
             raise self._not_found(name)
         route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
+        for told in self.on_remove:
+            told(route)
 
     def resolve(self, name: str, key: str | None = None) -> Resolved:
         """What a requested name means; always the same variant for the same `key`, a user or session.
