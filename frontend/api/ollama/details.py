@@ -1,17 +1,18 @@
 """What Ollama's API says about a model, from the files in its folder."""
 
+import datetime
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from frontend.models.errors import ModelError
-from frontend.models.folder import FolderFacts, look_at, read_json
-from frontend.models.recognize import recognize
+from frontend.models import described as store
+from frontend.models.folder import read_json
+from frontend.models.manifest import Manifest, Recipe, file_sizes, read_manifest
 
-_MAX_TEMPLATE_BYTES = 1024**2
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 # Ollama's names for what config.json states, after the architecture.
 _MODEL_INFO = {
@@ -23,9 +24,10 @@ _MODEL_INFO = {
     "feed_forward_length": "intermediate_size",
     "vocab_size": "vocab_size",
 }
-# Ollama's names for generation defaults.
-_PARAMETERS = {"repetition_penalty": "repeat_penalty", "max_new_tokens": "num_predict"}
+# Generation defaults, and Ollama's names for those that are called otherwise.
 _SHOWN = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
+_PARAMETERS = {"repetition_penalty": "repeat_penalty", "max_new_tokens": "num_predict"}
+_NOBODY = Recipe("", "", "", {})
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +43,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a model without loading it."""
 
     details: Details = Details()
-    digest: str = ""
+    digest: str
     created: str | None = None  # RFC 3339
     parameter_count: int = 0  # 0: unknown
     config: Mapping[str, Any] = {}  # config.json
@@ -49,31 +51,43 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def described(folder: str, name: str) -> Described:
-    """Of an IR folder; empty: one of a model that has none here. Reads small files."""
+    """Of an IR folder; empty: one of a model that has none here. Reads files, the first time megabytes."""
     if not folder:
         return Described(digest=_digest(name))
     try:
-        facts = look_at(Path(folder))
-        precision = recognize(facts).precision
-    except ModelError:  # whatever serves it will say why
+        return _described(folder, Path(folder).stat().st_mtime_ns)
+    except OSError:  # whatever serves it will say why
         return Described(digest=_digest(name))
-    config, manifest = facts.document("config.json"), facts.document("manifest.json")
+
+
+@lru_cache(256)
+def _described(folder: str, _changed_at: int) -> Described:
+    path = Path(folder)
+    stored = read_manifest(path)
+    manifest = store.described(path, stored or _without_recipe(path))
+    document = read_json(path / "config.json")
+    config = document if isinstance(document, dict) else {}
     family = str(config.get("model_type") or "")
-    count = _whole(manifest.get("parameters"))
-    origin = manifest.get("origin")
+    content: Any = manifest.files if stored is None else manifest.recipe
     return Described(
         details=Details(
             family=family,
             families=[family] if family else [],
-            parameter_size=parameter_size(count),
-            quantization_level=str(manifest.get("precision") or precision).upper(),
+            parameter_size=parameter_size(manifest.parameters),
+            quantization_level=manifest.precision.upper(),
         ),
-        digest=_digest(_content(facts, manifest)),
-        created=str(manifest["created"]) if "created" in manifest else None,
-        parameter_count=count,
+        digest=_digest(msgspec.json.encode(content, order="deterministic").decode()),
+        created=manifest.created.isoformat().replace("+00:00", "Z"),
+        parameter_count=manifest.parameters,
         config=config,
-        licence=str(origin.get("licence", "")) if isinstance(origin, dict) else "",
+        licence=manifest.origin.licence,
     )
+
+
+def _without_recipe(folder: Path) -> Manifest:
+    """Of a folder that is not of a store."""
+    created = datetime.datetime.fromtimestamp(folder.stat().st_mtime, datetime.UTC)
+    return Manifest(_NOBODY, str(folder), created, file_sizes(folder))
 
 
 def parameter_size(count: int) -> str:
@@ -106,28 +120,6 @@ def parameters_of(folder: str, given: Mapping[str, str | int | float]) -> str:
         for name in _SHOWN
         if isinstance(defaults.get(name), int | float | str)
     )
-
-
-def chat_template(folder: str) -> str:
-    """The source of the chat template of a model that has not been loaded; empty for none."""
-    file = Path(folder) / "chat_template.jinja"
-    if folder and file.is_file() and file.stat().st_size <= _MAX_TEMPLATE_BYTES:
-        return file.read_text(errors="replace")
-    document = read_json(Path(folder) / "tokenizer_config.json") if folder else None
-    template = document.get("chat_template") if isinstance(document, dict) else None
-    return template if isinstance(template, str) else ""
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _content(facts: FolderFacts, manifest: Mapping[str, Any]) -> str:
-    """What identifies the content of a folder."""
-    if "recipe" in manifest:
-        return msgspec.json.encode(manifest["recipe"], order="deterministic").decode()
-    sizes = {name: (Path(facts.path) / name).stat().st_size for name in sorted(facts.files)}
-    return msgspec.json.encode(sizes).decode()
 
 
 def _digest(content: str) -> str:

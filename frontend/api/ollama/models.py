@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import falcon.asgi
@@ -14,7 +15,6 @@ from frontend.api.generating import respond_json
 from frontend.api.ollama.details import (
     Described,
     Details,
-    chat_template,
     described,
     model_info,
     parameters_of,
@@ -23,6 +23,7 @@ from frontend.api.ollama.durations import timestamp
 from frontend.api.ollama.names import route_of, tagged
 from frontend.api.ollama.requests import ModelRequest
 from frontend.library import ModelStatus
+from frontend.models.details import template_of
 from frontend.parsing import detect
 from frontend.routing.route import Route
 from ipc.messages import TextCard
@@ -164,7 +165,10 @@ def capabilities(route: Route, status: ModelStatus, template: str) -> list[str]:
 def _texts(route: Route, folder: str) -> tuple[str, str]:
     """The chat template, and the generation defaults."""
     card = route.last_card
-    template = card.chat_template if isinstance(card, TextCard) else chat_template(folder)
+    if isinstance(card, TextCard):
+        template = card.chat_template
+    else:
+        template = template_of(Path(folder)) if folder else ""
     return template, parameters_of(folder, route.settings.generation_defaults)
 
 
