@@ -91,10 +91,9 @@ class _Server:
         self._fleet.on_change.append(self._replica_changed)
         self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
         self._memory = Memory(settings, self._router)
-        self._downloads = Downloads(
-            settings.store, self._models.library.add, max_running=settings.max_downloads
-        )
-        app = build(settings, self._router, metrics, self._memory, self._models.library, self._downloads)
+        library = self._models.library
+        self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
+        app = build(settings, self._router, metrics, self._memory, library, self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
