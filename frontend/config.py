@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000)]
 Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
@@ -40,8 +41,31 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ]
     source: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="Catalogue name, GGUF file, IR folder, or synthetic[:TOKENS_PER_SECOND]."),
+        Meta(
+            description="Catalogue name, GGUF file, IR folder, synthetic[:TOKENS_PER_SECOND], or remote for "
+            "a model that only other servers have."
+        ),
     ]
+    remote: Annotated[
+        list[str],
+        Meta(
+            description="Another server that has the model, for example http://HOST:8000/v1: a Nacelle, "
+            "which becomes a replica, or any other with the OpenAI API.",
+            extra={"metavar": "URL"},
+        ),
+    ] = []
+    remote_model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)] | None,
+        Meta(description="Name of the model on the other servers. Default: its name here."),
+    ] = None
+    remote_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the API key of the other servers. Default: no key "
+            "is sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     device: Annotated[
         Annotated[str, Meta(min_length=1)],
         Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU.", extra={"upper": True}),
@@ -248,6 +272,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
+    ollama_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        Meta(
+            description="Second port to listen on, for clients that expect Ollama, whose own port is 11434. "
+            "Default: none; Ollama's API is also on the other port.",
+            extra={"metavar": "PORT"},
+        ),
+    ] = None
     api_key: Annotated[
         Secret | None,
         Meta(
@@ -399,6 +431,26 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),
     ] = None
+    registry_url: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="JSON document that lists further models to serve, for example "
+            "https://models.example/nacelle.json.",
+            extra={"metavar": "URL"},
+        ),
+    ] = None
+    registry_seconds: Annotated[
+        Annotated[float, Meta(ge=0.1, le=604_800)],
+        Meta(description="Time between two requests for the registry's document."),
+    ] = 60.0
+    registry_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the bearer token for the registry. Default: none is "
+            "sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     faults: Annotated[
         bool,
         Meta(
@@ -406,6 +458,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             extra={"environment_only": True},
         ),
     ] = False
+    serve_store: Annotated[
+        bool,
+        Meta(
+            description="Serve the other models of the store as well, each loaded on demand. Always on if no "
+            "model is named."
+        ),
+    ] = False
+    aliases: Annotated[
+        dict[Name, Name],
+        Meta(
+            description="Another name of a model in the API.",
+            extra={"option": "--model-alias", "metavar": "ALIAS=MODEL", "allowed": "ALIAS=MODEL pairs"},
+        ),
+    ] = {}
+    variants: Annotated[
+        dict[Name, Annotated[dict[Name, Weight], Meta(min_length=1)]],
+        Meta(
+            description="A name whose requests are spread over several models by weight.",
+            extra={
+                "allowed": "for each name, models with their weights, such as {fast = 0.9, careful = 0.1}"
+            },
+        ),
+    ] = {}
     models: Annotated[
         list[ModelSettings], Meta(description="Models to serve.", extra={"metavar": "MODEL"})
     ] = []

@@ -11,7 +11,7 @@ from frontend.cli.options import STORE_OPTION, config_option, layer_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import WrongUsage
 from frontend.config import Settings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.models.errors import ModelError
 from frontend.models.pulling import Failed, JsonReporter, Order
 from frontend.models.pulling import pull as pull_one
@@ -53,7 +53,7 @@ def pull(
     """
     if name and len(sources) > 1:
         raise WrongUsage(f"--name is for one SOURCE, not for {len(sources)}\nTry: nacelle pull --help")
-    settings, notes = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
+    settings, notes = settings_here(layer_of(Settings, {"store": store}), {}, [], config, os.environ)
     print_notes(notes)
     for source in sources:
         order = Order(

@@ -18,7 +18,7 @@ from frontend.models.folder import FolderFacts, look_at
 from frontend.models.inventory import FILES, SOURCE
 from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
-from frontend.models.options import adapted_name, engine_kind
+from frontend.models.options import REMOTE, adapted_name, engine_kind
 from frontend.models.recognize import (
     SERVED,
     LibrarySetting,
@@ -85,6 +85,8 @@ class Preparer:
             if model.draft_model:  # not used, but an error is one with any engine
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        if engine == REMOTE:
+            return PreparedModel(settings=model, engine=engine)
         path = self._folder(model.source)
         model = with_tuned(model, self._store.learned(path).tuned)
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders

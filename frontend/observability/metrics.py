@@ -53,6 +53,13 @@ class Metrics:
         self.http_bytes = Counter(
             "nacelle_http_response_bytes", "Bytes of response bodies", ("route",), registry=self.registry
         )
+        self.variant_requests = Counter(
+            "nacelle_variant_requests",
+            "HTTP requests for a set of variants, by the model that was picked",
+            ("variants", "model", "outcome"),
+            registry=self.registry,
+        )
+        self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
         self._by_model: dict[str, ModelMetrics] = {}
@@ -67,6 +74,20 @@ class Metrics:
         self._by_model.pop(model, None)
         self._models.forget(model)
         self._replicas.forget(model)
+
+    def registry_state(self, up: bool, models: int, at: float | None) -> None:
+        """Of the registry of models: its `models` are served; it last answered `at`, in Unix seconds."""
+        if not self._registry_gauges:
+            self._registry_gauges = [
+                Gauge(f"nacelle_registry_{name}", what, registry=self.registry)
+                for name, what in (
+                    ("up", "1 if the registry of models answered the last time with a valid document"),
+                    ("models", "Models of the registry that are served"),
+                    ("last_success_timestamp_seconds", "When it last answered so, in Unix seconds"),
+                )
+            ]
+        for gauge, value in zip(self._registry_gauges, (up, models, at or 0.0), strict=True):
+            gauge.set(value)
 
     def render(self) -> bytes:
         """The Prometheus text exposition."""

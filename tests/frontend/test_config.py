@@ -128,6 +128,8 @@ def test_every_server_setting_can_come_from_the_environment(setting):
         dict: ("CPU=16", {"CPU": "16"}),
         int: (str(setting.default or 9000), setting.default or 9000),
     }
+    if setting.name == "variants":
+        examples[dict] = ("a=b:1", {"a": {"b": 1.0}})
     default = (str(setting.default or "9000"), setting.default or "9000")
     written, expected = examples.get(type(setting.default), default)
     settings = loaded(environ={setting.variable: written})
