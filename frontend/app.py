@@ -125,10 +125,8 @@ class _Server:
         )
         self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
-        self._downloads = Downloads(
-            settings.store, self._models.library.add, max_running=settings.max_downloads
-        )
         library = self._models.library
+        self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
         library.aliases_of = lambda name: self._router.names.aliases_of(name)
         self._router.names = Names.of(settings)
         self._access = Access(settings)
