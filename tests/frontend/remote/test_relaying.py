@@ -1,5 +1,7 @@
 """Work of another Nacelle: what is accepted, how it continues after a death here, and how errors cross."""
 
+from typing import cast
+
 import msgspec
 import pytest
 
@@ -7,6 +9,7 @@ from frontend import errors
 from frontend.errors import BadRequest, ServerError, from_host
 from frontend.remote.failures import error_of, may_go_elsewhere, rejection
 from frontend.remote.wire import Rejected, decode_from_peer, decode_to_peer, encode, own_hello
+from frontend.routing.router import Model
 from frontend.tasks.relayed import KINDS, RelayedJob, check
 from ipc.channel import ChannelError
 from ipc.continuation import Continuation
@@ -43,9 +46,14 @@ def test_work_with_progress_can_continue():
     with_progress = {kind for kind in KINDS if "done_units" in vars(kind)}
     assert with_progress == {kind for kind, known in KINDS.items() if known.advance is not None}
     text, speech, heard = Generate(1, b"", Sampling(), [5]), Speak(1, b""), Transcribe(1, b"")
-    KINDS[Generate].advance(text, Delta(1, [6, 7], "x"))
-    KINDS[Speak].advance(speech, Spoken(1, b"x", 100))
-    KINDS[Transcribe].advance(heard, Transcribed(1, 30.0, language="de"))
+    for work, reply in (
+        (text, Delta(1, [6, 7], "x")),
+        (speech, Spoken(1, b"x", 100)),
+        (heard, Transcribed(1, 30.0, language="de")),
+    ):
+        advance = KINDS[type(work)].advance
+        assert advance is not None
+        advance(work, reply)
     assert text.resume_token_ids == [5, 6, 7]
     assert (speech.resume_sentences, speech.resume_samples) == (1, 100)
     assert (heard.resume_seconds, heard.resume_windows, heard.language) == (30.0, 1, "de")
@@ -74,7 +82,7 @@ class ModelHere:
 
 def relayed(outlet, sampling=None, body=BODY):
     sampling = sampling or Sampling(temperature=0.0)
-    return RelayedJob(Generate(77, b"", sampling), body, ModelHere(), outlet)
+    return RelayedJob(Generate(77, b"", sampling), body, cast(Model, ModelHere()), outlet)
 
 
 def test_a_text_continues_here_after_a_death_and_nothing_is_sent_twice():
@@ -138,7 +146,7 @@ def kinds(base=ServerError):
         yield from kinds(kind)
 
 
-@pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(kinds()), key=str))
 def test_every_error_crosses_as_itself_or_as_one_without_details(kind):
     if kind is errors.HostRefused:
         error = kind(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "too long", "messages"))
@@ -164,5 +172,6 @@ def test_only_what_is_the_servers_own_trouble_goes_elsewhere():
     assert may_go_elsewhere(errors.ShuttingDown("x"))
     assert not may_go_elsewhere(errors.EngineCrashed("x"))
     assert not may_go_elsewhere(errors.BadRequest("x"))
-    assert isinstance(rejection(1, RuntimeError("/a/path")), Rejected)
-    assert "/a/path" not in rejection(1, RuntimeError("/a/path")).message
+    unforeseen = rejection(1, RuntimeError("/a/path"))
+    assert isinstance(unforeseen, Rejected)
+    assert "/a/path" not in unforeseen.message
