@@ -53,6 +53,12 @@ class Metrics:
         self.http_bytes = Counter(
             "nacelle_http_response_bytes", "Bytes of response bodies", ("route",), registry=self.registry
         )
+        self.variant_requests = Counter(
+            "nacelle_variant_requests",
+            "HTTP requests for a set of variants, by the model that was picked",
+            ("variants", "model", "outcome"),
+            registry=self.registry,
+        )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
@@ -172,6 +178,10 @@ class ModelMetrics:
         self.regenerated_tokens = families.regenerated_tokens.labels(model)
         self.recovery_seconds = families.recovery_seconds.labels(model)
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
+        self.loaded = families.loaded.labels(model)
+        self.load_seconds = families.load_seconds.labels(model)
+        self.loads = cache(lambda result: families.loads.labels(model, result))
+        self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
 
 
@@ -235,6 +245,23 @@ class _ModelFamilies:
         )
         self.host_recovery_seconds = histogram(
             "host_recovery", "From the death of a host to the readiness of the next", _RECOVERY
+        )
+
+        self.loaded = gauge("model_loaded", "1 while the model is loaded")
+        self.load_seconds = histogram(
+            "model_load", "From the decision to load a model to its readiness", _WHOLE
+        )
+        self.loads = Counter(
+            "nacelle_model_loads",
+            "Loads of a model, by their result: loaded, failed or out_of_memory",
+            ("model", "result"),
+            registry=registry,
+        )
+        self.unloads = Counter(
+            "nacelle_model_unloads",
+            "Times that a model was unloaded, by the reason: room, idle, asked, failed or memory",
+            ("model", "reason"),
+            registry=registry,
         )
 
     def forget(self, model: str) -> None:

@@ -1,0 +1,45 @@
+"""Applies what `nacelle tune` found to a model's settings. Pure."""
+
+import msgspec
+
+from frontend.config import ConfigError, ModelSettings
+from frontend.models.manifest import Tuned
+from frontend.models.options import check_options
+
+_PROPERTIES = "properties"
+_NEVER = {"name", "source", "explicit", _PROPERTIES}
+_FIELDS = {field.name: field for field in msgspec.structs.fields(ModelSettings)}
+
+
+def with_tuned(model: ModelSettings, tuned: Tuned | None) -> ModelSettings:
+    """The settings with what was tuned wherever nobody set something else.
+
+    Whatever does not fit is left out: a tuned value may come from another version, or exclude a setting.
+    """
+    if tuned is None:
+        return model
+    for name, value in tuned.settings.items():
+        model = _with(model, {name: value}) if _is_free(model, name) else model
+    for name, value in tuned.properties.items():
+        if name not in model.properties:
+            model = _with(model, {_PROPERTIES: model.properties | {name: value}})
+    return model
+
+
+def _is_free(model: ModelSettings, name: str) -> bool:
+    """Whether the setting exists and nobody set it."""
+    field = _FIELDS.get(name)
+    if field is None or name in _NEVER or name in model.explicit:
+        return False
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return bool(getattr(model, name) == default)
+
+
+def _with(model: ModelSettings, changes: dict[str, object]) -> ModelSettings:
+    values = {name: getattr(model, name) for name in _FIELDS} | changes
+    try:
+        changed = msgspec.convert(values, ModelSettings)
+        check_options(changed)
+    except (msgspec.ValidationError, ConfigError):
+        return model
+    return changed
