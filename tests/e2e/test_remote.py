@@ -40,7 +40,7 @@ def settings_file(folder: Path, models: Sequence[dict[str, Any]]) -> Path:
 
 
 class Pair:
-    """`peer` has the models `big`, `embedder`, `hearing` and `made-up`. `front` has them from there: of `big`,
+    """`peer` has the models `big`, `embedder`, `hearing` and `made-up`. `front` has them from there. Of `big`,
     `far` has no other replica, `both` has one here as well, and `foreign` is asked over HTTP, at a URL below
     which no work is taken."""
 
