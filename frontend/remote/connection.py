@@ -21,6 +21,7 @@ from frontend.remote.wire import (
     decode_hello,
     encode,
     encode_hello,
+    frames,
     own_hello,
 )
 from frontend.spool import Spool
@@ -163,8 +164,8 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 messages, self._unsent = self._unsent, []
-                if messages:
-                    await socket.send_bytes(encode(messages))
+                for frame in frames(messages):
+                    await socket.send_bytes(frame)
 
     async def _send_body(self, work: Work, body: bytes | Spool) -> None:
         size, number = len(body), work.request_id

@@ -8,7 +8,15 @@ import pytest
 from frontend import errors
 from frontend.errors import BadRequest, ServerError, from_host
 from frontend.remote.failures import error_of, may_go_elsewhere, rejection
-from frontend.remote.wire import Rejected, decode_from_peer, decode_to_peer, encode, own_hello
+from frontend.remote.wire import (
+    FRAME_BYTES,
+    Rejected,
+    decode_from_peer,
+    decode_to_peer,
+    encode,
+    frames,
+    own_hello,
+)
 from frontend.routing.router import Model
 from frontend.tasks.relayed import KINDS, RelayedJob, check
 from ipc.channel import ChannelError
@@ -133,6 +141,16 @@ def test_leases_and_what_is_no_frame_do_not_cross():
     for frame in (encode([Embedded(1, lease, (1,))]), encode([Release(1, 1)]), b"", b"\x90", b"\xc1"):
         with pytest.raises(ChannelError):
             decode_from_peer(frame)
+
+
+def test_what_waits_together_is_sent_in_frames_that_a_server_takes():
+    messages = [Generate(number, bytes(60_000), Sampling()) for number in range(50)]
+    sent = list(frames(messages))
+    assert len(sent) > 1
+    assert max(map(len, sent)) < FRAME_BYTES + 100
+    assert [message for frame in sent for message in decode_to_peer(frame)] == messages
+    assert len(list(frames([Generate(1, bytes(3 * FRAME_BYTES), Sampling())]))) == 1
+    assert list(frames([])) == []
 
 
 def test_the_protocols_name_is_the_same_each_time_and_short():
