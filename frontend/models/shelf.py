@@ -98,15 +98,18 @@ class Shelf:
         return sorted(best.values(), key=lambda one: (one.name, one.manifest.source))
 
     def installed_named(self, name: str) -> Installed | None:
-        """The model of this name, or that was made from this path. Of several: the newest current one."""
-        wanted, installed = canonical(name), self.installed()
-        named = [one for one in installed if one.name == wanted]
-        made = [one for one in installed if one.manifest.source == name and one.kind != COPIES]
-        return max(named or made, key=_rank, default=None)
+        """The model of this name. Of several: the newest current one."""
+        wanted = canonical(name)
+        return max((one for one in self.installed() if one.name == wanted), key=_rank, default=None)
+
+    def installed_from(self, source: str) -> Installed | None:
+        """The model that was made from this source, such as the path of a file, likewise. No copy of it."""
+        made = (one for one in self.installed() if one.manifest.source == source and one.kind != COPIES)
+        return max(made, key=_rank, default=None)
 
     def require(self, name: str) -> Installed:
-        """The same. Raises ModelMissing."""
-        if found := self.installed_named(name):
+        """The model of this name, or else that was made from this source. Raises ModelMissing."""
+        if found := self.installed_named(name) or self.installed_from(name):
             return found
         from frontend.models.catalogue import load_catalogue
 
