@@ -100,6 +100,18 @@ def test_shortages_and_busy_devices_may_pass(error):
     assert reason and "\n" not in reason
 
 
+def test_a_model_of_a_newer_openvino_is_told_to_be_one(tmp_path):
+    for version, advice in (
+        ("2099.1.0", "it was written by OpenVINO 2099.1.0: update openvino"),
+        ("2024.1.0", "--log"),
+    ):
+        info = f'<info name="OpenVINO Runtime" value="{version}-1-abc"/>'
+        (tmp_path / "openvino_model.xml").write_text(f"<net><rt_info>{info}</rt_info></net>")
+        reason, permanent = explain(RuntimeError("Who knows."), launch_of(tmp_path))
+        assert permanent
+        assert reason.startswith(f"Who knows; {advice}")
+
+
 def test_a_file_that_only_lacked_a_descriptor_is_tried_again(tmp_path, monkeypatch):
     (tmp_path / "config.json").touch()
 
@@ -148,15 +160,3 @@ def test_a_lone_gpu_has_two_names():
         check_device(name, ["CPU", "GPU"])
     with pytest.raises(LaunchError, match="set --draft-device to another"):
         check_device("GPU.1", ["CPU", "GPU"], "--draft-device")
-
-
-def test_a_model_of_a_newer_openvino_is_told_to_be_one(tmp_path):
-    for version, advice in (
-        ("2099.1.0", "it was written by OpenVINO 2099.1.0: update openvino"),
-        ("2024.1.0", "--log"),
-    ):
-        info = f'<info name="OpenVINO Runtime" value="{version}-1-abc"/>'
-        (tmp_path / "openvino_model.xml").write_text(f"<net><rt_info>{info}</rt_info></net>")
-        reason, permanent = explain(RuntimeError("Who knows."), launch_of(tmp_path))
-        assert permanent
-        assert reason.startswith(f"Who knows; {advice}")
