@@ -30,6 +30,7 @@ from frontend.residency.state import (
     Measured,
     Phase,
     Pinned,
+    Reason,
     Refuse,
     Released,
     Removed,
@@ -372,10 +373,9 @@ class Manager:
                 self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
 
     def _stop(self, stop: Stop) -> None:
-        held = self.served[stop.name].held_bytes
-        log.info(
-            "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
-        )
+        if stop.reason is not Reason.FAILED:  # else another line says so
+            freed = words.size(self.served[stop.name].held_bytes)
+            log.info("%s is unloaded, which frees %s: %s", stop.name, freed, words.REASONS[stop.reason])
         self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
         self.served[stop.name].route.close(True)
         self.fleet.unload(stop.name)

@@ -6,8 +6,9 @@ import msgspec
 
 _TAIL_IN_MESSAGE = 3  # stderr lines quoted to clients; the log has all that were kept
 
-# How allocators say that there is no memory: C++, OpenVINO, the kernel, Python, OpenCL, Level Zero.
+# How hosts and allocators say that there is no memory: C++, OpenVINO, the kernel, Python, OpenCL, Level Zero.
 _OUT_OF_MEMORY = (
+    "too little memory",
     "bad_alloc",
     "Failed to allocate",
     "Cannot allocate memory",
