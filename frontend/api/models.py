@@ -34,7 +34,7 @@ class Models:
         self._created = created
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        names = [*self._router.routes, *self._router.names.all]
+        names = [*self._router.served, *self._router.names.all]
         _answer(response, ModelList(data=[body for name in names if (body := self._body(name)) is not None]))
 
     async def on_get_one(

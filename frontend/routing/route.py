@@ -92,7 +92,7 @@ class LocalRoute:
         self._work = (False, False)
         self._away_since: float | None = None  # since when nothing could be sent to a host
         self._card_waiters: dict[asyncio.Future[ModelCard], float] = {}  # with the times of their arrival
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._clock = clock
         self._metrics = metrics
         self._call_later = call_later
@@ -169,7 +169,7 @@ class LocalRoute:
     def _check_queue(self, more: int) -> None:
         free = sum(replica.free_slots for replica in self.replicas)
         waiting = sum(job.needs_slot for job in self.jobs.queue.waiting)
-        if more and waiting + more > self._max_queue + free:
+        if more and waiting + more > self.max_queue + free:
             slots = sum(host.card.slots for host in self.hosts if host.card)
             wait = retry_after_seconds(waiting, slots, self.arrivals.mean_seconds)
             raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
@@ -177,7 +177,7 @@ class LocalRoute:
     def _check_questions(self, more: int) -> None:
         """What needs no slot is bounded wherever it is: hosts answer it in turn."""
         questions = self._questions
-        if questions + more > self._max_queue:
+        if questions + more > self.max_queue:
             raise QueueFull(f"{self.name} has {questions} questions waiting", retry_after=1)
 
     @property
