@@ -115,7 +115,7 @@ def _released(model: Resident, now: float) -> tuple[Resident, list[Action]]:
         return closing, [Close(model.name)]
     if model.phase is Phase.CLOSING:
         return replace(model, reason=Reason.ASKED), []
-    return model, []
+    return replace(model, demanded=False), []  # whoever waits to load it no longer does
 
 
 def _worked(model: Resident, event: Worked, now: float) -> Resident:
@@ -186,12 +186,18 @@ def _stopped(model: Resident, reason: Reason, now: float) -> tuple[Resident, lis
 
 def _settle(state: Residency, actions: list[Action], now: float) -> tuple[Residency, list[Action]]:
     state = _ordered(state, now)
+    if not any(map(_needs_attention, state.models.values())):  # nearly always, and once or more per request
+        return state, actions
     for step in (_expire, _finish_closing, _make_room):
         state, more = step(state, now)
         actions = [*actions, *more]
     state, reopened = _reopen(state, now)
     wake = min(room.due_times(state, now), default=None)
     return state, [*actions, *reopened, *([] if wake is None else [Wake(wake)])]
+
+
+def _needs_attention(model: Resident) -> bool:
+    return model.keep_alive is not None or model.wanted_at is not None or model.phase is Phase.CLOSING
 
 
 def _ordered(state: Residency, now: float) -> Residency:
