@@ -439,7 +439,7 @@ class Manager:
         served, model = self.served[name], self.resident(name)
         result = "out_of_memory" if event.out_of_memory else "failed"
         self.fleet.metrics.of_model(name).loads(result).inc()
-        if model.retried:
+        if model.demanded:
             log.warning("%s: its load ran out of memory and is tried once more", name)
             return
         if not model.persistent:

@@ -150,13 +150,11 @@ def _failed(model: Resident, now: float) -> tuple[Resident, list[Action]]:
         failures=model.failures + 1,
         again_after=now + delay,
         demanded=False,
-        retried=False,
-        smaller=False,
         wanted_at=None,
     )
-    if model.persistent:
+    if model.persistent:  # its hosts go on by themselves, but not with another first try each time
         return replace(model, phase=Phase.UNLOADED, changed_at=now), []
-    return _stopped(model, Reason.FAILED, now)
+    return _stopped(replace(model, retried=False, smaller=False), Reason.FAILED, now)
 
 
 def _retry(state: Residency, model: Resident, now: float) -> tuple[Residency, list[Action]]:
@@ -166,8 +164,9 @@ def _retry(state: Residency, model: Resident, now: float) -> tuple[Residency, li
         for other in room.idle(state.models.values(), now)
         if other.device == model.device and other.name != model.name
     ]
-    model, actions = _stopped(replace(model, retried=True, smaller=not idle), Reason.FAILED, now)
-    state = _with(state, replace(model, demanded=True, wanted_at=now))
+    stopped, actions = _stopped(replace(model, retried=True, smaller=not idle), Reason.FAILED, now)
+    again = replace(stopped, persistent=model.persistent, demanded=True, wanted_at=now)
+    state = _with(state, again)
     for other in idle:
         other, stops = _stopped(other, Reason.MEMORY, now)
         state, actions = _with(state, other), [*actions, *stops]
