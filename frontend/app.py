@@ -22,6 +22,7 @@ from frontend.fleet import Fleet
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
+from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
@@ -33,6 +34,7 @@ from frontend.remote.registered import Registered
 from frontend.remote.registry import Registry, http_fetch, kept_file
 from frontend.remote.remotes import Remotes
 from frontend.residency.limits import available_bytes
+from frontend.residency.stored import StoredMeasurements
 from frontend.routing.names import Names
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
@@ -113,13 +115,18 @@ class _Server:
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
-        self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        self._models = LocalModels(
+            settings,
+            self._fleet,
+            runtime_dir.socket_path,
+            context,
+            available_bytes(),
+            StoredMeasurements(Inventory(store_root(settings.store))),
+        )
         self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
-        self._downloads = Downloads(
-            settings.store, self._models.library.add, max_running=settings.max_downloads
-        )
         library = self._models.library
+        self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
         library.aliases_of = lambda name: self._router.names.aliases_of(name)
         self._router.names = Names.of(settings)
         self._access = Access(settings)
@@ -221,13 +228,13 @@ class _Server:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
         if not self._cannot_start:  # else the last line says why
             log.info("shutting down")
-        self._router.draining = True
         self._control.stopping.set()
         self._reloader.close()
+        seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
-        drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))
-        rest = max(0.0, self._settings.drain_seconds - _SAME_SIGNAL_SECONDS)
-        await asyncio.wait([drained], timeout=self._settings.drain_seconds - rest)
+        drained = asyncio.gather(http, self._memory.background.close(seconds))
+        rest = max(0.0, seconds - _SAME_SIGNAL_SECONDS)
+        await asyncio.wait([drained], timeout=seconds - rest)
         if rest and not drained.done():  # from now on a second signal counts as one
             self._announce_wait()
             await asyncio.wait([drained], timeout=rest)

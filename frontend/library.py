@@ -84,6 +84,11 @@ class Library:
     def status(self, name: str) -> ModelStatus:
         return self._status(self._router.routes[self._name(name)])
 
+    def folder(self, name: str) -> str:
+        """Where its files are; empty for a model that has none here."""
+        manager = self._managed(self._router.route(name).name)
+        return "" if manager is None else manager.served[self._router.route(name).name].path
+
     def is_on_demand(self, name: str) -> bool:
         """Whether a model that is not ready will be loaded with the next request for it."""
         name = self._name(name)

@@ -175,11 +175,17 @@ class LocalModels:
             growth_bytes=settings.replicas * kv_cache,
             load_seconds=known.load_seconds if known else None,
         )
+        if (
+            model.engine == "text"
+            and isinstance(launch.options, TextOptions)
+            and launch.options.prefix_caching
+        ):
+            served.route.rehearse()
         resident = Resident(
             name=settings.name,
             device=settings.device,
             bytes=served.growth_bytes
-            + (known.memory_bytes if known else expected_bytes(files, settings.replicas)),
+            + expected_bytes(files, settings.replicas, known.memory_bytes if known else None),
             pinned=settings.pinned,
             keep_alive=served.keep_alive,
         )

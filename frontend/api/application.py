@@ -42,8 +42,10 @@ AREAS = (
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
+    "ollama.pull",
     "ollama.refused",
     "ollama.root",
+    "ollama.store",
     "admin.downloads",
 )
 
@@ -72,6 +74,7 @@ def build(
         started=int(time.time()),
         library=library or Library(router),
         control=control or Control(),
+        store=settings.store,
         ollama_port=settings.ollama_port,
     )
     for area in AREAS:

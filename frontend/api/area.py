@@ -45,4 +45,5 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     started: int  # in Unix seconds
     library: Library
     control: Control
+    store: str | None = None  # the folder of models, as configured
     ollama_port: int | None = None  # the port that is for Ollama's clients

@@ -397,7 +397,8 @@ class Manager:
         metrics = self.fleet.metrics.of_model(model.name)
         metrics.loads("loaded").inc()
         metrics.load_seconds.observe(seconds)
-        self._measurements.remember(served.path, model.device, Measurement(held, seconds))
+        one = held_bytes([served.supervisors[0].pid]) or held
+        self._measurements.remember(served.path, model.device, Measurement(one, seconds))
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -423,6 +424,7 @@ class Manager:
             "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
         )
         self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
+        self.served[stop.name].route.close(True)
         self.fleet.unload(stop.name)
         self._observe(stop.name)
 

@@ -183,7 +183,7 @@ def test_wrong_usage_is_one_line_and_status_2(served, arguments, complaint):
         (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
         (["smolm2"], "did you mean 'smollm2'?"),
         (["other"], "nor an existing file or folder; see nacelle list"),
-        (["Qwen/Qwen3-0.6B"], "convert it first: optimum-cli export openvino --model Qwen/Qwen3-0.6B FOLDER"),
+        (["Qwen/Qwen3-0.6B"], "pull it first: nacelle pull Qwen/Qwen3-0.6B"),
     ],
 )
 def test_what_cannot_be_served_is_one_line_and_status_1(served, arguments, complaint):
@@ -256,7 +256,7 @@ def test_every_option_that_is_suggested_exists():
     [
         (["serv"], "no such command 'serv'"),
         (["--foo"], "no option --foo; see nacelle --help"),
-        (["pull"], "missing argument 'NAME...'\nTry: nacelle pull --help"),
+        (["pull"], "missing argument 'SOURCE...'\nTry: nacelle pull --help"),
         (["list", "a"], "got unexpected extra argument (a)\nTry: nacelle list --help"),
         (["list", "--store", "a", "--store", "b"], "--store is given 2 times; give it once"),
         (["bench", "ipc", "--rounds", "1", "--rounds", "2"], "--rounds is given 2 times; give it once"),
