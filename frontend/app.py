@@ -28,6 +28,7 @@ from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
+from frontend.reload.found_later import FoundLater
 from frontend.reload.reloader import Reloader
 from frontend.remote.backend import key_in
 from frontend.remote.registered import Registered
@@ -129,6 +130,8 @@ class _Server:
         self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
         library.aliases_of = lambda name: self._router.names.aliases_of(name)
         self._router.names = Names.of(settings)
+        self._found_later = FoundLater(settings, library)
+        self._router.find_missing = self._found_later.find
         self._access = Access(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
@@ -163,6 +166,7 @@ class _Server:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
         self._fleet.limit_queues(settings.max_queue)
         self._models.limit(settings)
