@@ -29,6 +29,7 @@ from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
+from frontend.reload.hangup import Hangups
 from frontend.reload.reloader import Reloader
 from frontend.remote.backend import key_in
 from frontend.remote.registered import Registered
@@ -145,7 +146,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, Hangups())
         registry = self._registry()
         self._models.start([model for model in self._prepared if model.engine != REMOTE])
         for model in self._prepared:
@@ -179,6 +180,12 @@ class _Server:
         key = key_in(settings.registry_api_key_env, "registry_api_key_env")
         kept = kept_file(store_root(settings.store), url)
         return Registry(url, settings.registry_seconds, http_fetch(url, key), serving, kept, self._metrics)
+
+    def _hung_up(self, hangups: Hangups) -> None:
+        if hangups.means_the_end():
+            self._signalled(signal.SIGHUP)
+        else:
+            self._reloader.signalled()
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()

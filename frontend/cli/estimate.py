@@ -11,7 +11,7 @@ from frontend.cli.options import layer_of
 from frontend.cli.tables import aligned
 from frontend.cli.units import shown_bytes
 from frontend.config import ModelSettings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.models.errors import ModelError
 from frontend.models.estimate import Estimate, estimate_bytes
 from frontend.models.folder import look_at
@@ -45,7 +45,7 @@ def print_estimates(
     Raises ModelError and ConfigError.
     """
     options = layer_of(ModelSettings, {"context_length": context_length})
-    settings, notes = load_settings({}, options, models, config, os.environ)
+    settings, notes = settings_here({}, options, models, config, os.environ)
     print_notes(notes)
     inventory = Inventory(store_root(settings.store))
     found = [estimate_of(model, inventory, sequences) for model in settings.models]
