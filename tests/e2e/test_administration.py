@@ -278,10 +278,14 @@ def test_events_show_the_state_now_and_changes_until_the_server_stops(deployment
 
     with ThreadPoolExecutor(1) as pool:
         listening = pool.submit(listen)
-        wait_for(states(events, "b", "ready"), "the state now")
-        deployment.post("unload", model="b")
-        wait_for(states(events, "b", "unloaded"), "a change")
-        os.kill(deployment.serving.pid, signal.SIGTERM)
+        try:
+            wait_for(states(events, "b", "ready"), "the state now")
+            deployment.post("unload", model="b")
+            wait_for(states(events, "b", "unloaded"), "a change")
+            deployment.post("alias", alias="gpt", model="b")
+            wait_for(lambda: any(e["name"] == "b" and e["status"]["aliases"] for e in events), "an alias")
+        finally:
+            os.kill(deployment.serving.pid, signal.SIGTERM)
         listening.result(timeout=10)
     assert deployment.serving.wait_for_exit() == 0
 
