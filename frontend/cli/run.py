@@ -140,10 +140,7 @@ def _chat(
     session = Session(client, conversation, editor, lambda model: ensure_served(client, model, config))
     session.verbose = verbose
     session.attach(attachments)
-    try:
-        session.run()
-    finally:
-        editor.close()
+    session.run()
 
 
 def _answer(client: Client, conversation: Conversation, question: dict[str, Any]) -> Answer:
