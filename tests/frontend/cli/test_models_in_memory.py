@@ -69,6 +69,12 @@ def test_a_model_in_memory_is_a_row():
     ]
 
 
+def test_tasks_have_the_names_of_the_option():
+    vectors = STATUS | {"task": "vectors", "engine": "embeddings"}
+    stateful = STATUS | {"task": "text", "engine": "stateful"}
+    assert [row[1] for row in rows([vectors, stateful], 0.0)] == ["embeddings", "text"]
+
+
 @pytest.mark.parametrize(
     ("change", "until"),
     [
