@@ -80,4 +80,5 @@ def build(
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
-    return with_stack(Proxying(app, router, largest, settings.max_queue), settings, metrics)
+    proxying = Proxying(app, router, largest, settings.max_queue)
+    return with_stack(proxying, settings, metrics, access=server.control.access)

@@ -33,7 +33,7 @@ class Images:
 
     def body_bytes(self) -> int:
         """What images may add to the size of a body, while they may be for a model that takes them."""
-        cards = [host.card for route in self._router.routes.values() for host in route.hosts]
+        cards = [route.last_card for route in self._router.routes.values()]
         if not any(card is None or (isinstance(card, TextCard) and card.takes_images) for card in cards):
             return 0
         return min(self._max_total_bytes, self._max_images * self._loader.rules.max_bytes) * 4 // 3
