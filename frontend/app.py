@@ -228,13 +228,13 @@ class _Server:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
         if not self._cannot_start:  # else the last line says why
             log.info("shutting down")
-        self._router.draining = True
         self._control.stopping.set()
         self._reloader.close()
+        seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
-        drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))
-        rest = max(0.0, self._settings.drain_seconds - _SAME_SIGNAL_SECONDS)
-        await asyncio.wait([drained], timeout=self._settings.drain_seconds - rest)
+        drained = asyncio.gather(http, self._memory.background.close(seconds))
+        rest = max(0.0, seconds - _SAME_SIGNAL_SECONDS)
+        await asyncio.wait([drained], timeout=seconds - rest)
         if rest and not drained.done():  # from now on a second signal counts as one
             self._announce_wait()
             await asyncio.wait([drained], timeout=rest)

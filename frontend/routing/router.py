@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -46,6 +46,7 @@ class Router:
         self.draining = False
         self.options = options
         self._chance = chance
+        self.on_drain: list[Callable[[], Awaitable[object]]] = []  # what is to end before connections close
         self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
@@ -130,6 +131,17 @@ class Router:
     def too_late(self) -> RequestTimeout:
         seconds = self.options.request_timeout_seconds
         return RequestTimeout(f"the request took longer than {seconds:g} seconds")
+
+    async def drain(self, seconds: float) -> float:
+        """Take nothing new, and let `on_drain` finish. Returns what is left of `seconds`."""
+        self.draining = True
+        began = time.monotonic()
+        if self.on_drain:
+            tasks = [asyncio.ensure_future(finish()) for finish in self.on_drain]
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+        return max(0.0, seconds - (time.monotonic() - began))
 
     def check_open(self) -> None:
         """Raises ShuttingDown."""
