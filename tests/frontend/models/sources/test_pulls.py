@@ -325,6 +325,12 @@ def test_a_local_archive_is_unpacked(puller, store, tmp_path):
     assert (tmp_path / "tiny.tar.gz").exists()
 
 
+def test_a_local_file_has_no_weight_format(puller, tmp_path):
+    (tmp_path / "x.gguf").write_bytes(GGUF)
+    with pytest.raises(ModelError, match=r"x\.gguf is a single file; leave --weight-format and --file out"):
+        puller.pull(str(tmp_path / "x.gguf"), PullOptions(weight_format="int8"))
+
+
 def test_a_path_that_is_not_there_is_called_that(puller):
     with pytest.raises(ModelError, match=r"there is no file or folder \./nosuch\.gguf; correct SOURCE"):
         puller.pull("./nosuch.gguf")
