@@ -24,6 +24,7 @@ from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_names import _ELSEWHERE, guess
 from frontend.config_sources import settings_of
 from frontend.models.resolve import PreparedModel
+from frontend.reload.configuration import Configuration
 from frontend.shortened import shown_path
 from tests.e2e.serving import is_alive, wait_for
 
@@ -97,8 +98,8 @@ def served(monkeypatch):
     """Stands in for the server; holds what it was given."""
     calls: list[tuple[Settings, list[PreparedModel]]] = []
 
-    def serve(settings: Settings, prepared: list[PreparedModel]) -> int:
-        calls.append((settings, prepared))
+    def serve(configuration: Configuration, _again: object) -> int:
+        calls.append((configuration.settings, configuration.prepared))
         return 0
 
     monkeypatch.setattr("frontend.app.serve", serve)
@@ -146,7 +147,11 @@ def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
             ["synthetic", "--log-level", "loud"],
             "Error: --log-level: must be one of debug, info, warning, error, not 'loud'",
         ),
-        ([], "Error: specify a model, for example: nacelle serve smollm2"),
+        (
+            ["--store", "/absent"],
+            "nothing to serve: the store has no models; name one, as in nacelle serve smollm2, or first run "
+            "nacelle pull smollm2",
+        ),
         (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
         (["synthetic", "synthetic:5"], "two models have the name 'synthetic'"),
         (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
