@@ -9,7 +9,7 @@ import msgspec
 
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts
-from frontend.models.inventory import SOURCE
+from frontend.models.inventory import PULLED, SOURCE
 from frontend.models.manifest import Origin, Recipe
 from frontend.models.recognize import check_servable, recognize
 from frontend.models.reporter import Reporter
@@ -19,7 +19,6 @@ from frontend.models.sources.transfer import Digest
 from frontend.models.store import Store
 from frontend.models.versions import converter_versions
 
-PULLED = "pulled"  # the kind of such recipes
 # Small files from which it is seen what a folder holds.
 DOCUMENTS = ("config.json", "modules.json", "model_index.json", "config_sentence_transformers.json")
 # Bytes that are written beside the source, for each of its bytes.

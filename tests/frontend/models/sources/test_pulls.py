@@ -5,10 +5,12 @@ import io
 import json
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from frontend.models.errors import ModelError
+from frontend.models.pruning import prune
 from frontend.models.sources.asked import PullOptions
 from tests.frontend.models.sources.web_servers import COMMIT
 from tests.frontend.models.tiny import GGUF
@@ -83,6 +85,8 @@ def test_a_new_commit_replaces_the_old_one(hub, puller, store):
     second = puller.pull("org/tiny-ov")
     assert second.path != first.path
     assert only(store).manifest.origin.revision == "d" * 40
+    assert [one.path for one in prune(store).removed] == [Path(first.path)]
+    assert only(store).path == Path(second.path)
 
 
 def test_files_of_a_hub_that_broke_are_not_fetched_twice(hub, puller, store):
