@@ -138,6 +138,16 @@ def test_a_kept_gguf_is_converted_again_by_another_version_without_its_bytes(hub
     assert hub.sent == sent
 
 
+def test_a_gguf_that_cannot_be_converted_is_not_fetched(hub, puller, store):
+    hub.add(REPOSITORY, {"tiny-Q4_K_M.gguf": GGUF})
+    hub.gguf_architecture = "gemma3"
+    with pytest.raises(ModelError, match="of the architecture 'gemma3'; only llama, qwen2, qwen3 can be"):
+        puller.pull(REPOSITORY)
+    assert hub.sent == 0
+    hub.gguf_architecture = "qwen3"
+    puller.pull(REPOSITORY)
+
+
 def test_an_encoder_is_converted_by_us(hub, puller, store):
     hub.add("org/encoder", {**ENCODER, "pytorch_model.bin": b"old" * 900, "onnx/model.onnx": b"o" * 900})
     puller.pull("org/encoder", PullOptions(name="mine"))
