@@ -36,7 +36,7 @@ _LINE_BYTES = 1024 * 1024
 _KILL_SECONDS = 10.0  # until a killed group is gone
 _ENDINGS: dict[str, State] = {"pause": "paused", "cancel": "cancelled"}
 
-Add = Callable[[str], Awaitable[object]]  # serves a model of the store by its name
+Add = Callable[[str, str], Awaitable[object]]  # serves a model of the store, by a name
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +237,7 @@ class Downloads:
         notes = job.download.notes
         try:
             if self._add:
-                await self._add(done.name)
+                await self._add(done.name, done.name)
         except ServerError as error:  # it is served already, or cannot be
             notes = [*notes, error.message][-_NOTES:]
         job.change(

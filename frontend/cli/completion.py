@@ -33,13 +33,19 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def model_names() -> set[str]:
-    """The names of the catalogue, and of the models that users converted."""
+    """The names of the catalogue, and of the other models of the store."""
     catalogue = Path(__file__).parent.parent / "models" / "catalogue.toml"
     names = set(_ENTRY.findall(catalogue.read_text()))
     try:
-        return names | {path.name for path in (_store() / "files").iterdir() if path.is_dir()}
+        others = [kind for kind in _store().iterdir() if kind.name in ("files", "pulled", "copies")]
+        return names | {_name_of(home) for kind in others for home in kind.iterdir() if home.is_dir()}
     except OSError:
         return names
+
+
+def _name_of(home: Path) -> str:
+    """The name of a model by its folder, as frontend.models.inventory makes it."""
+    return home.name.replace("--", "/").replace("=", ":")
 
 
 def _store() -> Path:

@@ -44,8 +44,8 @@ def ps(everything: bool, as_json: bool, url: str | None, config: Path | None) ->
 
 def statuses(client: Client) -> list[dict[str, Any]]:
     """What the server says of its models."""
-    answer = client.get("/admin/models")
-    return list(answer["data"] if isinstance(answer, dict) else answer)
+    models: list[dict[str, Any]] = client.get("/admin/models")["models"]
+    return models
 
 
 def rows(models: Sequence[Mapping[str, Any]], now: float) -> list[tuple[str, ...]]:

@@ -117,9 +117,9 @@ def _source(manifest: Manifest, details: Details) -> Pairs:
 
 def _learned(manifest: Manifest) -> Pairs:
     pairs: Pairs = []
-    if (measured := manifest.measured) is not None:
-        pairs.append(("memory", f"{shown_bytes(measured.memory_bytes)} on {measured.device}"))
-        pairs.append(("load", f"{measured.load_seconds:.1f} s"))
+    for device, measured in manifest.measured.items():
+        took = f"{shown_bytes(measured.memory_bytes)}, loaded in {measured.load_seconds:.1f} s"
+        pairs.append((f"memory on {device}", took))
     if (tuned := manifest.tuned) is not None:
         values = {**tuned.settings, **tuned.properties}
         pairs.append(("tuned", ", ".join(f"{key}={value}" for key, value in values.items())))

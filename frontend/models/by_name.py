@@ -62,7 +62,7 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> st
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
     if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(source):
-        hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+        hint = f"; pull it first: nacelle pull {source}"
     shown = shown_path(source)
     return (
         f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "

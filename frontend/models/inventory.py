@@ -10,8 +10,9 @@ digests.json                 hashes of users' files
 
 import datetime
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     """What this machine learned about a model."""
 
     path: str = ""
-    measured: Measured | None = None
+    measured: dict[str, Measured] = {}  # by device
     tuned: Tuned | None = None
 
 
@@ -168,20 +169,23 @@ class Inventory:
         self, model: str | Path, memory_bytes: int, load_seconds: float, device: str = "CPU"
     ) -> None:
         """Keep what a load took. `model` is a name, or an IR folder. Raises ModelMissing, OSError."""
-        self._learn(model, measured=Measured(memory_bytes, load_seconds, device))
+        new = {device: Measured(memory_bytes, load_seconds)}
+        self._learn(model, lambda known: {"measured": known.measured | new})
 
     def tune(self, model: str | Path, tuned: Tuned | None) -> None:
         """Keep what makes a model faster, or forget it (None). Raises ModelMissing, OSError."""
-        self._learn(model, tuned=tuned)
+        self._learn(model, lambda _: {"tuned": tuned})
 
-    def _learn(self, model: str | Path, **what: Measured | Tuned | None) -> None:
+    def _learn(self, model: str | Path, change: Callable[[Learned], dict[str, Any]]) -> None:
         folder = model if isinstance(model, Path) else self.require(model).path
         self.root.mkdir(parents=True, exist_ok=True)
         with locked(self.root, f"{LEARNED}/{folder.resolve()}"):
+            known = self.learned(folder)
             if manifest := self._manifest_of(folder):
-                write_manifest(folder, msgspec.structs.replace(described(folder, manifest), **what))
+                changed = msgspec.structs.replace(described(folder, manifest), **change(known))
+                write_manifest(folder, changed)
             else:
-                learned = msgspec.structs.replace(self.learned(folder), path=str(folder), **what)
+                learned = msgspec.structs.replace(known, path=str(folder), **change(known))
                 write_durably(self._outside(folder), msgspec.json.encode(learned))
 
     def _manifest_of(self, folder: Path) -> Manifest | None:

@@ -9,7 +9,7 @@ import msgspec
 from frontend.models.digests import DigestCache
 from frontend.models.files import TRASH, bytes_of, empty_trash, remove_tree
 from frontend.models.inventory import COPIES, SOURCE, Inventory
-from frontend.models.leftovers import PARTIAL, downloads, lock_of, scratches
+from frontend.models.leftovers import PARTIAL, downloads, lock_of, scratches, stray_files
 from frontend.models.locks import Busy, is_held, locked_at_once
 from frontend.models.manifest import MANIFEST, is_complete, read_manifest
 from frontend.models.versions import converter_versions
@@ -62,6 +62,8 @@ def prune(store: Inventory, *, sources: bool = True, dry_run: bool = False) -> P
     if not dry_run:
         with contextlib.suppress(OSError):
             empty_trash(store.root)
+            for file in stray_files(store.root):
+                file.unlink()
     return Pruned(removed=removed, kept=kept, digests=digests)
 
 

@@ -7,23 +7,27 @@ from frontend.models.manifest import Tuned
 from frontend.models.options import check_options
 
 _PROPERTIES = "properties"
+_SETTINGS_OF_PROPERTIES = {"INFERENCE_NUM_THREADS": "threads", "KV_CACHE_PRECISION": "kv_cache_precision"}
 _NEVER = {"name", "source", "explicit", _PROPERTIES}
 _FIELDS = {field.name: field for field in msgspec.structs.fields(ModelSettings)}
 
 
 def with_tuned(model: ModelSettings, tuned: Tuned | None) -> ModelSettings:
-    """The settings with what was tuned wherever nobody set something else.
+    """The settings with what was tuned for their device, wherever nobody set something else.
 
     Whatever does not fit is left out: a tuned value may come from another version, or exclude a setting.
     """
-    if tuned is None:
+    if tuned is None or tuned.device != model.device:
         return model
+    chosen = model
     for name, value in tuned.settings.items():
-        model = _with(model, {name: value}) if _is_free(model, name) else model
+        if _is_free(model, name):
+            chosen = _with(chosen, {name: value})
     for name, value in tuned.properties.items():
-        if name not in model.properties:
-            model = _with(model, {_PROPERTIES: model.properties | {name: value}})
-    return model
+        setting = _SETTINGS_OF_PROPERTIES.get(name)
+        if name not in model.properties and (setting is None or _is_free(model, setting)):
+            chosen = _with(chosen, {_PROPERTIES: chosen.properties | {name: value}})
+    return chosen
 
 
 def _is_free(model: ModelSettings, name: str) -> bool:

@@ -27,6 +27,7 @@ from frontend.residency.state import (
     Phase,
     Pinned,
     Reason,
+    Redefined,
     Refuse,
     Released,
     Removed,
@@ -93,6 +94,16 @@ def _noted(model: Resident, event: Event, now: float) -> Resident:
             return replace(model, keep_alive=event.seconds)
         case Measured():
             return replace(model, bytes=event.bytes)
+        case Redefined():
+            return replace(
+                model,
+                device=event.device,
+                bytes=event.bytes,
+                pinned=event.pinned,
+                keep_alive=event.keep_alive,
+                failures=0,
+                again_after=0.0,
+            )
     return model
 
 

@@ -141,6 +141,16 @@ class Measured(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Redefined(msgspec.Struct, frozen=True):
+    """Its settings changed while it was unloaded, or in ways that its processes do not know."""
+
+    name: str
+    device: str
+    bytes: int
+    pinned: bool
+    keep_alive: float | None
+
+
 class Limited(msgspec.Struct, frozen=True):
     """The limits changed."""
 
@@ -164,6 +174,7 @@ Event = (
     | Pinned
     | KeptAlive
     | Measured
+    | Redefined
     | Limited
     | Tick
 )

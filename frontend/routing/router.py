@@ -42,6 +42,7 @@ class Router:
         """`chance` decides which variant a request gets that names no user."""
         self.routes: dict[str, Route] = {}
         self.names = Names()
+        self.leaving: set[str] = set()  # models that finish what they have, and get nothing new
         self.draining = False
         self.options = options
         self._chance = chance
@@ -66,7 +67,7 @@ class Router:
         Raises ModelNotFound, which lists the models that are served.
         """
         chosen_by = self.any_key() if key is None else key
-        resolved = resolve(name, self.routes, self._adapters, self.names, chosen_by)
+        resolved = resolve(name, self.served, self._adapters, self.names, chosen_by)
         if resolved is None:
             raise self._not_found(name)
         return resolved
@@ -77,7 +78,12 @@ class Router:
 
     def models_behind(self, name: str) -> list[str]:
         """The served models that an alias or a set of variants may mean."""
-        return models_behind(name, self.routes, self._adapters, self.names)
+        return models_behind(name, self.served, self._adapters, self.names)
+
+    @property
+    def served(self) -> Collection[str]:
+        """The names of the models that take requests."""
+        return self.routes.keys() - self.leaving if self.leaving else self.routes
 
     @property
     def _adapters(self) -> set[str]:
@@ -92,7 +98,7 @@ class Router:
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
-        return ModelNotFound(unknown_model(name, self.routes, self.names.all), "model")
+        return ModelNotFound(unknown_model(name, self.served, self.names.all), "model")
 
     async def model(
         self,

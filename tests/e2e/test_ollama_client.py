@@ -1,9 +1,12 @@
 """The `ollama` client against a real server with real models, and the exact form of what it reads."""
 
+import datetime
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
@@ -41,8 +44,10 @@ def server(
 ) -> Iterator[OllamaServing]:
     named = tmp_path_factory.mktemp("models") / MODEL
     named.symlink_to(vision_ir)
+    store = tmp_path_factory.mktemp("store")
+    shutil.copytree(minilm_ir, store / "catalogue/minilm" / minilm_ir.name)
     port = free_port()
-    arguments = ["--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
+    arguments = ["--store", str(store), "--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
     with OllamaServing([str(named), "minilm", str(qwen3_ir)], arguments, {}) as serving:
         serving.ollama_port = port
         for name in (MODEL, "minilm", RANDOM):
@@ -144,7 +149,8 @@ def test_tools_are_called_with_objects(server):
         options = {"temperature": 1000, "seed": seed, "num_predict": 80}
         answer = server.http.post("/api/chat", json={**body, "options": options, "stream": False})
         assert answer.json()["done_reason"] in ("stop", "length"), answer.text
-        return answer.json()["message"]
+        said: dict = answer.json()["message"]
+        return said
 
     seed, called = next((s, said) for s in range(50) if "tool_calls" in (said := message(s)))
     functions = [call["function"] for call in called["tool_calls"]]
@@ -221,6 +227,74 @@ def test_embeddings_of_both_forms(client):
     with pytest.raises(ollama.ResponseError) as caught:
         client.embed("minilm", long, truncate=False)
     assert caught.value.status_code == 400
+
+
+def test_models_are_listed_and_shown(client):
+    listed = {model.model: model for model in client.list().models}
+    assert listed.keys() == {f"{name}:latest" for name in (MODEL, "minilm", RANDOM)}
+    assert listed[f"{RANDOM}:latest"].details.family == "qwen3"
+    assert all(len(model.digest) == 64 and model.size > 0 for model in listed.values())
+    shown = client.show(RANDOM)
+    assert {"completion", "tools", "thinking"} == set(shown.capabilities)
+    assert "tool_call" in shown.template
+    assert shown.modelinfo["general.architecture"] == "qwen3"
+    assert shown.modelinfo["qwen3.context_length"] > 0
+    assert client.show(f"{MODEL}:latest").capabilities == ["completion", "vision"]
+    assert client.show("minilm").capabilities == ["embedding"]
+
+
+def test_a_model_is_unloaded_and_loaded_again(server, client):
+    def running() -> dict[str, Any]:
+        return {model.model: model for model in client.ps().models}
+
+    assert client.embed("minilm", "x", keep_alive="10m").embeddings
+    held = running()["minilm:latest"]
+    assert held.size > 10 * 1024**2
+    left = held.expires_at - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=9) < left <= datetime.timedelta(minutes=10)
+    assert client.embed("minilm", "", keep_alive=0).embeddings == []
+    assert "minilm:latest" not in running()
+    assert client.embed("minilm", "x", keep_alive=-1).embeddings  # loads it again
+    assert running()["minilm:latest"].expires_at.year > 2200
+    assert client.generate(RANDOM, "x", keep_alive=0, options=GREEDY).done  # once it has answered
+    wait_for(lambda: f"{RANDOM}:latest" not in running(), "unloaded when idle")
+    assert client.generate(RANDOM, keep_alive=300).done_reason == "load"
+    assert f"{RANDOM}:latest" in running()
+    assert client.generate(RANDOM, keep_alive=0).done_reason == "unload"
+    assert f"{RANDOM}:latest" not in running()
+
+
+def test_a_model_is_copied_and_its_copy_deleted(server, client):
+    def listed() -> set[str | None]:
+        return {model.model for model in client.list().models}
+
+    before = listed()
+    client.copy("minilm:latest", "sentences:v1")
+    assert listed() == before | {"sentences:v1"}
+    [copied], [own] = (client.embed(name, "a cat").embeddings for name in ("sentences:v1", "minilm"))
+    assert copied == pytest.approx(own, abs=1e-6)
+    with pytest.raises(ollama.ResponseError, match="already"):
+        client.copy("minilm", "sentences:v1")
+    client.delete("sentences:v1")
+    assert listed() == before
+    for call in (client.delete, client.show, lambda name: client.copy(name, "other")):
+        with pytest.raises(ollama.ResponseError) as caught:
+            call("sentences:v1")
+        assert (caught.value.status_code, caught.value.error[:25]) == (404, 'model "sentences:v1" not ')
+    with pytest.raises(ollama.ResponseError, match="not in the store") as caught:
+        client.delete(RANDOM)
+    assert caught.value.status_code == 409
+    assert client.embed("minilm", "a cat").embeddings
+
+
+def test_a_model_that_is_there_is_pulled_at_once(server, client):
+    progress = [part.status for part in client.pull("minilm:latest", stream=True)]
+    assert (progress[0], progress[-1]) == ("pulling manifest", "success")
+    assert client.pull("minilm").status == "success"
+    for name in ("nobody", "/etc/passwd"):
+        with pytest.raises(ollama.ResponseError) as caught:
+            client.pull(name)
+        assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -178,6 +178,15 @@ def test_without_a_server_one_is_started_in_the_background_and_stopped(tmp_path)
         assert "nacelle stop --server ends it" in first.stderr
         again = nacelle(environment, "run", "synthetic:1000", "hi", "--max-tokens", "3")
         assert (again.returncode, again.stderr) == (0, "")
+        [model] = json.loads(nacelle(environment, "ps", "--json").stdout)
+        assert (model["name"], model["state"], model["running"]) == ("synthetic", "ready", 0)
+        assert nacelle(environment, "unload", "synthetic").stdout == "synthetic is unloaded\n"
+        assert json.loads(nacelle(environment, "ps", "--json").stdout) == []
+        loaded = nacelle(environment, "load", "synthetic", "--keep-alive", "10m")
+        assert loaded.stdout.startswith("synthetic is loaded (")
+        assert nacelle(environment, "ps").stdout.splitlines()[1].endswith(" from now")
+        assert nacelle(environment, "load", "nosuch").returncode == 1
+        nacelle(environment, "run", "synthetic:1000", "hi", "--max-tokens", "3")
         log = nacelle(environment, "logs", "synthetic", "-n", "1")
         assert "POST /v1/chat/completions 200" in log.stdout
     finally:

@@ -144,6 +144,7 @@ def test_paths_are_told_from_names():
     assert is_path("m.gguf")
     assert not is_path("smollm2")
     assert not is_path("org/model")
+    assert not is_path("https://x.example/m.gguf")
 
 
 @pytest.fixture
