@@ -66,8 +66,8 @@ class Reloader:
                 backends_of(model)  # a key that is missing is noticed before anything has changed
             await self._carry_out(plan, wanted)
             self._router.names = Names.of(read.settings)
-            self._follow(read.settings)
             self._settings = followed(self._settings, read.settings)
+            self._follow(self._settings)
             self._configured = {name: self._running.get(name, model) for name, model in wanted.items()}
         log.info("the settings were reloaded; %s", in_words(plan))
         return plan
