@@ -19,6 +19,10 @@ SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "doctor": _Subcommand(
+        "frontend.cli.doctor:doctor",
+        "Check this machine: devices, drivers, memory, disks, ports, versions.",
+    ),
     "bench": _Subcommand(
         "bench.cli:bench",
         "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",
