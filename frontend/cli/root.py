@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
     "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "tune": _Subcommand("frontend.cli.tune:tune", "Find the settings with which a model is fastest here."),
     "doctor": _Subcommand(
         "frontend.cli.doctor:doctor",
         "Check this machine: devices, drivers, memory, disks, ports, versions.",

@@ -1,16 +1,12 @@
 """One token from a throw-away host: a device that cannot compute crashes that host, and nothing else."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
-import zmq
 
 from frontend.config import ModelSettings, Settings
 from frontend.doctor.facts import SelfTest
@@ -20,27 +16,16 @@ from frontend.models.options import engine_kind
 from frontend.models.placement import launch_of
 from frontend.models.resolve import PreparedModel, check_ir_folder
 from frontend.models.store import Store
-from frontend.supervision.death import signal_name
-from frontend.supervision.incarnation import ArenaSizes, Ending, Incarnation
-from frontend.supervision.runtime_dir import RuntimeDir, base_folder
-from ipc.messages import (
-    Delta,
-    Failed,
-    Fatal,
-    Generate,
-    Launch,
-    Ready,
-    Sampling,
-    TextInput,
-    TextPrompt,
-    ToFrontend,
-)
+from frontend.supervision.throwaway import HostFailed, ThrowawayHost
+from ipc.messages import Generate, Launch, Sampling, TextInput, TextPrompt
 
 SELF_TEST_SECONDS = 180.0  # a GPU or NPU compiles the model first
-_END_SECONDS = 5.0
-_ARENA = 2**20
 _KV_CACHE_GIB = 0.25
-_INPUT = msgspec.msgpack.encode(TextInput(TextPrompt("Once upon a time")))
+_WORK = Generate(
+    0,
+    msgspec.msgpack.encode(TextInput(TextPrompt("Once upon a time"))),
+    Sampling(max_tokens=1, temperature=0.0, ignore_eos=True),
+)
 
 
 class StoredText(msgspec.Struct, frozen=True):
@@ -74,7 +59,10 @@ def self_test(device: str, model: StoredText | None, seconds: float = SELF_TEST_
             return SelfTest(device=device, load_seconds=try_device(device, seconds).seconds)
         except ProbeFailed as failed:
             return SelfTest(device=device, error=str(failed))
-    return asyncio.run(_one_token(_launch(device, model), model.name, seconds))
+    try:
+        return asyncio.run(_one_token(_launch(device, model), model.name, seconds))
+    except HostFailed as failed:
+        return SelfTest(device=device, model=model.name, error=str(failed))
 
 
 def _launch(device: str, model: StoredText) -> Launch[Any]:
@@ -85,94 +73,11 @@ def _launch(device: str, model: StoredText) -> Launch[Any]:
     return launch_of(prepared, Settings(), psutil.virtual_memory().available, 1)
 
 
-class _Trial:
-    """What a throw-away host has reported so far."""
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.ready = self.token = self.ended = False
-        self.error = ""
-
-    def messages(self, messages: Sequence[ToFrontend]) -> None:
-        for message in messages:
-            if isinstance(message, Ready):
-                self.ready = True
-            elif isinstance(message, Delta):
-                self.token = True
-            elif isinstance(message, Failed):
-                self.error = self.error or message.error.message
-            elif isinstance(message, Fatal):
-                self.error = self.error or message.reason
-        self.changed.set()
-
-    def end(self, ending: Ending) -> None:
-        self.ended = True
-        self.error = self.error or ending.condemned or _last_words(ending)
-        self.changed.set()
-
-    @property
-    def is_over(self) -> bool:
-        return self.ended or bool(self.error)
-
-
-def _last_words(ending: Ending) -> str:
-    if ending.status < 0:
-        return f"the process died of {signal_name(-ending.status)}"
-    return ending.stderr_tail[-1] if ending.stderr_tail else f"the process ended with status {ending.status}"
-
-
 async def _one_token(launch: Launch[Any], model: str, seconds: float) -> SelfTest:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
-    trial = _Trial()
+    """Raises HostFailed."""
     started = time.monotonic()
-    loaded = answered = 0.0
-    try:
-        host = Incarnation(
-            launch,
-            runtime_dir.socket_path("self-test"),
-            ArenaSizes(_ARENA, _ARENA),
-            context,
-            trial.messages,
-            trial.end,
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                await _until(trial, "ready")
-                loaded = time.monotonic() - started
-                host.send(Generate(1, _INPUT, Sampling(max_tokens=1, temperature=0.0, ignore_eos=True)))
-                await _until(trial, "token")
-                answered = time.monotonic() - started - loaded
-        except TimeoutError:
-            trial.error = f"no token within {seconds:g} s"
-        error = trial.error  # what its end adds is our doing
-        await _end(host, trial)
-    finally:
-        context.destroy(linger=0)
-        runtime_dir.remove()
-    if error:
-        return SelfTest(device=launch.device, model=model, error=error)
-    return SelfTest(device=launch.device, model=model, load_seconds=loaded, token_seconds=answered)
-
-
-async def _until(trial: _Trial, what: str) -> None:
-    while not trial.is_over and not getattr(trial, what):
-        trial.changed.clear()
-        await trial.changed.wait()
-
-
-async def _end(host: Incarnation, trial: _Trial) -> None:
-    """Kill the host and wait until it is gone, at most for a while: a driver may hold it."""
-    if not trial.ended:
-        host.signal(signal.SIGKILL)
-    try:
-        async with asyncio.timeout(_END_SECONDS):
-            await _until_ended(trial)
-    except TimeoutError:
-        return
-
-
-async def _until_ended(trial: _Trial) -> None:
-    while not trial.ended:
-        trial.changed.clear()
-        await trial.changed.wait()
+    async with ThrowawayHost(launch, seconds) as host:
+        loaded = time.monotonic() - started
+        [answer] = await host.run([_WORK], 1, seconds)
+        took = answer.first - answer.started
+    return SelfTest(device=launch.device, model=model, load_seconds=loaded, token_seconds=took)

@@ -3,7 +3,7 @@
 import grp
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,8 @@ class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     logical: int  # CPUs of the machine
     cores: int  # of the machine; threads of one core count once
     usable: int  # CPUs that this process may run on
+    usable_cores: int = 0  # the same; threads of one core count once; 0 if unknown
+    is_hybrid: bool = False  # it has performance and efficiency cores
     quota: float | None = None  # CPUs that the control group's quota is worth
 
 
@@ -56,8 +58,15 @@ def cpu_facts(cpuinfo: str | None = None) -> CpuFacts:
         logical=logical,
         cores=psutil.cpu_count(logical=False) or logical,
         usable=len(os.sched_getaffinity(0)),
+        usable_cores=_cores_of(os.sched_getaffinity(0)),
+        is_hybrid=all(Path(f"/sys/devices/cpu_{kind}").exists() for kind in ("core", "atom")),
         quota=cpu_quota(),
     )
+
+
+def _cores_of(cpus: Iterable[int], root: Path = Path("/sys/devices/system/cpu")) -> int:
+    siblings = {_read(root / f"cpu{cpu}" / "topology" / "thread_siblings_list").strip() for cpu in cpus}
+    return len(siblings - {""})
 
 
 def intel_accelerators(root: Path = Path("/sys/bus/pci/devices")) -> list[PciFacts]:

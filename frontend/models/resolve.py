@@ -27,6 +27,7 @@ from frontend.models.recognize import (
 from frontend.models.reporter import Reporter
 from frontend.models.sources import fetch, is_whole
 from frontend.models.store import Check, Recipe, Store, check, converter_versions
+from frontend.models.tuned import read_tuned, this_machine, with_tuned
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
 from ipc.messages import Adapter
@@ -53,6 +54,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     adapter: Adapter | None = None
     chat_template: str = ""  # its text, in place of the model's own; empty for that
     voice_activity_model: str = ""  # an ONNX file that finds speech; empty for none
+    tuned: bool = False  # the settings hold what `nacelle tune` found
 
 
 class Preparer:
@@ -64,8 +66,11 @@ class Preparer:
         reporter: Reporter,
         catalogue: dict[str, Entry] | None = None,
         check: Check = check,
+        tuned: bool = True,
     ) -> None:
+        """`tuned`: whether models get what `nacelle tune` found for them."""
         self._store = store
+        self._tuned = tuned
         self._check = check  # of a user's GGUF file before it is hashed, which may take minutes
         self._reporter = reporter
         self._catalogue = load_catalogue() if catalogue is None else catalogue
@@ -86,13 +91,15 @@ class Preparer:
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
         recognized = check_ir_folder(path, task, model.library, f"model {model.name!r}")
+        chosen = self._with_tuned(model, path) if self._tuned else model
         return PreparedModel(
-            settings=model,
-            engine=engine_kind(model, recognized.task),
+            settings=chosen,
+            engine=engine_kind(chosen, recognized.task),
             path=str(path),
-            draft_path=str(self._draft_folder(model)) if model.draft_model else "",
+            draft_path=str(self._draft_folder(chosen)) if chosen.draft_model else "",
             chat_template=template,
             voice_activity_model=self._voice_activity(path) if recognized.task == "transcription" else "",
+            tuned=chosen is not model,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
@@ -115,6 +122,22 @@ class Preparer:
         entry = self._catalogue[name]
         recipe = recipe_of(name, entry)
         return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
+
+    def _with_tuned(self, model: ModelSettings, folder: Path) -> ModelSettings:
+        """The settings with what was found for this device and machine; the same object without that."""
+        tuned = read_tuned(self._store.root, folder)
+        if tuned is None or tuned.device != model.device:
+            return model
+        if tuned.machine != this_machine():
+            self._reporter.note(f"{model.name} was tuned on another machine; nacelle tune measures this one")
+            return model
+        if (draft := tuned.settings.get("draft_model")) and not model.draft_model:
+            try:
+                self._draft_folder(msgspec.structs.replace(model, draft_model=str(draft)))
+            except ModelError as error:
+                self._reporter.note(f"{model.name} was tuned with a draft model that is gone: {error}")
+                tuned = msgspec.structs.replace(tuned, settings={})
+        return with_tuned(model, tuned)
 
     def _draft_folder(self, model: ModelSettings) -> Path:
         draft = model.draft_model or ""
@@ -198,9 +221,9 @@ def _adapted(base: PreparedModel, name: str, adapter: Adapter) -> PreparedModel:
     return msgspec.structs.replace(base, settings=settings, adapter=adapter)
 
 
-def preparer_for(store: str | None, reporter: Reporter) -> Preparer:
+def preparer_for(store: str | None, reporter: Reporter, *, tuned: bool = True) -> Preparer:
     """A Preparer with the built-in catalogue and the store of the `store` setting."""
-    return Preparer(Store(store_root(store), reporter), reporter)
+    return Preparer(Store(store_root(store), reporter), reporter, tuned=tuned)
 
 
 def recipe_of(name: str, entry: Entry) -> Recipe:

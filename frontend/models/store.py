@@ -104,6 +104,10 @@ class Store:
         self._convert = convert
         self.digests = DigestCache(root / "digests.json")
 
+    @property
+    def root(self) -> Path:
+        return self._root
+
     def home(self, recipe: Recipe) -> Path:
         """The folder of all revisions of a model."""
         return self._root / recipe.kind / recipe.name

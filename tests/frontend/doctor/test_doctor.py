@@ -66,7 +66,7 @@ def test_a_device_that_does_not_exist_is_a_finding(model):
 
 
 def test_a_host_that_takes_too_long_is_a_finding(model):
-    assert self_test("CPU", StoredText("tiny", model), seconds=0.01).error == "no token within 0.01 s"
+    assert self_test("CPU", StoredText("tiny", model), seconds=0.01).error == "it was not ready within 0.01 s"
 
 
 def test_a_probe_that_takes_too_long_is_a_finding():
