@@ -10,25 +10,23 @@ import socket
 import time
 from collections.abc import Sequence
 
-import psutil
 import uvloop
 import zmq
 
 from frontend.api.application import build
 from frontend.api.memory import Memory
-from frontend.config import GIB, Settings
-from frontend.fleet import Fleet, Spawner
+from frontend.config import Settings
+from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
-from frontend.models.placement import launch_of, total_replicas
+from frontend.local_models import LocalModels
 from frontend.models.resolve import PreparedModel
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.residency.limits import available_bytes
 from frontend.routing.router import Router, RouterOptions
-from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
-from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions
-from ipc.messages import task_of
+from frontend.supervision.supervisor import Supervisor
 
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
@@ -85,19 +83,21 @@ class _Server:
         self._stopped_at: float | None = None
         self._stopped_by = signal.SIGTERM
         self._cannot_start = False
+        self._was_ready = False  # any model, once
         metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
-        self._fleet = Fleet(self._router, metrics, settings.max_queue, self._replica_changed)
+        self._fleet = Fleet(self._router, metrics, settings.max_queue)
+        self._fleet.on_change.append(self._replica_changed)
+        self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
         self._memory = Memory(settings, self._router)
-        app = build(settings, self._router, metrics, self._memory)
+        app = build(settings, self._router, metrics, self._memory, self._models.library)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        for model in self._prepared:
-            self._fleet.add(model.settings, self._spawners(model))
+        self._models.start(self._prepared)
         http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
         host, port = self._listener.getsockname()[:2]
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -118,12 +118,14 @@ class _Server:
 
     def _replica_changed(self, replica: Supervisor) -> None:
         """A server none of whose models ever loads must not linger."""
-        if replica.life.state is not State.FAILED or self._cannot_start:
+        if replica.life.state is State.READY:
+            self._was_ready = True
+        if replica.life.state is not State.FAILED or self._cannot_start or not self._models.persists(replica):
             return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
         if replica.life.was_ready:
             log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
-        elif any(life.was_ready or life.state is not State.FAILED for life in lives):
+        elif self._was_ready or any(life.state is not State.FAILED for life in lives):
             siblings = (other for other in self._fleet.supervisors if other.model == replica.model)
             if all(sibling.life.state is State.FAILED for sibling in siblings):  # one line, not one for each
                 log.error("a model could not be loaded: %s", replica.life.reason)
@@ -131,34 +133,6 @@ class _Server:
             log.error("no model could be loaded: %s", replica.life.reason)
             self._cannot_start = True
             self._stop.set()
-
-    def _arenas(self, engine: str) -> ArenaSizes:
-        """An arena of uploads holds the largest one; what is not written takes no memory."""
-        usual = self._settings.arena_bytes
-        largest = self._settings.max_upload_bytes if task_of(engine).uploads else 0
-        return ArenaSizes(max(usual, largest), usual)
-
-    def _spawners(self, model: PreparedModel) -> list[Spawner]:
-        available = psutil.virtual_memory().available
-        launch = launch_of(model, self._settings, available, total_replicas(self._prepared))
-
-        def spawner(number: int) -> Spawner:
-            options = SupervisorOptions(
-                launch=launch,
-                replica=number,
-                arenas=self._arenas(launch.engine),
-                drain_seconds=self._settings.drain_seconds,
-                term_seconds=self._settings.term_seconds,
-                soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
-                tuned=model.tuned,
-            )
-
-            def spawn(listener: Listener) -> Supervisor:
-                return Supervisor(options, self._runtime_dir.socket_path, self._context, listener)
-
-            return spawn
-
-        return [spawner(number) for number in range(model.settings.replicas)]
 
     def _awaited(self) -> str:
         """What a shutdown waits for."""
@@ -194,6 +168,7 @@ class _Server:
             self._router.fail_all()
             await drained
         await self._memory.close()
+        self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
         left = await self._fleet.stop(self._fleet.supervisors, budget)
         if left:

@@ -220,6 +220,22 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "memory. Default: no limit."
         ),
     ] = None
+    preload: Annotated[
+        bool,
+        Meta(
+            description="Load the model when the server starts; false loads it with the first request for it."
+        ),
+    ] = True
+    pinned: Annotated[
+        bool, Meta(description="Never unload the model to make room for another one, or because it is idle.")
+    ] = False
+    keep_alive_seconds: Annotated[
+        Annotated[float, Meta(ge=-1, le=31_536_000)] | None,
+        Meta(
+            description="Unload the model after this time without requests; -1 keeps it loaded. Default: "
+            "keep it loaded."
+        ),
+    ] = None
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -303,6 +319,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         ),
     ] = 30.0
     load_seconds: Annotated[Seconds, Meta(description="Maximum time to load a model.")] = 600.0
+    memory_budget_gib: Annotated[
+        dict[str, Annotated[float, Meta(gt=0, le=65_536)]],
+        Meta(
+            description="Memory that loaded models may use on a device, in GiB, for example CPU=16; idle "
+            "models are unloaded to stay within it. Default for CPU: the memory that is available at the "
+            "start, less a reserve.",
+            extra={"option": "--memory-budget-gib", "metavar": "DEVICE=GIB"},
+        ),
+    ] = {}
+    max_loaded_models: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        Meta(description="Maximum number of models that are loaded at a time; 0 is no limit."),
+    ] = 0
+    load_wait_seconds: Annotated[
+        Seconds, Meta(description="Maximum time for which a request waits for its model to be loaded.")
+    ] = 300.0
+    eviction_wait_seconds: Annotated[
+        Grace,
+        Meta(
+            description="Time for which busy models may keep another one waiting for memory; then one of "
+            "them finishes its running requests and is unloaded."
+        ),
+    ] = 10.0
     arena_bytes: Annotated[
         Bytes,
         Meta(description="Shared memory between the server and a replica, in each direction."),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,7 @@ from frontend.routing.router import Router
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Listener, Supervisor
-from ipc.messages import ToFrontend
+from ipc.messages import Launch, ToFrontend
 
 Spawner = Callable[[Listener], Supervisor]  # makes a supervisor that reports to the listener
 
@@ -27,48 +28,58 @@ class _Home(msgspec.Struct, frozen=True):
 class Fleet:
     """Starts and stops the replicas of models while the server runs. Implements `supervisor.Listener`."""
 
-    def __init__(
-        self,
-        router: Router,
-        metrics: Metrics,
-        max_queue: int,
-        on_change: Callable[[Supervisor], None] = lambda _: None,
-    ) -> None:
-        """`on_change` is called after a replica's state has changed."""
-        self._router = router
-        self._metrics = metrics
+    def __init__(self, router: Router, metrics: Metrics, max_queue: int) -> None:
+        self.router = router
+        self.metrics = metrics
+        self.on_change: list[Callable[[Supervisor], None]] = []  # called after a replica's state has changed
+        self.on_death: list[Callable[[Supervisor, Death], None]] = []
         self._max_queue = max_queue
-        self._on_change = on_change
         self._homes: dict[Supervisor, _Home] = {}
 
     @property
     def supervisors(self) -> list[Supervisor]:
         return list(self._homes)
 
-    def add(self, settings: ModelSettings, spawners: Iterable[Spawner]) -> None:
-        """Serve a model with one replica per spawner, in the order of their numbers."""
+    def of(self, name: str) -> list[Supervisor]:
+        """The replicas of a model, in the order of their numbers."""
+        return [supervisor for supervisor in self._homes if supervisor.model == name]
+
+    def route(self, settings: ModelSettings) -> LocalRoute:
+        """The route of a model that is to be added."""
         call_later = asyncio.get_running_loop().call_later
-        metrics = self._metrics.of_model(settings.name)
-        route = LocalRoute(settings, self._max_queue, metrics, time.monotonic, call_later)
+        metrics = self.metrics.of_model(settings.name)
+        return LocalRoute(settings, self._max_queue, metrics, time.monotonic, call_later)
+
+    def add(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
+        """Serve a model with one replica per spawner, in the order of their numbers. None is started yet."""
         added = [spawner(self) for spawner in spawners]
         for supervisor in added:
             self._homes[supervisor] = _Home(route, route.add(supervisor))
-        self._router.add(route)
-        for supervisor in added:
-            supervisor.start()
+        self.router.add(route)
+        return added
+
+    def load(self, name: str, launch: Launch[Any]) -> None:
+        """Start the replicas of a model that are not running, also those that failed."""
+        for supervisor in self.of(name):
+            supervisor.start(launch)
+
+    def unload(self, name: str) -> None:
+        """Stop the replicas of a model once they have finished what they have."""
+        for supervisor in self.of(name):
+            supervisor.stop()
 
     async def remove(self, name: str, seconds: float) -> None:
         """Stop serving a model: its requests end, its hosts leave within `seconds`, its metrics with them.
 
         Raises ModelNotFound.
         """
-        self._router.remove(name)
-        leaving = [supervisor for supervisor in self.supervisors if supervisor.model == name]
+        self.router.remove(name)
+        leaving = self.of(name)
         await self.stop(leaving, seconds)
         for supervisor in leaving:
             if supervisor.stopped.is_set():  # else a driver holds its process, whose end will still be told
                 del self._homes[supervisor]
-        self._metrics.forget_model(name)
+        self.metrics.forget_model(name)
 
     async def stop(self, supervisors: Sequence[Supervisor], seconds: float) -> int:
         """Stop replicas. Returns how many are still there after `seconds`: a driver can hold a process that
@@ -86,11 +97,12 @@ class Fleet:
     # --- Listener ---
 
     def replica_changed(self, replica: Supervisor) -> None:
-        gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
+        gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
         for state in State:
             gauges.state(state.value).set(state is replica.life.state)
         self._homes[replica].route.changed()
-        self._on_change(replica)
+        for told in self.on_change:
+            told(replica)
 
     def replica_said(self, replica: Supervisor, messages: Sequence[ToFrontend]) -> None:
         home = self._homes[replica]
@@ -98,7 +110,10 @@ class Fleet:
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
         if not death.expected:
-            gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
+            gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
             gauges.restarts(death.cause).inc()
         home = self._homes[replica]
-        return home.route.died(home.replica, death)
+        counted = home.route.died(home.replica, death)
+        for told in self.on_death:
+            told(replica, death)
+        return counted

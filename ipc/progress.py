@@ -26,7 +26,7 @@ class Phase(IntEnum):
     LOADING = 1
     IDLE = 2
     STEP = 3
-    MEDIA = 4  # decoding or encoding images, in calls that cannot be interrupted
+    MEDIA = 4  # images, or a model that is loaded again: calls that cannot be interrupted
 
 
 _PHASES = frozenset(Phase)

@@ -1,4 +1,4 @@
-"""Voices of a model that speaks: files in its folder, whose names tell their languages."""
+"""Voices of a model that speaks: files in its folder, whose names begin with their language."""
 
 import re
 

@@ -13,6 +13,7 @@ from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
 from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
+from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
 from frontend.spool import Spools, spool_folder
@@ -34,8 +35,14 @@ AREAS = (
 )
 
 
-def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) -> Application:
-    """Everything that is served on the port."""
+def build(
+    settings: Settings,
+    router: Router,
+    metrics: Metrics,
+    memory: Memory,
+    library: Library | None = None,
+) -> Application:
+    """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
     spools = Spools(spool_folder(settings.spool), settings.max_spool_bytes)
@@ -48,6 +55,7 @@ def build(settings: Settings, router: Router, metrics: Metrics, memory: Memory) 
         settings.max_body_bytes,
         settings.max_upload_bytes,
         int(time.time()),
+        library or Library(router),
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)

@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.routing.router import Router
 from frontend.spool import Spools
@@ -25,3 +26,4 @@ class Server(msgspec.Struct, frozen=True):
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds
+    library: Library

@@ -5,6 +5,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
+from frontend.library import Library
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
 from frontend.routing.replica import Host
 from frontend.routing.router import Router
@@ -24,6 +25,8 @@ class ReplicaHealth(msgspec.Struct):
 class ModelHealth(msgspec.Struct):
     id: str
     ready: bool
+    state: str  # as in frontend.library.ModelStatus
+    on_demand: bool  # it is not loaded, and will be with the next request for it
     replicas: list[ReplicaHealth]
 
 
@@ -41,21 +44,25 @@ class Health:
 
 
 class Ready:
-    """200 once requests are accepted for at least one model, or for the model asked for; else 503."""
+    """200 once requests are accepted for at least one model, or for the model asked for; else 503.
 
-    def __init__(self, router: Router) -> None:
+    A model that is loaded on demand accepts requests at any time, unless its last load failed.
+    """
+
+    def __init__(self, router: Router, library: Library) -> None:
         self._router = router
+        self._library = library
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, model) for model in self._router.routes]
-        ready = not self._router.draining and any(model.ready for model in models)
+        models = [model_health(self._router, self._library, model) for model in self._router.routes]
+        ready = not self._router.draining and any(model.ready or model.on_demand for model in models)
         _answer(response, ready, Readiness(ready, models))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
-        health = model_health(self._router, model)
-        _answer(response, health.ready and not self._router.draining, health)
+        health = model_health(self._router, self._library, model)
+        _answer(response, (health.ready or health.on_demand) and not self._router.draining, health)
 
     on_head, on_head_one = on_get, on_get_one
 
@@ -71,10 +78,16 @@ class MetricsPage:
         response.data = self._metrics.render()
 
 
-def model_health(router: Router, model: str) -> ModelHealth:
+def model_health(router: Router, library: Library, model: str) -> ModelHealth:
     """Raises ModelNotFound."""
     hosts = router.route(model).hosts
-    return ModelHealth(model, any(host.ready for host in hosts), [_replica_health(host) for host in hosts])
+    return ModelHealth(
+        model,
+        any(host.ready for host in hosts),
+        library.status(model).state,
+        library.is_on_demand(model),
+        [_replica_health(host) for host in hosts],
+    )
 
 
 def _replica_health(host: Host) -> ReplicaHealth:
@@ -97,7 +110,7 @@ def _answer(response: falcon.asgi.Response, ready: bool, body: msgspec.Struct) -
 
 
 def install(app: App, server: Server) -> None:
-    ready = Ready(server.router)
+    ready = Ready(server.router, server.library)
     app.add_route("/health", Health())
     app.add_route("/ready", ready)
     app.add_route("/ready/{model:path}", ready, suffix="one")

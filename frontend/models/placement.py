@@ -8,6 +8,7 @@ import msgspec
 from frontend.config import Settings, kv_cache_bytes
 from frontend.models.options import generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
+from frontend.spool import spool_folder
 from ipc.messages import DraftModel, Launch, Options, PromptLookup, Speculation, TextOptions, task_of
 
 
@@ -32,17 +33,19 @@ def launch_of(
         load_seconds=settings.load_seconds,
         stall_seconds=settings.stall_seconds,
         faults=settings.faults,
-        options=_options(prepared, kv_cache_bytes(model, available_memory, all_replicas)),
+        options=_options(prepared, settings, kv_cache_bytes(model, available_memory, all_replicas)),
     )
 
 
-def _options(prepared: PreparedModel, kv_cache: int) -> Options:
+def _options(prepared: PreparedModel, settings: Settings, kv_cache: int) -> Options:
     """The task's options. Unless it needs more care, what has the name of a setting, or of something that the
     preparation found, has its value."""
     kind = task_of(prepared.engine).options
     if kind is TextOptions:
         return _text_options(prepared, kv_cache)
     known = msgspec.structs.asdict(prepared.settings) | msgspec.structs.asdict(prepared)
+    if task_of(prepared.engine).uploads:
+        known["spool_folder"] = str(spool_folder(settings.spool))
     if known["library"] == "auto":  # the default of the options
         del known["library"]
     return kind(**{name: known[name] for name in kind.__struct_fields__ if name in known})

@@ -32,6 +32,10 @@ class Route(Protocol):
     @property
     def hosts(self) -> Sequence[Host]: ...
 
+    @property
+    def last_card(self) -> ModelCard | None:
+        """Of the replica that became ready last; kept while the model is not loaded."""
+
     def card(self) -> "asyncio.Future[ModelCard]":
         """What the model can do, as soon as it is loaded: the way to wait for it. Raises QueueFull,
         ModelUnavailable."""
@@ -47,6 +51,21 @@ class Route(Protocol):
 
     def measure(self) -> None:
         """Bring up to date the metrics that are cheaper to read than to keep."""
+
+
+class Loader(Protocol):
+    """Who loads a model when it is wanted, and unloads it."""
+
+    wait_seconds: float  # for which a request waits for a model that is not loaded
+
+    def worked(self, name: str, waiting: bool, running: bool) -> None:
+        """Whether requests wait for a model or run there has changed."""
+
+    def check(self, name: str) -> None:
+        """Raises ModelUnavailable if a model that is not loaded will not be, whoever wants it."""
+
+    def waited(self, name: str) -> ServerError:
+        """The answer to a request that has waited for a model too long."""
 
 
 class LocalRoute:
@@ -65,8 +84,12 @@ class LocalRoute:
         self.jobs = Jobs(metrics, clock, call_later)
         self.replicas = self.jobs.replicas
         self.arrivals = Arrivals(self.jobs, metrics, clock, self.pump, self._ready)
-        self._card: ModelCard | None = None  # of the last replica that became ready
-        self._card_waiters: set[asyncio.Future[ModelCard]] = set()
+        self.last_card: ModelCard | None = None
+        self.loader: Loader | None = None
+        self._closed = False
+        self._work = (False, False)
+        self._away_since: float | None = None  # since when nothing could be sent to a host
+        self._card_waiters: dict[asyncio.Future[ModelCard], float] = {}  # with the times of their arrival
         self._max_queue = max_queue
         self._clock = clock
         self._metrics = metrics
@@ -78,6 +101,16 @@ class LocalRoute:
     @property
     def hosts(self) -> list[Host]:
         return [replica.host for replica in self.replicas]
+
+    @property
+    def running(self) -> int:
+        """Jobs that hosts hold."""
+        return sum(len(replica.jobs) for replica in self.replicas)
+
+    @property
+    def queued(self) -> int:
+        """What waits: jobs, and requests that wait for the card."""
+        return len(self.jobs.queue.waiting) + len(self.jobs.quarantine.waiting) + len(self._card_waiters)
 
     def add(self, host: Host) -> Replica:
         self.replicas.append(Replica(host))
@@ -109,11 +142,11 @@ class LocalRoute:
     def card(self) -> "asyncio.Future[ModelCard]":
         self._check_available()
         card: asyncio.Future[ModelCard] = asyncio.get_running_loop().create_future()
-        if self._card is not None:
-            card.set_result(self._card)
+        if self.last_card is not None:
+            card.set_result(self.last_card)
         else:
             self._check_questions(1)
-            self._card_waiters.add(card)
+            self._card_waiters[card] = self._clock()
             card.add_done_callback(self._forget_waiter)
             self._measure_queue()
         return card
@@ -168,7 +201,28 @@ class LocalRoute:
         self.pump()
 
     def pump(self) -> None:
-        self.jobs.pump()
+        if not self._closed:
+            self.jobs.pump()
+        self._measure_queue()
+
+    def close(self, closed: bool) -> None:
+        """While it is closed, its hosts finish what they have, and everything else waits."""
+        self._closed = closed
+        self.pump()
+
+    def answer_impatient(self, limit_seconds: float, error: ServerError) -> None:
+        """Answer what has waited for so long while nothing could be sent to any host."""
+        if self._away_since is None:
+            return
+        latest = self._clock() - limit_seconds
+        if self._away_since > latest:
+            return
+        for job in [job for job in self.jobs.queue.waiting if job.arrived_at <= latest]:
+            self.jobs.apply(job, Dropped(cancellable=job.needs_slot))
+            job.fail(error)
+        for waiter in [waiter for waiter, since in self._card_waiters.items() if since <= latest]:
+            if not waiter.done():
+                waiter.set_exception(error)
         self._measure_queue()
 
     def measure(self) -> None:
@@ -178,23 +232,39 @@ class LocalRoute:
             gauges.resident_bytes.set(host.resident_bytes)
 
     def _ready(self, card: ModelCard) -> None:
-        self._card = card
-        for waiter in self._card_waiters:
+        self.last_card = card
+        for waiter in list(self._card_waiters):
             if not waiter.done():
                 waiter.set_result(card)
 
     def _forget_waiter(self, waiter: "asyncio.Future[ModelCard]") -> None:
-        self._card_waiters.discard(waiter)
+        self._card_waiters.pop(waiter, None)
         self._measure_queue()
 
     def _measure_queue(self) -> None:
         waiting = [*self.jobs.queue.waiting, *self.jobs.quarantine.waiting]
         self._metrics.queued.set(sum(job.needs_slot for job in waiting) + self._questions)
         self._metrics.on_trial.set(self.jobs.quarantine.tried is not None)
+        self._tell_loader(bool(waiting or self._card_waiters))
+
+    def _tell_loader(self, waiting: bool) -> None:
+        if self.loader is None:
+            return
+        if not self._closed and any(host.ready for host in self.hosts):
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = self._clock()
+        work = (waiting, any(replica.jobs for replica in self.replicas))
+        if work != self._work:
+            self._work = work
+            self.loader.worked(self.name, *work)
 
     def _check_available(self) -> None:
         lives = [host.life for host in self.hosts]
         if all(life.state in _HOPELESS or life.stopping for life in lives):
+            if self.loader is not None:
+                self.loader.check(self.name)
+                return
             reason = next((life.reason for life in lives if life.reason), "it is being stopped")
             raise ModelUnavailable(
                 f"{self.name} is not available: {reason}", retry_after=round(HALF_OPEN_SECONDS)

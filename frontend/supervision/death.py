@@ -6,6 +6,15 @@ import msgspec
 
 _TAIL_IN_MESSAGE = 3  # stderr lines quoted to clients; the log has all that were kept
 
+# How allocators say that there is no memory: C++, Python, OpenCL, Level Zero.
+_OUT_OF_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+    "CL_OUT_OF_HOST_MEMORY",
+    "ZE_RESULT_ERROR_OUT_OF",
+)
+
 
 class Death(msgspec.Struct, frozen=True):
     """How one host incarnation ended."""
@@ -34,6 +43,12 @@ class Death(msgspec.Struct, frozen=True):
         if self.stalled or self.condemned is not None or self.out_of_memory:
             return True
         return self.signal != signal.SIGKILL and self.exit_code != 0
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether with less to hold it might have lived."""
+        words = (self.fatal or "", *self.stderr_tail)
+        return self.out_of_memory or any(sign in word for word in words for sign in _OUT_OF_MEMORY)
 
     @property
     def fields(self) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 STARTING → LOADING → READY → DRAINING → STOPPED    any of the first three ─death─▶ BACKOFF → STARTING
         MAX_DEATHS with nothing done between, or a permanent one ─▶ FAILED ─a while later─▶ STARTING
+        STOPPED, FAILED ─wanted again─▶ STARTING
 """
 
 from enum import StrEnum
@@ -38,7 +39,7 @@ class Timer(StrEnum):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The replica is wanted."""
+    """The replica is wanted: now, also if it failed before. Earlier deaths no longer count."""
 
 
 class LoadBegan(msgspec.Struct, frozen=True):
@@ -132,7 +133,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
     reason: str | None = None  # of the latest death
     term_seconds: float = 0.0  # while DRAINING
     recycling: bool = False  # while DRAINING: to be started again
-    was_ready: bool = False  # once at least, so that its settings and files were good then
+    was_ready: bool = False  # since it was last started, so that its settings and files were good then
 
     @property
     def stopping(self) -> bool:
@@ -154,8 +155,9 @@ def backoff_seconds(deaths: int, chance: float) -> float:
 def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
     """What follows from `event`. Events that make no sense in a state change nothing."""
     match event:
-        case Start() if life.state is State.STOPPED:
-            return msgspec.structs.replace(life, state=State.STARTING), [Spawn()]
+        case Start() if life.state in (State.STOPPED, State.FAILED):
+            was_failed = life.state is State.FAILED
+            return Lifecycle(State.STARTING), [*([CancelTimer()] if was_failed else []), Spawn()]
         case LoadBegan() if life.state is State.STARTING:
             return msgspec.structs.replace(life, state=State.LOADING), []
         case BecameReady() if life.state in (State.STARTING, State.LOADING):

@@ -1,6 +1,7 @@
 """What the kernel tells about memory. Linux only: /proc."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -12,6 +13,20 @@ def resident_bytes(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return 0
+
+
+def held_bytes(pids: Iterable[int | None]) -> int:
+    """What processes of one model hold together: the pages they share, such as mapped weights, count once."""
+    private = shared = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/statm").read_text().split()
+            resident, common = int(fields[1]), int(fields[2])
+        except (OSError, IndexError):  # there is none, or it is gone
+            continue
+        private += resident - common
+        shared = max(shared, common)
+    return (private + shared) * _PAGE_BYTES
 
 
 def oom_kills() -> int:

@@ -97,6 +97,7 @@ class Supervisor:
         self._context = context
         self._listener = listener
         self._incarnations = 0
+        self._started_with = 0  # incarnations before it was last started
         self._timer: asyncio.TimerHandle | None = None
         self._perform: dict[type[Action], Callable[[Action], None]] = {
             Spawn: lambda _: self._spawn(),
@@ -137,7 +138,8 @@ class Supervisor:
 
     @property
     def restarts(self) -> int:
-        return max(0, self._incarnations - 1)
+        """Since it was last started."""
+        return max(0, self._incarnations - self._started_with - 1)
 
     @property
     def ready(self) -> bool:
@@ -149,7 +151,15 @@ class Supervisor:
             and not self.incarnation.doomed
         )
 
-    def start(self) -> None:
+    def start(self, launch: Launch[Any] | None = None) -> None:
+        """Begin to load, with another launch than the last time if one is given. Nothing happens while it
+        runs or drains."""
+        if self.life.state not in (State.STOPPED, State.FAILED):
+            return
+        if launch is not None:
+            self.options = msgspec.structs.replace(self.options, launch=launch)
+        self._started_with = self._incarnations
+        self.stopped.clear()
         self._handle(Start())
 
     def stop(self) -> None:

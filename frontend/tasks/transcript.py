@@ -46,14 +46,6 @@ class Transcript(msgspec.Struct):
             self.duration = reply.duration
         return added
 
-    def ending(self, characters: int) -> str:
-        """At least the last `characters` of the text, as far as it goes."""
-        length, start = 0, len(self.pieces)
-        while start and length < characters:
-            start -= 1
-            length += len(self.pieces[start])
-        return "".join(self.pieces[start:])
-
 
 def continuing(before: str, text: str) -> str:
     """`text` as it follows `before`: with one space between them, unless their script has none."""

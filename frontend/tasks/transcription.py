@@ -14,8 +14,6 @@ from frontend.tasks.transcript import Transcript
 from ipc.continuation import Continuation
 from ipc.messages import Payload, Reply, Segment, Transcribe, Transcribed
 
-_CONTEXT_CHARACTERS = 1000  # of the text before a window: more than a model's prompt holds
-
 Drop = Callable[[Sequence[Job]], None]
 
 
@@ -53,7 +51,6 @@ class TranscriptionJob(Job):
             language=self.work.language or done.language or None,
             resume_seconds=done.until,
             resume_windows=done.windows,
-            resume_text=done.ending(_CONTEXT_CHARACTERS),
         )
 
     def take(self, reply: Reply, _now: float, metrics: ModelMetrics) -> None:

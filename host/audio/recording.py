@@ -53,7 +53,7 @@ class Recording:
         return self._complete and not len(self._audio)
 
     def advance(self) -> SpokenWindow | None:
-        """The next window, or None: `ended` tells whether another call may find one.
+        """The next window; None if this call found none. Then `ended` says whether that was the last.
 
         A call decodes and hears a minute at most. Raises RequestRefused and av.FFmpegError.
         """

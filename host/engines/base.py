@@ -17,6 +17,11 @@ class RequestRefused(Exception):
         self.error = RequestError(code, message, param)
 
 
+def invalid(message: str, param: str) -> RequestRefused:
+    """For a value that cannot be served. `param` names its field."""
+    return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
+
+
 def context_length_exceeded(limit: int, asked: str, param: str) -> RequestRefused:
     """In OpenAI's words, by which clients know the error. `limit` is in tokens; `asked` ends the sentence."""
     message = f"This model's maximum context length is {limit} tokens. However, {asked}."
@@ -26,7 +31,7 @@ def context_length_exceeded(limit: int, asked: str, param: str) -> RequestRefuse
 def not_served(work: Work) -> RequestRefused:
     """For work of a task that is not the engine's."""
     kind = type(work).__name__.lower()
-    return RequestRefused(ErrorCode.INVALID_VALUE, f"this model does not serve {kind} requests", "model")
+    return invalid(f"this model does not serve {kind} requests", "model")
 
 
 class EngineLost(Exception):

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import openvino_genai as genai
 
-from host.engines.base import Body, EngineLost, RequestRefused, not_served
+from host.engines.base import Body, EngineLost, invalid, not_served
 from host.engines.failures import ENGINE_FAILED
 from host.engines.pipeline import device_name
 from host.engines.quantization import given_properties
@@ -292,18 +292,14 @@ def _read(work: Speak, body: Body, voices: Voices) -> _Speech:
     try:
         text = msgspec.msgpack.decode(body, type=SpeechInput).text
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refused("input holds text that is not valid Unicode", "input") from error
+        raise invalid("input holds text that is not valid Unicode", "input") from error
     lowest, highest = _SPEEDS
     if not lowest <= work.speed <= highest:
-        raise _refused(f"speed must be between {lowest} and {highest}", "speed")
+        raise invalid(f"speed must be between {lowest} and {highest}", "speed")
     language = voices.language(work.voice)
     parts = parts_to_read(text, language.tag, work.speed)
     if not parts:
-        raise _refused("input has no words to read aloud", "input")
+        raise invalid("input has no words to read aloud", "input")
     return _Speech(
         work, parts[work.resume_sentences :], language, voices.styles(work.voice), work.resume_samples
     )
-
-
-def _refused(message: str, param: str) -> RequestRefused:
-    return RequestRefused(ErrorCode.INVALID_VALUE, message, param)

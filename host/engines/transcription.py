@@ -16,6 +16,7 @@ from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.failures import ENGINE_FAILED
 from host.engines.pipeline import device_name
 from host.facts import inference_threads, weights_format
+from host.media_phases import MediaPhases
 from host.model_folder import fingerprint
 from host.native_errors import is_wedged, summary
 from host.one_shot import OneShot
@@ -36,6 +37,7 @@ from ipc.messages import (
     TranscriptionOptions,
     Work,
 )
+from ipc.progress import ProgressWriter
 
 _SLOTS = 8  # recordings taken in at once, so that a short one need not wait for a long one
 _POLL_SECONDS = 0.01  # new requests are received this often while windows are transcribed
@@ -85,6 +87,7 @@ class TranscriptionEngine:
         self._whisper = whisper
         self._detector, self._own_detector = detector, detector.twin()
         self._max_seconds = launch.options.max_audio_seconds
+        self._spool_folder = launch.options.spool_folder
         self._live: dict[int, TranscriptionRequest] = {}  # until they are answered
         self._preparing: OneShot[SpokenWindow | None] = OneShot(StallBudget(launch.stall_seconds))
         self._transcribing: OneShot[Heard] = OneShot(StallBudget(launch.stall_seconds))
@@ -93,6 +96,10 @@ class TranscriptionEngine:
         self._to_prepare: deque[TranscriptionRequest] = deque()
         self._to_transcribe: deque[TranscriptionRequest] = deque()
         self._failures = 0  # of the engine, since it last succeeded
+        self._phases = MediaPhases(launch.stall_seconds)
+
+    def report_to(self, progress: ProgressWriter) -> None:
+        self._phases.report_to(progress)
 
     @property
     def busy(self) -> bool:
@@ -103,7 +110,7 @@ class TranscriptionEngine:
             case DetectSpeech():
                 return [detect_speech(work, body, self._own_detector)]
             case Transcribe():
-                request = TranscriptionRequest(work, body, self._folder)
+                request = TranscriptionRequest(work, body, self._folder, self._spool_folder)
                 self._live[work.request_id] = request
                 self._to_prepare.append(request)
                 return []
@@ -150,10 +157,19 @@ class TranscriptionEngine:
             chosen = self._to_transcribe.popleft()
             window, chosen.ready = chosen.ready, None
             assert window is not None, "only requests with a window wait for the engine"
+            self._make_able(chosen)
             chosen.transcribing, self._in_engine = True, (chosen, window)
             self._transcribing.start(lambda: chosen.transcribe(self._whisper, window))
             if not chosen.prepared:
                 self._to_prepare.append(chosen)
+
+    def _make_able(self, request: TranscriptionRequest) -> None:
+        """Load the pipeline again where it failed, or where the times of words are wanted for the first time.
+        In the loop's thread, which a load would hold up in any thread."""
+        words = request.work.word_times
+        if not self._whisper.can_hear(words=words):
+            with self._phases.of_load():
+                self._whisper.load(words=words)
 
     def _prepared(self, future: Future[SpokenWindow | None]) -> list[Reply | Failed]:
         request, self._in_preparation = self._in_preparation, None

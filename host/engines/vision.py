@@ -5,8 +5,6 @@ A vision model's pipeline takes text and images where others take token ids, and
 
 import io
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
@@ -20,10 +18,11 @@ from host.engines.text_loading import TextParts, build_engine, warm_up
 from host.engines.vision_pipeline import VisionPipeline
 from host.engines.vision_prompts import VisionPromptReader
 from host.errors import LaunchError
+from host.media_phases import MediaPhases
 from host.model_folder import ModelFolder
 from host.results import Results
 from ipc.messages import ChatMessage, ChatPrompt, Launch, MediaPart, Prompt, TextOptions, TextPart, TextPrompt
-from ipc.progress import MEDIA_STEPS, Phase, ProgressWriter
+from ipc.progress import ProgressWriter
 
 _WARM_UP_SIDE = 64  # pixels
 
@@ -55,30 +54,6 @@ def _first_prompt(engine: TextEngine) -> Prompt:
     file = io.BytesIO()
     Image.new("RGB", (_WARM_UP_SIDE, _WARM_UP_SIDE)).save(file, "PNG")
     return ChatPrompt([ChatMessage("user", [MediaPart("image/png", file.getvalue()), TextPart("Hello")])])
-
-
-class MediaPhases:
-    """Shows on the progress page that images are decoded or encoded, which holds the interpreter's lock."""
-
-    def __init__(self, stall_seconds: float) -> None:
-        """`stall_seconds`: the budget of a step, and of each image."""
-        self._stall_seconds = stall_seconds
-        self._progress: ProgressWriter | None = None
-
-    def report_to(self, progress: ProgressWriter) -> None:
-        self._progress = progress
-
-    @contextmanager
-    def of(self, images: int) -> Iterator[None]:
-        """Around work on so many images. Afterwards the phase is a step's again."""
-        if self._progress is None or not images:
-            yield
-            return
-        self._progress.enter(Phase.MEDIA, self._stall_seconds * min(1 + images, MEDIA_STEPS))
-        try:
-            yield
-        finally:
-            self._progress.enter(Phase.STEP, self._stall_seconds)
 
 
 class VisionEngine(TextEngine):

@@ -1,4 +1,4 @@
-"""The languages of Kokoro's voices, which the first letters of their names tell."""
+"""The languages of Kokoro's voices: the first letter of a voice's name stands for one."""
 
 from typing import NamedTuple
 

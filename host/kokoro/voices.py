@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from host.engines.base import RequestRefused
+from host.engines.base import RequestRefused, invalid
 from host.kokoro.espeak import EXTRA
 from host.kokoro.languages import LANGUAGES, UNSERVED, Language
 from host.model_folder import ModelFolderError
@@ -43,7 +43,7 @@ class Voices:
     def language(self, blend: Sequence[VoiceWeight]) -> Language:
         """That of the first voice. Raises RequestRefused for voices that cannot be served."""
         if not 1 <= len(blend) <= MAX_BLENDED:
-            raise _refused(f"voice must name between 1 and {MAX_BLENDED} voices, not {len(blend)}")
+            raise invalid(f"voice must name between 1 and {MAX_BLENDED} voices, not {len(blend)}", "voice")
         for part in blend:
             self._check(part)
         return LANGUAGES[blend[0].name[0]]
@@ -68,21 +68,22 @@ class Voices:
     def _check(self, part: VoiceWeight) -> None:
         name = part.name
         if not 0 < part.weight < float("inf"):
-            raise _refused(f"voice: the weight of {name} must be above 0")
+            raise invalid(f"voice: the weight of {name} must be above 0", "voice")
         if any(voice.name == name for voice in self.served):
             return
         if is_voice_name(name) and name[0] in UNSERVED:
             language, libraries = UNSERVED[name[0]]
-            raise _refused(
-                f"the voice {name} speaks {language}, which is not served: it would need {libraries}"
+            raise invalid(
+                f"the voice {name} speaks {language}, which is not served: it would need {libraries}", "voice"
             )
         if name in self._names and (unserved := LANGUAGES.get(name[0])) is not None:
-            raise _refused(
-                f"the voice {name} speaks {unserved.tag}, which needs espeak-ng; install it with: {EXTRA}"
+            raise invalid(
+                f"the voice {name} speaks {unserved.tag}, which needs espeak-ng; install it with: {EXTRA}",
+                "voice",
             )
         known = [voice.name for voice in self.served]
         listed = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
-        raise _refused(f"the model has no voice {name[:_NAMED]!r}; use one of {listed}")
+        raise invalid(f"the model has no voice {name[:_NAMED]!r}; use one of {listed}", "voice")
 
     def _read(self, name: str) -> Styles:
         path = self._folder / f"{name}.bin"
@@ -95,7 +96,3 @@ class Voices:
         if not content or len(content) % STYLE_BYTES:
             raise RequestRefused(ErrorCode.ENGINE_FAILED, f"the voice {name} is damaged", "voice")
         return np.frombuffer(content, "<f4").reshape(-1, 1, STYLE_BYTES // 4)
-
-
-def _refused(message: str) -> RequestRefused:
-    return RequestRefused(ErrorCode.INVALID_VALUE, message, "voice")

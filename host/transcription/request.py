@@ -9,7 +9,7 @@ from host.audio.recording import Recording, SpokenWindow
 from host.audio.storage import store
 from host.audio.vad import VoiceDetector
 from host.audio.windows import settings_of
-from host.engines.base import Body, RequestRefused
+from host.engines.base import Body, RequestRefused, invalid
 from host.transcription.folder import WhisperFolder
 from host.transcription.segments import Heard, Place, placed
 from host.transcription.whisper import Ask, Whisper
@@ -20,8 +20,8 @@ from ipc.messages import Transcribe, Transcribed
 class TranscriptionRequest:
     """Prepared and transcribed window by window, in different threads, but never the same thing in two."""
 
-    def __init__(self, work: Transcribe, body: Body, folder: WhisperFolder) -> None:
-        """Keeps a copy of the file. Raises RequestRefused and OSError."""
+    def __init__(self, work: Transcribe, body: Body, folder: WhisperFolder, spool_folder: str) -> None:
+        """Keeps a copy of the file, a large one in `spool_folder`. Raises RequestRefused and OSError."""
         check(work, folder)
         self.request_id = work.request_id
         self.work = work
@@ -33,7 +33,7 @@ class TranscriptionRequest:
         self.until = work.resume_seconds
         self._prompt: str | None = None
         self._recording: Recording | None = None
-        self._file: BinaryIO = store(body)
+        self._file: BinaryIO = store(body, spool_folder)
 
     @property
     def prepared(self) -> bool:
@@ -88,16 +88,12 @@ def check(work: Transcribe, folder: WhisperFolder) -> None:
     """Raises RequestRefused for what the model cannot do."""
     if work.language is not None and work.language not in folder.languages:
         known = ", ".join(folder.languages[:8]) + (", …" if len(folder.languages) > 8 else "")
-        raise _refused(
+        raise invalid(
             f"the model does not know the language {work.language[:40]!r}; it knows {known}", "language"
         )
     if work.translate and not folder.translates:
-        raise _refused("this model cannot translate; use a multilingual one", "model")
+        raise invalid("this model cannot translate; use a multilingual one", "model")
     if not 0 <= work.temperature <= 2:
-        raise _refused(f"temperature must be between 0 and 2, not {work.temperature:g}", "temperature")
+        raise invalid(f"temperature must be between 0 and 2, not {work.temperature:g}", "temperature")
     if not 0 <= work.resume_seconds < 1e6:
-        raise _refused(f"the recording cannot continue at {work.resume_seconds:g} seconds", "file")
-
-
-def _refused(message: str, param: str) -> RequestRefused:
-    return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
+        raise invalid(f"the recording cannot continue at {work.resume_seconds:g} seconds", "file")

@@ -38,7 +38,25 @@ class Whisper:
         """Load the model. Raises RuntimeError."""
         self._launch, self._folder = launch, folder
         self._pipeline: Any = None
-        self._loaded()
+        self._times_words = False  # the pipeline does: it is a tenth slower then
+        self.load(words=False)
+
+    def can_hear(self, *, words: bool) -> bool:
+        """Whether a window can be heard, with the times of its words if so wanted, without a load."""
+        return self._pipeline is not None and (self._times_words or not words or not self._folder.aligns)
+
+    def load(self, *, words: bool) -> None:
+        """Load the pipeline, again if it is there, which holds the interpreter's lock. Who asked for words
+        once may ask again: it stays able to tell their times. Raises RuntimeError."""
+        self._times_words = self._folder.aligns and (words or self._times_words)
+        self._pipeline = None  # two at a time may not fit
+        self._pipeline = genai.WhisperPipeline(
+            self._folder.path,
+            self._launch.device,
+            word_timestamps=self._times_words,
+            **given_properties(self._launch),
+        )
+        self._tokenizer = self._pipeline.get_tokenizer()
 
     def prompt_of(self, prompt: str, keywords: list[str]) -> str:
         """What the model is to believe it wrote before: keywords, then the end of the prompt."""
@@ -52,7 +70,7 @@ class Whisper:
         """`samples`: a window, at most 30 seconds; the engine raises below 201 samples. Times are in seconds
         from the first one. Stops early where it is no longer `wanted`.
 
-        Raises what the pipeline raises. Its state is undefined then, so that the next call loads it again.
+        Raises what the pipeline raises. Its state is undefined then, so that it must be loaded again.
         """
         try:
             heard, exhausted = self._generate(samples, ask, wanted)
@@ -69,20 +87,10 @@ class Whisper:
             return heard._replace(segments=without_repeats(heard.segments))
         return heard
 
-    def _loaded(self) -> Any:
-        if self._pipeline is None:
-            launch = self._launch
-            options = given_properties(launch)
-            self._pipeline = genai.WhisperPipeline(
-                self._folder.path, launch.device, word_timestamps=self._folder.aligns, **options
-            )
-            self._tokenizer = self._pipeline.get_tokenizer()
-        return self._pipeline
-
     def _generate(self, samples: Samples, ask: Ask, wanted: Callable[[], bool]) -> tuple[Heard, bool]:
         """Also whether a pass came to its last token without an end."""
         passes = _Passes(wanted)
-        result = self._loaded().generate(samples, streamer=passes, **self._options(ask))
+        result = self._pipeline.generate(samples, streamer=passes, **self._options(ask))
         segments = [HeardSegment(chunk.start_ts, chunk.end_ts, chunk.text) for chunk in result.chunks or ()]
         words = [
             HeardWord(word.start_ts, word.end_ts, word.word) for word in (result.words or ()) if ask.words
@@ -92,7 +100,7 @@ class Whisper:
     def _options(self, ask: Ask) -> dict[str, Any]:
         options: dict[str, Any] = {
             "return_timestamps": True,
-            "word_timestamps": ask.words,
+            "word_timestamps": ask.words and self._times_words,
             "max_new_tokens": _MAX_TOKENS,
         }
         if self._folder.multilingual:
@@ -119,7 +127,7 @@ class Whisper:
 
 
 class _Passes(genai.StreamerBase):  # type: ignore[misc]
-    """Is told the tokens of each pass over a window, and ends it."""
+    """Gets the tokens of each pass over a window, and ends it when it is not wanted or too long."""
 
     def __init__(self, wanted: Callable[[], bool]) -> None:
         super().__init__()

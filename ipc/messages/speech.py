@@ -67,8 +67,8 @@ class SpeechInput(Value):
 class Speak(Work):
     """Read a text aloud, one sentence after the other.
 
-    A host that continues after another is told how many sentences were sent, and how many samples they and
-    the pauses after them are: its encoder goes on from there.
+    A host that continues after another gets the number of sentences sent so far, and of the samples in them
+    and the pauses after them: its encoder goes on from there.
     """
 
     answers = (Spoken,)

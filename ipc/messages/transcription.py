@@ -12,6 +12,7 @@ from ipc.messages.core import ModelCard, Options, Reply, Task, Value, Work
 class TranscriptionOptions(Options):
     voice_activity_model: str = ""  # an ONNX file of Silero VAD; empty: loudness decides
     max_audio_seconds: float = 4 * 3600.0  # of one request
+    spool_folder: str = ""  # for recordings while they are decoded; empty: one that is on a disk
 
 
 class TranscriptionCard(ModelCard):
@@ -92,7 +93,7 @@ MAX_DETECTION_SECONDS = 60.0  # of audio in a DetectSpeech
 
 
 class VoiceActivity(Value):
-    """How speech is told from the rest, in OpenAI's terms."""
+    """How speech is found, in OpenAI's terms."""
 
     threshold: float = 0.5  # of the probability of speech, 0 to 1
     prefix_padding_ms: int = 300  # kept before speech
@@ -102,8 +103,8 @@ class VoiceActivity(Value):
 class Transcribe(Work):
     """Transcribe one recording. The payload is the file as the client sent it; the host decodes it.
 
-    A host that continues after another starts at `resume_seconds`, the `until` of the last reply, and is
-    given the text before it. If the language was detected by then, the work names it.
+    A host that continues after another starts at `resume_seconds`, the `until` of the last reply. If the
+    language was detected by then, the work names it.
     """
 
     answers = (Transcribed,)
@@ -118,7 +119,6 @@ class Transcribe(Work):
     pcm_rate: int = 0  # the payload is mono s16le PCM of this many samples a second; 0: a container
     resume_seconds: float = 0.0
     resume_windows: int = 0  # done by earlier hosts
-    resume_text: str = ""  # the end of what they found
 
     @property
     def done_units(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from host.engines.vision import MediaPhases
+from host.media_phases import MediaPhases
 from ipc.memfd import create_sealed
 from ipc.progress import MEDIA_STEPS, PAGE_BYTES, Phase, ProgressReader, ProgressWriter
 
@@ -44,3 +44,12 @@ def test_text_has_no_phase_of_its_own(page: int) -> None:
     before = reader.read()
     with phases.of(0):
         assert reader.read() == before
+
+
+def test_a_load_has_the_largest_budget(page: int) -> None:
+    phases, reader = MediaPhases(10.0), ProgressReader(page)
+    phases.report_to(ProgressWriter(page))
+    with phases.of_load():
+        inside = reader.read()
+    assert inside is not None
+    assert (inside.phase, round(inside.budget)) == (Phase.MEDIA, 10 * MEDIA_STEPS)

@@ -82,7 +82,7 @@ TO_HOST = [
     Generate(4, LEASE, Sampling()),
     Embed(8, b"inputs", 256, "query: ", -1),
     Rerank(9, LEASE, None, "Find it."),
-    Transcribe(10, LEASE, "en", True, "a", ["b"], 0.5, True, VoiceActivity(0.4), 16000, 1.5, 2, "c"),
+    Transcribe(10, LEASE, "en", True, "a", ["b"], 0.5, True, VoiceActivity(0.4), 16000, 1.5, 2),
     DetectSpeech(12, LEASE, 24000, VoiceActivity(0.4)),
     Speak(11, b"text", [VoiceWeight("a", 0.5)], 2.0, "wav", 3, 4),
     Cancel(4),

@@ -155,7 +155,7 @@ def test_another_host_continues_after_the_last_window_in_the_language_that_was_f
         server.die()
         work = server.host.sent[-1]
         assert (work.resume_seconds, work.resume_windows) == (30.0, 1)
-        assert (work.resume_text, work.language) == ("Hello there.", "en")
+        assert work.language == "en"
         assert work.done_units == 1
         server.host.say(transcribed(work)[1:])
         answer = await asked

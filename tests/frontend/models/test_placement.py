@@ -5,6 +5,7 @@ from typing import Any
 from frontend.config import ModelSettings, Settings
 from frontend.models.placement import launch_of
 from frontend.models.resolve import PreparedModel
+from frontend.spool import spool_folder
 from ipc.messages import (
     Adapter,
     DraftModel,
@@ -74,10 +75,11 @@ def test_the_rest_travels_as_it_is():
     assert sent.properties == {"KV_CACHE_PRECISION": "f16"}
 
 
-def test_a_transcription_host_is_told_which_model_finds_speech():
+def test_a_transcription_host_gets_the_model_that_finds_speech_and_a_folder_for_recordings():
+    folder = str(spool_folder(None))
     found = launch({"engine": "transcription", "voice_activity_model": "/vad.onnx"}).options
-    assert found == TranscriptionOptions(voice_activity_model="/vad.onnx")
-    assert launch({"engine": "transcription"}).options == TranscriptionOptions()
+    assert found == TranscriptionOptions(voice_activity_model="/vad.onnx", spool_folder=folder)
+    assert launch({"engine": "transcription"}).options == TranscriptionOptions(spool_folder=folder)
 
 
 def test_other_tasks_get_the_settings_of_the_same_name():

@@ -1,0 +1,383 @@
+"""Carries out what the residency policy decides: loads and unloads models, and answers those who wait."""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from frontend.errors import ModelUnavailable, RequestTimeout, ServerError
+from frontend.fleet import Fleet, Spawner
+from frontend.residency import room, words
+from frontend.residency.policy import advance
+from frontend.residency.state import (
+    Action,
+    Added,
+    BecameReady,
+    Close,
+    Demanded,
+    Event,
+    Gone,
+    KeptAlive,
+    Limits,
+    Load,
+    LoadFailed,
+    Phase,
+    Pinned,
+    Refuse,
+    Released,
+    Removed,
+    Reopen,
+    Residency,
+    Resident,
+    Started,
+    Stop,
+    Tick,
+    Wake,
+    Worked,
+)
+from frontend.routing.route import LocalRoute
+from frontend.supervision.death import Death
+from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
+from frontend.supervision.memory import held_bytes
+from frontend.supervision.supervisor import Supervisor
+from ipc.messages import Launch
+
+_TICK_SECONDS = 1.0
+
+log = logging.getLogger("nacelle.residency")
+
+
+class Served(msgspec.Struct, kw_only=True):
+    """What is known of one model besides the policy's part."""
+
+    route: LocalRoute
+    launch: Callable[[bool], Launch[Any]]  # of its next load; given True: with less memory
+    keep_alive: float | None  # seconds, as configured; None: for ever
+    task: str
+    engine: str
+    size_bytes: int  # of its files
+    load_seconds: float | None = None  # the last load took
+    loading_since: float | None = None
+    loaded_at: float | None = None  # in Unix seconds
+    reason: str | None = None  # why its last load failed
+    supervisors: list[Supervisor] = []
+
+
+class Manager:
+    """All models on this machine. Implements `route.Loader`. Times are seconds of the monotonic clock."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        limits: Limits,
+        wait_seconds: float,
+        timeout_seconds: float,
+        remember: Callable[[str, int, float], None] = lambda _name, _memory_bytes, _load_seconds: None,
+    ) -> None:
+        """`wait_seconds`: how long requests wait for a model. `timeout_seconds`: how long explicit loads do.
+        `remember(name, memory_bytes, load_seconds)` is given what each load took."""
+        self.fleet = fleet
+        self.wait_seconds = wait_seconds
+        self.served: dict[str, Served] = {}
+        self.on_change: list[Callable[[str], None]] = []  # called with the name of a model
+        self._residency = Residency(limits)
+        self._timeout_seconds = timeout_seconds
+        self._remember = remember
+        self._events: deque[Event] = deque()
+        self._is_advancing = False
+        self._is_closed = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        fleet.on_change.append(lambda supervisor: self._observe(supervisor.model))
+        fleet.on_death.append(self._died)
+
+    # --- models come and go -------------------------------------------------------------------------
+
+    def add(self, served: Served, spawners: Sequence[Spawner], resident: Resident) -> None:
+        """Serve a model, which is not loaded yet."""
+        name = resident.name
+        self.served[name] = served
+        served.supervisors = self.fleet.add(served.route, spawners)
+        served.route.loader = self
+        self._post(Added(resident))
+        if self._ticker is None:
+            self._tick()
+
+    def preload(self, name: str) -> bool:
+        """Load a model at the start, where it fits beside those that are loaded. Whether it does."""
+        model = self.resident(name)
+        if not isinstance(room.find(self._residency, model, time.monotonic()), room.Now):
+            return False
+        self.start_at_once(name)
+        return True
+
+    def start_at_once(self, name: str) -> None:
+        """Load a model whatever the limits, and keep trying if that fails."""
+        self._post(Started(name))
+        self._perform(Load(name))
+
+    async def remove(self, name: str, seconds: float) -> None:
+        """Stop serving a model. Raises ModelNotFound."""
+        await self.fleet.remove(name, seconds)
+        self._post(Removed(name))
+        self.served.pop(name, None)
+        self._wake_waiters(name)
+        self._changed(name)
+
+    def close(self) -> None:
+        """The server is shutting down: nothing is loaded from now on."""
+        self._is_closed = True
+        for timer in (self._wake, self._ticker):
+            if timer is not None:
+                timer.cancel()
+
+    # --- what people ask for ------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        return self._residency.limits
+
+    def resident(self, name: str) -> Resident:
+        return self._residency.models[name]
+
+    async def load(self, name: str) -> None:
+        """Until it is ready. Raises ModelUnavailable or RequestTimeout."""
+        served = self.served[name]
+        served.reason = None
+        self._post(Demanded(name))
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                while (phase := self.resident(name).phase) is not Phase.READY:
+                    if phase is Phase.UNLOADED and not self.resident(name).wanted:
+                        raise ModelUnavailable(
+                            f"{name} is not available: {served.reason or 'it was unloaded'}"
+                        )
+                    await self._next_change(name)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"{name} was not loaded within {self._timeout_seconds:g} seconds; {self._progress(name)}"
+            ) from None
+        except KeyError:
+            raise ModelUnavailable(f"{name} was removed") from None
+        finally:
+            if name in self.served and not self._waiters.get(name):
+                self._post(Demanded(name, demanded=False))
+
+    async def unload(self, name: str) -> None:
+        """Until its processes are gone."""
+        self._post(Released(name))
+        while name in self.served and self.resident(name).phase is not Phase.UNLOADED:
+            if self.resident(name).phase is Phase.READY:
+                return  # it was loaded again meanwhile
+            await self._next_change(name)
+
+    def pin(self, name: str, pinned: bool) -> None:
+        self._post(Pinned(name, pinned))
+        self._changed(name)
+
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """0: until it is idle. Negative: for ever. None: as configured."""
+        wanted = self.served[name].keep_alive if seconds is None else seconds
+        wanted = None if wanted is None or wanted < 0 else wanted
+        if wanted != self.resident(name).keep_alive:
+            self._post(KeptAlive(name, wanted))
+            self._changed(name)
+
+    async def _next_change(self, name: str) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(name, set())
+        waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.discard(waiter)
+
+    def _wake_waiters(self, name: str) -> None:
+        for waiter in self._waiters.get(name, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- Loader: what a route asks and reports ---------------------------------------------------------
+
+    def worked(self, name: str, waiting: bool, running: bool) -> None:
+        self._post(Worked(name, waiting, running))
+
+    def check(self, name: str) -> None:
+        served, model = self.served[name], self.resident(name)
+        if self._is_closed:
+            raise ModelUnavailable(f"{name} is not available: it is being stopped", retry_after=1)
+        if model.phase is not Phase.UNLOADED or model.demanded:
+            return
+        if model.persistent and model.failures:
+            raise self._unavailable(served, HALF_OPEN_SECONDS)
+        if (seconds := model.again_after - time.monotonic()) > 0:
+            raise self._unavailable(served, seconds)
+
+    def _unavailable(self, served: Served, seconds: float) -> ModelUnavailable:
+        reason = served.reason or "it is being stopped"
+        return ModelUnavailable(
+            f"{served.route.name} is not available: {reason}", retry_after=max(1, math.ceil(seconds))
+        )
+
+    def waited(self, name: str) -> ServerError:
+        return ModelUnavailable(
+            f"{name} was not loaded within {self.wait_seconds:g} seconds; {self._progress(name)}",
+            retry_after=self._remaining_seconds(name),
+        )
+
+    def _remaining_seconds(self, name: str) -> int:
+        """A guess at when a load will be over, from 1 to 60."""
+        served = self.served[name]
+        left = (served.load_seconds or 10.0) - self._loading_seconds(served)
+        return max(1, min(60, math.ceil(left)))
+
+    def _loading_seconds(self, served: Served) -> float:
+        return 0.0 if served.loading_since is None else time.monotonic() - served.loading_since
+
+    def _progress(self, name: str) -> str:
+        served = self.served[name]
+        if self.resident(name).phase is Phase.LOADING:
+            return words.loading(self._loading_seconds(served), served.load_seconds)
+        return words.waiting(self._residency, self.resident(name))
+
+    # --- what the fleet reports ----------------------------------------------------------------------
+
+    def _observe(self, name: str) -> None:
+        served = self.served.get(name)
+        if served is None:
+            return
+        phase = self.resident(name).phase
+        states = {supervisor.life.state for supervisor in served.supervisors}
+        if State.READY in states:
+            if phase is Phase.LOADING:
+                self._post(BecameReady(name))
+        elif states == {State.STOPPED}:
+            if phase is not Phase.UNLOADED:
+                self._post(Gone(name))
+        elif states <= {State.STOPPED, State.FAILED}:
+            if phase in (Phase.LOADING, Phase.READY):
+                served.reason = next(
+                    (each.life.reason for each in served.supervisors if each.life.reason), served.reason
+                )
+                self._post(LoadFailed(name))
+        elif phase is Phase.UNLOADED:
+            self._post(Started(name))
+
+    def _died(self, supervisor: Supervisor, death: Death) -> None:
+        """A load that ran out of memory is not repeated as it was."""
+        name = supervisor.model
+        if name in self.served and self.resident(name).phase is Phase.LOADING and death.ran_out_of_memory:
+            self.served[name].reason = death.summary
+            self._post(LoadFailed(name, out_of_memory=True))
+
+    # --- the policy ----------------------------------------------------------------------------------
+
+    def _post(self, event: Event) -> None:
+        """Events that follow from carrying out an earlier one are handled after it."""
+        self._events.append(event)
+        if self._is_advancing or self._is_closed:
+            return
+        self._is_advancing = True
+        try:
+            while self._events:
+                self._advance(self._events.popleft())
+        finally:
+            self._is_advancing = False
+
+    def _advance(self, event: Event) -> None:
+        before = self._residency
+        self._residency, actions = advance(before, event, time.monotonic())
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        self._note_changes(before)
+        for action in actions:
+            self._perform(action)
+        if isinstance(event, LoadFailed):
+            self._answer_failure(event.name)
+
+    def _note_changes(self, before: Residency) -> None:
+        for name, model in self._residency.models.items():
+            old = before.models.get(name)
+            if old is None or old.phase is not model.phase:
+                self._phase_changed(self.served[name], model, old)
+            if old is None or old.phase is not model.phase or old.wanted is not model.wanted:
+                self._wake_waiters(name)
+                self._changed(name)
+
+    def _phase_changed(self, served: Served, model: Resident, old: Resident | None) -> None:
+        now = time.monotonic()
+        match model.phase:
+            case Phase.LOADING:
+                served.loading_since = now
+            case Phase.READY if old is not None and old.phase is Phase.LOADING:
+                self._loaded(served, model, now)
+            case Phase.UNLOADED:
+                served.loaded_at = served.loading_since = None
+                served.route.close(False)
+                if old is not None and model.keep_alive != served.keep_alive:
+                    self._events.append(KeptAlive(model.name, served.keep_alive))
+
+    def _loaded(self, served: Served, model: Resident, now: float) -> None:
+        served.load_seconds = now - (served.loading_since or now)
+        served.loading_since = None
+        served.loaded_at = time.time()
+        served.reason = None
+        held = held_bytes(supervisor.pid for supervisor in served.supervisors)
+        log.info(
+            "%s is loaded after %.1f s; its hosts hold %s", model.name, served.load_seconds, words.size(held)
+        )
+        self._remember(model.name, held, served.load_seconds)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Load():
+                self.fleet.load(action.name, self.served[action.name].launch(action.smaller))
+            case Close():
+                log.info("%s gets no new requests and finishes those that run", action.name)
+                self.served[action.name].route.close(True)
+            case Reopen():
+                log.info("%s stays: its place is no longer needed", action.name)
+                self.served[action.name].route.close(False)
+            case Stop():
+                log.info("%s is unloaded: %s", action.name, words.REASONS[action.reason])
+                self.fleet.unload(action.name)
+                self._observe(action.name)
+            case Refuse():
+                self._refuse(action)
+            case Wake():
+                delay = max(0.0, action.at - time.monotonic())
+                self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
+
+    def _refuse(self, refusal: Refuse) -> None:
+        served = self.served[refusal.name]
+        served.reason = words.does_not_fit(refusal)
+        log.warning("%s cannot be loaded: %s", refusal.name, served.reason)
+        served.route.fail_all(ModelUnavailable(f"{refusal.name} cannot be loaded: {served.reason}"))
+
+    def _answer_failure(self, name: str) -> None:
+        served, model = self.served[name], self.resident(name)
+        if model.retried:
+            log.warning("%s: its load ran out of memory and is tried once more", name)
+            return
+        if not model.persistent:
+            log.error("%s could not be loaded: %s", name, served.reason)
+            seconds = model.again_after - time.monotonic()
+            served.route.fail_all(self._unavailable(served, seconds))
+
+    def _changed(self, name: str) -> None:
+        for told in self.on_change:
+            told(name)
+
+    def _tick(self) -> None:
+        """Once a second: answer those who have waited too long, and look at what hosts hold."""
+        for name, served in self.served.items():
+            if self.resident(name).waiting:
+                served.route.answer_impatient(self.wait_seconds, self.waited(name))
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
