@@ -14,7 +14,7 @@ from bench.tuning.agreement import MIN_TEXT, MIN_VECTORS
 from bench.tuning.candidates import TASKS, Machine, Subject, knobs_for
 from bench.tuning.configuration import Configuration, Goal, settings_with, start_of
 from bench.tuning.report import Report, changes, rows, settings_of
-from bench.tuning.run import Plan, Tuner, Tuning
+from bench.tuning.run import Plan, Tuner, Tuning, unit_of
 from bench.tuning.search import Search
 from frontend.config import ModelSettings, Settings
 from frontend.machine.devices import ProbeFailed, ask_devices
@@ -33,7 +33,6 @@ from ipc.weights_group import WeightsGroup
 
 _KV_CACHE_GIB = 1.0  # of a trial, whose requests are few and short
 _ENGINE_TASKS = {"text": "text", "stateful": "text", "embeddings": "embeddings", "rerank": "rerank"}
-_UNITS = {"text": "tokens", "embeddings": "texts", "rerank": "documents"}
 _WEIGHT_FORMATS = (
     "Weight formats were not compared: int4 in groups of 128 is often faster than a GGUF file's groups of "
     "32. That needs the model's original weights and pip install 'nacelle-server[optimum]'."
@@ -168,9 +167,7 @@ def report_of(prepared: Prepared, tuning: Tuning, *, kept: bool) -> Report:
         model=prepared.model.settings.name,
         device=subject.device.name,
         goal=subject.goal,
-        unit="prompt tokens"
-        if subject.goal == "prefill" and subject.task == "text"
-        else _UNITS[subject.task],
+        unit=unit_of(subject),
         speed_before=tuning.speed_before,
         speed_after=tuning.speed_after,
         gain=tuning.gain,

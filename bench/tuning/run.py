@@ -107,9 +107,11 @@ class Tuner:
         """Raises HostFailed if the model cannot be served as it is."""
         noise = Noise()
         search = self._plan.search
+        self._tell("Loading the model and measuring it as it is")
         best = await self._start(search.start)
         try:
             before = await self._calibrate(best)
+            self._tell(f"As it is: {before:.1f} {unit_of(self._plan.subject)}/s")
             while (found := search.next()) and not self._is_late:
                 trial, challenger = await self._try(best, search, *found)
                 search = search.with_trial(trial)
@@ -248,6 +250,7 @@ class Tuner:
         """The winner against the start."""
         if search.best == search.start:
             return []
+        self._tell("Comparing the winner with the start")
         start = await self._start(search.start)
         try:
             await start.speed(self._load, self._next_seed())  # warms up
@@ -258,6 +261,13 @@ class Tuner:
 
 class _BestFailed(Exception):
     """The host that was accepted before has failed: there is nothing to compare with."""
+
+
+def unit_of(subject: Subject) -> str:
+    """That of the speeds, per second."""
+    if subject.task == "text":
+        return "prompt tokens" if subject.goal == "prefill" else "tokens"
+    return "texts" if subject.task == "embeddings" else "documents"
 
 
 def describe(trial: Trial) -> str:
