@@ -16,12 +16,19 @@ import zmq
 from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.config import Settings
+from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
+from frontend.models.options import REMOTE
 from frontend.models.resolve import PreparedModel
+from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.remote.backend import key_in
+from frontend.remote.registered import Registered
+from frontend.remote.registry import Registry, http_fetch, kept_file
+from frontend.remote.remotes import Remotes
 from frontend.residency.limits import available_bytes
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
@@ -32,8 +39,8 @@ _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who sti
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
 _SAME_SIGNAL_SECONDS = 0.25  # wrappers forward what the terminal also sent to us
 _REMEDIES = {
-    errno.EADDRINUSE: "stop what uses it, or choose another port with --port",
-    errno.EACCES: "choose a port from 1024 on with --port",
+    errno.EADDRINUSE: "stop what uses it, or choose another port with {option}",
+    errno.EACCES: "choose a port from 1024 on with {option}",
 }
 
 log = logging.getLogger("nacelle")
@@ -42,27 +49,36 @@ log = logging.getLogger("nacelle")
 def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after a shutdown, 1 if it could not start."""
     logs.configure(settings.log_format, settings.log_level)
-    try:
-        listener = listen(settings.host, settings.port)
-    except (OSError, UnicodeError) as error:
-        log.error("%s", explain_listening(settings.host, settings.port, error))
-        return 1
+    listeners: list[socket.socket] = []
+    for port, option in ports_of(settings):
+        try:
+            listeners.append(listen(settings.host, port))
+        except (OSError, UnicodeError) as error:
+            log.error("%s", explain_listening(settings.host, port, error, option))
+            return 1
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return uvloop.run(_Server(settings, prepared, listener, runtime_dir, context).run())
+        return uvloop.run(_Server(settings, prepared, listeners, runtime_dir, context).run())
     finally:
         context.destroy(linger=0)
         runtime_dir.remove()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-def explain_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
+def ports_of(settings: Settings) -> list[tuple[int, str]]:
+    """Where to listen, each port with the option that chooses it."""
+    ollama = [] if settings.ollama_port is None else [(settings.ollama_port, "--ollama-port")]
+    return [(settings.port, "--port"), *ollama]
+
+
+def explain_listening(host: str, port: int, error: OSError | UnicodeError, option: str = "--port") -> str:
     """Why the server cannot listen, and which option helps."""
     if not isinstance(error, OSError):  # the codec of host names has no better words
         return f"cannot listen on {host} port {port}: this is not a host name; choose an address with --host"
     remedy = _REMEDIES.get(error.errno or 0, "choose an address of this machine with --host")
-    return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy}"
+    return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy.format(option=option)}"
 
 
 class _Server:
@@ -70,13 +86,13 @@ class _Server:
         self,
         settings: Settings,
         prepared: Sequence[PreparedModel],
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
     ) -> None:
         self._settings = settings
         self._prepared = prepared
-        self._listener = listener
+        self._listeners = listeners
         self._runtime_dir = runtime_dir
         self._context = context
         self._stop = asyncio.Event()
@@ -84,27 +100,48 @@ class _Server:
         self._stopped_by = signal.SIGTERM
         self._cannot_start = False
         self._was_ready = False  # any model, once
-        metrics = Metrics()
+        metrics = self._metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
         self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
-        app = build(settings, self._router, metrics, self._memory, self._models.library)
+        self._downloads = Downloads(
+            settings.store, self._models.library.add, max_running=settings.max_downloads
+        )
+        library = self._models.library
+        app = build(settings, self._router, metrics, self._memory, library, downloads=self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        self._models.start(self._prepared)
-        http = asyncio.create_task(self._http.serve(sockets=[self._listener]))
-        host, port = self._listener.getsockname()[:2]
-        log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        registry = self._registry()
+        self._models.start([model for model in self._prepared if model.engine != REMOTE])
+        for model in self._prepared:
+            self._remotes.serve(model.settings)
+        polling = asyncio.create_task(registry.run()) if registry is not None else None
+        http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
+        for listener in self._listeners:
+            host, port = listener.getsockname()[:2]
+            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
+        if polling is not None:
+            polling.cancel()
         await self._drain(http)
         return 1 if self._cannot_start else 0
+
+    def _registry(self) -> Registry | None:
+        settings, url = self._settings, self._settings.registry_url
+        if url is None:
+            return None
+        serving = Registered(settings, self._router, self._models, self._models.library, self._remotes)
+        key = key_in(settings.registry_api_key_env, "registry_api_key_env")
+        kept = kept_file(store_root(settings.store), url)
+        return Registry(url, settings.registry_seconds, http_fetch(url, key), serving, kept, self._metrics)
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()
@@ -121,6 +158,9 @@ class _Server:
         if replica.life.state is State.READY:
             self._was_ready = True
         if replica.life.state is not State.FAILED or self._cannot_start or not self._models.persists(replica):
+            return
+        if self._remotes.hosts or self._settings.registry_url:  # another server may come up at any time
+            log.error("%s/%d failed: %s", replica.model, replica.number, replica.life.reason)
             return
         lives = [supervisor.life for supervisor in self._fleet.supervisors]
         if replica.life.was_ready:
@@ -167,9 +207,13 @@ class _Server:
             log.warning("ending what did not finish in time: %s", self._awaited())
             self._router.fail_all()
             await drained
+        await self._downloads.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
-        left = await self._fleet.stop(self._fleet.supervisors, budget)
+        _, left = await asyncio.gather(
+            self._remotes.stop(self._remotes.hosts, self._settings.drain_seconds + _BURIAL_SECONDS),
+            self._fleet.stop(self._fleet.supervisors, budget),
+        )
         if left:
             log.warning("%d hosts are still there after SIGKILL; leaving without them", left)

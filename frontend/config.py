@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=604_800)]  # at most a week; the upper bound also excludes inf
 Grace = Annotated[float, Meta(ge=0, le=604_800)]
 Bytes = Annotated[int, Meta(ge=4096, le=2**40)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000)]
 Secret = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z")]  # characters that HTTP headers carry unchanged
 
 GIB = 1024**3
@@ -40,8 +41,31 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     ]
     source: Annotated[
         Annotated[str, Meta(min_length=1)],
-        Meta(description="Catalogue name, GGUF file, IR folder, or synthetic[:TOKENS_PER_SECOND]."),
+        Meta(
+            description="Catalogue name, GGUF file, IR folder, synthetic[:TOKENS_PER_SECOND], or remote for "
+            "a model that only other servers have."
+        ),
     ]
+    remote: Annotated[
+        list[str],
+        Meta(
+            description="Another server that has the model, for example http://HOST:8000/v1: a Nacelle, "
+            "which becomes a replica, or any other with the OpenAI API.",
+            extra={"metavar": "URL"},
+        ),
+    ] = []
+    remote_model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)] | None,
+        Meta(description="Name of the model on the other servers. Default: its name here."),
+    ] = None
+    remote_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the API key of the other servers. Default: no key "
+            "is sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     device: Annotated[
         Annotated[str, Meta(min_length=1)],
         Meta(description="OpenVINO device, for example CPU, GPU.0 or NPU.", extra={"upper": True}),
@@ -236,6 +260,7 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "keep it loaded."
         ),
     ] = None
+    explicit: frozenset[str] = frozenset()  # names of the settings above that somebody set, even to a default
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -247,6 +272,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65_535)], Meta(description="Port to listen on; 0 selects a free port.")
     ] = 8000
+    ollama_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        Meta(
+            description="Second port to listen on, for clients that expect Ollama, whose own port is 11434. "
+            "Default: none; Ollama's API is also on the other port.",
+            extra={"metavar": "PORT"},
+        ),
+    ] = None
     api_key: Annotated[
         Secret | None,
         Meta(
@@ -302,6 +335,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    max_downloads: Annotated[
+        Annotated[int, Meta(ge=1, le=64)],
+        Meta(description="Maximum number of model downloads that run at the same time; others wait."),
+    ] = 2
     drain_seconds: Annotated[Grace, Meta(description="On shutdown, time for running requests to finish.")] = (
         30.0
     )
@@ -320,7 +357,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     ] = 30.0
     load_seconds: Annotated[Seconds, Meta(description="Maximum time to load a model.")] = 600.0
     memory_budget_gib: Annotated[
-        dict[str, Annotated[float, Meta(gt=0, le=65_536)]],
+        dict[str, str | int | float],
         Meta(
             description="Memory that loaded models may use on a device, in GiB, for example CPU=16; idle "
             "models are unloaded to stay within it. Default for CPU: the memory that is available at the "
@@ -394,6 +431,26 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),
     ] = None
+    registry_url: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="JSON document that lists further models to serve, for example "
+            "https://models.example/nacelle.json.",
+            extra={"metavar": "URL"},
+        ),
+    ] = None
+    registry_seconds: Annotated[
+        Annotated[float, Meta(ge=0.1, le=604_800)],
+        Meta(description="Time between two requests for the registry's document."),
+    ] = 60.0
+    registry_api_key_env: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")] | None,
+        Meta(
+            description="Environment variable that holds the bearer token for the registry. Default: none is "
+            "sent.",
+            extra={"metavar": "VARIABLE", "allowed": "the name of an environment variable"},
+        ),
+    ] = None
     faults: Annotated[
         bool,
         Meta(
@@ -401,6 +458,29 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             extra={"environment_only": True},
         ),
     ] = False
+    serve_store: Annotated[
+        bool,
+        Meta(
+            description="Serve the other models of the store as well, each loaded on demand. Always on if no "
+            "model is named."
+        ),
+    ] = False
+    aliases: Annotated[
+        dict[Name, Name],
+        Meta(
+            description="Another name of a model in the API.",
+            extra={"option": "--model-alias", "metavar": "ALIAS=MODEL", "allowed": "ALIAS=MODEL pairs"},
+        ),
+    ] = {}
+    variants: Annotated[
+        dict[Name, Annotated[dict[Name, Weight], Meta(min_length=1)]],
+        Meta(
+            description="A name whose requests are spread over several models by weight.",
+            extra={
+                "allowed": "for each name, models with their weights, such as {fast = 0.9, careful = 0.1}"
+            },
+        ),
+    ] = {}
     models: Annotated[
         list[ModelSettings], Meta(description="Models to serve.", extra={"metavar": "MODEL"})
     ] = []
@@ -416,6 +496,23 @@ def check_bind(settings: Settings) -> None:
     )
 
 
+def memory_budgets(settings: Settings) -> dict[str, int]:
+    """The memory budgets that are set, in bytes by device. Raises ConfigError."""
+    budgets: dict[str, int] = {}
+    for device, written in settings.memory_budget_gib.items():
+        try:
+            gib = float(written)
+        except ValueError:
+            gib = 0.0
+        if not 0 < gib <= _MAX_BUDGET_GIB:
+            raise ConfigError(
+                f"memory_budget_gib: {device} must be a number of GiB above 0, not {written!r}; "
+                "for example CPU=16"
+            )
+        budgets[device.upper()] = round(gib * GIB)
+    return budgets
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host`, an address to listen on, can be reached only from this machine."""
     try:
@@ -424,6 +521,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+_MAX_BUDGET_GIB = 65_536
 _DEFAULT_DIVISOR = 4  # of the free memory; the rest is for weights and other processes
 _DEFAULT_MIN = GIB // 4
 _DEFAULT_MAX = 16 * GIB

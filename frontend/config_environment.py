@@ -10,6 +10,7 @@ from frontend.shortened import VALUE_CHARACTERS, shortened
 
 PREFIX = "NACELLE_"
 CONFIG_VARIABLE = "NACELLE_CONFIG"
+URL_VARIABLE = "NACELLE_URL"  # the server that commands talk to
 
 # Kubernetes describes a service named nacelle, or nacelle-something, to every pod of its namespace. Links
 # between containers do the same.
@@ -45,7 +46,7 @@ def read_environment(environ: Mapping[str, str], settings: frozenset[str]) -> En
     foreign = _of_services(own)
     known = {PREFIX + setting.upper() for setting in settings}
     variables = {name: value for name, value in own.items() if name in known and name not in foreign}
-    unknown = sorted(own.keys() - known - foreign.keys() - {CONFIG_VARIABLE})
+    unknown = sorted(own.keys() - known - foreign.keys() - {CONFIG_VARIABLE, URL_VARIABLE})
     return Environment(variables, [*_note_of_services(foreign), *_notes_of_slips(unknown, settings)])
 
 

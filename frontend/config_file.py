@@ -1,4 +1,4 @@
-"""Reads the settings file: TOML with a [server] table and [[models]] entries."""
+"""Reads the settings file: TOML with the tables [server], [aliases] and [variants.NAME], and [[models]]."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,7 @@ from frontend.config import ConfigError
 from frontend.config_values import expanded
 from frontend.shortened import PATH_CHARACTERS, quoted, shortened, shown_path
 
+NAME_TABLES = ("aliases", "variants")  # settings of the server that are tables of their own
 _MAX_FILE_BYTES = 1024**2
 
 
@@ -18,7 +19,7 @@ def read_file(path: Path, place_of: Callable[[str], str]) -> dict[str, Any]:
     `place_of` explains where a key belongs that is not a table. Raises ConfigError.
     """
     content = _parse(path)
-    for key in sorted(content.keys() - {"server", "models"}):
+    for key in sorted(content.keys() - {"server", "models", *NAME_TABLES}):
         raise ConfigError(f"{shown_path(path)}: unknown table {quoted(key)}; {place_of(key)}")
     server, models = content.get("server", {}), content.get("models", [])
     if not isinstance(server, dict):

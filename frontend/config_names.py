@@ -16,8 +16,8 @@ _ELSEWHERE = {
     "max_batch_tokens": "max_batch_total_tokens",
     "threads": "t n_threads num_threads threads_batch tb num_thread cpu_threads",
     "name": "alias a served_model_name model_name model_id",
-    "models": "m model source",
-    "device": "devices target_device ngl gpu_layers n_gpu_layers num_gpu gpu main_gpu",
+    "models": "m model source hf hf_repo hfr hf_file hff model_url mu",
+    "device": "dev devices target_device ngl gpu_layers n_gpu_layers num_gpu gpu main_gpu mg",
     "replicas": "dp data_parallel_size num_replicas instances workers",
     "kv_cache_gib": "kv_cache_memory kv_cache_size kv_cache_memory_bytes kv_cache_space cache_size cache_ram "
     "gpu_memory_utilization mem_fraction_static num_gpu_blocks_override vllm_cpu_kvcache_space",
@@ -58,9 +58,41 @@ _ELSEWHERE = {
 # What is always so here, or has no counterpart: it can be left out.
 _NEEDLESS = (
     "jinja fa flash_attn mlock no_mmap mmap cont_batching cb trust_remote_code enforce_eager "
-    "enable_auto_tool_choice enable_chunked_prefill metrics dtype quantization q tensor_parallel_size tp "
-    "disable_log_requests disable_log_stats no_webui"
+    "enable_auto_tool_choice enable_chunked_prefill metrics dtype quantization q disable_log_requests "
+    "disable_log_stats no_webui warmup no_warmup props slots endpoint_metrics numa defrag_thold dt "
+    "kv_unified kvu swa_full context_shift no_context_shift load_format tokenizer tokenizer_mode enable_lora "
+    "nowordwrap interactive conversation cnv no_cnv color colors insecure simple_io special multiline_input"
 )
+# Without a counterpart, and why.
+_NONE = {
+    "tensor_parallel_size tp pipeline_parallel_size pp split_mode sm tensor_split ts": "a model runs on one "
+    "device, or on several with --device HETERO:GPU.0,GPU.1; --replicas starts copies",
+    "n_cpu_moe cpu_moe override_tensor ot cpu_offload_gb swap_space": "weights stay on their device",
+    "mmproj mm mmproj_url": "the folder of a vision model holds all of its parts",
+    "rope_scaling rope_scale rope_freq_base rope_freq_scale rope_theta yarn_orig_ctx": "the files of a model "
+    "determine its positions",
+    "ssl_keyfile ssl_certfile ssl_key_file ssl_cert_file ssl_ca_certs": "put a proxy with TLS in front",
+    "grammar grammar_file json_schema guided_decoding_backend structured_outputs_config": "requests carry "
+    "it, as response_format",
+    "system_prompt system_prompt_file sys": "requests carry it, as the message with the role system",
+    "path no_ui webui": "there is no web page; point any OpenAI client at the server",
+    "hf_token hft": "set the variable HF_TOKEN",
+}
+_REASONS = {word: reason for words, reason in _NONE.items() for word in words.split()}
+# What `nacelle run` calls what others call otherwise.
+_OF_A_REQUEST = {
+    "temperature": "temp",
+    "max_tokens": "n n_predict num_predict predict max_new_tokens max_completion_tokens",
+    "system": "sys system_prompt s",
+    "think": "hidethinking enable_thinking reasoning thinking reasoning_effort no_reasoning",
+    "prompt": "p message user_prompt",
+    "files": "f input_file prompt_file attach attachment",
+    "images": "img picture",
+    "as_json": "output_json json_output",
+    "keep_alive": "keepalive ttl",
+    "url": "host port base_url server endpoint api_base openai_api_base",
+}
+_REQUEST = {word: name for name, words in _OF_A_REQUEST.items() for word in words.split()}
 _SETTINGS = {word: setting for setting, words in _ELSEWHERE.items() for word in words.split()}
 _MIN_PREFIX = 4  # characters that a beginning must have to stand for a whole name
 
@@ -70,6 +102,7 @@ class Guess(NamedTuple):
 
     setting: str = ""
     needless: bool = False
+    reason: str = ""  # why there is no counterpart
 
 
 def guess(name: str, settings: Collection[str]) -> Guess:
@@ -81,10 +114,13 @@ def guess(name: str, settings: Collection[str]) -> Guess:
     for candidate in (word, word.removeprefix("no_"), word.removeprefix("enable_")):
         if candidate in settings:
             return Guess(candidate)
-        if (setting := _SETTINGS.get(candidate)) in settings:
-            return Guess(str(setting))
+        for elsewhere in (_SETTINGS, _REQUEST):
+            if (setting := elsewhere.get(candidate)) in settings:
+                return Guess(str(setting))
     if word in _NEEDLESS.split():
         return Guess(needless=True)
+    if word in _REASONS:
+        return Guess(reason=_REASONS[word])
     if close := similar(word, settings):
         return Guess(close)
     begun = sorted(setting for setting in settings if setting.startswith(word))

@@ -1,24 +1,26 @@
-"""Merges settings from the command line, the environment and a TOML file.
+"""Merges settings from the command line, the environment, `.env` and a TOML file.
 
-Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* variable, [server].
+Precedence, highest first: command-line option, NACELLE_* variable, `.env`, settings file. One exception: what
+a [[models]] entry says of its model wins over variables, which speak of all models.
 Every source becomes a mapping from a Struct's field names to `Given` values. Each value is converted on its
 own, so that an error names the setting and where its value was set.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
 from frontend.config import NAME_CHARACTERS, ConfigError, ModelSettings, Settings
+from frontend.config_dotenv import DOTENV, read_dotenv_variables
 from frontend.config_environment import PREFIX, Note, read_environment
-from frontend.config_file import read_file
+from frontend.config_file import NAME_TABLES, read_file
 from frontend.config_names import guess
-from frontend.config_values import Given, Traits, convert, split_list
-from frontend.models.options import check_options, served_names
+from frontend.config_values import Given, Traits, convert, similar, split_list
 from frontend.shortened import quoted, shown_path
 
 Layer = dict[str, Given]
@@ -39,10 +41,15 @@ class Setting(NamedTuple):
     traits: Traits
 
 
+@functools.cache
 def settings_of(struct: type[msgspec.Struct]) -> list[Setting]:
     """The settings that a Struct declares, in order of declaration."""
     hints = get_type_hints(struct, include_extras=True)
-    return [_setting(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
+    # A field without a description is no setting.
+    described = [
+        field for field in msgspec.structs.fields(struct) if get_origin(hints[field.name]) is Annotated
+    ]
+    return [_setting(field, hints[field.name]) for field in described]
 
 
 def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
@@ -69,23 +76,47 @@ def value_of(setting: Setting, given: Given) -> Any:
     return convert(given, setting.type, setting.traits)
 
 
+class Gathered(NamedTuple):
+    """The values that are set, unconverted, by setting. Each names its origin."""
+
+    server: Layer
+    models: list[Layer]
+    notes: list[Note]
+
+
 def load_settings(
     server_options: Layer | None = None,
     model_options: Layer | None = None,
     models: Iterable[str] = (),
     config: Path | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
+    dotenv: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Settings, list[Note]]:
     """Merge all sources. Returns the settings, and what the operator should know. Raises ConfigError.
 
     `models` are the MODEL arguments of the command line: each is the name of a [[models]] entry, or a source.
     A model option on the command line applies to every model; a model variable in the environment applies to
-    every model whose [[models]] entry does not set it.
+    every model whose [[models]] entry does not set it. `dotenv` has the variables of `.env`.
     """
-    variables, notes = read_environment(environ, frozenset(_VARIABLES))
+    gathered = gather_settings(server_options, model_options, models, config, environ, dotenv)
+    settings = [_model(model) for model in gathered.models]
+    return _build(Settings, gathered.server, models=_unique(settings)), gathered.notes
+
+
+def gather_settings(
+    server_options: Layer | None = None,
+    model_options: Layer | None = None,
+    models: Iterable[str] = (),
+    config: Path | None = None,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    dotenv: Mapping[str, str] = MappingProxyType({}),
+) -> Gathered:
+    """As `load_settings`, but every value as it was given. Raises ConfigError."""
+    variables, notes = _variables(environ, dotenv)
     file = read_file(config, _place_of) if config else {}
     server = {
         **_from_table(file.get("server", {}), Settings, f"{shown_path(config)} [server]"),
+        **_name_tables(file, shown_path(config)),
         **_from_environment(Settings, variables),
         **(server_options or {}),
     }
@@ -100,8 +131,31 @@ def load_settings(
     chosen = [_entry(source, entries) for source in sources] or entries
     defaults = _from_environment(ModelSettings, variables)
     _refuse_shared_name(chosen, {**defaults, **(model_options or {})})
-    settings = [_model({**defaults, **entry, **(model_options or {})}) for entry in chosen]
-    return _build(Settings, server, models=_unique(settings)), notes
+    return Gathered(server, [{**defaults, **entry, **(model_options or {})} for entry in chosen], notes)
+
+
+def _variables(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> tuple[dict[str, Given], list[Note]]:
+    """The variables of both, those of the environment first."""
+    settings = frozenset(_VARIABLES)
+    found, notes = read_environment(environ, settings)
+    weaker = read_dotenv_variables(dotenv, settings)
+    return {
+        **{name: Given(value, f"{DOTENV} {name}") for name, value in weaker.variables.items()},
+        **{name: Given(value, name) for name, value in found.items()},
+    }, [*notes, *weaker.notes]
+
+
+def _name_tables(file: dict[str, Any], shown: str) -> Layer:
+    """The settings of the server that may be tables of their own."""
+    for name in NAME_TABLES:
+        if name in file and name in file.get("server", {}):
+            raise ConfigError(f"{shown}: {name} is both in [server] and in [{name}]; write it once")
+    return {name: Given(file[name], f"{shown} [{name}]") for name in NAME_TABLES if name in file}
+
+
+def model_of_table(table: dict[str, Any], where: str) -> ModelSettings:
+    """One model, as a table of a settings file describes it. Raises ConfigError, which names `where`."""
+    return _model(_model_entry(table, where))
 
 
 def _place_of(key: str) -> str:
@@ -110,7 +164,8 @@ def _place_of(key: str) -> str:
         return f"write {key} below a line with [server]"
     if key in _keys_of(ModelSettings):
         return f"write {key} below a line with [[models]]"
-    return "expected [server] or [[models]]"
+    table = similar(key, ("server", "models", *NAME_TABLES))
+    return f"did you mean {table!r}?" if table else "expected [server], [[models]], [aliases] or [variants]"
 
 
 def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str) -> Layer:
@@ -133,9 +188,16 @@ def _keys_of(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def _model_entry(table: dict[str, Any], where: str) -> Layer:
+    layer = _from_table(table, ModelSettings, where)
     if "source" not in table:
-        raise ConfigError(f"{where}: source is missing")
-    return _from_table(table, ModelSettings, where)
+        if "remote" not in table:
+            raise ConfigError(f"{where}: source is missing")
+        if "name" not in table:
+            raise ConfigError(f"{where}: name is missing; a model of another server needs one")
+        from frontend.models.options import REMOTE
+
+        layer["source"] = Given(REMOTE, f"{where} remote")
+    return layer
 
 
 # Those that have a variable: NACELLE_MODELS lists the sources, so there is no NACELLE_SOURCE.
@@ -147,9 +209,9 @@ _VARIABLES = [
 ]
 
 
-def _from_environment(struct: type[msgspec.Struct], variables: Mapping[str, str]) -> Layer:
+def _from_environment(struct: type[msgspec.Struct], variables: Mapping[str, Given]) -> Layer:
     return {
-        setting.name: Given(variables[setting.variable], setting.variable)
+        setting.name: variables[setting.variable]
         for setting in settings_of(struct)
         if setting.variable in variables
     }
@@ -168,7 +230,10 @@ def _refuse_shared_name(models: list[Layer], shared: Layer) -> None:
 
 
 def _model(layer: Layer) -> ModelSettings:
-    model = _build(ModelSettings, {"name": Given(_name(layer), layer["source"].origin), **layer})
+    from frontend.models.options import check_options  # not needed by commands without models
+
+    named = {"name": Given(_name(layer), layer["source"].origin), **layer}
+    model = _build(ModelSettings, named, explicit=frozenset(layer))
     check_options(model)
     return model
 
@@ -186,6 +251,10 @@ def default_name(source: str) -> str:
 
 
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:
+    if not models:
+        return []
+    from frontend.models.options import served_names
+
     seen: dict[str, ModelSettings] = {}
     for model in models:
         for name in served_names(model):

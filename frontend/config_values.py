@@ -52,6 +52,8 @@ def convert(given: Given, wanted: Any, traits: Traits = NO_TRAITS) -> Any:
     base, _ = _base(wanted)
     if isinstance(value, str):
         value = _parsed(value.strip(), base, origin)
+    if isinstance(value, dict) and _holds_tables(base):
+        value = {key: _weights(item) if isinstance(item, str) else item for key, item in value.items()}
     if isinstance(value, str):
         value = value.upper() if traits.upper else _word(value) if traits.word else value
     try:
@@ -93,6 +95,19 @@ def _parsed(text: str, base: Any, origin: str) -> Any:
             raise ConfigError(f"{origin}: invalid JSON: {error}") from error
     items = split_list(text)
     return items if container is list else key_values(items, origin)
+
+
+def _holds_tables(base: Any) -> bool:
+    return get_origin(base) is dict and get_origin(_base(get_args(base)[1])[0]) is dict
+
+
+def _weights(text: str) -> dict[str, float] | str:
+    """The mapping that `NAME:WEIGHT NAME:WEIGHT` stands for; the text itself if it is none."""
+    pairs = [word.rpartition(":") for word in text.split()]
+    try:
+        return {name: float(weight) for name, _, weight in pairs}
+    except ValueError:
+        return text
 
 
 def _word(text: str) -> str:

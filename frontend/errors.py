@@ -4,7 +4,7 @@ ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
 ├── Conflict 409 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
-├── EngineFailed 500 · EngineCrashed 500 · InternalError 500
+├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
 └── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · RequestTimeout 504
 """
 
@@ -112,6 +112,13 @@ class EngineCrashed(ServerError):
 
 class InternalError(ServerError):
     """A defect in the frontend; the log has the details."""
+
+
+class BackendFailed(ServerError):
+    """Another server, which has the model, answered with an error, or not to the end."""
+
+    status = 502
+    code = "backend_failed"
 
 
 class ModelUnavailable(ServerError):

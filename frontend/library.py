@@ -10,6 +10,7 @@ from frontend.errors import Conflict
 from frontend.residency import room
 from frontend.residency.manager import Manager, Served
 from frontend.residency.state import Phase, Resident
+from frontend.routing.replica import answers
 from frontend.routing.route import Route
 from frontend.routing.router import Router
 from frontend.supervision.memory import held_bytes
@@ -206,7 +207,7 @@ def _expires_at(model: Resident) -> float | None:
 
 def _unmanaged(route: Route, aliases: Sequence[str]) -> ModelStatus:
     """A model that is elsewhere."""
-    ready = any(host.ready for host in route.hosts)
+    ready = any(map(answers, route.hosts))
     return ModelStatus(
         name=route.name,
         source=route.settings.source,

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import zmq
@@ -23,7 +24,8 @@ from host.native_errors import summary
 from host.results import Results
 from ipc.arena import ArenaConsumer, ArenaProducer
 from ipc.channel import Channel, ChannelError, MessageTooLarge, connect, unpack_launch
-from ipc.messages import Fatal, Launch, Ready, ToFrontend, ToHost
+from ipc.in_use import mark
+from ipc.messages import DraftModel, Fatal, Launch, Ready, ToFrontend, ToHost
 from ipc.progress import Phase, ProgressWriter
 
 EXIT_LOST = 1  # the engine, the channel or the load failed; a Fatal says why
@@ -100,6 +102,10 @@ def _serve(
 
 def _load(launch: Launch[Any], results: Results, progress: ProgressWriter) -> Engine:
     """Raises LoadFailed."""
+    draft = getattr(launch.options, "speculation", None)
+    for folder in (launch.path, draft.path if isinstance(draft, DraftModel) else ""):
+        if folder:
+            mark(Path(folder))  # until this process ends
     try:
         engine = load_engine(launch, results)
     except Exception as error:

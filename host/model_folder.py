@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from host.errors import LaunchError
+from ipc.kv_cache import KvShape, kv_shape_of, positive
 from ipc.messages import Launch, TextOptions
 from ipc.messages.text import MaxTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from ipc.model_files import (
@@ -28,14 +29,6 @@ _CHUNK_BYTES = 1024**2
 
 class ModelFolderError(LaunchError):
     """A file of the model is missing, damaged or not supported."""
-
-
-class KvShape(msgspec.Struct, frozen=True):
-    """The dimensions that decide how large a KV cache is."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
 
 
 class SamplingDefaults(msgspec.Struct, frozen=True):
@@ -91,7 +84,7 @@ def read_model_folder(path: Path) -> ModelFolder:
         path=path,
         context_length=positive(config, "max_position_embeddings"),
         vocab_size=positive(config, "vocab_size"),
-        kv_shape=_kv_shape(config),
+        kv_shape=kv_shape_of(config),
         eos_token_ids=_token_ids(generation.get("eos_token_id")) or _token_ids(config.get("eos_token_id")),
         defaults=_defaults(path / "generation_config.json", generation),
         chat_template=_chat_template(path, tokenizer),
@@ -146,21 +139,6 @@ def read_any_json(path: Path) -> Any:
 def _refuse_constant(name: str) -> None:
     """NaN and infinities, which the engine does not read."""
     raise ValueError(f"{name} is not a JSON number")
-
-
-def positive(config: dict[str, Any], key: str) -> int | None:
-    """A positive integer of a config; None if it has none of this name."""
-    value = config.get(key)
-    return value if isinstance(value, int) and value > 0 else None
-
-
-def _kv_shape(config: dict[str, Any]) -> KvShape | None:
-    layers = positive(config, "num_hidden_layers")
-    heads = positive(config, "num_attention_heads")
-    kv_heads = positive(config, "num_key_value_heads") or heads
-    hidden = positive(config, "hidden_size")
-    head_dim = positive(config, "head_dim") or (hidden // heads if hidden and heads else None)
-    return KvShape(layers, kv_heads, head_dim) if layers and kv_heads and head_dim else None
 
 
 def _token_ids(value: object) -> frozenset[int]:

@@ -77,8 +77,9 @@ def resolve(
     `structural_tag` is what the engine is to make of the grammar, if it can.
     """
     temperature = _single(sampling.temperature, defaults.temperature)
+    asked, default = token_limit(sampling, defaults)
     choices = Choices(
-        max_tokens=_max_tokens(sampling.max_tokens, defaults.max_tokens, limits, prompt_tokens, prompt_param),
+        max_tokens=_max_tokens(asked, default, limits, prompt_tokens, prompt_param),
         min_tokens=sampling.min_tokens,
         temperature=0.0 if 0 < temperature < _GREEDY_BELOW else temperature,
         top_p=_single(sampling.top_p, defaults.top_p),
@@ -100,6 +101,13 @@ def resolve(
     _check_ranges(choices)
     check_token_ids(sampling.stop_token_ids, limits, "stop_token_ids")
     return choices
+
+
+def token_limit(sampling: Sampling, defaults: SamplingDefaults) -> tuple[int | None, int | None]:
+    """The number of tokens that was asked for, which must fit the context, and the one that is cut to fit."""
+    if sampling.shrinkable and sampling.max_tokens is not None:
+        return None, sampling.max_tokens
+    return sampling.max_tokens, defaults.max_tokens
 
 
 def check_token_ids(token_ids: list[int], limits: Limits, param: str = "prompt") -> None:

@@ -6,6 +6,7 @@ Native messages about damaged files name neither the file nor the reason.
 import json
 from pathlib import Path
 
+from ipc.installed import newest_opset, version_of
 from ipc.ir_facts import CONVERT_AGAIN, IrFacts, read_ir
 from ipc.model_files import (
     MAX_DOCUMENT_BYTES,
@@ -78,9 +79,25 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
     return ""
 
 
+def _needs_newer(facts: IrFacts, newest: int, here: str) -> str:
+    """Why an IR cannot be read by the OpenVINO `here`; empty if nothing speaks against it.
+
+    One that a newer OpenVINO wrote is readable as long as it uses no operations that are unknown here.
+    """
+    if not newest or facts.opset <= newest:
+        return ""
+    newer = f">= {facts.runtime}" if facts.runtime else f"with opset{facts.opset}"
+    return (
+        f"needs OpenVINO {newer}, here is {here}: it uses opset{facts.opset}, which is newer than "
+        f"opset{newest}; update openvino, or convert the model with {here}"
+    )
+
+
 def check_ir(xml: Path) -> IrFacts:
     """Raise FileFault, naming the file, if the XML is damaged or the weights beside it are cut off."""
     facts = read_ir(xml)
+    if fault := _needs_newer(facts, newest_opset(), version_of("openvino")):
+        raise FileFault(f"{xml} {fault}")
     weights = xml.with_suffix(".bin")
     try:
         size = weights.stat().st_size

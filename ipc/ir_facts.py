@@ -1,5 +1,6 @@
 """Reads what an OpenVINO model's XML, its IR, says about the model: all of it in one pass over the file."""
 
+import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,8 @@ _CHUNK_BYTES = 256 * 1024
 _CACHED_FILES = 16
 _MAX_ELEMENTS = 2**63  # of a constant
 _LAYER_DEPTH = 3  # net, layers, layer; deeper ones belong to the bodies of loops
+_OPSET = re.compile(r"opset(\d{1,4})")
+_RUNTIME = re.compile(r"\d+(\.\d+)+")
 
 
 class IrFacts(msgspec.Struct, frozen=True):
@@ -24,6 +27,8 @@ class IrFacts(msgspec.Struct, frozen=True):
     inputs: dict[str, str]  # name, of the layer and of its tensor → element type, such as i64
     elements: dict[str, int]  # element type → number of elements of all constants
     weights_group: WeightsGroup
+    runtime: str = ""  # the version of OpenVINO that wrote it, such as 2026.4.1; empty if it is not stated
+    opset: int = 0  # the newest set of operations that it uses
 
 
 def read_ir(xml: Path) -> IrFacts:
@@ -63,12 +68,22 @@ class _Collector:
         self._inputs: dict[str, str] = {}
         self._elements: Counter[str] = Counter()
         self._graph = WeightsGraph()
+        self._runtime = ""
+        self._versions: set[str] = set()  # of operations
         self._depth = 0
         self._layer: dict[str, str] = {}  # the attributes of the layer whose description comes next
         self._input_type = ""  # of the layer whose ports come next, where it is an input
 
     def facts(self) -> IrFacts:
-        return IrFacts(self._weights_bytes, self._inputs, dict(self._elements), self._graph.group())
+        opsets = [int(match[1]) for version in self._versions if (match := _OPSET.fullmatch(version))]
+        return IrFacts(
+            self._weights_bytes,
+            self._inputs,
+            dict(self._elements),
+            self._graph.group(),
+            self._runtime,
+            max(opsets, default=0),
+        )
 
     def on_doctype(self, *_: object) -> None:
         raise ValueError("an IR has no document type")
@@ -80,19 +95,31 @@ class _Collector:
         self._depth += 1
         if name == "layer":
             self._layer, self._input_type = attributes, ""
+            self._versions.add(attributes.get("version", ""))
             if self._depth == _LAYER_DEPTH and "id" in attributes:
                 self._graph.add_layer(attributes["id"], attributes.get("type", ""))
         elif name == "data":
             self._describe(self._layer, attributes)
             self._layer = {}
-        elif name == "port" and self._input_type:
-            for tensor in attributes.get("names", "").split(","):
-                self._inputs.setdefault(tensor, self._input_type)
+        elif name == "port":
+            self._name_input(attributes)
         elif name == "edge":
             if self._depth == _LAYER_DEPTH:
                 self._graph.add_edge(attributes)
         elif self._depth == 1 and name != "net":
             raise ValueError(f"its root is {name}, not net")
+        else:
+            self._read_runtime(name, attributes)
+
+    def _name_input(self, port: dict[str, str]) -> None:
+        if self._input_type:
+            for tensor in port.get("names", "").split(","):
+                self._inputs.setdefault(tensor, self._input_type)
+
+    def _read_runtime(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "Runtime_version" or attributes.get("name") == "OpenVINO Runtime":
+            stated = _RUNTIME.match(attributes.get("value", ""))
+            self._runtime = stated[0] if stated else ""
 
     def _describe(self, layer: dict[str, str], data: dict[str, str]) -> None:
         kind = layer.get("type")

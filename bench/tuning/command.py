@@ -18,12 +18,14 @@ from bench.tuning.run import Plan, Tuner, Tuning, unit_of
 from bench.tuning.search import Search
 from frontend.config import ModelSettings, Settings
 from frontend.machine.devices import ProbeFailed, ask_devices
-from frontend.machine.hardware import cpu_facts
+from frontend.machine.hardware import cpu_facts, machine_name
 from frontend.models.errors import ModelError
+from frontend.models.manifest import Tuned
 from frontend.models.placement import launch_of
-from frontend.models.reporter import Reporter
-from frontend.models.resolve import PreparedModel, Preparer, preparer_for, store_root
-from frontend.models.tuned import Tuned, this_machine, write_tuned
+from frontend.models.reporter import Reporter, Silent
+from frontend.models.resolve import PreparedModel, Preparer, preparer_for
+from frontend.models.root import store_root
+from frontend.models.store import Store
 from frontend.supervision.throwaway import HostFailed
 from ipc.ir_facts import read_ir
 from ipc.machine import DeviceFacts
@@ -193,7 +195,7 @@ def keep(prepared: Prepared, tuning: Tuning) -> None:
         goal=prepared.subject.goal,
         gain=round(tuning.gain, 3),
         device=prepared.model.settings.device,
-        machine=this_machine(),
+        machine=machine_name(),
     )
     _write(prepared.settings, prepared.model, tuned)
 
@@ -208,7 +210,7 @@ def reset(settings: Settings, reporter: Reporter) -> None:
 def _write(settings: Settings, model: PreparedModel, tuned: Tuned | None) -> None:
     root = store_root(settings.store)
     try:
-        write_tuned(root, Path(model.path), tuned)
+        Store(root, Silent()).tune(Path(model.path), tuned)
     except OSError as error:
         raise ModelError(
             f"cannot write to the store {root}: {error.strerror or error}; choose another with --store"

@@ -6,15 +6,17 @@ from importlib import import_module
 import falcon.asgi
 
 from frontend.api import errors
-from frontend.api.area import Server
+from frontend.api.area import Control, Server
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel
 from frontend.config import Settings
+from frontend.downloads import Downloads
 from frontend.http.asgi import Application
 from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
+from frontend.remote.proxying import Proxying
 from frontend.routing.router import Router
 from frontend.spool import Spools, spool_folder
 
@@ -31,7 +33,18 @@ AREAS = (
     "voices",
     "realtime.resource",
     "models",
+    "work",
     "health",
+    "admin.models",
+    "admin.aliases",
+    "admin.events",
+    "admin.reloading",
+    "ollama.chat",
+    "ollama.embed",
+    "ollama.models",
+    "ollama.refused",
+    "ollama.root",
+    "admin.downloads",
 )
 
 
@@ -41,22 +54,27 @@ def build(
     metrics: Metrics,
     memory: Memory,
     library: Library | None = None,
+    control: Control | None = None,
+    downloads: Downloads | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     app = falcon.asgi.App(middleware=[RouteLabel()])
     errors.install(app)
-    spools = Spools(spool_folder(settings.spool), settings.max_spool_bytes)
     server = Server(
-        router,
-        metrics,
-        memory,
-        Images(settings, router),
-        spools,
-        settings.max_body_bytes,
-        settings.max_upload_bytes,
-        int(time.time()),
-        library or Library(router),
+        router=router,
+        metrics=metrics,
+        memory=memory,
+        images=Images(settings, router),
+        spools=Spools(spool_folder(settings.spool), settings.max_spool_bytes),
+        downloads=downloads or Downloads(settings.store),
+        max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        started=int(time.time()),
+        library=library or Library(router),
+        control=control or Control(),
+        ollama_port=settings.ollama_port,
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
-    return with_stack(app, settings, metrics)
+    largest = settings.max_body_bytes + server.images.body_bytes()
+    return with_stack(Proxying(app, router, largest, settings.max_queue), settings, metrics)

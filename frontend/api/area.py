@@ -1,5 +1,7 @@
 """What an area of the API is given to install its routes."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import falcon.asgi
@@ -7,15 +9,26 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.downloads import Downloads
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
+from frontend.reload.plan import ReloadPlan
 from frontend.routing.router import Router
 from frontend.spool import Spools
 
 App = falcon.asgi.App[Any, Any]
 
 
-class Server(msgspec.Struct, frozen=True):
+class Control:
+    """What concerns the server as a whole."""
+
+    def __init__(self, reload: Callable[[], Awaitable[ReloadPlan]] | None = None) -> None:
+        """`reload` raises ConfigError or ModelError if nothing was changed, and Conflict."""
+        self.reload = reload
+        self.stopping = asyncio.Event()  # streams without an end of their own end then
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the server that areas share."""
 
     router: Router
@@ -23,7 +36,10 @@ class Server(msgspec.Struct, frozen=True):
     memory: Memory
     images: Images
     spools: Spools
+    downloads: Downloads
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds
     library: Library
+    control: Control
+    ollama_port: int | None = None  # the port that is for Ollama's clients

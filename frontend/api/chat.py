@@ -60,7 +60,8 @@ class ChatCompletions:
     async def _begin(
         self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> tuple[Identity, AnyTurn]:
-        model = await model_of(self._router, body.model, request)
+        key = body.variant_key or body.session_id
+        model = await model_of(self._router, body.model, request, key)
         await self._images.fill(spec, request)
         body.messages.clear()  # data URLs are large
         identity = Identity.new("chatcmpl", model)

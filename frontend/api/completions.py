@@ -66,7 +66,7 @@ class Completions:
     async def _begin(
         self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
     ) -> tuple[Identity, Generation, list[str]]:
-        model = await model_of(self._router, body.model, request)
+        model = await model_of(self._router, body.model, request, body.variant_key)
         text_card(model)
         echoes = await self._echoes(body, model, specs, request)
         generation = await start(request, model, specs, bool(body.stream))

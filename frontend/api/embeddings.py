@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import cast
 
 import falcon
@@ -22,7 +22,7 @@ from frontend.api.served import model_of
 from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
 from frontend.errors import BadRequest, EngineFailed
 from frontend.http.exchange import TokenCounts, exchange_of
-from frontend.routing.router import Router
+from frontend.routing.router import Model, Router
 from ipc.messages import Embed, Embedded, EmbedInputs, VectorCard
 
 _FLOAT_BYTES = 4
@@ -51,19 +51,33 @@ class Embeddings:
         else:
             inputs = inputs_of(body.input)
         model = await model_of(self._router, body.model, request)
-        card = embedding_card(model)
-        work = work_of(body, card)
-        answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave_of(request)))
-        exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
-        count = len(inputs.texts) or len(inputs.token_ids)
-        if answer.shape != (count, body.dimensions or card.dimensions):
-            raise EngineFailed("the engine returned vectors of another shape than asked for")
-        response.content_type = falcon.MEDIA_JSON
-        parts = encoded(answer, model.name, body.encoding)
-        if math.prod(answer.shape) <= _NUMBERS_IN_A_PART[body.encoding]:
-            response.data = b"".join(parts)
-        else:
-            response.stream = _giving_way(parts)
+        answer = await ask_for_vectors(model, body, inputs, request)
+        respond_in_parts(response, answer, encoded(answer, model.name, body.encoding), body.encoding)
+
+
+async def ask_for_vectors(
+    model: Model, body: EmbeddingRequest, inputs: EmbedInputs, request: falcon.asgi.Request
+) -> Embedded:
+    """One vector per input. Raises as `Model.ask`, and BadRequest for a model of another task."""
+    card = embedding_card(model)
+    work = work_of(body, card)
+    answer = cast(Embedded, await model.ask(work, _msgpack(inputs), "input", on_leave_of(request)))
+    exchange_of(request.scope).tokens = lambda: TokenCounts(answer.prompt_tokens)
+    count = len(inputs.texts) or len(inputs.token_ids)
+    if answer.shape != (count, body.dimensions or card.dimensions):
+        raise EngineFailed("the engine returned vectors of another shape than asked for")
+    return answer
+
+
+def respond_in_parts(
+    response: falcon.asgi.Response, answer: Embedded, parts: Iterator[bytes], encoding: Encoding
+) -> None:
+    """Respond with JSON that has been cut by `vectors_in_parts`."""
+    response.content_type = falcon.MEDIA_JSON
+    if math.prod(answer.shape) <= _NUMBERS_IN_A_PART[encoding]:
+        response.data = b"".join(parts)
+    else:
+        response.stream = _giving_way(parts)
 
 
 def inputs_of(given: str | list[str | int | list[int]]) -> EmbedInputs:
@@ -108,14 +122,23 @@ def work_of(body: EmbeddingRequest, card: VectorCard) -> Embed:
 
 
 def encoded(answer: Embedded, model: str, encoding: Encoding) -> Iterator[bytes]:
-    """The response's body in parts, each about a millisecond of work."""
+    """The response's body in parts."""
+    yield b'{"object":"list","data":['
+    yield from vectors_in_parts(answer, encoding, lambda rows: _rows(answer, rows, encoding))
+    usage = _json.encode(VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
+    yield b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
+
+
+def vectors_in_parts(
+    answer: Embedded, encoding: Encoding, encode: Callable[[range], bytes]
+) -> Iterator[bytes]:
+    """What `encode` makes of the rows, separated by commas, in parts that are each about a millisecond of
+    work."""
     count, width = answer.shape
     rows = max(1, _NUMBERS_IN_A_PART[encoding] // width)
     for first in range(0, count, rows):
-        opening = b"," if first else b'{"object":"list","data":['
-        yield opening + _rows(answer, range(first, min(first + rows, count)), encoding)
-    usage = _json.encode(VectorUsage(answer.prompt_tokens, answer.prompt_tokens))
-    yield b'],"model":%b,"usage":%b}' % (_json.encode(model), usage)
+        part = encode(range(first, min(first + rows, count)))
+        yield b"," + part if first else part
 
 
 async def _giving_way(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -126,14 +149,19 @@ async def _giving_way(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
+def vectors_of(answer: Embedded, rows: range) -> "list[memoryview[float]]":
+    """Some of the vectors, as 32-bit floats."""
+    data, width = memoryview(cast(bytes, answer.payload)), answer.shape[1] * _FLOAT_BYTES
+    return [data[row * width : (row + 1) * width].cast("f") for row in rows]
+
+
 def _rows(answer: Embedded, rows: range, encoding: Encoding) -> bytes:
     """Some of the vectors as JSON, separated by commas."""
-    data, width = memoryview(cast(bytes, answer.payload)), answer.shape[1] * _FLOAT_BYTES
-    vectors = [(row, data[row * width : (row + 1) * width]) for row in rows]
+    vectors = zip(rows, vectors_of(answer, rows), strict=True)
     if encoding == "base64":
-        bodies = [Embedding(index=row, embedding=vector) for row, vector in vectors]
+        bodies = [Embedding(index=row, embedding=vector.cast("B")) for row, vector in vectors]
     else:
-        bodies = [Embedding(index=row, embedding=vector.cast("f").tolist()) for row, vector in vectors]
+        bodies = [Embedding(index=row, embedding=vector.tolist()) for row, vector in vectors]
     return _json.encode(bodies)[1:-1]
 
 

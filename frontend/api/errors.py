@@ -1,4 +1,4 @@
-"""Errors as OpenAI clients expect them: in responses, and inside streams that have begun."""
+"""Errors as clients expect them: in responses, and inside streams that have begun."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ from frontend.errors import (
     RequestTooLarge,
     ServerError,
 )
-from frontend.http.error_body import error_body, error_headers
+from frontend.http.error_body import error_body_for, error_headers
 from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
 
 log = logging.getLogger("nacelle.api")
@@ -59,7 +59,7 @@ def answer(request: falcon.asgi.Request, response: falcon.asgi.Response | None, 
     if response is None:  # of a WebSocket, whose handshake is refused
         raise falcon.HTTPError(error.status)
     response.status = error.status
-    response.data = msgspec.json.encode(error_body(error))
+    response.data = msgspec.json.encode(error_body_for(request.path, error))
     response.set_headers(error_headers(error))
 
 

@@ -7,7 +7,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.library import Library
 from frontend.observability.metrics import CONTENT_TYPE, Metrics
-from frontend.routing.replica import Host
+from frontend.routing.replica import Host, answers
 from frontend.routing.router import Router
 
 
@@ -83,7 +83,7 @@ def model_health(router: Router, library: Library, model: str) -> ModelHealth:
     hosts = router.route(model).hosts
     return ModelHealth(
         model,
-        any(host.ready for host in hosts),
+        any(map(answers, hosts)),
         library.status(model).state,
         library.is_on_demand(model),
         [_replica_health(host) for host in hosts],

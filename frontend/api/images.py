@@ -54,7 +54,7 @@ class Images:
         images = spec.images
         if not images:
             return {}
-        self._check(await model_of(self._router, spec.model, request), images)
+        self._check(await model_of(self._router, spec.model, request, spec.variant_key), images)
         wanted = {image.url: image for image in reversed(images)}  # a URL that occurs twice is loaded once
         found = {url: media for url, media in (known or {}).items() if url in wanted}
         missing = [image for url, image in wanted.items() if url not in found]
@@ -89,7 +89,7 @@ class Images:
         try:
             media = await self._loader.load(image.url)
         except ImageRefused as error:
-            raise BadRequest(f"{image.field}: the URL {error}", image.field) from None
+            raise BadRequest(f"{image.field}: {image.subject} {error}", image.field) from None
         room.take(media, image)
         return media
 

@@ -3,6 +3,7 @@
 import falcon
 import falcon.asgi
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from frontend.api.area import App, Server
 from frontend.routing.route import Route
@@ -17,6 +18,8 @@ class ModelBody(msgspec.Struct, kw_only=True):
     created: int
     owned_by: str = OWNER
     max_model_len: int | None  # tokens of context, once a replica has told
+    root: str | UnsetType = UNSET  # the model that an alias names
+    variants: dict[str, float] | UnsetType = UNSET  # models and weights that a name stands for
 
 
 class ModelList(msgspec.Struct, kw_only=True):
@@ -31,20 +34,42 @@ class Models:
         self._created = created
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        bodies = [self._body(route) for route in self._router.routes.values()]
-        _answer(response, ModelList(data=bodies))
+        names = [*self._router.routes, *self._router.names.all]
+        _answer(response, ModelList(data=[body for name in names if (body := self._body(name)) is not None]))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
-        _answer(response, self._body(self._router.route(model)))
+        route = self._router.route(model)  # raises ModelNotFound
+        _answer(response, self._body(model) or self._model(route))
 
     on_head, on_head_one = on_get, on_get_one
 
-    def _body(self, route: Route) -> ModelBody:
-        cards = [host.card for host in route.hosts]
-        lengths = [card.context_length for card in cards if card is not None]
-        return ModelBody(id=route.name, created=self._created, max_model_len=min(lengths, default=None))
+    def _body(self, name: str) -> ModelBody | None:
+        """Of a model, an alias or a set of variants; None for another spelling, or if no model is served."""
+        names, routes = self._router.names, self._router.routes
+        if name in routes:
+            return self._model(routes[name])
+        served = [routes[model] for model in self._router.models_behind(name)] if name in names.all else []
+        if not served:
+            return None
+        lengths = [length for route in served if (length := context_length(route)) is not None]
+        return ModelBody(
+            id=name,
+            created=self._created,
+            max_model_len=min(lengths, default=None),
+            root=served[0].name if name in names.aliases and len(served) == 1 else UNSET,
+            variants=names.variants.get(name, UNSET),
+        )
+
+    def _model(self, route: Route) -> ModelBody:
+        return ModelBody(id=route.name, created=self._created, max_model_len=context_length(route))
+
+
+def context_length(route: Route) -> int | None:
+    """In tokens; None while no replica is loaded."""
+    cards = [host.card for host in route.hosts]
+    return min((card.context_length for card in cards if card is not None), default=None)
 
 
 def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

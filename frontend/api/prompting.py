@@ -23,6 +23,7 @@ class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asked for in a turn."""
 
     model: str
+    variant_key: str | None = None  # who asks
     messages: list[ChatMessage]
     samplings: list[Sampling]  # one per choice, without a grammar
     tool_use: ToolUse | None = None
@@ -36,11 +37,10 @@ class TurnSpec(msgspec.Struct, frozen=True, kw_only=True):
     report_ids: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What hosts receive, and how their output is parsed."""
+class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How hosts are to write an answer, and how it is parsed."""
 
     dialect: Dialect
-    prompt: ChatPrompt
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
@@ -57,6 +57,12 @@ class Plan(msgspec.Struct, frozen=True):
         if not self.grammar:
             return asked
         return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
+
+
+class Plan(AnswerPlan, frozen=True, kw_only=True):
+    """What hosts receive, and how their output is parsed."""
+
+    prompt: ChatPrompt
 
 
 def encoded(value: object) -> str:

@@ -3,15 +3,24 @@
 import falcon.asgi
 
 from frontend.api.client import on_leave_of
-from frontend.http.exchange import exchange_of
+from frontend.http.exchange import Exchange, exchange_of
+from frontend.routing.names import Resolved
 from frontend.routing.router import Model, Router
 
 
-async def model_of(router: Router, name: str, request: falcon.asgi.Request | None) -> Model:
+async def model_of(
+    router: Router, name: str, request: falcon.asgi.Request | None, key: str | None = None
+) -> Model:
     """The model once it is loaded, unless the client of `request` leaves before; None: nobody waits.
 
-    Raises as `Router.model`.
+    `key` is the user or session for whom a name always means the same variant. Raises as `Router.model`.
     """
-    if request is not None:
-        exchange_of(request.scope).model = name
-    return await router.model(name, on_leave_of(request))
+    exchange = exchange_of(request.scope) if request is not None else Exchange("", 0.0)
+    exchange.model = name
+    if exchange.variant_key is None:  # what a request asks twice has the same answer
+        exchange.variant_key = key if key is not None else router.any_key()
+
+    def note(resolved: Resolved) -> None:
+        exchange.answered_by, exchange.variants = resolved.model, resolved.variants
+
+    return await router.model(name, on_leave_of(request), exchange.variant_key, note)

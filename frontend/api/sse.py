@@ -1,4 +1,7 @@
-"""Streaming an answer as server-sent events: what has arrived since the last write goes out in one write."""
+"""Streaming an answer: what has arrived since the last write goes out in one write.
+
+The frames are server-sent events, or those of another `Framing`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -18,7 +21,7 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 15.0  # until a stream whose request is still queued starts its response
 DONE = b"data: [DONE]\n\n"
-_CONTENT_TYPE = "text/event-stream"
+EVENT_STREAM = "text/event-stream"
 _MARK = "\0text\0"
 
 _encode = msgspec.json.encode
@@ -34,27 +37,41 @@ def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
     return before, after
 
 
+class Framing(msgspec.Struct, frozen=True):
+    """How a stream is cut into frames. Its items are encoded in whole frames."""
+
+    content_type: str
+    error: Callable[[ServerError], bytes]  # the frame that ends a stream which failed
+    end: bytes = b""  # of a stream that did not fail
+
+
+SSE = Framing(EVENT_STREAM, lambda error: event(error_body(error)), DONE)
+
+
 class Stream(msgspec.Struct, Generic[T]):
     """Where a streamed answer comes from, and how it looks on the wire."""
 
     source: Source[T]
     encode: Callable[[list[T]], bytes]
-    ending: Callable[[], bytes]  # before `[DONE]`
+    ending: Callable[[], bytes]  # before the framing's end
     close: Callable[[], None]
     opening: bytes = b""
     finish: Callable[[], Awaitable[None]] | None = None  # what must happen before the end is announced
 
 
 async def respond_streaming(
-    request: falcon.asgi.Request, response: falcon.asgi.Response, begin: Coroutine[Any, Any, Stream[T]]
+    request: falcon.asgi.Request,
+    response: falcon.asgi.Response,
+    begin: Coroutine[Any, Any, Stream[T]],
+    framing: Framing = SSE,
 ) -> None:
     """As `respond_events`."""
     scope = request.scope
 
     async def begun() -> AsyncIterator[bytes]:
-        return _stream(await begin, writer_of(scope), exchange_of(scope))
+        return _stream(await begin, writer_of(scope), exchange_of(scope), framing)
 
-    await respond_events(request, response, begun(), lambda error: event(error_body(error)))
+    await respond_events(request, response, begun(), framing.error, framing.content_type)
 
 
 async def respond_events(
@@ -62,6 +79,7 @@ async def respond_events(
     response: falcon.asgi.Response,
     begin: Coroutine[Any, Any, AsyncIterator[bytes]],
     error_event: Callable[[ServerError], bytes],
+    content_type: str = EVENT_STREAM,
 ) -> None:
     """Answer with events that are already encoded.
 
@@ -80,7 +98,7 @@ async def respond_events(
         response.stream = begun.result()
     else:
         response.stream = _late(begun, error_event, exchange_of(request.scope))
-    response.content_type = _CONTENT_TYPE
+    response.content_type = content_type
     response.set_header("Cache-Control", "no-cache")
     response.set_header("X-Accel-Buffering", "no")  # nginx must not hold events back
 
@@ -102,8 +120,10 @@ async def _late(
         yield data
 
 
-async def _stream(source: Stream[T], writer: Writer | None, exchange: Exchange) -> AsyncIterator[bytes]:
-    """The response body, up to `[DONE]`. An error ends it with an error event and no `[DONE]`."""
+async def _stream(
+    source: Stream[T], writer: Writer | None, exchange: Exchange, framing: Framing
+) -> AsyncIterator[bytes]:
+    """The response body, up to the framing's end. An error ends it with an error frame instead."""
     try:
         if source.opening:
             yield source.opening
@@ -111,11 +131,11 @@ async def _stream(source: Stream[T], writer: Writer | None, exchange: Exchange) 
             yield data
         if source.finish is not None:
             await source.finish()
-        yield source.ending() + DONE
+        yield source.ending() + framing.end
     except ClientGone:
         exchange.fail(CLIENT_GONE)
     except Exception as error:
-        yield event(error_body(failed(exchange, error, "a stream")))
+        yield framing.error(failed(exchange, error, "a stream"))
     finally:
         source.close()
 

@@ -12,13 +12,14 @@ import msgspec
 from frontend.api.abilities import text_card
 from frontend.api.generating import off_loop, start
 from frontend.api.images import check_taken, naming_images
-from frontend.api.prompting import Plan, TurnSpec, plan_turn
+from frontend.api.prompting import AnswerPlan, Plan, TurnSpec, encoded, plan_turn
 from frontend.api.served import model_of
-from frontend.parsing import detect, parser_for
+from frontend.parsing import Dialect, detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.router import Model, Router
-from frontend.tasks.generation import Generation, Usage
+from frontend.tasks.generation import Generation, Timing, Usage
 from frontend.tasks.text import Output, SequenceSpec
+from ipc.messages import Prompt, TextPrompt
 
 _MANY_MESSAGES = 500  # take milliseconds
 
@@ -87,7 +88,7 @@ class AnyTurn(Protocol):
 class Turn:
     """Read `events` to the end, then `usage`; `close` it whatever happens."""
 
-    def __init__(self, generation: Generation, plan: Plan, reports_tokens: bool) -> None:
+    def __init__(self, generation: Generation, plan: AnswerPlan, reports_tokens: bool) -> None:
         self._generation = generation
         self._choices = [
             _Choice(plan, sequence.journal.prompt_tail, reports_tokens) for sequence in generation.sequences
@@ -133,6 +134,10 @@ class Turn:
         return [(output.choice, event) for output in outputs for event in choices[output.choice].read(output)]
 
     @property
+    def timing(self) -> Timing:
+        return self._generation.timing
+
+    @property
     def usage(self) -> TurnUsage:
         usage = self._generation.usage
         reasoning = sum(choice.reasoning_tokens for choice in self._choices)
@@ -142,7 +147,7 @@ class Turn:
 class _Choice:
     """One choice's parser, and what it needs to know of what came before."""
 
-    def __init__(self, plan: Plan, prompt_tail: str, reports_tokens: bool) -> None:
+    def __init__(self, plan: AnswerPlan, prompt_tail: str, reports_tokens: bool) -> None:
         self._plan = plan
         self._prompt_tail = prompt_tail
         self._reports_tokens = reports_tokens
@@ -195,8 +200,24 @@ async def begin_turn(model: Model, spec: TurnSpec, request: falcon.asgi.Request 
     """
     check_taken(model, spec)
     plan = await plan_of(model, spec)
+    return await _begun(model, spec, plan, plan.prompt, request)
+
+
+async def begin_raw_turn(
+    model: Model, spec: TurnSpec, text: str, request: falcon.asgi.Request | None
+) -> Turn:
+    """The same from a text that is the prompt as it is, not from messages. Its answer is not parsed."""
+    text_card(model)
+    grammar = "" if spec.output_format is None else encoded(spec.output_format)
+    plan = AnswerPlan(dialect=Dialect(None, None), tools=None, calls_are_certain=False, grammar=grammar)
+    return await _begun(model, spec, plan, TextPrompt(text), request)
+
+
+async def _begun(
+    model: Model, spec: TurnSpec, plan: AnswerPlan, prompt: Prompt, request: falcon.asgi.Request | None
+) -> Turn:
     specs = [
-        SequenceSpec(plan.prompt, plan.sampling(sampling), report_ids=spec.report_ids)
+        SequenceSpec(prompt, plan.sampling(sampling), report_ids=spec.report_ids)
         for sampling in spec.samplings
     ]
     with naming_images(spec):
@@ -206,7 +227,8 @@ async def begin_turn(model: Model, spec: TurnSpec, request: falcon.asgi.Request 
 
 async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:
     """The same by the model's name."""
-    return await begin_turn(await model_of(router, spec.model, request), spec, request)
+    model = await model_of(router, spec.model, request, spec.variant_key)
+    return await begin_turn(model, spec, request)
 
 
 async def plan_of(model: Model, spec: TurnSpec) -> Plan:

@@ -1,76 +1,100 @@
 """`nacelle list`: the models of the catalogue and of the store."""
 
-import os
 import shutil
+import sys
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import click
+import msgspec
 
-from frontend.cli.notes import print_notes
-from frontend.cli.options import STORE_OPTION, config_option, layer_of
+from frontend.cli.stores import STORE_PARAMS, json_option, open_store
+from frontend.cli.styles import styled
 from frontend.cli.units import MEGABYTE
-from frontend.config import Settings
-from frontend.config_sources import load_settings
-from frontend.models.catalogue import Entry, load_catalogue
-from frontend.models.reporter import Silent
-from frontend.models.resolve import recipe_of, store_root
-from frontend.models.store import Manifest, Store, converter_versions
+from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
+from frontend.models.inventory import Installed, Inventory
 
 _MIN_DESCRIPTION = 20  # characters in a line, however narrow the terminal
 _UNLIMITED = 1_000_000
 _HEADINGS = ("NAME", "STATE", "SIZE", "DESCRIPTION")
+READY, OUTDATED, NOT_PULLED = "ready", "outdated", "not pulled"
+_ORIGINS = {"files": "converted from", "copies": "copy of"}
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     """One model. `bytes` is its size in the store, or its download size if it is not in the store."""
 
     name: str
     state: str
     bytes: int
     description: str
+    task: str = ""
+    precision: str = ""
+    context_length: int | None = None
+    source: str = ""
+    path: str | None = None  # its folder, if it is in the store
+    modified: str | None = None  # when it was stored, as in ISO 8601
 
 
-@click.command("list", params=[STORE_OPTION, config_option])
-def listing(store: str | None, config: Path | None) -> None:
+@click.command(
+    "list",
+    params=[
+        json_option,
+        *STORE_PARAMS,
+    ],
+)
+def listing(as_json: bool, store: str | None, config: Path | None) -> None:
     """List the catalogue and the models in the store."""
-    settings, notes = load_settings(layer_of(Settings, {"store": store}), config=config, environ=os.environ)
-    print_notes(notes)
-    root = store_root(settings.store)
-    models = Store(root, Silent())
-    stored = [manifest for manifest in models.manifests() if models.find(manifest.recipe)]  # not damaged ones
-    rows = catalogue_rows(load_catalogue(), models) + file_rows(stored, converter_versions())
-    for line in table(rows, shutil.get_terminal_size().columns):
+    models = open_store(store, config)
+    rows = rows_of(load_catalogue(), models)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+        return
+    headings, *lines = table(rows, shutil.get_terminal_size().columns)
+    click.echo(styled(headings, "bold", sys.stdout))
+    for line in lines:
         click.echo(line)
-    click.echo(f"\nStore: {root}")
+    click.echo(f"\nStore: {models.root}")
 
 
-def catalogue_rows(catalogue: dict[str, Entry], store: Store) -> list[Row]:
-    rows = []
-    for name, entry in catalogue.items():
-        found = store.find(recipe_of(name, entry))
-        size = (
-            sum(file.stat().st_size for file in found.rglob("*") if file.is_file()) if found else entry.bytes
-        )
-        text = f"{entry.description} ({entry.licence})"
-        rows.append(Row(name, "ready" if found else "not pulled", size, text))
-    return rows
-
-
-def file_rows(manifests: Iterable[Manifest], converters: dict[str, str]) -> list[Row]:
-    """Converted model files of users. One converted by another OpenVINO version is converted again on use."""
+def rows_of(catalogue: dict[str, Entry], store: Inventory) -> list[Row]:
+    """The models of the catalogue in its order, then what else is in the store."""
+    installed = store.installed()
+    own = {one.name: one for one in installed if one.kind == CATALOGUE}
     return [
-        Row(
-            manifest.recipe.name,
-            "ready" if manifest.recipe.converters == converters else "outdated",
-            sum(manifest.files.values()),
-            f"converted from {manifest.source}",
-        )
-        for manifest in manifests
-        if manifest.recipe.kind == "files"
+        *(catalogue_row(name, entry, own.get(name)) for name, entry in catalogue.items()),
+        *(installed_row(one) for one in installed if one.kind != CATALOGUE or one.name not in catalogue),
     ]
+
+
+def catalogue_row(name: str, entry: Entry, found: Installed | None) -> Row:
+    description = f"{entry.description} ({entry.licence})"
+    if found is None:
+        return Row(name, NOT_PULLED, entry.bytes, description, source=name)
+    state = READY if found.manifest.recipe == recipe_of(name, entry) else OUTDATED
+    return _row(found, state, description)
+
+
+def installed_row(one: Installed) -> Row:
+    """A model from elsewhere. One that another version of OpenVINO converted is converted again on use."""
+    origin = _ORIGINS.get(one.kind, "from")
+    return _row(one, READY if one.is_current else OUTDATED, f"{origin} {one.manifest.source}")
+
+
+def _row(one: Installed, state: str, description: str) -> Row:
+    manifest = one.manifest
+    return Row(
+        one.name,
+        state,
+        one.bytes,
+        description,
+        manifest.task,
+        manifest.precision,
+        manifest.context_length,
+        manifest.source,
+        str(one.path),
+        manifest.created.isoformat(timespec="seconds"),
+    )
 
 
 def table(rows: list[Row], width: int = _UNLIMITED) -> list[str]:

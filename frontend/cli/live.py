@@ -12,18 +12,20 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from frontend.cli.units import MEGABYTE
+from frontend.cli.units import MEGABYTE, shown_seconds
 
 
 class BytesColumn(ProgressColumn):
-    """Downloaded size and speed; empty for an activity that reports no bytes."""
+    """Downloaded size, speed and remaining time; empty for an activity that reports no bytes."""
 
     def render(self, task: Task) -> Text:
         if not task.completed:
             return Text()
         of = f" of {task.total / MEGABYTE:.0f}" if task.total else ""
         speed = f", {task.speed / MEGABYTE:.1f} MB/s" if task.speed else ""
-        return Text(f"{task.completed / MEGABYTE:.0f}{of} MB{speed}")
+        left = task.time_remaining
+        rest = f", {shown_seconds(left)} left" if speed and left else ""
+        return Text(f"{task.completed / MEGABYTE:.0f}{of} MB{speed}{rest}")
 
 
 class LiveReporter:

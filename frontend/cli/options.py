@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from frontend.config import ConfigError, ModelSettings, Settings
+from frontend.config import ConfigError, Settings
 from frontend.config_environment import CONFIG_VARIABLE
 from frontend.config_sources import Layer, Setting, settings_of, value_of
 from frontend.config_values import Given, key_values, split_list
@@ -25,7 +25,8 @@ config_option = click.Option(
     metavar="FILE",
     envvar=CONFIG_VARIABLE,
     callback=_file,
-    help=f"Settings file in TOML, with a [server] table and [[models]] entries.  [env {CONFIG_VARIABLE}]",
+    help="Settings file in TOML. Default: nacelle.toml in the current folder, if it is there; none ignores "
+    f"that and .env.  [env {CONFIG_VARIABLE}]",
 )
 
 
@@ -103,6 +104,9 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-MODEL_OPTIONS = options_of(ModelSettings)
-SERVER_OPTIONS = options_of(Settings)
-STORE_OPTION = next(option for option in SERVER_OPTIONS if option.name == "store")
+def option_for(struct: type[msgspec.Struct], name: str) -> click.Option:
+    """The option for one setting of a Struct."""
+    return next(SettingOption(setting) for setting in settings_of(struct) if setting.name == name)
+
+
+STORE_OPTION = option_for(Settings, "store")

@@ -1,11 +1,15 @@
 """The `nacelle` command: finds subcommands, and reports an error in a few lines and as an exit status."""
 
 import importlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from frontend.cli.usage import EXIT_STATUS, WrongUsage, explain, refuse_repeated, remember_words
+from frontend.shortened import VALUE_CHARACTERS, shortened
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell would report it
 
@@ -17,8 +21,39 @@ class _Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "serve": _Subcommand("frontend.cli.serve:serve", "Serve models over the OpenAI API."),
-    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert catalogue models."),
+    "pull": _Subcommand("frontend.cli.pull:pull", "Download and convert models."),
+    "run": _Subcommand("frontend.cli.run:run", "Chat with a model in the terminal."),
+    "ps": _Subcommand("frontend.cli.ps:ps", "List the models that a server has in memory."),
+    "stop": _Subcommand(
+        "frontend.cli.stop:stop", "Unload models from a running server, or end the server in the background."
+    ),
+    "load": _Subcommand(
+        "frontend.cli.loading:load",
+        "Load models into a running server, so that the first request need not wait.",
+    ),
+    "unload": _Subcommand(
+        "frontend.cli.loading:unload",
+        "Remove models from the memory of a running server, once their requests are done.",
+    ),
+    "logs": _Subcommand(
+        "frontend.cli.logs:logs",
+        "Show the log of the server in the background, or its lines about one model.",
+    ),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
+    "show": _Subcommand("frontend.cli.show:show", "Show all that is known about a model of the store."),
+    "cp": _Subcommand("frontend.cli.copy:copy", "Give a model of the store another name."),
+    "rm": _Subcommand("frontend.cli.remove:remove", "Remove models from the store."),
+    "prune": _Subcommand("frontend.cli.prune:prune", "Remove from the store what no model needs."),
+    "config": _Subcommand(
+        "frontend.cli.config:config",
+        "Show the settings that nacelle serve would use, and where each was set.",
+    ),
+    "launch": _Subcommand(
+        "frontend.cli.launch:launch", "Configure a coding agent for this server, and start it."
+    ),
+    "completion": _Subcommand(
+        "frontend.cli.completion:completion", "Print the script that completes commands in a shell."
+    ),
     "tune": _Subcommand("frontend.cli.tune:tune", "Find the settings with which a model is fastest here."),
     "doctor": _Subcommand(
         "frontend.cli.doctor:doctor",
@@ -44,6 +79,8 @@ class _Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in SUBCOMMANDS and not ctx.resilient_parsing:
+            raise WrongUsage(_answer(args[0]))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeated(command, rest, ctx)
@@ -56,6 +93,14 @@ class _Root(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        found = [(name, known.help) for name, known in SUBCOMMANDS.items() if name.startswith(incomplete)]
+        return [CompletionItem(name, help=help_) for name, help_ in found]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -82,6 +127,13 @@ class _Root(click.Group):
             return super().make_context(*args, **extra)
         except click.UsageError as error:
             raise explain(error) from error
+
+
+def _answer(word: str) -> str:
+    from frontend.cli.completion import model_names  # what follows is needed only here
+    from frontend.cli.elsewhere import answer_command
+
+    return answer_command(shortened(word, VALUE_CHARACTERS), SUBCOMMANDS, model_names())
 
 
 @click.group(

@@ -7,15 +7,19 @@ from typing import Any
 
 import click
 
-from frontend.cli.options import MODEL_OPTIONS, SERVER_OPTIONS, config_option, layer_of
+from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
-from frontend.config import ConfigError, ModelSettings, Settings, check_bind
-from frontend.config_sources import load_settings
+from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
+from frontend.config_found import settings_here
 from frontend.http.access import rules_of
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.observability import logs
+from frontend.remote.backend import backends_of, base_url, key_in
 from frontend.sessions.store import check_store
+
+MODEL_OPTIONS = options_of(ModelSettings)
+SERVER_OPTIONS = options_of(Settings)
 
 log = logging.getLogger("nacelle")
 
@@ -43,8 +47,8 @@ class _Sectioned(click.Command):
         *SERVER_OPTIONS,
         config_option,
     ],
-    epilog="Precedence, highest first: command-line option, the model's [[models]] entry, NACELLE_* "
-    f"variable, [server] table.\n\n{EXIT_STATUS}",
+    epilog="Precedence, highest first: command-line option, NACELLE_* variable, .env, settings file; but a "
+    f"[[models]] entry wins over variables.\n\n{EXIT_STATUS}",
 )
 def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve models over the OpenAI API.
@@ -52,14 +56,20 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
     file. Without MODEL, all [[models]] entries are served.
     """
-    settings, notes = load_settings(
+    settings, notes = settings_here(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
-    if not settings.models:
+    if settings.registry_url is not None:
+        base_url(settings.registry_url, "registry_url")
+        key_in(settings.registry_api_key_env, "registry_api_key_env")
+    elif not settings.models:
         raise ConfigError("specify a model, for example: nacelle serve smollm2")
     check_bind(settings)
     rules_of(settings)  # an invalid origin or host is reported before the models are prepared
     check_store(settings.session_store)
+    memory_budgets(settings)
+    for model in settings.models:
+        backends_of(model)  # so is a key that is missing
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from frontend.cli.notes import print_notes
-from frontend.cli.options import MODEL_OPTIONS, STORE_OPTION, config_option, layer_of
+from frontend.cli.options import STORE_OPTION, config_option, layer_of, option_for
 from frontend.cli.terminal import TerminalReporter
 from frontend.config import ModelSettings, Settings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 
 _START = (
     "device task library engine properties threads kv_cache_precision context_length max_num_seqs "
@@ -65,7 +65,7 @@ _OPTIONS = [
     params=[
         click.Argument(["model"], metavar="MODEL"),
         *_OPTIONS,
-        *(option for option in MODEL_OPTIONS if option.name in _START),
+        *(option_for(ModelSettings, name) for name in _START),
         STORE_OPTION,
         config_option,
     ],
@@ -89,7 +89,7 @@ def tune(
     """
     from bench.tuning import command
 
-    settings, notes = load_settings(
+    settings, notes = settings_here(
         layer_of(Settings, {"store": store}),
         layer_of(ModelSettings, {name: options.pop(name) for name in _START}),
         [model],

@@ -17,6 +17,8 @@ EXIT_STATUS = (
 _WORDS = "nacelle.words"  # of the command line
 _COMMAND = "nacelle.command"  # the words of it that name the command
 
+_BESIDE_SERVE = {"run", "pull", "load", "launch", "ps"}  # to which options of a server are given by mistake
+
 _LONG = re.compile(rf"(?<=')[^']{{{VALUE_CHARACTERS + 1},}}|\S{{{VALUE_CHARACTERS + 10},}}")
 
 
@@ -70,15 +72,41 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     shown = shortened(word, VALUE_CHARACTERS)
     command = ctx.command_path if ctx else "nacelle"
     options = _options(ctx)
-    takes_models = ctx is not None and any(isinstance(one, click.Argument) for one in ctx.command.params)
-    meant = guess(word, options.keys() | ({"models"} if takes_models else set()))
+    meant = guess(word, options.keys() | _arguments(ctx))
+    if meant.reason:
+        return f"no option {shown}; {meant.reason}"
     if meant.needless:
         return f"no option {shown}; it is not needed here, leave it out"
     if meant.setting == "models":
         return f"no option {shown}; write the model without one: {command} MODEL"
+    if meant.setting == "prompt":
+        return f"no option {shown}; write the prompt without one: {command} MODEL PROMPT"
     if meant.setting:
         return f"no option {shown}; did you mean {_instead(word, options[meant.setting])}?"
+    if ctx is not None and (ours := _of_serve(word, ctx)):
+        return f"no option {shown}; {ours}"
     return f"no option {shown}; see {command} --help"
+
+
+def _arguments(ctx: click.Context | None) -> set[str]:
+    """Those that others pass as options, by the names that may be guessed."""
+    arguments = [one.name for one in ctx.command.params if isinstance(one, click.Argument)] if ctx else []
+    return ({"models"} if arguments else set()) | ({"prompt"} & set(arguments))
+
+
+def _of_serve(word: str, ctx: click.Context) -> str:
+    """Where to write an option of `nacelle serve` that was given to another command; empty if it is none."""
+    if ctx.parent is not None and ctx.command.name not in _BESIDE_SERVE:
+        return ""
+    from frontend.config import ModelSettings, Settings
+    from frontend.config_names import guess
+    from frontend.config_sources import settings_of
+
+    settings = {one.name: one for struct in (Settings, ModelSettings) for one in settings_of(struct)}
+    meant = guess(word, settings).setting
+    if meant in ("models", "source"):
+        return "write nacelle serve MODEL, or nacelle run MODEL to chat"
+    return f"the server has one: nacelle serve MODEL {settings[meant].option}" if meant else ""
 
 
 def _options(ctx: click.Context | None) -> dict[str, click.Option]:
@@ -92,7 +120,7 @@ def _options(ctx: click.Context | None) -> dict[str, click.Option]:
 
 def _instead(word: str, option: click.Option) -> str:
     """What to write for `word`, of which `option` is the counterpart."""
-    if option.secondary_opts and word.lstrip("-").startswith(("no-", "no_", "disable-")):
+    if option.secondary_opts and word.lstrip("-").startswith(("no-", "no_", "disable-", "hide")):
         return option.secondary_opts[0]
     bare = word.strip("-").lower().replace("-", "_")
     if option.name == "generation_defaults" and not bare.startswith("generation_default"):
@@ -109,5 +137,6 @@ def _instead(word: str, option: click.Option) -> str:
 def _as_written(option_name: str, ctx: click.Context | None) -> str:
     """The whole word: of an unknown -ngl, the parser reports -n."""
     words = ctx.meta.get(_WORDS, []) if ctx else []
-    begins = (word for word in words if word.startswith(option_name))
-    return next(begins, option_name).partition("=")[0]
+    begins = [word for word in words if word.startswith(option_name)]
+    clusters = [word for word in words if re.match("-[^-]", word) and option_name[1:] in word]  # -hf
+    return next(iter([*begins, *clusters]), option_name).partition("=")[0]

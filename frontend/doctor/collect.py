@@ -14,7 +14,7 @@ import psutil
 
 from frontend.config import ConfigError, Settings
 from frontend.config_environment import Note
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.doctor.devices import LEVEL_ZERO, NPU_DRIVER, OPENCL
 from frontend.doctor.facts import (
     DiskFacts,
@@ -32,7 +32,7 @@ from frontend.machine import cgroups
 from frontend.machine.devices import ProbeFailed, ask_devices
 from frontend.machine.hardware import cpu_facts, device_nodes, intel_accelerators
 from frontend.models.reporter import Silent
-from frontend.models.resolve import store_root
+from frontend.models.root import store_root
 from frontend.models.store import Store
 from frontend.spool import is_in_memory, spool_folder
 from ipc.machine import MachineReport
@@ -83,7 +83,7 @@ def read_settings(
 ) -> tuple[Settings, tuple[VariableFacts, ...]]:
     """The settings that a server would have, or the defaults where it would refuse them."""
     try:
-        settings, notes = load_settings(config=config, environ=environ)
+        settings, notes = settings_here({}, {}, [], config, environ)
     except ConfigError as error:
         first, *_ = str(error).splitlines()
         return Settings(), (VariableFacts(first, is_error=True),)

@@ -37,11 +37,9 @@ class StoredText(msgspec.Struct, frozen=True):
 
 def smallest_text_model(store: Store) -> StoredText | None:
     """None if the store has no text model that could be loaded."""
-    manifests = sorted(store.manifests(), key=lambda manifest: sum(manifest.files.values()))
-    for manifest in manifests:
-        folder = store.find(manifest.recipe)
-        if folder is not None and _is_text(folder):
-            return StoredText(manifest.recipe.name, folder)
+    for model in sorted(store.installed(), key=lambda model: model.manifest.bytes):
+        if _is_text(model.path):
+            return StoredText(model.name, model.path)
     return None
 
 

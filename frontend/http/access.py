@@ -1,4 +1,7 @@
-"""Who may make requests: API key, Host and Origin headers. Pure; `gate.py` applies the decisions."""
+"""Who may make requests, and who may administer: API key, Host and Origin headers, traces of proxies.
+
+Pure; `gate.py` applies the decisions.
+"""
 
 import contextlib
 import hmac
@@ -9,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
-from frontend.config import ConfigError, Settings
+from frontend.config import ConfigError, Settings, is_loopback
 from frontend.errors import Forbidden, ServerError, Unauthorized
 from frontend.shortened import shortened
 
@@ -24,6 +27,12 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
+# What changes the server or its store: everything below the first, and exactly these of Ollama's API.
+ADMIN = "/admin"
+ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
+# What proxies and tunnels add to a request: its client is not on this machine.
+_FORWARDING = ("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip")
+_FORWARDING_PREFIXES = ("x-forwarded-", "x-original-forwarded-", "x-envoy-", "cf-", "fastly-", "tailscale-")
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -32,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True):
     api_key: str | None
     hosts: frozenset[str]  # allowed besides this machine's own, normalized; "*" allows all
     origins: frozenset[str]  # the same
+    is_local: bool = True  # only this machine can connect
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -40,6 +50,7 @@ def rules_of(settings: Settings) -> Rules:
         settings.api_key,
         _normalized("allowed_hosts", settings.allowed_hosts, normalized_host),
         _normalized("allowed_origins", settings.allowed_origins, normalized_origin),
+        is_loopback(settings.host),
     )
 
 
@@ -58,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True):
     host: str | None
     origin: str | None
     authorization: str | None
+    forwarded_by: str | None = None  # the first header that a proxy added
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -88,7 +100,42 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
             check_key(asked.authorization, rules.api_key, asked.path)
     except Unauthorized as error:
         return Verdict(error, asked.origin)
+    if rules.api_key is None and is_administration(asked.path) and (why := _not_local(rules, asked)):
+        remedy = "set NACELLE_API_KEY and send it as a bearer token"
+        return Verdict(Forbidden(f"{why}; to administer the server, {remedy}"), asked.origin)
     return Verdict(shared_with=asked.origin)
+
+
+def is_administration(path: str) -> bool:
+    """Whether a path, as `paths.canonical` has it, is of an endpoint that changes the server or its store."""
+    return path == ADMIN or path.startswith(f"{ADMIN}/") or path in ADMIN_PATHS
+
+
+def _not_local(rules: Rules, asked: Asked) -> str:
+    """Why a request may not be that of a program of this machine's user; empty if it is.
+
+    Names and origins that are allowed to use the API are not allowed to administer.
+    """
+    if not rules.is_local:
+        return "this server can be reached from other machines"
+    if asked.forwarded_by is not None:
+        return f"this request was forwarded by a proxy ({asked.forwarded_by})"
+    host = _host_name(asked.host or "")
+    if not _is_loopback(host) and host not in (
+        "",
+        socket.gethostname().lower(),
+    ):  # a TCP tunnel keeps the Host
+        return f"the Host {_shown(host)} is not an address of this machine alone"
+    if asked.origin is not None and not origin_allowed(asked.origin, asked.host, frozenset()):
+        return f"pages of {shortened(asked.origin, _SHOWN_CHARACTERS)} may not administer this server"
+    return ""
+
+
+def forwarding_header(names: Iterable[str]) -> str | None:
+    """The first of a request's headers, by lower-case names, that a proxy adds."""
+    return next(
+        (name for name in names if name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES)), None
+    )
 
 
 def check_key(authorization: str | None, api_key: str, path: str) -> None:

@@ -76,6 +76,9 @@ class AccessLog:
         self._metrics.requests.labels(exchange.route, status, exchange.outcome).inc()
         self._metrics.http_seconds.labels(exchange.route).observe(seconds)
         self._metrics.http_bytes.labels(exchange.route).inc(exchange.sent_bytes)
+        if exchange.variants is not None:
+            labels = (exchange.variants, exchange.answered_by, exchange.outcome)
+            self._metrics.variant_requests.labels(*labels).inc()
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
         exchange.tokens = None  # an idle connection would keep alive what it refers to
@@ -105,6 +108,7 @@ def fields(
         "seconds": round(seconds, 4),
         "bytes": exchange.sent_bytes,
         "model": _shown(exchange.model),
+        "answered_by": exchange.answered_by,
         "prompt_tokens": tokens.prompt if tokens is not None else None,
         "completion_tokens": tokens.completion if tokens is not None else None,
         "audio_seconds": _audio_seconds(exchange),
@@ -123,7 +127,7 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         _shown(exchange.param),
         exchange.hint and f"({exchange.hint})",
         f"{seconds:.2f}s",
-        _shown(exchange.model),
+        _model(exchange),
         counts,
         audio if (audio := _audio_seconds(exchange)) is None else f"{audio:.1f}s-audio",
         "stream" if exchange.stream else None,
@@ -131,6 +135,13 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         short_id(exchange.request_id),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _model(exchange: Exchange) -> str | None:
+    """`chat`, or `gpt-4→chat` where the client used another name."""
+    if exchange.answered_by in (None, exchange.model):
+        return _shown(exchange.model)
+    return f"{_shown(exchange.model)}→{exchange.answered_by}"
 
 
 def _audio_seconds(exchange: Exchange) -> float | None:

@@ -1,4 +1,4 @@
-"""Errors on the wire: OpenAI's error object, and the headers that go with it."""
+"""Errors on the wire: OpenAI's error object or Ollama's, and the headers that go with them."""
 
 import msgspec
 
@@ -7,6 +7,7 @@ from frontend.shortened import shortened
 
 _MESSAGE_CHARACTERS = 4000
 _PARAM_CHARACTERS = 500
+_OLLAMA_PATHS = "/api/"
 
 
 class ErrorObject(msgspec.Struct):
@@ -26,6 +27,19 @@ def error_body(error: ServerError) -> ErrorBody:
     return ErrorBody(
         ErrorObject(shortened(error.message, _MESSAGE_CHARACTERS), error.type, param, error.code)
     )
+
+
+class OllamaErrorBody(msgspec.Struct):
+    error: str
+
+
+def ollama_error_body(error: ServerError) -> OllamaErrorBody:
+    return OllamaErrorBody(shortened(error.message, _MESSAGE_CHARACTERS))
+
+
+def error_body_for(path: str, error: ServerError) -> ErrorBody | OllamaErrorBody:
+    """In the form of the API that the path belongs to."""
+    return ollama_error_body(error) if path.startswith(_OLLAMA_PATHS) else error_body(error)
 
 
 def error_headers(error: ServerError) -> dict[str, str]:

@@ -30,6 +30,9 @@ class Exchange(msgspec.Struct):
     param: str | None = None  # the request's field that the error names
     hint: str | None = None  # what the operator may change so that such requests pass
     model: str | None = None  # as the client named it
+    answered_by: str | None = None  # the model that this name means
+    variants: str | None = None  # the set of variants from which that was picked
+    variant_key: str | None = None  # what decided, for the whole request
     stream: bool = False  # the client asked for a stream
     tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
     audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done

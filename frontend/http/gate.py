@@ -4,7 +4,7 @@ import msgspec
 
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import Asked, authorization_of, judge, rules_of
+from frontend.http.access import Asked, authorization_of, forwarding_header, judge, rules_of
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -16,7 +16,7 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
-from frontend.http.error_body import error_body, error_headers
+from frontend.http.error_body import error_body_for, error_headers
 from frontend.http.exchange import exchange_of
 
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
@@ -60,6 +60,7 @@ def _asked(scope: Scope) -> Asked:
         header(scope, b"host"),
         header(scope, b"origin"),
         authorization_of(header(scope, b"authorization"), scope.get("subprotocols", ())),
+        forwarding_header(name.decode("latin-1") for name, _ in scope["headers"]),
     )
 
 
@@ -69,7 +70,7 @@ def cors_headers(origin: str | None) -> Headers:
         return []
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"X-Request-ID, Retry-After"),
+        (b"access-control-expose-headers", b"X-Request-ID, X-Nacelle-Model, Retry-After"),
         (b"vary", b"Origin"),
     ]
 
@@ -93,7 +94,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError
             await send({"type": "websocket.close"})
             return
         kind = "websocket.http"
-    body = msgspec.json.encode(error_body(error))
+    body = msgspec.json.encode(error_body_for(scope["path"], error))
     headers = [
         (name.lower().encode(), value.encode("latin-1")) for name, value in error_headers(error).items()
     ]

@@ -1,4 +1,7 @@
-"""The outermost layer: gives each request its id, which the response repeats in X-Request-ID."""
+"""The outermost layer: gives each request its id, which the response repeats in X-Request-ID.
+
+X-Nacelle-Model names the model that answers, whatever name the client used for it.
+"""
 
 import re
 import uuid
@@ -46,6 +49,11 @@ class Identity:
         headers = [(b"x-request-id", exchange.request_id.encode())]
 
         async def send_with_id(message: Message) -> None:
-            await send(with_headers(message, headers) if is_response_start(message) else message)
+            if is_response_start(message):
+                answered_by = (
+                    [(b"x-nacelle-model", exchange.answered_by.encode())] if exchange.answered_by else []
+                )
+                message = with_headers(message, headers + answered_by)
+            await send(message)
 
         await self._app(attach(scope, exchange), receive, send_with_id)

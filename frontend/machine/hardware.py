@@ -69,6 +69,13 @@ def _cores_of(cpus: Iterable[int], root: Path = Path("/sys/devices/system/cpu"))
     return len(siblings - {""})
 
 
+def machine_name() -> str:
+    """What tuning depends on: with another CPU, or other limits of a container, it has to be done again."""
+    cpu = cpu_facts()
+    quota = "" if cpu.quota is None else f", quota {cpu.quota:g}"
+    return f"{cpu.name or 'unknown CPU'}, {cpu.usable} CPUs{quota}"
+
+
 def intel_accelerators(root: Path = Path("/sys/bus/pci/devices")) -> list[PciFacts]:
     """A container sees those of its machine, whether or not it may use them."""
     found = []

@@ -34,6 +34,7 @@ class GivenImage(msgspec.Struct):
     part: MediaPart  # without its bytes, until they are known
     where: str  # the request's field, such as messages[0].content[1]
     field: str  # that of the URL in it
+    subject: str = "the URL"  # what the field holds, for errors
 
     def fill(self, media: Media) -> None:
         self.part.media_type = media.media_type
@@ -47,12 +48,14 @@ class GivenImages:
     def __init__(self) -> None:
         self.found: list[GivenImage] = []
 
-    def part(self, url: str, detail: str | None, where: str, field: str) -> MediaPart:
+    def part(
+        self, url: str, detail: str | None, where: str, field: str, subject: str = "the URL"
+    ) -> MediaPart:
         """The message part for one more image, whose bytes are to come."""
         # OpenAI's "original" asks for no less than "high".
         url = url.strip()
         part = MediaPart("", b"", "high" if detail == "original" else detail or "auto")
-        self.found.append(GivenImage(url, part, where, field))
+        self.found.append(GivenImage(url, part, where, field, subject))
         return part
 
 

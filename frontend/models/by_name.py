@@ -6,8 +6,9 @@ from pathlib import Path
 
 from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
+from frontend.models.manifest import Manifest
 from frontend.models.reporter import Reporter
-from frontend.models.store import Manifest, Store
+from frontend.models.store import Store
 from frontend.shortened import PATH_CHARACTERS, shown_path
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
@@ -23,7 +24,8 @@ def find_by_name(
     """
     stored = store.converted(name)
     if not stored:
-        return None
+        one = store.installed_named(name)  # by a name that was given: a copy, or what was pulled
+        return (one.path, True) if one else None
     ready = [manifest for manifest in stored if store.find(manifest.recipe) is not None]
     current = [manifest for manifest in ready if manifest.recipe.converters == converters]
     if len(current) == 1:

@@ -8,6 +8,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from frontend.models.manifest import Recipe
+from frontend.models.versions import converter_versions
+
+CATALOGUE = "catalogue"  # the kind of these models in the store
+
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 # A relative path that stays in its folder: no part begins with a dot.
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")]
@@ -149,3 +154,8 @@ def load_catalogue(path: Path | None = None) -> dict[str, Entry]:
 
     path = path or Path(__file__).with_name("catalogue.toml")
     return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), dict[str, Entry])
+
+
+def recipe_of(name: str, entry: Entry) -> Recipe:
+    """The recipe of a catalogue entry."""
+    return Recipe(CATALOGUE, name, entry.sha256, converter_versions(), entry.generation)

@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
+
+from frontend.models.files import write_atomically
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -73,6 +73,20 @@ class DigestCache:
             write_atomically(self._file, msgspec.json.encode({**known, str(path.resolve()): seen}))
         return seen.sha256
 
+    def forget_stale(self, *, dry_run: bool = False) -> int:
+        """Forget the hashes of files that are gone or have changed. Returns how many. Raises OSError."""
+        known = self._load()
+        fresh = {name: seen for name, seen in known.items() if self._is_fresh(known, Path(name))}
+        if len(fresh) < len(known) and not dry_run:
+            write_atomically(self._file, msgspec.json.encode(fresh))
+        return len(known) - len(fresh)
+
+    def _is_fresh(self, known: dict[str, Seen], path: Path) -> bool:
+        try:
+            return self._seen(known, path) is not None
+        except OSError:
+            return False
+
     def _seen(self, known: dict[str, Seen], path: Path) -> Seen | None:
         status = path.stat()
         seen = known.get(str(path.resolve()))
@@ -84,16 +98,3 @@ class DigestCache:
             return _decoder.decode(self._file.read_bytes())
         except (OSError, msgspec.MsgspecError):
             return {}  # without the cache, files are hashed again
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file. Readers see either the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

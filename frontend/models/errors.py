@@ -7,3 +7,15 @@ class ModelError(Exception):
 
 class SourceError(ModelError):
     """One source of a catalogue entry failed. Another may work."""
+
+
+class ModelMissing(ModelError):
+    """The store has no model of this name."""
+
+
+class ModelInUse(ModelError):
+    """A running server has the model loaded."""
+
+
+class ModelExists(ModelError):
+    """Another model has this name."""

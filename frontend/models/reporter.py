@@ -33,5 +33,5 @@ class Progress:
         self.reporter, self._total = reporter, total
         self.before = 0  # bytes of those that are done
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, done: int, _: int | None = None) -> None:
         self.reporter.progress(self.before + done, self._total)

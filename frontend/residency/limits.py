@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from frontend.config import GIB, Settings
+from frontend.config import GIB, Settings, memory_budgets
 from frontend.models.resolve import PreparedModel
 from frontend.residency.state import Limits
 
@@ -17,8 +17,11 @@ _HOST_BYTES = 200 * 1024**2  # a process with OpenVINO and no model
 
 
 def limits_of(settings: Settings, available: int) -> Limits:
-    """The limits that the settings state; `available` is the memory that is free at the start."""
-    budgets = {device.upper(): round(gib * GIB) for device, gib in settings.memory_budget_gib.items()}
+    """The limits that the settings state; `available` is the memory that is free at the start.
+
+    Raises ConfigError.
+    """
+    budgets = memory_budgets(settings)
     budgets.setdefault("CPU", available - round(min(available * _RESERVE_SHARE, _RESERVE_LIMIT)))
     return Limits(
         budgets=budgets,
@@ -84,6 +87,7 @@ def _sizes(folder: Path) -> Iterable[int]:
             yield entry.stat().st_size
 
 
-def expected_bytes(files: int, kv_cache: int, replicas: int) -> int:
-    """What a model takes that was never loaded: its replicas share the pages of its weights, and no more."""
-    return files + replicas * (_HOST_BYTES + kv_cache)
+def expected_bytes(files: int, replicas: int) -> int:
+    """What a model holds that was never loaded, without KV caches: its replicas share the pages of its
+    weights, and no more."""
+    return files + replicas * _HOST_BYTES

@@ -13,6 +13,7 @@ import msgspec
 from frontend.errors import ModelUnavailable, RequestTimeout, ServerError
 from frontend.fleet import Fleet, Spawner
 from frontend.residency import room, words
+from frontend.residency.measurements import Measurement, Measurements
 from frontend.residency.policy import advance
 from frontend.residency.state import (
     Action,
@@ -26,6 +27,7 @@ from frontend.residency.state import (
     Limits,
     Load,
     LoadFailed,
+    Measured,
     Phase,
     Pinned,
     Refuse,
@@ -48,6 +50,7 @@ from frontend.supervision.supervisor import Supervisor
 from ipc.messages import Launch
 
 _TICK_SECONDS = 1.0
+_LEAVING = (Phase.CLOSING, Phase.STOPPING)
 
 log = logging.getLogger("nacelle.residency")
 
@@ -56,16 +59,23 @@ class Served(msgspec.Struct, kw_only=True):
     """What is known of one model besides the policy's part."""
 
     route: LocalRoute
+    path: str  # its folder
     launch: Callable[[bool], Launch[Any]]  # of its next load; given True: with less memory
     keep_alive: float | None  # seconds, as configured; None: for ever
     task: str
     engine: str
     size_bytes: int  # of its files
+    growth_bytes: int = 0  # that its hosts may take beyond what they hold when they are ready: KV caches
     load_seconds: float | None = None  # the last load took
     loading_since: float | None = None
     loaded_at: float | None = None  # in Unix seconds
     reason: str | None = None  # why its last load failed
     supervisors: list[Supervisor] = []
+
+    @property
+    def held_bytes(self) -> int:
+        """What its hosts hold now."""
+        return held_bytes(supervisor.pid for supervisor in self.supervisors)
 
 
 class Manager:
@@ -77,17 +87,16 @@ class Manager:
         limits: Limits,
         wait_seconds: float,
         timeout_seconds: float,
-        remember: Callable[[str, int, float], None] = lambda _name, _memory_bytes, _load_seconds: None,
+        measurements: Measurements,
     ) -> None:
-        """`wait_seconds`: how long requests wait for a model. `timeout_seconds`: how long explicit loads do.
-        `remember(name, memory_bytes, load_seconds)` is given what each load took."""
+        """Requests wait at most `wait_seconds` for a model, explicit loads `timeout_seconds`."""
         self.fleet = fleet
         self.wait_seconds = wait_seconds
         self.served: dict[str, Served] = {}
         self.on_change: list[Callable[[str], None]] = []  # called with the name of a model
         self._residency = Residency(limits)
         self._timeout_seconds = timeout_seconds
-        self._remember = remember
+        self._measurements = measurements
         self._events: deque[Event] = deque()
         self._is_advancing = False
         self._is_closed = False
@@ -170,11 +179,9 @@ class Manager:
                 self._post(Demanded(name, demanded=False))
 
     async def unload(self, name: str) -> None:
-        """Until its processes are gone."""
+        """Until its processes are gone; it may be loaded again at once, for requests that wait."""
         self._post(Released(name))
-        while name in self.served and self.resident(name).phase is not Phase.UNLOADED:
-            if self.resident(name).phase is Phase.READY:
-                return  # it was loaded again meanwhile
+        while name in self.served and self.resident(name).phase in _LEAVING:
             await self._next_change(name)
 
     def pin(self, name: str, pinned: bool) -> None:
@@ -300,7 +307,7 @@ class Manager:
         for action in actions:
             self._perform(action)
         if isinstance(event, LoadFailed):
-            self._answer_failure(event.name)
+            self._answer_failure(event)
 
     def _note_changes(self, before: Residency) -> None:
         for name, model in self._residency.models.items():
@@ -313,27 +320,37 @@ class Manager:
 
     def _phase_changed(self, served: Served, model: Resident, old: Resident | None) -> None:
         now = time.monotonic()
+        loaded = model.phase in (Phase.READY, Phase.CLOSING)
+        self.fleet.metrics.of_model(model.name).loaded.set(loaded)
+        if old is not None and old.phase is Phase.STOPPING:
+            self._left(served, model)
         match model.phase:
             case Phase.LOADING:
                 served.loading_since = now
             case Phase.READY if old is not None and old.phase is Phase.LOADING:
                 self._loaded(served, model, now)
             case Phase.UNLOADED:
-                served.loaded_at = served.loading_since = None
-                served.route.close(False)
-                if old is not None and model.keep_alive != served.keep_alive:
-                    self._events.append(KeptAlive(model.name, served.keep_alive))
+                served.loading_since = None
+
+    def _left(self, served: Served, model: Resident) -> None:
+        """Its processes are gone. It may be loading again already."""
+        served.loaded_at = None
+        served.route.close(False)
+        if model.keep_alive != served.keep_alive:
+            self._events.append(KeptAlive(model.name, served.keep_alive))
 
     def _loaded(self, served: Served, model: Resident, now: float) -> None:
-        served.load_seconds = now - (served.loading_since or now)
+        seconds = served.load_seconds = now - (served.loading_since or now)
         served.loading_since = None
         served.loaded_at = time.time()
         served.reason = None
-        held = held_bytes(supervisor.pid for supervisor in served.supervisors)
-        log.info(
-            "%s is loaded after %.1f s; its hosts hold %s", model.name, served.load_seconds, words.size(held)
-        )
-        self._remember(model.name, held, served.load_seconds)
+        held = served.held_bytes
+        self._events.append(Measured(model.name, held + served.growth_bytes))
+        log.info("%s was loaded in %.1f s and holds %s", model.name, seconds, words.size(held))
+        metrics = self.fleet.metrics.of_model(model.name)
+        metrics.loads("loaded").inc()
+        metrics.load_seconds.observe(seconds)
+        self._measurements.remember(served.path, model.device, Measurement(held, seconds))
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -346,14 +363,21 @@ class Manager:
                 log.info("%s stays: its place is no longer needed", action.name)
                 self.served[action.name].route.close(False)
             case Stop():
-                log.info("%s is unloaded: %s", action.name, words.REASONS[action.reason])
-                self.fleet.unload(action.name)
-                self._observe(action.name)
+                self._stop(action)
             case Refuse():
                 self._refuse(action)
             case Wake():
                 delay = max(0.0, action.at - time.monotonic())
                 self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
+
+    def _stop(self, stop: Stop) -> None:
+        held = self.served[stop.name].held_bytes
+        log.info(
+            "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
+        )
+        self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
+        self.fleet.unload(stop.name)
+        self._observe(stop.name)
 
     def _refuse(self, refusal: Refuse) -> None:
         served = self.served[refusal.name]
@@ -361,8 +385,11 @@ class Manager:
         log.warning("%s cannot be loaded: %s", refusal.name, served.reason)
         served.route.fail_all(ModelUnavailable(f"{refusal.name} cannot be loaded: {served.reason}"))
 
-    def _answer_failure(self, name: str) -> None:
+    def _answer_failure(self, event: LoadFailed) -> None:
+        name = event.name
         served, model = self.served[name], self.resident(name)
+        result = "out_of_memory" if event.out_of_memory else "failed"
+        self.fleet.metrics.of_model(name).loads(result).inc()
         if model.retried:
             log.warning("%s: its load ran out of memory and is tried once more", name)
             return
@@ -377,7 +404,10 @@ class Manager:
 
     def _tick(self) -> None:
         """Once a second: answer those who have waited too long, and look at what hosts hold."""
-        for name, served in self.served.items():
-            if self.resident(name).waiting:
+        for name, served in list(self.served.items()):
+            model = self.resident(name)
+            if model.waiting:
                 served.route.answer_impatient(self.wait_seconds, self.waited(name))
+            if model.phase is Phase.READY and (held := served.held_bytes) > model.bytes:
+                self._post(Measured(name, held))
         self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from frontend.errors import from_host
+from frontend.errors import ServerError, from_host
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Job
 from frontend.routing.jobs import Jobs
@@ -101,12 +101,16 @@ class Arrivals:
             self.mean_seconds += _MEAN_WEIGHT * (seconds - self.mean_seconds)
 
     def _failed(self, replica: Replica, message: Failed) -> None:
-        job = replica.jobs.get(message.request_id)
+        self.failed(replica, message.request_id, from_host(message.error))
+
+    def failed(self, replica: Replica, request_id: int, error: ServerError) -> None:
+        """A job of the replica's ends with an error."""
+        job = replica.jobs.get(request_id)
         if job is not None:
             abandoned = job.state.phase is Phase.ABANDONED
             self._end(replica, job, self._clock())
             if not abandoned:
-                job.fail(from_host(message.error))
+                job.fail(error)
 
     def _ready(self, replica: Replica, message: Ready[ModelCard]) -> None:
         if replica.died_at is not None:

@@ -7,7 +7,7 @@ from frontend.routing.choice import Load
 from frontend.routing.job import Body, Job
 from frontend.routing.prefixes import PrefixMemory
 from frontend.spool import Spool
-from frontend.supervision.lifecycle import Lifecycle
+from frontend.supervision.lifecycle import Lifecycle, State
 from ipc.arena import Lease
 from ipc.messages import INLINE_LIMIT_BYTES, Cancel, ModelCard, Payload, ToHost, Work
 
@@ -29,11 +29,16 @@ class Host(Protocol):
     def ready(self) -> bool: ...
 
     @property
+    def takes_jobs(self) -> bool:
+        """Whether it ever will: not where another program serves the model, which is asked over HTTP."""
+
+    @property
     def card(self) -> ModelCard | None:
         """None while no model is loaded."""
 
     @property
-    def pid(self) -> int | None: ...
+    def pid(self) -> int | None:
+        """None while there is no process, or none on this machine."""
 
     @property
     def restarts(self) -> int: ...
@@ -58,6 +63,11 @@ class Host(Protocol):
 
     def completed(self) -> None:
         """It did useful work: its earlier deaths no longer count."""
+
+
+def answers(host: Host) -> bool:
+    """Whether requests for its model are answered there now, by jobs or over HTTP."""
+    return host.ready or (not host.takes_jobs and host.life.state is State.READY)
 
 
 class Replica:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from frontend.config import ModelSettings
-from frontend.errors import ModelUnavailable, QueueFull, RequestBlamed, ServerError
+from frontend.errors import BadRequest, EngineCrashed, ModelUnavailable, QueueFull, RequestBlamed, ServerError
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.arrivals import Arrivals
 from frontend.routing.choice import retry_after_seconds
@@ -192,10 +192,27 @@ class LocalRoute:
         self.jobs.settle(replica.empty(), death)
         return not was_trial
 
+    def rejected(self, replica: Replica, request_id: int, error: ServerError, death: Death | None) -> None:
+        """A replica does not do the work of a request. With `death`, which stands for the end of this job's
+        stay there, another replica may; else the job ends with the error."""
+        job = replica.jobs.get(request_id)
+        if job is None:
+            return
+        if death is not None:
+            replica.unassign(job)
+            self.jobs.settle([job], death)
+        else:
+            if isinstance(error, EngineCrashed):
+                self.jobs.refusals.add(job, error.message)
+            self.arrivals.failed(replica, request_id, error)
+        self.pump()
+
     def changed(self) -> None:
         """A replica's state changed: send what now can be sent, refuse what never will."""
         try:
             self._check_available()
+        except BadRequest:  # it came too early to be asked over HTTP
+            self.fail_all(ModelUnavailable(f"{self.name} was not connected yet; try again", retry_after=1))
         except ServerError as error:
             self.fail_all(error)
         self.pump()
@@ -260,7 +277,11 @@ class LocalRoute:
             self.loader.worked(self.name, *work)
 
     def _check_available(self) -> None:
-        lives = [host.life for host in self.hosts]
+        lives = [host.life for host in self.hosts if host.takes_jobs]
+        if not lives and self.hosts:
+            raise BadRequest(
+                f"{self.name} is served by another server, which this endpoint cannot reach", "model"
+            )
         if all(life.state in _HOPELESS or life.stopping for life in lives):
             if self.loader is not None:
                 self.loader.check(self.name)

@@ -1,6 +1,7 @@
 """The way from the API to the models."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -9,9 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from frontend.config import ModelSettings
+from frontend.config import NAME_CHARACTERS, ModelSettings
+from frontend.config_values import suggestion
 from frontend.errors import ClientGone, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
 from frontend.routing.job import Job, ResultJob
+from frontend.routing.names import Names, Resolved, adapters_in, models_behind, resolve
 from frontend.routing.route import Route
 from frontend.shortened import shortened
 from ipc.messages import ModelCard, Reply, Work
@@ -33,34 +36,77 @@ class RouterOptions(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """Holds the routes, which may come and go while the server runs."""
+    """Holds the routes, which may come and go while the server runs, as may the names that stand for them."""
 
-    def __init__(self, options: RouterOptions) -> None:
+    def __init__(self, options: RouterOptions, chance: Callable[[], float] = random.random) -> None:
+        """`chance` decides which variant a request gets that names no user."""
         self.routes: dict[str, Route] = {}
+        self.names = Names()
         self.draining = False
         self.options = options
+        self._chance = chance
+        self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
         self.routes[route.name] = route
 
     def remove(self, name: str) -> None:
         """Whatever waits or runs there ends. Raises ModelNotFound."""
-        route = self.route(name)
-        del self.routes[name]
+        route = self.routes.pop(name, None)
+        if route is None:
+            raise self._not_found(name)
         route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
+        for told in self.on_remove:
+            told(route)
 
-    def route(self, name: str) -> Route:
+    def resolve(self, name: str, key: str | None = None) -> Resolved:
+        """What a requested name means; always the same variant for the same `key`, a user or session.
+
+        Raises ModelNotFound, which lists the models that are served.
+        """
+        chosen_by = self.any_key() if key is None else key
+        resolved = resolve(name, self.routes, self._adapters, self.names, chosen_by)
+        if resolved is None:
+            raise self._not_found(name)
+        return resolved
+
+    def route(self, name: str, key: str | None = None) -> Route:
         """Raises ModelNotFound, which lists the models that are served."""
-        if name not in self.routes:
-            raise ModelNotFound(unknown_model(name, self.routes), "model")
-        return self.routes[name]
+        return self.routes[self.resolve(name, key).model]
 
-    async def model(self, name: str, on_leave: OnLeave = nobody_leaves) -> "Model":
-        """The model of this name, once it is loaded.
+    def models_behind(self, name: str) -> list[str]:
+        """The served models that an alias or a set of variants may mean."""
+        return models_behind(name, self.routes, self._adapters, self.names)
+
+    @property
+    def _adapters(self) -> set[str]:
+        return adapters_in(route.settings for route in self.routes.values()) & self.routes.keys()
+
+    def any_key(self) -> str:
+        """A key for a request that names no user."""
+        return str(self._chance())
+
+    def _not_found(self, name: str) -> ModelNotFound:
+        if (target := self.names.aliases.get(name)) is not None:
+            return ModelNotFound(
+                f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
+            )
+        return ModelNotFound(unknown_model(name, self.routes, self.names.all), "model")
+
+    async def model(
+        self,
+        name: str,
+        on_leave: OnLeave = nobody_leaves,
+        key: str | None = None,
+        on_resolved: Callable[[Resolved], None] = lambda _: None,
+    ) -> "Model":
+        """The model of this name, once it is loaded. `on_resolved` is called before it waits for that.
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
-        route = self.route(name)
+        resolved = self.resolve(name, key)
+        on_resolved(resolved)
+        route = self.routes[resolved.model]
         self.check_open()
         card = await self.in_time(route.card(), on_leave)
         return Model(self, route, card)
@@ -156,11 +202,15 @@ class Model:
                 self.drop([job])
 
 
-def unknown_model(name: str, served: Collection[str]) -> str:
-    """An error of a few lines, whatever the name is and however many models are served."""
+def unknown_model(name: str, served: Collection[str], others: Collection[str] = ()) -> str:
+    """An error of a few lines, whatever the name is and however many models are served.
+
+    `others` are names that may be suggested as well.
+    """
     listed = ", ".join(map(_shown, islice(served, _LISTED))) or "none"
     more = f" and {len(served) - _LISTED} more, see GET /v1/models" if len(served) > _LISTED else ""
-    return f"the model {_shown(name)} does not exist; models served here: {listed}{more}"
+    hint = suggestion(name, {*served, *others}) if len(name) <= NAME_CHARACTERS else ""
+    return f"the model {_shown(name)} does not exist{hint or ';'} models served here: {listed}{more}"
 
 
 def _shown(name: str) -> str:

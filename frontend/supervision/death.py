@@ -35,11 +35,14 @@ class Death(msgspec.Struct, frozen=True):
     fatal: str | None = None  # the host's own last word
     permanent: bool = False  # the load failed, and would fail again
     stderr_tail: tuple[str, ...] = ()
+    lost: str | None = None  # of a replica on another server: how its connection ended
 
     @property
     def implicates(self) -> bool:
-        """Whether what the host computed may be the reason: not where somebody outside sent a SIGKILL, or it
-        left as it was told."""
+        """Whether what the host computed may be the reason: not where somebody outside sent a SIGKILL, it
+        left as it was told, or only the connection to it is known to be lost."""
+        if self.lost is not None:
+            return False
         if self.stalled or self.condemned is not None or self.out_of_memory:
             return True
         return self.signal != signal.SIGKILL and self.exit_code != 0
@@ -68,6 +71,8 @@ class Death(msgspec.Struct, frozen=True):
     @property
     def cause(self) -> str:
         """A label of few values, for metrics."""
+        if self.lost is not None:
+            return "lost"
         if self.stalled:
             return "starved" if self.starved else "stalled"
         if self.condemned is not None:
@@ -81,6 +86,8 @@ class Death(msgspec.Struct, frozen=True):
     @property
     def summary(self) -> str:
         """One sentence without stderr."""
+        if self.lost is not None:
+            return f"{self.model} at {self.device} was lost: {self.lost}"
         if self.permanent:
             return f"{self.model} on {self.device}: {self.fatal}"
         if self.stalled and self.starved:

@@ -79,6 +79,8 @@ class SupervisorOptions(msgspec.Struct, frozen=True):
 class Supervisor:
     """One replica. `incarnation` is None while no process runs; `card` while no model is loaded."""
 
+    takes_jobs = True
+
     def __init__(
         self,
         options: SupervisorOptions,

@@ -19,6 +19,13 @@ class Usage(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # of the prompts, found in an engine's KV cache
 
 
+class Timing(msgspec.Struct, frozen=True):
+    """When a generation was queued and when its first token arrived, in the router's monotonic seconds."""
+
+    queued_at: float
+    first_token_at: float | None
+
+
 class Generation(OutputStream[Output]):
     """The stream of a generation's choices. `abandon` gets all its jobs, once, when they are to stop."""
 
@@ -56,6 +63,11 @@ class Generation(OutputStream[Output]):
         super().close()
         for sequence in self.sequences:
             sequence.release()
+
+    @property
+    def timing(self) -> Timing:
+        first = [s.journal.first_token_at for s in self.sequences if s.journal.first_token_at is not None]
+        return Timing(self.sequences[0].arrived_at, min(first, default=None))
 
     @property
     def usage(self) -> Usage:

@@ -76,6 +76,7 @@ class Journal(msgspec.Struct):
     prompt_token_ids: list[int] = []  # where they were asked for
     cached_tokens: int = 0  # of the prompt, found in the KV cache
     token_ids: list[int] = []
+    first_token_at: float | None = None
     last_token_at: float | None = None
 
 
@@ -171,6 +172,8 @@ class TextJob(Job):
     def _measure(self, now: float, metrics: ModelMetrics) -> None:
         """The time between tokens, or to the first; the gap that a death makes has a metric of its own."""
         last, self.journal.last_token_at = self.journal.last_token_at, now
+        if last is None:
+            self.journal.first_token_at = now
         if self.died_at is not None:
             return
         if last is None:

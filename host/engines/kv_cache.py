@@ -3,33 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from host.model_folder import KvShape
-
-_CPU_BLOCK_TOKENS = 32
-_BLOCK_TOKENS = 16  # of GPUs
-_SCALE_BYTES = 8  # scale and zero point of one quantized group, as float32
-_BYTES_PER_VALUE = {"f32": 4, "f16": 2, "bf16": 2}
-# Without the model's dimensions: as large as a 70 B model's cache in half precision.
-_UNKNOWN_BYTES_PER_TOKEN = 320 * 1024
-
-
-def block_tokens(device: str) -> int:
-    """Tokens in one block of the cache on an OpenVINO device."""
-    return _CPU_BLOCK_TOKENS if device.startswith("CPU") else _BLOCK_TOKENS
-
-
-def block_bytes(shape: KvShape | None, device: str, properties: Mapping[str, str]) -> int:
-    """Bytes of one block over all layers, keys and values."""
-    tokens = block_tokens(device)
-    if shape is None:
-        return tokens * _UNKNOWN_BYTES_PER_TOKEN
-    precision = properties.get("KV_CACHE_PRECISION", "u8" if device.startswith("CPU") else "f16").lower()
-    dim = shape.head_dim
-    if precision in _BYTES_PER_VALUE:
-        per_head = 2 * tokens * dim * _BYTES_PER_VALUE[precision]
-    else:  # 8 bits: keys are quantized by channel, values by token
-        per_head = dim * (tokens + _SCALE_BYTES) + tokens * (dim + _SCALE_BYTES)
-    return shape.layers * shape.kv_heads * per_head
+from ipc.kv_cache import KvShape, block_bytes, block_tokens
 
 
 def block_count(

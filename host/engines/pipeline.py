@@ -8,7 +8,7 @@ from openvino import Core
 
 from host.engines.adapters import adapter_config
 from host.engines.batch import Batch, ImagePrompt
-from host.engines.kv_cache import block_count, block_tokens, eviction
+from host.engines.kv_cache import block_count, eviction
 from host.engines.prefix_cache import PrefixCache
 from host.engines.quantization import chosen_properties, given_properties
 from host.engines.request import Handle, TextRequest
@@ -16,6 +16,7 @@ from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
 from host.model_folder import ModelFolder, language_xml
 from host.sampling import Choices
+from ipc.kv_cache import block_tokens
 from ipc.messages import FinishReason, Launch, TextOptions
 
 # Comparing the enums themselves costs five times as much, once per token.

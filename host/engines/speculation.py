@@ -6,8 +6,8 @@ from typing import Any
 
 import openvino_genai as genai
 
-from host.engines.kv_cache import block_bytes
 from host.model_folder import read_model_folder
+from ipc.kv_cache import block_bytes
 from ipc.messages import DraftModel, PromptLookup, Speculation
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from host.model_folder import ModelFolderError, positive, read_json
+from host.model_folder import ModelFolderError, read_json
+from ipc.kv_cache import positive
 
 _POSITIONS = 448  # of Whisper's decoder
 

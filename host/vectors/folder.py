@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from host.errors import LaunchError
-from host.model_folder import ModelFolderError, positive, read_any_json, read_json
+from host.model_folder import ModelFolderError, read_any_json, read_json
+from ipc.kv_cache import positive
 from ipc.messages import VectorOptions
 from ipc.messages.vectors import Pooling
 

@@ -107,6 +107,11 @@ def task_of(engine: str) -> Task:
     return next(task for task in TASKS if engine in task.engines)
 
 
+def task_with(card: ModelCard) -> Task:
+    """The task of a model with this card."""
+    return next(task for task in TASKS if isinstance(card, task.card))
+
+
 ToHost = Work | Cancel | Drain | Release
 ToFrontend = Ready[Any] | Reply | Failed | Release | Gauges | Fatal
 
@@ -204,4 +209,5 @@ __all__ = [
     "Word",
     "Work",
     "task_of",
+    "task_with",
 ]

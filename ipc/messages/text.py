@@ -252,6 +252,7 @@ class Sampling(Value):
     grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
+    shrinkable: bool = False  # `max_tokens` beyond what the context holds is cut instead of refused
 
 
 class Generate(Work):

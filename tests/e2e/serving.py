@@ -33,7 +33,10 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> 
 
 
 class Serving(Server):
-    """`nacelle serve` with `models`, on a free port or the given one."""
+    """`nacelle serve` with `models`, on a free port or the given one.
+
+    Engines have one thread each, since files of tests run side by side.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Serving(Server):
     ) -> None:
         port = port or free_port()
         command = [*nacelle_command(), "serve", *models, "--port", str(port), *arguments]
-        super().__init__(command, port, environment)
+        super().__init__(command, port, {"NACELLE_THREADS": "1"} | environment)
         self.http = httpx.Client(base_url=self.base_url, timeout=60.0)
 
     def wait_until_ready(self, model: str = MODEL) -> Self:

@@ -122,15 +122,22 @@ def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config,
 
 @pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
 def test_every_server_setting_can_come_from_the_environment(setting):
-    written = {bool: "true", list: "one,two"}.get(type(setting.default), str(setting.default or "9000"))
+    examples = {
+        bool: ("true", True),
+        list: ("one,two", ["one", "two"]),
+        dict: ("CPU=16", {"CPU": "16"}),
+        int: (str(setting.default or 9000), setting.default or 9000),
+    }
+    if setting.name == "variants":
+        examples[dict] = ("a=b:1", {"a": {"b": 1.0}})
+    default = (str(setting.default or "9000"), setting.default or "9000")
+    written, expected = examples.get(type(setting.default), default)
     settings = loaded(environ={setting.variable: written})
     value = getattr(settings, setting.name)
     if setting.name == "models":
         assert [model.source for model in value] == ["one", "two"]
     else:
-        assert value == {bool: True, list: ["one", "two"]}.get(
-            type(setting.default), setting.default or "9000"
-        )
+        assert value == expected
 
 
 @pytest.mark.parametrize(

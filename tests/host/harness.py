@@ -72,7 +72,7 @@ def launch_of(path: Path | str, **changes: Any) -> Launch[Any]:
         engine="text",
         device="CPU",
         properties=EXACT,
-        threads=0,
+        threads=1,  # files of tests run side by side: more threads wait for each other
         cpus=[],
         load_seconds=60.0,
         stall_seconds=30.0,

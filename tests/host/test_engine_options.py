@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.engines.adapters import adapted_layers, check_adapter
-from host.engines.kv_cache import block_bytes, block_count, block_tokens, eviction
+from host.engines.kv_cache import block_count, eviction
 from host.errors import LaunchError
-from host.model_folder import KvShape
 from ipc.errors import ErrorCode
+from ipc.kv_cache import KvShape, block_bytes, block_tokens
 from ipc.messages import (
     Adapter,
     Delta,

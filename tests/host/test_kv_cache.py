@@ -6,8 +6,9 @@ from typing import Any
 import openvino_genai as genai
 import pytest
 
-from host.engines.kv_cache import block_bytes, block_count, block_tokens
-from host.model_folder import KvShape, read_model_folder
+from host.engines.kv_cache import block_count
+from host.model_folder import read_model_folder
+from ipc.kv_cache import KvShape, block_bytes, block_tokens
 
 SMOLLM2 = KvShape(layers=30, kv_heads=3, head_dim=64)
 

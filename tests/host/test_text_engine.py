@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from host.engines.kv_cache import block_bytes
 from host.model_folder import read_model_folder
 from ipc.errors import ErrorCode
+from ipc.kv_cache import block_bytes
 from ipc.messages import ChatPrompt, Fatal, Gauges, Ready, TextInput, TextPrompt, TokenPrompt
 from tests.host.harness import EXACT, HostUnderTest, chat, copy_of, host_running, launch_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from frontend.models.store import convert
+from frontend.models.converter import convert
 from tests.models.cache import cached
 from tests.models.templates import chat_template
 from tests.models.vocabularies import write_vocabulary

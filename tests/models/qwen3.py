@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from frontend.models.store import convert
+from frontend.models.converter import convert
 from tests.models.cache import cached
 from tests.models.templates import chat_template
 

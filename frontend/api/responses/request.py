@@ -7,7 +7,7 @@ import msgspec
 
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.items import ItemImages, messages_of
-from frontend.api.schema.common import check_stream_options, refuse_unsupported
+from frontend.api.schema.common import check_stream_options, refuse_unsupported, variant_key
 from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item
 from frontend.api.schema.responses import (
@@ -54,6 +54,7 @@ def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
         raise BadRequest("input: there is nothing to answer", "input")
     return TurnSpec(
         model=body.model,
+        variant_key=variant_key(body.user, body.safety_identifier, body.prompt_cache_key),
         messages=messages,
         samplings=[_sampling(body)],
         tool_use=_tool_use(body),

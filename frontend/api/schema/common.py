@@ -13,7 +13,7 @@ from ipc.messages import Sampling
 MAX_CHOICES = 128
 MOST_MESSAGES = 10_000  # of one conversation
 _INT64 = 2**63 - 1
-_STOP_STRINGS = 32
+MAX_STOP_STRINGS = 32
 
 TokenCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -35,7 +35,7 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=_STOP_STRINGS)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=MAX_STOP_STRINGS)] | None = None
     seed: Annotated[int, Meta(ge=-_INT64, le=_INT64)] | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     stream: bool | None = None
@@ -45,7 +45,7 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     ignore_eos: bool | None = None
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    stop_token_ids: Annotated[list[TokenId], Meta(max_length=_STOP_STRINGS)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Meta(max_length=MAX_STOP_STRINGS)] | None = None
     include_stop_str_in_output: bool | None = None
     stop_at_turns: bool | None = None  # ours: false lets the model speak for others, too
     skip_special_tokens: bool | None = None
@@ -53,6 +53,11 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     return_token_ids: bool | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+
+    # Who asks, and in which session: the same one always gets the same variant of a name.
+    user: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
 
     logit_bias: Any = None
     bad_words: Any = None
@@ -78,6 +83,10 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
     guided_regex: Any = None
     guided_choice: Any = None
     guided_grammar: Any = None
+
+    @property
+    def variant_key(self) -> str | None:
+        return variant_key(self.user, self.safety_identifier, self.prompt_cache_key)
 
     @property
     def include_usage(self) -> bool:
@@ -118,6 +127,11 @@ class GenerationRequest(msgspec.Struct, kw_only=True):
             logprobs=logprobs,
             truncate_prompt=self.truncate_prompt_tokens,
         )
+
+
+def variant_key(*candidates: Any) -> str | None:
+    """The first text among what a request says of who asks."""
+    return next((text for text in candidates if isinstance(text, str) and text), None)
 
 
 # Parameters we cannot honour → values that ask for nothing.

@@ -48,6 +48,7 @@ class StandIn:
 
     number = 0
     device = "CPU"
+    takes_jobs = True
     pid = None
     restarts = leased_bytes = resident_bytes = 0
     life = Lifecycle(State.READY)

@@ -45,6 +45,7 @@ class StandIn:
 
     number = 0
     device = "CPU"
+    takes_jobs = True
     pid = None
     restarts = leased_bytes = resident_bytes = 0
     life = Lifecycle(State.READY)
@@ -87,10 +88,10 @@ class VectorServer:
         replica = self.route.add(self.host)
         self.host.say = lambda message: self.route.take(replica, [message])
         self.host.say(Ready(card))
-        router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
-        router.add(self.route)
-        self.memory = Memory(settings, router)
-        app = build(settings, router, metrics, self.memory)
+        self.router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
+        self.router.add(self.route)
+        self.memory = Memory(settings, self.router)
+        app = build(settings, self.router, metrics, self.memory)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
     async def post(self, path: str, **fields: Any) -> httpx.Response:

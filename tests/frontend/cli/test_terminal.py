@@ -1,6 +1,5 @@
 """What the preparation of a model looks like."""
 
-import datetime
 import os
 import subprocess
 import sys
@@ -8,11 +7,13 @@ import sys
 import msgspec
 from rich.progress import Progress
 
-from frontend.cli.listing import Row, file_rows, table
+from frontend.cli.listing import OUTDATED, READY, Row, installed_row, rows_of, table
 from frontend.cli.live import BytesColumn
 from frontend.cli.terminal import PlainReporter, TerminalReporter
-from frontend.models.store import Manifest
-from tests.frontend.models.puller import RECIPE
+from frontend.models.manifest import file_sizes
+from frontend.models.store import Store
+from tests.frontend.models.puller import RECIPE, obtain
+from tests.frontend.models.tiny import Recorder, convert, entry
 
 SHOW = """
 from frontend.cli.terminal import TerminalReporter
@@ -94,9 +95,15 @@ def test_a_table_wraps_descriptions_between_words():
     ]
 
 
-def test_only_conversions_of_files_are_rows_and_old_ones_are_told_apart():
+def test_only_conversions_of_files_are_rows_and_old_ones_are_told_apart(tmp_path):
+    store = Store(tmp_path, Recorder(), convert)
     mine = msgspec.structs.replace(RECIPE, kind="files")
-    now = datetime.datetime.now(datetime.UTC)
-    manifests = [Manifest(recipe, "/m/tiny.gguf", now, {"a": 1, "b": 2}) for recipe in (RECIPE, mine)]
-    assert file_rows(manifests, RECIPE.converters) == [Row("tiny", "ready", 3, "converted from /m/tiny.gguf")]
-    assert file_rows(manifests, {"openvino": "2"})[0].state == "outdated"
+    for recipe in (RECIPE, mine):
+        store.ensure(recipe, "/m/tiny.gguf", obtain)
+    catalogue = {RECIPE.name: entry()}
+    [ours, row] = rows_of(catalogue, store)
+    assert (row.name, row.state, row.description) == ("tiny", OUTDATED, "converted from /m/tiny.gguf")
+    assert row.bytes == sum(file_sizes(store.folder(mine)).values())
+    assert (ours.name, ours.state) == ("tiny", OUTDATED)
+    [one] = [each for each in store.installed() if each.manifest.recipe == mine]
+    assert installed_row(msgspec.structs.replace(one, is_current=True)).state == READY

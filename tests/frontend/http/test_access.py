@@ -23,6 +23,7 @@ from frontend.http.access import (
 )
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
 from frontend.http.gate import Gate
+from frontend.http.paths import CanonicalPaths
 from tests.frontend.http.driving import Answer, answer_of, ask, connect, run
 
 OPEN = Rules(None, frozenset(), frozenset())
@@ -131,6 +132,70 @@ def test_a_preflight_needs_no_key_and_a_page_may_read_why_it_was_refused():
     assert isinstance(judge(with_key, asked("OPTIONS")).error, Unauthorized)  # no page asks
 
 
+ADMIN_REQUESTS = ["/admin", "/admin/models", "/admin/reload", "/api/pull", "/api/delete", "/api/copy"]
+WITH_KEY = Rules("secret", frozenset(), frozenset(), is_local=False)
+WIDE = Rules(None, frozenset({"*"}), frozenset({"*"}))  # whatever may call the API
+EXPOSED = Rules(None, frozenset(), frozenset(), is_local=False)
+
+
+@pytest.mark.parametrize("path", ADMIN_REQUESTS)
+def test_a_program_of_this_machine_may_administer_and_so_may_whoever_has_the_key(path):
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", None, ""):
+        assert judge(OPEN, asked("POST", path, host)).error is None
+    assert judge(OPEN, asked("POST", path, origin="http://localhost:3000")).error is None
+    forwarded = Asked("POST", path, "nacelle.example", None, "Bearer secret", "x-forwarded-for")
+    assert judge(WITH_KEY, forwarded).error is None
+    assert isinstance(judge(WITH_KEY, asked("POST", path, authorization="Bearer no")).error, Unauthorized)
+
+
+@pytest.mark.parametrize("path", ADMIN_REQUESTS)
+@pytest.mark.parametrize(
+    ("rules", "request_of", "why"),
+    [
+        (EXPOSED, {}, "this server can be reached from other machines"),
+        (OPEN, {"forwarded_by": "via"}, "this request was forwarded by a proxy (via)"),
+        (
+            WIDE,
+            {"host": "nacelle.example"},
+            "the Host 'nacelle.example' is not an address of this machine alone",
+        ),
+        (OPEN, {"host": "192.168.1.9:8000"}, "the Host '192.168.1.9' is not an address"),
+        (WIDE, {"origin": "https://evil.example"}, "pages of https://evil.example may not administer"),
+        (WIDE, {"origin": "null"}, "pages of null may not administer"),
+        (
+            WIDE,  # a page whose name was rebound to our address
+            {"host": "evil.example", "origin": "http://evil.example"},
+            "the Host 'evil.example' is not an address",
+        ),
+    ],
+)
+def test_nobody_else_may_although_all_may_use_the_models(path, rules, request_of, why):
+    fields = {"method": "POST", "host": "localhost", "origin": None, "authorization": None} | request_of
+    refused = judge(rules, Asked(path=path, **fields)).error
+    assert isinstance(refused, Forbidden)
+    assert refused.message.startswith(why)
+    assert refused.message.endswith("set NACELLE_API_KEY and send it as a bearer token")
+    assert judge(rules, Asked(path="/v1/models", **fields)).error is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/administration", "/v1/admin", "/api/tags", "/api/chat", "/api/pull/x", "/"]
+)
+def test_paths_that_only_look_like_administration_are_open(path):
+    assert judge(EXPOSED, asked("POST", path)).error is None
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP"])
+def test_a_proxy_is_recognized_by_what_it_adds(header):
+    gate = Gate(hello, Settings())
+    assert ask(gate, "POST", "/admin/models/load").status == 200
+    answer = ask(gate, "POST", "//admin/models/load", **{header.replace("-", "_"): "1.2.3.4"})
+    assert answer.status == 200, "the layer outside makes paths canonical"
+    answer = ask(CanonicalPaths(gate), "POST", "//admin/models/load", **{header.replace("-", "_"): "1.2.3.4"})
+    assert answer.status == 403
+    assert header.lower() in json.loads(answer.body)["error"]["message"]
+
+
 async def unreachable(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("the application was reached")
 
@@ -149,7 +214,7 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     answer = ask(Gate(hello, settings), authorization="Bearer secret", origin="https://chat.example")
     assert (answer.status, answer.body) == (200, b"hello")
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
-    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, X-Nacelle-Model, Retry-After"
     assert answer.headers["vary"] == "Accept, Origin"
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
 

@@ -6,8 +6,9 @@ Its conversion appends a line to LOG/built, and ends once LOG/go exists, so that
 import sys
 from pathlib import Path
 
+from frontend.models.manifest import Recipe
 from frontend.models.reporter import Reporter
-from frontend.models.store import Recipe, Store
+from frontend.models.store import Store
 from tests.e2e.serving import wait_for
 from tests.frontend.models.tiny import GGUF, convert, sha256
 

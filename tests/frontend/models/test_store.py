@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from frontend.models.converter import convert as convert_source
 from frontend.models.digests import DigestCache
 from frontend.models.errors import ModelError
 from frontend.models.reporter import Reporter
 from frontend.models.store import Store
-from frontend.models.store import convert as convert_source
 from tests.e2e.serving import wait_for
 from tests.frontend.models.puller import RECIPE, obtain
 from tests.frontend.models.tiny import GGUF, Recorder, convert, sha256

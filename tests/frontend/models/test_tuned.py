@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from frontend.config import ModelSettings
+from frontend.machine.hardware import machine_name
+from frontend.models.manifest import Tuned
 from frontend.models.reporter import Silent
 from frontend.models.resolve import Preparer
 from frontend.models.store import Store
-from frontend.models.tuned import Tuned, read_tuned, this_machine, with_tuned, write_tuned
+from frontend.models.tuned import with_tuned
 
 MODEL = ModelSettings(name="m", source="m")
 TUNED = Tuned(
@@ -17,7 +19,8 @@ TUNED = Tuned(
     settings={"max_num_batched_tokens": 512},
     goal="latency",
     gain=1.4,
-    machine=this_machine(),
+    device="CPU",
+    machine=machine_name(),
 )
 
 
@@ -50,29 +53,6 @@ def test_settings_that_what_is_set_excludes_are_left_out():
     assert (found.prompt_lookup, found.properties) == (False, {"A": "1"})
 
 
-def test_settings_of_another_version_are_left_out():
-    assert with_tuned(MODEL, Tuned(settings={"nosuch": 1, "max_num_batched_tokens": "many"})) == MODEL
-
-
-@pytest.mark.parametrize("place", ["store/catalogue/m/1", "elsewhere"])
-def test_it_is_kept_and_forgotten(tmp_path, place):
-    root, folder = tmp_path / "store", tmp_path / place
-    folder.mkdir(parents=True)
-    assert read_tuned(root, folder) is None
-    write_tuned(root, folder, TUNED)
-    assert read_tuned(root, folder) == TUNED
-    write_tuned(root, folder, None)
-    write_tuned(root, folder, None)
-    assert read_tuned(root, folder) is None
-    assert not list((tmp_path / "elsewhere").glob("*"))
-
-
-def test_the_folder_of_a_user_is_not_written_to(tmp_path):
-    (tmp_path / "mine").mkdir()
-    write_tuned(tmp_path / "store", tmp_path / "mine", TUNED)
-    assert list((tmp_path / "mine").iterdir()) == []
-
-
 class Notes(Silent):
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -84,7 +64,7 @@ class Notes(Silent):
 def prepared(tmp_path: Path, ir: Path, tuned: Tuned, **settings):
     notes = Notes()
     store = Store(tmp_path, notes)
-    write_tuned(tmp_path, ir, tuned)
+    store.tune(ir, tuned)
     model = ModelSettings(name="m", source=str(ir), **settings)
     return Preparer(store, notes, {}).prepare(model), notes.notes
 
@@ -96,15 +76,29 @@ def test_serving_takes_it(tmp_path, qwen3_ir):
     assert notes == []
 
 
-def test_serving_on_another_device_does_not_take_it(tmp_path, qwen3_ir):
-    model, notes = prepared(tmp_path, qwen3_ir, TUNED, device="GPU")
-    assert (model.tuned, model.settings.properties, notes) == (False, {}, [])
+def test_without_tuning_nothing_is_called_tuned(tmp_path, qwen3_ir):
+    store = Store(tmp_path, Silent())
+    store.tune(qwen3_ir, TUNED)
+    store.tune(qwen3_ir, None)
+    assert not Preparer(store, Silent(), {}).prepare(ModelSettings(name="m", source=str(qwen3_ir))).tuned
 
 
-def test_serving_on_another_machine_says_that_it_does_not_take_it(tmp_path, qwen3_ir):
-    model, [note] = prepared(tmp_path, qwen3_ir, msgspec.structs.replace(TUNED, machine="a toaster"))
-    assert not model.tuned
-    assert "another machine" in note
+def test_whoever_tunes_starts_without_it(tmp_path, qwen3_ir):
+    store = Store(tmp_path, Silent())
+    store.tune(qwen3_ir, TUNED)
+    model = ModelSettings(name="m", source=str(qwen3_ir))
+    assert Preparer(store, Silent(), {}, tuned=False).prepare(model).settings == model
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "words"),
+    [({}, {"device": "GPU"}, []), ({"machine": "a toaster"}, {}, ["another machine"])],
+)
+def test_serving_elsewhere_does_not_take_it(tmp_path, qwen3_ir, change, settings, words):
+    model, notes = prepared(tmp_path, qwen3_ir, msgspec.structs.replace(TUNED, **change), **settings)
+    assert (model.tuned, model.settings.properties) == (False, {})
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
 
 
 def test_a_draft_model_that_is_gone_does_not_keep_the_model_from_serving(tmp_path, qwen3_ir):

@@ -58,6 +58,7 @@ def prompt_in(payload: Payload) -> Prompt:
 
 class RecordingHost:
     device = "CPU"
+    takes_jobs = True
     pid = None
     restarts = leased_bytes = resident_bytes = 0
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frontend.models.converter import convert
 from frontend.models.errors import ModelError
 from frontend.models.recognize import Recognized
 from frontend.models.resolve import check_ir_folder
-from frontend.models.store import convert
 from host.convert.__main__ import main
 from host.convert.e5_pack import read_e5_bytes
 from host.convert.encoder import read_encoder_folder

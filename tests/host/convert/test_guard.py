@@ -9,8 +9,8 @@ import psutil
 import pytest
 from gguf.constants import GGMLQuantizationType as Kind
 
+from frontend.models.converter import convert
 from frontend.models.errors import ModelError
-from frontend.models.store import convert
 from tests.e2e.serving import wait_for
 from tests.host.convert.tiny_gguf import write_tiny
 
@@ -156,7 +156,8 @@ def test_a_conversion_that_takes_too_long_is_stopped(source: Path, scratch: Path
 _PREPARING = """
 import sys
 from pathlib import Path
-from frontend.models.store import Recipe, Store
+from frontend.models.manifest import Recipe
+from frontend.models.store import Store
 from tests.frontend.models.tiny import Recorder
 recipe = Recipe("files", "tiny", "0", {})
 Store(Path(sys.argv[1]), Recorder()).ensure(recipe, "tiny", lambda _: Path(sys.argv[2]))

@@ -17,10 +17,10 @@ import openvino_genai as genai
 import pytest
 from tokenizers import Tokenizer
 
+from frontend.models.converter import convert
 from frontend.models.errors import ModelError
 from frontend.models.recognize import Recognized
 from frontend.models.resolve import check_ir_folder
-from frontend.models.store import convert
 from host.convert.__main__ import main
 from tests.host.audio.speaking import speak
 from tests.host.convert.tiny_whisper import (

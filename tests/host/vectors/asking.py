@@ -34,8 +34,9 @@ F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def vector_launch(path: object, engine: str = "embeddings", **changes: Any) -> Launch[VectorOptions]:
-    """A launch that computes with 32 bits; `changes` replace fields of it and of its options."""
-    changes = {"options": VectorOptions(), "properties": F32, **changes}
+    """A launch that computes with 32 bits, in two streams; `changes` replace fields of it and of its
+    options."""
+    changes = {"options": VectorOptions(), "properties": F32, "threads": 0, **changes}
     return launch_of(str(path), engine=engine, **changes)
 
 

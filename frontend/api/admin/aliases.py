@@ -1,0 +1,65 @@
+"""POST /admin/alias, also as /admin/models/alias: switches another name of a model at once."""
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.area import App, Server
+from frontend.api.body import read_json
+from frontend.api.generating import respond_json
+from frontend.api.local_paths import refuse_local_path
+from frontend.api.schema.common import ModelName
+from frontend.config import ConfigError, Name
+from frontend.errors import BadRequest, ModelNotFound
+from frontend.routing.names import Names, adapters_in, check_alias
+from frontend.routing.router import Router
+
+
+class AliasRequest(msgspec.Struct, forbid_unknown_fields=True):
+    alias: Name
+    model: ModelName | None  # null: the alias is removed
+
+
+class AliasChanged(msgspec.Struct):
+    alias: str
+    model: str | None
+    aliases: dict[str, str]  # all that there are now
+
+
+_alias = msgspec.json.Decoder(AliasRequest)
+
+
+class Aliases:
+    def __init__(self, router: Router, max_body_bytes: int) -> None:
+        self._router = router
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Until the next reload or start, which go by the settings."""
+        body, _ = await read_json(request, self._max_body_bytes, _alias)
+        if body.model is not None:
+            refuse_local_path(body.model, "model")
+        self._router.names = switched(self._router, body.alias, body.model)
+        respond_json(response, AliasChanged(body.alias, body.model, self._router.names.aliases))
+
+
+def switched(router: Router, alias: str, model: str | None) -> Names:
+    """The names with an alias changed. Raises BadRequest or ModelNotFound."""
+    aliases = dict(router.names.aliases)
+    if model is None:
+        if aliases.pop(alias, None) is None:
+            raise ModelNotFound(f"there is no alias {alias!r}", "alias")
+        return Names(aliases, router.names.variants)
+    aliases[alias] = model
+    names = Names(aliases, router.names.variants)
+    adapters = adapters_in(route.settings for route in router.routes.values()) & router.routes.keys()
+    try:
+        check_alias(alias, router.routes.keys() | names.variants.keys(), adapters, names)
+    except ConfigError as error:
+        raise BadRequest(str(error), "model") from None
+    return names
+
+
+def install(app: App, server: Server) -> None:
+    aliases = Aliases(server.router, server.max_body_bytes)
+    app.add_route("/admin/models/alias", aliases)
+    app.add_route("/admin/alias", aliases)

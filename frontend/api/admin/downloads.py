@@ -1,0 +1,84 @@
+"""/admin/downloads: downloads of models into the server's store."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+import falcon
+import falcon.asgi
+import msgspec
+from msgspec import Meta
+
+from frontend.api.area import App, Server
+from frontend.api.body import read_json
+from frontend.api.generating import respond_json
+from frontend.api.sse import event, respond_events
+from frontend.downloads import Download, Downloads
+from frontend.http.error_body import error_body
+
+_MAX_BODY_BYTES = 16 * 1024
+
+
+class DownloadRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`source` is a name of the catalogue, a hub's repository, or a URL; never a path."""
+
+    source: Annotated[str, Meta(min_length=1, max_length=2000)]
+    name: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class DownloadList(msgspec.Struct):
+    data: Sequence[Download]
+    object: str = "list"
+
+
+_decoder = msgspec.json.Decoder(DownloadRequest)
+
+
+class DownloadResources:
+    """/admin/downloads, /admin/downloads/{id} (suffix `one`), …/pause, …/resume and …/events."""
+
+    def __init__(self, downloads: Downloads) -> None:
+        self._downloads = downloads
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        respond_json(response, DownloadList(self._downloads.list()))
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body, _ = await read_json(request, _MAX_BODY_BYTES, _decoder)
+        respond_json(response, self._downloads.start(body.source, body.name))
+        response.status = falcon.HTTP_202
+
+    async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
+        respond_json(response, self._downloads.get(id))
+
+    async def on_delete_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
+    ) -> None:
+        respond_json(response, await self._downloads.cancel(id))
+
+    async def on_post_pause(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
+    ) -> None:
+        respond_json(response, await self._downloads.pause(id))
+
+    async def on_post_resume(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
+    ) -> None:
+        respond_json(response, self._downloads.resume(id))
+
+    async def on_get_events(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
+    ) -> None:
+        self._downloads.get(id)  # or an HTTP error
+        begin = self._events(id)
+        await respond_events(request, response, begin, lambda error: event(error_body(error)))
+
+    async def _events(self, id: str) -> AsyncIterator[bytes]:
+        return (event(download) async for download in self._downloads.follow(id))
+
+
+def install(app: App, server: Server) -> None:
+    resources = DownloadResources(server.downloads)
+    app.add_route("/admin/downloads", resources)
+    app.add_route("/admin/downloads/{id}", resources, suffix="one")
+    for action in ("pause", "resume", "events"):
+        app.add_route(f"/admin/downloads/{{id}}/{action}", resources, suffix=action)

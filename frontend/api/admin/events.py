@@ -1,0 +1,70 @@
+"""GET /admin/events: the models' state now and every change of it, as server-sent events.
+
+Each event is `event: model` with a JSON object: `at` in Unix seconds, `name`, and `status` as in GET
+/admin/models, or null once the model is no longer served. Silence is filled by the layer `http.keep_alive`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import cast
+
+import falcon.asgi
+import msgspec
+
+from frontend.api.area import App, Control, Server
+from frontend.api.client import on_leave_of
+from frontend.errors import Overloaded
+from frontend.http.exchange import exchange_of
+from frontend.library import Library, ModelEvent
+
+MOST_LISTENERS = 64
+_RETRY_SECONDS = 10
+
+
+class Events:
+    def __init__(self, library: Library, control: Control) -> None:
+        self._library = library
+        self._control = control
+        self._listeners = 0
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Until the client leaves or the server stops."""
+        if self._listeners >= MOST_LISTENERS:
+            raise Overloaded(f"there are already {MOST_LISTENERS} listeners", retry_after=_RETRY_SECONDS)
+        exchange_of(request.scope).stream = True
+        left = asyncio.Event()
+        on_leave_of(request)(left.set)
+        response.content_type = "text/event-stream"
+        response.set_header("Cache-Control", "no-cache")
+        response.set_header("X-Accel-Buffering", "no")
+        response.stream = self._events(left)
+
+    async def _events(self, left: asyncio.Event) -> AsyncIterator[bytes]:
+        changes = cast("AsyncGenerator[ModelEvent, None]", self._library.events())
+        change = asyncio.ensure_future(anext(changes))
+        ends = [asyncio.ensure_future(event.wait()) for event in (left, self._control.stopping)]
+        self._listeners += 1
+        try:
+            await asyncio.sleep(0)  # from here on no change is missed
+            for status in self._library.statuses():
+                yield encoded(ModelEvent(at=time.time(), name=status.name, status=status))
+            while not any(end.done() for end in ends):
+                await asyncio.wait([change, *ends], return_when=asyncio.FIRST_COMPLETED)
+                if change.done():
+                    yield encoded(change.result())
+                    change = asyncio.ensure_future(anext(changes))
+        finally:
+            self._listeners -= 1
+            for task in (change, *ends):
+                task.cancel()
+            await asyncio.wait([change])
+            await changes.aclose()
+
+
+def encoded(event: ModelEvent) -> bytes:
+    return b"event: model\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/admin/events", Events(server.library, server.control))

@@ -1,0 +1,116 @@
+"""GET /admin/models and /admin/models/{name}; POST /admin/models/load, unload and pin."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import falcon.asgi
+import msgspec
+from msgspec import Meta
+
+from frontend.api.area import App, Server
+from frontend.api.body import read_json
+from frontend.api.client import on_leave_of
+from frontend.api.generating import respond_json
+from frontend.api.local_paths import refuse_local_path
+from frontend.api.schema.common import ModelName
+from frontend.errors import ClientGone
+from frontend.http.exchange import exchange_of
+from frontend.library import Library, ModelStatus
+from frontend.routing.router import Router
+
+Seconds = Annotated[float, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+
+
+class ModelNamed(msgspec.Struct, forbid_unknown_fields=True):
+    model: ModelName
+
+
+class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
+    model: ModelName
+    keep_alive: Seconds | None = None  # 0: until it is idle; negative: for ever; null: as configured
+
+
+class PinRequest(msgspec.Struct, forbid_unknown_fields=True):
+    model: ModelName
+    pinned: bool
+
+
+class StatusList(msgspec.Struct):
+    models: list[ModelStatus]
+
+
+_named = msgspec.json.Decoder(ModelNamed)
+_load = msgspec.json.Decoder(LoadRequest)
+_pin = msgspec.json.Decoder(PinRequest)
+
+
+class AdminModels:
+    """/admin/models, /admin/models/{name} (suffix `one`), and what can be done with a model. Every answer has
+    the status of the model as it is then."""
+
+    def __init__(self, router: Router, library: Library, max_body_bytes: int) -> None:
+        self._router = router
+        self._library = library
+        self._max_body_bytes = max_body_bytes
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        respond_json(response, StatusList(self._library.statuses()))
+
+    async def on_get_one(
+        self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
+    ) -> None:
+        respond_json(response, self._library.status(self._name(model)))
+
+    async def on_post_load(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Answers once the model is ready."""
+        body, _ = await read_json(request, self._max_body_bytes, _load)
+        name = self._name(body.model, request)
+        await while_there(self._library.load(name, body.keep_alive), request)
+        respond_json(response, self._library.status(name))
+
+    async def on_post_unload(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Answers once the model has finished what ran and its processes are gone."""
+        body, _ = await read_json(request, self._max_body_bytes, _named)
+        name = self._name(body.model, request)
+        await while_there(self._library.unload(name), request)
+        respond_json(response, self._library.status(name))
+
+    async def on_post_pin(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        body, _ = await read_json(request, self._max_body_bytes, _pin)
+        name = self._name(body.model, request)
+        self._library.pin(name, body.pinned)
+        respond_json(response, self._library.status(name))
+
+    def _name(self, name: str, request: falcon.asgi.Request | None = None) -> str:
+        """The name of the served model. Raises BadRequest or ModelNotFound."""
+        if request is not None:
+            refuse_local_path(name, "model")
+            exchange_of(request.scope).model = name
+        return self._router.resolve(name, key="").model
+
+
+async def while_there(work: Coroutine[Any, Any, None], request: falcon.asgi.Request) -> None:
+    """Wait for work, which is cancelled if the client leaves. Raises ClientGone then."""
+    task = asyncio.ensure_future(work)
+    on_leave_of(request)(lambda: _cancel(task))
+    try:
+        await asyncio.wait([task])
+    finally:
+        task.cancel()
+    if task.cancelled():
+        raise ClientGone
+    task.result()
+
+
+def _cancel(task: "asyncio.Future[None]") -> None:
+    task.cancel()
+
+
+def install(app: App, server: Server) -> None:
+    models = AdminModels(server.router, server.library, server.max_body_bytes)
+    app.add_route("/admin/models", models)
+    app.add_route("/admin/models/{model:path}", models, suffix="one")
+    app.add_route("/admin/models/load", models, suffix="load")
+    app.add_route("/admin/models/unload", models, suffix="unload")
+    app.add_route("/admin/models/pin", models, suffix="pin")

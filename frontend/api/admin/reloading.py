@@ -1,0 +1,28 @@
+"""POST /admin/reload: follow the settings as they are now, as SIGHUP does."""
+
+import falcon.asgi
+
+from frontend.api.area import App, Control, Server
+from frontend.api.generating import respond_json
+from frontend.config import ConfigError
+from frontend.errors import BadRequest, Conflict
+from frontend.models.errors import ModelError
+
+
+class Reload:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Answers what changes, once that has begun. A client that leaves does not stop it."""
+        if self._control.reload is None:
+            raise Conflict("this server was not started from settings that can be read again")
+        try:
+            plan = await self._control.reload()
+        except (ConfigError, ModelError) as error:
+            raise BadRequest(f"nothing was changed: {error}") from None
+        respond_json(response, plan)
+
+
+def install(app: App, server: Server) -> None:
+    app.add_route("/admin/reload", Reload(server.control))

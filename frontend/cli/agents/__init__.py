@@ -1,0 +1,1 @@
+"""What `nacelle launch` knows of coding agents, and how their configuration files are changed."""

@@ -1,0 +1,162 @@
+"""An HTTP client for the commands that talk to a server: JSON, and streams of server-sent events.
+
+Built on the standard library, whose import takes a fraction of that of other clients.
+"""
+
+import http.client
+from collections.abc import Generator, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from frontend.cli.address import Address
+from frontend.shortened import shortened
+
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 120.0  # silence of a server that sends a comment at least every few seconds
+_BLOCK = 65_536
+_SHOWN_CHARACTERS = 1000  # of an error that is not from Nacelle
+_MAX_LINE = 64 * 1024**2  # bytes of one event
+
+
+class NoServer(click.ClickException):
+    """Nobody answers at the address."""
+
+    def __init__(self, address: Address, reason: str = "") -> None:
+        remedy = "check --url" if address.named else "start one: nacelle serve MODEL"
+        super().__init__(f"no server answers at {address.url}{reason and f' ({reason})'}; {remedy}")
+
+
+class Refused(click.ClickException):
+    """The server answered with an error."""
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Lost(click.ClickException):
+    """The connection ended in the middle of an answer."""
+
+
+class Client:
+    """Talks to one server. Every call raises NoServer, Refused or Lost."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    def get(self, path: str, seconds: float = _READ_SECONDS) -> Any:
+        return self._json("GET", path, None, seconds)
+
+    def post(self, path: str, body: Any, seconds: float = _READ_SECONDS) -> Any:
+        """`seconds` is the longest silence of the server."""
+        return self._json("POST", path, body, seconds)
+
+    def delete(self, path: str) -> Any:
+        return self._json("DELETE", path, None, _READ_SECONDS)
+
+    def events(self, method: str, path: str, body: Any = None) -> Generator[Any, None, None]:
+        """The decoded data of each event, until the stream or `[DONE]`. Closing the iterator hangs up."""
+        connection = self._connect()
+        try:
+            response = self._ask(connection, method, path, body, _READ_SECONDS)
+            for data in _event_data(_lines(response)):
+                if data == b"[DONE]":
+                    return
+                event = msgspec.json.decode(data)
+                if isinstance(event, dict) and isinstance(event.get("error"), dict):
+                    raise _refused(200, event)
+                yield event
+        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+            raise Lost(f"the server at {self.address.url} broke off its answer: {_reason(error)}") from error
+        finally:
+            connection.close()
+
+    def _json(self, method: str, path: str, body: Any, seconds: float) -> Any:
+        connection = self._connect()
+        try:
+            response = self._ask(connection, method, path, body, seconds)
+            content = response.read()
+            return msgspec.json.decode(content) if content else None
+        except (OSError, http.client.HTTPException) as error:
+            raise Lost(f"the server at {self.address.url} did not answer: {_reason(error)}") from error
+        except msgspec.DecodeError as error:
+            raise Lost(f"what answers at {self.address.url} is not Nacelle; check --url") from error
+        finally:
+            connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        address = self.address
+        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        connection = kind(address.host, address.port, timeout=_CONNECT_SECONDS)
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:
+            connection.close()
+            refused = isinstance(error, ConnectionRefusedError)
+            raise NoServer(address, "" if refused else _reason(error)) from error
+        return connection
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Any, seconds: float
+    ) -> http.client.HTTPResponse:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.address.api_key:
+            headers["Authorization"] = f"Bearer {self.address.api_key}"
+        connection.sock.settimeout(seconds)
+        content = None if body is None else msgspec.json.encode(body)
+        connection.request(method, self.address.path + path, content, headers)
+        response = connection.getresponse()
+        if response.status >= 400:
+            raise _error_of(response)
+        return response
+
+
+def segment(name: str) -> str:
+    """A model's name as part of a path."""
+    return quote(name, safe="/:")
+
+
+def _error_of(response: http.client.HTTPResponse) -> Refused:
+    content = response.read(_BLOCK)
+    try:
+        body = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        body = content.decode("utf-8", "replace")
+    refused = _refused(response.status, body)
+    if response.status == 401:
+        return Refused(401, "the server requires its API key; set NACELLE_API_KEY to it", refused.code)
+    return refused
+
+
+def _refused(status: int, body: Any) -> Refused:
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict):
+        return Refused(status, str(error.get("message")), error.get("code"))
+    text = error if isinstance(error, str) else str(body).strip()
+    return Refused(status, f"the server answered {status}: {shortened(text, _SHOWN_CHARACTERS)}")
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines as soon as they are complete."""
+    rest = b""
+    while block := response.read1(_BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+        if len(rest) > _MAX_LINE:
+            raise http.client.LineTooLong("event")
+
+
+def _event_data(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The data of events of one line each, as Nacelle and OpenAI send them. Comments are left out."""
+    for line in lines:
+        name, _, value = line.rstrip(b"\r").partition(b":")
+        if name == b"data":
+            yield value.strip()

@@ -1,0 +1,84 @@
+"""`nacelle logs`: what the server in the background has written."""
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from frontend.cli.address import SERVER_PARAMS, Address, find_server
+from frontend.cli.background import Background
+from frontend.cli.completion import complete_model
+
+_BEGIN = re.compile(r"\d\d:\d\d:\d\d |\{")  # of a line that does not continue the one before
+_POLL_SECONDS = 0.2
+
+
+@click.command(
+    params=[
+        click.Argument(["model"], required=False, metavar="[MODEL]", shell_complete=complete_model),
+        click.Option(["-f", "--follow"], is_flag=True, help="Go on until Ctrl-C."),
+        click.Option(
+            ["-n", "--lines"],
+            type=click.IntRange(min=0),
+            default=100,
+            show_default=True,
+            metavar="N",
+            help="Show the last N lines.",
+        ),
+        *SERVER_PARAMS,
+    ]
+)
+def logs(model: str | None, follow: bool, lines: int, url: str | None, config: Path | None) -> None:
+    """Show the log of the server in the background, or its lines about one model."""
+    log = _log_of(find_server(url, config))
+    with log.open(encoding="utf-8", errors="replace") as file:
+        for line in last(about(file, model), lines):
+            click.echo(line, nl=False)
+        if follow:
+            for line in about(_growing(file), model):
+                click.echo(line, nl=False)
+
+
+def _log_of(address: Address) -> Path:
+    log = Background(address.port).log
+    if address.is_here and log.exists():
+        return log
+    raise click.ClickException(
+        f"no server was started in the background for {address.url}; any other writes its log where it was "
+        "started, or to journalctl -u UNIT, docker logs NAME or kubectl logs POD"
+    )
+
+
+def about(lines: Iterable[str], model: str | None) -> Iterator[str]:
+    """The lines that name the model, with those that continue them, such as tracebacks. Pure."""
+    if model is None:
+        yield from lines
+        return
+    named = re.compile(rf"(?<![\w.-]){re.escape(model)}(?![\w.-])")
+    shown = False
+    for line in lines:
+        if _BEGIN.match(line) or named.search(line):
+            shown = named.search(line) is not None
+        if shown:
+            yield line
+
+
+def last(lines: Iterable[str], count: int) -> Iterable[str]:
+    return deque(lines, maxlen=count)
+
+
+def _growing(file: TextIO) -> Iterator[str]:
+    """Whole lines as they are appended, for ever."""
+    rest = ""
+    while True:
+        part = file.readline()
+        rest += part
+        if rest.endswith("\n"):
+            yield rest
+            rest = ""
+        elif not part:
+            time.sleep(_POLL_SECONDS)

@@ -1,0 +1,1 @@
+"""The parts of `nacelle run`: a conversation in the terminal."""

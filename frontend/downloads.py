@@ -1,0 +1,302 @@
+"""Downloads as jobs of the server: each is a child process that pulls one model into the store.
+
+    queued ──▶ running ──▶ done
+       ▲  │       │  └────▶ failed
+       │  └──┬────┘           │
+       │     ▼                │
+       └── paused ◀───────────┘ resume()      cancel(): any of them but done → cancelled
+
+Pausing ends the child, and resuming starts another: it continues where the first one stopped. A child also
+ends with the server, by its lifeline.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError
+from frontend.models.pulling import LIFELINE, Advance, Done, Event, Failed, Note, Order, Step, decode_event
+
+State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+_ACTIVE = ("queued", "running", "paused")
+_HISTORY = 100  # of downloads that have ended
+_MAX_ACTIVE = 64
+_NOTES = 5
+_WORDS = 20  # last lines that are no events
+_LINE_BYTES = 1024 * 1024
+_KILL_SECONDS = 10.0  # until a killed group is gone
+_ENDINGS: dict[str, State] = {"pause": "paused", "cancel": "cancelled"}
+
+Add = Callable[[str], Awaitable[object]]  # serves a model of the store by its name
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    """One download as it is now. Times are in Unix seconds."""
+
+    id: str
+    source: str
+    name: str | None = None  # that the model shall have; None: a name made of the source
+    state: State = "queued"
+    step: str = ""  # what it does now, for people
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_second: float | None = None
+    seconds_left: float | None = None
+    notes: list[str] = []  # the last few
+    error: str | None = None
+    model: str | None = None  # the name of the model, once it is in the store
+    created: float
+    ended: float | None = None
+
+
+class _Job:
+    def __init__(self, download: Download) -> None:
+        self.download = download
+        self.task: asyncio.Task[None] | None = None
+        self.followers: set[asyncio.Event] = set()
+        self.wanted: str | None = None  # pause or cancel
+
+    def change(self, **fields: object) -> None:
+        self.download = msgspec.structs.replace(self.download, **fields)
+        for follower in self.followers:
+            follower.set()
+
+
+def command_of(order: Order) -> list[str]:
+    """The child's command line."""
+    text = msgspec.json.encode(order).decode()
+    return [sys.executable, "-P", "-m", "frontend.models.pulling", text, LIFELINE]
+
+
+class Downloads:
+    """All downloads of this server, a bounded number of them running."""
+
+    def __init__(
+        self,
+        store: str | None,
+        add: Add | None = None,
+        check: Callable[[str, str], None] | None = None,
+        max_running: int = 2,
+        command: Callable[[Order], list[str]] = command_of,
+    ) -> None:
+        """`add` serves what was pulled. `check(source, name)` raises BadRequest for what cannot be."""
+        self._store, self._add = store, add
+        self._check = check or check_request
+        self._command = command
+        self._slots = asyncio.Semaphore(max_running)
+        self._jobs: dict[str, _Job] = {}  # in the order of their creation
+
+    def start(self, source: str, name: str | None = None) -> Download:
+        """Raises BadRequest, and QueueFull. One that is under way already is returned as it is."""
+        for job in self._jobs.values():
+            known = job.download
+            if known.state in _ACTIVE and (known.source, known.name) == (source, name):
+                return known
+        self._check(source, name or "")
+        if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
+            raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")
+        job = _Job(Download(id=f"dl_{uuid.uuid4().hex}", source=source, name=name, created=time.time()))
+        self._jobs[job.download.id] = job
+        self._forget()
+        job.task = asyncio.create_task(self._run(job))
+        return job.download
+
+    def list(self) -> Sequence[Download]:
+        """The newest first."""
+        return [job.download for job in reversed(self._jobs.values())]
+
+    def get(self, id: str) -> Download:
+        """Raises NotFound."""
+        return self._job(id).download
+
+    async def pause(self, id: str) -> Download:
+        """Raises NotFound, and Conflict for one that has ended."""
+        return await self._end(id, "pause")
+
+    async def cancel(self, id: str) -> Download:
+        """Forget it, if it has ended. What was downloaded stays for a later download, for two weeks.
+
+        Raises NotFound.
+        """
+        job = self._job(id)
+        if job.download.state not in _ACTIVE:
+            del self._jobs[id]
+            return job.download
+        return await self._end(id, "cancel")
+
+    def resume(self, id: str) -> Download:
+        """Continue one that is paused, failed or cancelled. Raises NotFound, and Conflict for any other."""
+        job = self._job(id)
+        if job.download.state not in ("paused", "failed", "cancelled"):
+            raise Conflict(f"the download is {job.download.state}; only one that is paused can be resumed")
+        job.wanted = None
+        job.change(state="queued", error=None, ended=None, step="")
+        job.task = asyncio.create_task(self._run(job))
+        return job.download
+
+    async def follow(self, id: str) -> AsyncIterator[Download]:
+        """The download now and after each change, until it is paused or has ended. Raises NotFound.
+
+        A slow reader misses what happened in between.
+        """
+        job = self._job(id)
+        changed = asyncio.Event()
+        job.followers.add(changed)
+        try:
+            while True:
+                changed.clear()
+                download = job.download
+                yield download
+                if download.state not in ("queued", "running"):
+                    return
+                await changed.wait()
+        finally:
+            job.followers.discard(changed)
+
+    async def close(self) -> None:
+        """End all children. Their downloads are paused."""
+        for job in self._jobs.values():
+            job.wanted = job.wanted or "pause"
+        tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _job(self, id: str) -> _Job:
+        try:
+            return self._jobs[id]
+        except KeyError:
+            raise NotFound(f"there is no download {id[:80]!r}") from None
+
+    def _forget(self) -> None:
+        ended = [id for id, job in self._jobs.items() if job.download.state not in _ACTIVE]
+        for id in ended[: max(0, len(ended) - _HISTORY)]:
+            del self._jobs[id]
+
+    async def _end(self, id: str, wanted: str) -> Download:
+        job = self._job(id)
+        if job.download.state == "paused" and wanted == "cancel":
+            job.change(state="cancelled", ended=time.time())
+        elif job.download.state not in ("queued", "running"):
+            raise Conflict(f"the download is {job.download.state}")
+        elif job.task is not None:
+            job.wanted = wanted
+            job.task.cancel()
+            await asyncio.wait([job.task])
+        return job.download
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            async with self._slots:
+                job.change(state="running", step="Starting")
+                await self._pull(job)
+        except asyncio.CancelledError:
+            state = _ENDINGS[job.wanted or "cancel"]
+            ended = None if state == "paused" else time.time()
+            job.change(state=state, bytes_per_second=None, seconds_left=None, ended=ended)
+        except Exception as error:
+            job.change(state="failed", error=str(error), ended=time.time())
+
+    async def _pull(self, job: _Job) -> None:
+        order = Order(job.download.source, self._store, job.download.name or "")
+        child = await asyncio.create_subprocess_exec(
+            *self._command(order),
+            stdin=asyncio.subprocess.PIPE,  # the lifeline
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LINE_BYTES,
+            start_new_session=True,
+        )
+        words: deque[str] = deque(maxlen=_WORDS)
+        try:
+            last = await _read(child, job, words)
+            await child.wait()
+        finally:
+            await asyncio.shield(_bury(child))
+        if isinstance(last, Done):
+            await self._serve(job, last)
+        elif isinstance(last, Failed):
+            job.change(state="failed", error=last.error, ended=time.time())
+        else:
+            said = f": {words[-1]}" if words else ""
+            error = f"the process that downloads ended with status {child.returncode}{said}"
+            job.change(state="failed", error=error, ended=time.time())
+
+    async def _serve(self, job: _Job, done: Done) -> None:
+        notes = job.download.notes
+        try:
+            if self._add:
+                await self._add(done.name)
+        except ServerError as error:  # it is served already, or cannot be
+            notes = [*notes, error.message][-_NOTES:]
+        job.change(
+            state="done",
+            step="",
+            model=done.name,
+            notes=notes,
+            bytes_per_second=None,
+            seconds_left=None,
+            ended=time.time(),
+        )
+
+
+async def _read(child: asyncio.subprocess.Process, job: _Job, words: deque[str]) -> Event | None:
+    """Follow the child until its output ends. Returns its last event."""
+    assert child.stdout is not None
+    last = None
+    while line := await child.stdout.readline():
+        event = decode_event(line)
+        if event is None:
+            words.append(line.decode(errors="replace").strip())
+            continue
+        last = event
+        _apply(job, event)
+    return last
+
+
+def _apply(job: _Job, event: Event) -> None:
+    match event:
+        case Step():
+            job.change(step=event.text, done_bytes=0, total_bytes=None, seconds_left=None)
+        case Advance():
+            job.change(
+                done_bytes=event.done,
+                total_bytes=event.total,
+                bytes_per_second=event.bytes_per_second,
+                seconds_left=event.seconds_left,
+            )
+        case Note():
+            job.change(notes=[*job.download.notes, event.text][-_NOTES:])
+
+
+async def _bury(child: asyncio.subprocess.Process) -> None:
+    """Kill the child's group, conversions included, and wait until the child is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(child.wait(), _KILL_SECONDS)
+
+
+def check_request(source: str, name: str) -> None:
+    """Raise BadRequest for a source that a client cannot name: above all, any path."""
+    from frontend.models.catalogue import load_catalogue
+    from frontend.models.errors import ModelError
+    from frontend.models.sources.asked import PullOptions, checked_source
+
+    try:
+        checked_source(source, PullOptions(name=name, local=False), load_catalogue())
+    except ModelError as error:
+        text = str(error).partition("\n")[0]
+        param = "name" if text.startswith("--name: ") else "source"
+        raise BadRequest(f"{param}: {text.removeprefix('--name: ')}", param) from error

@@ -1,0 +1,157 @@
+"""Copies and removes models of a store.
+
+A copy is a model of its own, with a folder and a manifest. It shares the weights with the first one.
+"""
+
+import contextlib
+import datetime
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from frontend.models.errors import ModelError, ModelExists, ModelInUse
+from frontend.models.files import bytes_of, remove_tree, sync_tree
+from frontend.models.inventory import COPIES, Installed, Inventory, folder_name
+from frontend.models.leftovers import SCRATCH, clear, lock_of
+from frontend.models.locks import Busy, locked_at_once
+from frontend.models.manifest import LATEST, canonical, read_manifest, split_name, write_manifest
+from frontend.shortened import quoted
+from ipc.in_use import InUse, unused, users_of
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/-]{0,127}(:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
+_SHARED_FROM = 64 * 1024  # bytes; smaller files are copied, since somebody may edit them
+_RESERVED = {"synthetic"}  # names that mean something else to `nacelle serve`
+
+
+@contextmanager
+def _changing(store: Inventory) -> Iterator[None]:
+    """Raises ModelError in place of OSError."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; free some space with nacelle prune" if full else ""
+        raise ModelError(
+            f"cannot change the store {store.root}: {error.strerror or error}{remedy}"
+        ) from error
+
+
+def remove(store: Inventory, name: str) -> int:
+    """See Inventory.remove."""
+    one = _only(store, name)
+    home = one.path.parent
+    with _changing(store), _not_in_preparation(store, home, one.name), ExitStack() as stack:
+        identity = (one.name, one.manifest.source)
+        doomed = [path for path, found in _revisions(home) if found == identity]
+        for path in doomed:
+            _claim(stack, path, one.name)
+        if len(doomed) == len(_revisions(home)):
+            doomed = [home]
+        freed = bytes_of(doomed)
+        for path in doomed:
+            remove_tree(store.root, path)
+    return freed
+
+
+def _only(store: Inventory, name: str) -> Installed:
+    """The model of this name. Raises ModelMissing, or ModelError if several have it."""
+    one = store.require(name)
+    sources = sorted({each.manifest.source for each in store.installed() if each.name == one.name})
+    if len(sources) > 1 and name != one.manifest.source:
+        raise ModelError(
+            f"the store has {len(sources)} models named {one.name!r}; name what one was converted from: "
+            + ", ".join(sources)
+        )
+    return one
+
+
+@contextmanager
+def _not_in_preparation(store: Inventory, home: Path, name: str) -> Iterator[None]:
+    """Raises ModelInUse."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_at_once(store.root, lock_of(home)))
+        except Busy as error:
+            raise ModelInUse(f"another process is preparing {name}; try again when it has ended") from error
+        yield
+
+
+def _revisions(home: Path) -> list[tuple[Path, tuple[str, str]]]:
+    """The revisions in a home, and the name and source of each."""
+    return [
+        (path, (manifest.full_name, manifest.source))
+        for path in sorted(home.iterdir())
+        if path.is_dir() and (manifest := read_manifest(path)) is not None
+    ]
+
+
+def _claim(stack: ExitStack, folder: Path, name: str) -> None:
+    try:
+        stack.enter_context(unused(folder))
+    except InUse as error:
+        users = ", ".join(map(str, users_of(folder)))
+        by = f" (engine process {users})" if users else ""
+        raise ModelInUse(
+            f"{name} is loaded by a running server{by}; unload it first: nacelle unload {name}"
+        ) from error
+
+
+def copy(store: Inventory, old: str, new: str) -> Installed:
+    """See Inventory.copy."""
+    one, name = store.require(old), canonical(new)
+    _check_name(store, name)
+    base, tag = split_name(name)
+    home = store.root / COPIES / (folder_name(base) if tag == LATEST else f"{folder_name(base)}={tag}")
+    with _changing(store), _not_in_preparation(store, home, name), ExitStack() as stack:
+        home.mkdir(parents=True, exist_ok=True)
+        clear(home)
+        replaced = [path for path, _ in _revisions(home)]
+        if one.path in replaced:
+            return one
+        for path in replaced:
+            _claim(stack, path, name)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
+            folder = Path(scratch) / "ir"
+            shutil.copytree(one.path, folder, copy_function=_share)
+            now = datetime.datetime.now(datetime.UTC)
+            manifest = msgspec.structs.replace(one.manifest, name=base, tag=tag, created=now)
+            write_manifest(folder, manifest)
+            sync_tree(folder)
+            target = home / one.path.name
+            if target.exists():
+                target = Path(tempfile.mkdtemp(prefix=f"{one.path.name}-", dir=home))
+            folder.replace(target)
+        for path in replaced:
+            remove_tree(store.root, path)
+    return store.require(name)
+
+
+def _share(source: str, target: str) -> None:
+    """A second name for a large file where the file system has such, else a copy."""
+    if os.stat(source).st_size >= _SHARED_FROM:  # noqa: PTH116 - what copytree passes on are texts
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def _check_name(store: Inventory, name: str) -> None:
+    """Raises ModelError for a name that cannot be one, or that another model has."""
+    if not _NAME.fullmatch(name) or "//" in name:
+        raise ModelError(
+            f"{quoted(name)} cannot be a model's name; write NAME or NAME:TAG of letters, digits and ._@+-/"
+        )
+    from frontend.models.catalogue import load_catalogue
+
+    if name in load_catalogue() or split_name(name)[0] in _RESERVED:
+        raise ModelExists(f"{name} is a name of the catalogue; choose another one, for example {name}:mine")
+    taken = store.installed_named(name)
+    if taken and taken.kind != COPIES:
+        raise ModelExists(f"there is a model {name} already; remove it first: nacelle rm {name}")

@@ -1,0 +1,1 @@
+"""Where models come from: the catalogue's packages, model hubs, URLs, and whatever fsspec reaches."""

@@ -1,0 +1,139 @@
+"""What the SOURCE of `nacelle pull` names: a pure function of the text.
+
+NAME                                a model of the catalogue
+ORG/NAME[@REVISION][:QUANT|:FILE]   a repository of a model hub; hf: or hf.co/ may precede it
+http(s)://…[#sha256=HEX]            a GGUF file or an archive
+gs://…, s3://…                      a file or folder that fsspec reaches
+PATH                                a local file or folder
+"""
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from frontend.config_values import suggestion
+from frontend.models.errors import ModelError
+from frontend.shortened import quoted
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([^:@\s]+))?(?::(.+))?\Z")
+_HUB_PREFIXES = ("hf://", "hf:", "hf.co/", "huggingface.co/")
+_HUB_HOSTS = {"huggingface.co", "www.huggingface.co", "hf.co"}
+_REPOSITORY_URL = re.compile(
+    rf"/({_PART}/{_PART})(?:/(?:(?:tree|commit)/([^/]+)|(?:resolve|blob|raw)/([^/]+)/(.+)))?/?\Z"
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_LOCAL_SCHEMES = {"file", "local", "memory", "dir", "zip", "tar", "libarchive", "reference"}
+_LATEST = "latest"  # what Ollama calls the default
+
+
+class CatalogueName(msgspec.Struct, frozen=True):
+    """A model of the catalogue."""
+
+    name: str
+
+
+class HubRepository(msgspec.Struct, frozen=True):
+    """A repository of a model hub. `choice` is a file, or the quantization of a GGUF file; empty: ours."""
+
+    repository: str
+    choice: str = ""
+    revision: str = ""
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.repository}{revision}" + (f":{self.choice}" if self.choice else "")
+
+
+class WebFile(msgspec.Struct, frozen=True):
+    """A file on the web."""
+
+    url: str
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class RemotePath(msgspec.Struct, frozen=True):
+    """A file or folder that fsspec reaches."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class LocalPath(msgspec.Struct, frozen=True):
+    """A file or folder of this machine."""
+
+    path: str
+
+
+Source = CatalogueName | HubRepository | WebFile | RemotePath | LocalPath
+
+
+def parse_source(
+    text: str, catalogue: Collection[str], exists: Callable[[str], bool], hub_host: str = ""
+) -> Source:
+    """Raises ModelError for a text that names none. `hub_host` is that of HF_ENDPOINT."""
+    if text in catalogue:
+        return CatalogueName(text)
+    if scheme := _SCHEME.match(text):
+        if scheme[1].lower() == "hf":
+            return _hub(text)
+        return _of_url(text, scheme[1].lower(), hub_host)
+    if text.startswith(_HUB_PREFIXES):
+        return _hub(text)
+    if "::" in text:  # fsspec would chain them
+        return _of_url(text, text.partition(":")[0].lower(), hub_host)
+    if _is_path(text) or exists(text):
+        return LocalPath(text)
+    if _REPOSITORY.match(text):
+        return _hub(text)
+    hint = suggestion(text, catalogue) or f"; it has {', '.join(catalogue)}"
+    raise ModelError(
+        f"the catalogue has no {quoted(text)}{hint}\n"
+        "Other sources: ORG/NAME of a model hub, a URL, or the path of a GGUF file or model folder."
+    )
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path."""
+    return PurePosixPath(unquote(urlsplit(url).path.rstrip("/"))).name or urlsplit(url).netloc
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith(("/", "./", "../", "~")) or text in (".", "..")
+
+
+def _hub(text: str) -> HubRepository:
+    prefix = next((prefix for prefix in _HUB_PREFIXES if text.startswith(prefix)), "")
+    match = _REPOSITORY.match(text.removeprefix(prefix))
+    if match is None:
+        raise ModelError(f"{quoted(text)} names no repository; write hf:ORG/NAME, or hf:ORG/NAME:QUANT")
+    repository, revision, choice = match.groups(default="")
+    return HubRepository(repository, "" if choice.lower() == _LATEST else choice, revision)
+
+
+def _of_url(text: str, scheme: str, hub_host: str) -> Source:
+    if scheme in _LOCAL_SCHEMES or "::" in text:
+        raise ModelError(f"{quoted(text)}: write the path of a local file or folder, without {scheme}:")
+    if scheme not in ("http", "https"):
+        return RemotePath(text)
+    parts = urlsplit(text)
+    if not parts.hostname:
+        raise ModelError(f"{quoted(text)} names no host; write https://HOST/FILE")
+    is_hub = parts.hostname in _HUB_HOSTS or (hub_host and parts.netloc == hub_host)
+    if is_hub and (match := _REPOSITORY_URL.match(unquote(parts.path))):
+        repository, tree, revision, file = match.groups(default="")
+        return HubRepository(repository, file, tree or revision)
+    digest = parts.fragment.removeprefix("sha256=").lower()
+    if parts.fragment.startswith("sha256=") and not _SHA256.match(digest):
+        raise ModelError(f"{quoted(text)}: #sha256= needs 64 hexadecimal digits")
+    url = parts._replace(fragment="").geturl()
+    return WebFile(url, digest if parts.fragment.startswith("sha256=") else "")

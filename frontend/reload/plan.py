@@ -1,0 +1,91 @@
+"""What must happen for a running server to follow new settings. Pure."""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from frontend.config import ModelSettings, Settings
+from frontend.models.resolve import PreparedModel
+
+# Settings of the server that are followed at once. All others need a restart, but `models`, which is planned.
+LIVE_SETTINGS = frozenset(
+    {
+        "aliases",
+        "allow_unauthenticated",
+        "allowed_hosts",
+        "allowed_origins",
+        "api_key",
+        "log_level",
+        "max_queue",
+        "request_timeout_seconds",
+        "serve_store",
+        "variants",
+    }
+)
+# Settings of a model that its hosts do not know.
+LIVE_MODEL_SETTINGS = frozenset({"tool_format", "reasoning_format", "voice_aliases"})
+
+
+class ReloadPlan(msgspec.Struct, frozen=True):
+    """Names of models and of settings, each in order."""
+
+    added: list[str] = []
+    removed: list[str] = []  # they finish what they have
+    replaced: list[str] = []  # the same, and are loaded anew, for which new requests wait
+    adjusted: list[str] = []  # without being loaded anew
+    changed: list[str] = []  # settings of the server that are followed now
+    needs_restart: list[str] = []  # settings that are not
+
+
+def plan_reload(
+    old: Settings,
+    new: Settings,
+    configured: Collection[str],
+    running: Mapping[str, PreparedModel],
+    wanted: Mapping[str, PreparedModel],
+) -> ReloadPlan:
+    """The difference between what a server does and what it is to do.
+
+    `configured` are the names of the models that the old settings asked for; `running` are all that are
+    served here, also those that were added by other means, which stay; `wanted` are those that the new
+    settings ask for.
+    """
+    both = [name for name in wanted if name in running]
+    replaced = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
+    differing = [
+        name
+        for name in Settings.__struct_fields__
+        if name != "models" and getattr(old, name) != getattr(new, name)
+    ]
+    return ReloadPlan(
+        added=[name for name in wanted if name not in running],
+        removed=[name for name in configured if name in running and name not in wanted],
+        replaced=replaced,
+        adjusted=[name for name in both if name not in replaced and running[name] != wanted[name]],
+        changed=[name for name in differing if name in LIVE_SETTINGS],
+        needs_restart=[name for name in differing if name not in LIVE_SETTINGS],
+    )
+
+
+def _for_hosts(model: PreparedModel) -> PreparedModel:
+    """The model as its hosts know it."""
+    defaults = {
+        field.name: field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        for field in msgspec.structs.fields(ModelSettings)
+        if field.name in LIVE_MODEL_SETTINGS
+    }
+    return msgspec.structs.replace(model, settings=msgspec.structs.replace(model.settings, **defaults))
+
+
+def in_words(plan: ReloadPlan) -> str:
+    """One line for the log."""
+    words = {
+        "added": plan.added,
+        "removed": plan.removed,
+        "replaced": plan.replaced,
+        "adjusted": plan.adjusted,
+        "changed settings": plan.changed,
+        "needs a restart": plan.needs_restart,
+    }
+    said = [f"{what}: {', '.join(names)}" for what, names in words.items() if names]
+    return "; ".join(said) or "nothing has changed"

@@ -1,0 +1,141 @@
+"""The replicas on other servers, each tied to the route of its model."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from frontend.config import ModelSettings, Settings
+from frontend.errors import ServerError
+from frontend.fleet import Fleet
+from frontend.remote.backend import Backend, backends_of
+from frontend.remote.host import RemoteHost
+from frontend.routing.replica import Replica
+from frontend.routing.route import LocalRoute, Route
+from frontend.supervision.death import Death
+from frontend.supervision.lifecycle import State
+from ipc.messages import ModelCard, TextCard, ToFrontend
+
+
+class _Home(msgspec.Struct, frozen=True):
+    route: LocalRoute
+    replica: Replica
+
+
+class Remotes:
+    """Implements `host.Listener`. What a replica reports whose model was removed is ignored."""
+
+    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._metrics = fleet.metrics
+        self._room_bytes = max(settings.arena_bytes, settings.max_upload_bytes)
+        self._drain_seconds = settings.drain_seconds
+        self._homes: dict[RemoteHost, _Home] = {}
+        fleet.router.on_remove.append(self._removed)
+
+    @property
+    def hosts(self) -> list[RemoteHost]:
+        return list(self._homes)
+
+    def serve(self, settings: ModelSettings) -> None:
+        """Add a replica per server that has a model, and begin to connect. A model without replicas here gets
+        a route of its own. Raises ConfigError."""
+        backends = backends_of(settings)
+        if not backends:
+            return
+        routes = self._fleet.router.routes
+        route = routes.get(settings.name)
+        if route is None:
+            route = self._fleet.route(settings)
+            self._fleet.add(route, [])
+        assert isinstance(route, LocalRoute)
+        first = len(route.replicas)
+        added = [self._host(route, backend, number) for number, backend in enumerate(backends, first)]
+        for host in added:
+            self._homes[host] = _Home(route, route.add(host))
+        for host in added:
+            host.start()
+
+    def _host(self, route: LocalRoute, backend: Backend, number: int) -> RemoteHost:
+        check_card = partial(_unlike, route)
+        return RemoteHost(
+            backend, route.name, number, self._room_bytes, self._drain_seconds, self, check_card
+        )
+
+    def _removed(self, route: Route) -> None:
+        """Its requests have ended already."""
+        leaving = [host for host, home in self._homes.items() if home.route is route]
+        for host in leaving:
+            host.stop()
+            del self._homes[host]
+
+    async def stop(self, hosts: Sequence[RemoteHost], seconds: float) -> None:
+        for host in hosts:
+            host.stop()
+        if hosts:
+            gone = [asyncio.create_task(host.stopped.wait()) for host in hosts]
+            _, left = await asyncio.wait(gone, timeout=seconds)
+            for task in left:
+                task.cancel()
+
+    # --- Listener ---
+
+    def replica_changed(self, replica: RemoteHost) -> None:
+        home = self._homes.get(replica)
+        if home is None:
+            return
+        gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
+        for state in State:
+            gauges.state(state.value).set(state is replica.life.state)
+        home.route.changed()
+
+    def replica_said(self, replica: RemoteHost, messages: Sequence[ToFrontend]) -> None:
+        """Raises ChannelError where a message cannot be true."""
+        home = self._homes.get(replica)
+        if home is not None:
+            home.route.take(home.replica, messages)
+
+    def replica_died(self, replica: RemoteHost, death: Death) -> bool:
+        home = self._homes.get(replica)
+        if home is None:
+            return True
+        if not death.expected:
+            gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
+            gauges.restarts(death.cause).inc()
+        return home.route.died(home.replica, death)
+
+    def replica_rejected(
+        self, replica: RemoteHost, request_id: int, error: ServerError, *, elsewhere: bool
+    ) -> None:
+        home = self._homes.get(replica)
+        if home is None:
+            return
+        death = None
+        if elsewhere:
+            death = Death(
+                model=replica.model,
+                replica=replica.number,
+                device=replica.device,
+                pid=0,
+                phase=replica.life.state.value,
+                expected=True,
+                lost=error.message,
+            )
+        home.route.rejected(home.replica, request_id, error, death)
+
+
+def _unlike(route: LocalRoute, card: ModelCard) -> str | None:
+    """Why a peer's model cannot be a replica beside the others; None: it can. Texts are continued by their
+    token ids, so that the vocabulary must be the same."""
+    others = [host.card for host in route.hosts if host.card is not None]
+    for other in others:
+        if type(other) is not type(card):
+            return "its model is for another task than the other replicas"
+        if not (isinstance(card, TextCard) and isinstance(other, TextCard)):
+            continue
+        if card.vocab_size != other.vocab_size:
+            return (
+                f"its model is another one: a vocabulary of {card.vocab_size} tokens, not {other.vocab_size}"
+            )
+    return None

@@ -1,0 +1,1 @@
+"""Sources of models: transfers, hubs, URLs, archives, and what fsspec reaches."""
