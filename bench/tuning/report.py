@@ -12,7 +12,7 @@ from bench.tuning.search import Search, Trial
 
 _STYLES = {"accepted": "green", "failed": "red", "results differ": "yellow"}
 _REASON_CHARACTERS = 80
-_CHANGE_WIDTH = 28
+_CHANGE_WIDTH, _RESULT_WIDTH = 20, 14
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,15 +85,15 @@ def settings_of(winner: Configuration, defaults: Configuration) -> tuple[dict[st
 def table(report: Report) -> Table:
     shown = Table(title=_title(report))
     shown.add_column("change", overflow="fold", min_width=_CHANGE_WIDTH)
-    for heading in ("speed", "range", "pairs", "agreement", ""):
+    shown.add_column("result", overflow="fold", min_width=_RESULT_WIDTH)
+    for heading in ("speed", "range", "agreement"):
         shown.add_column(heading)
     for row in report.trials:
         ratio = "" if row.ratio is None else f"{row.ratio:.3f} ×"
         spread = "" if row.lowest is None else f"{row.lowest:.3f} – {row.highest:.3f}"
         agreement = "" if row.agreement is None else f"{row.agreement:.3f}"
         outcome = row.outcome + (f": {row.reason[:_REASON_CHARACTERS]}" if row.reason else "")
-        pairs = str(row.pairs or "")
-        shown.add_row(row.change, ratio, spread, pairs, agreement, outcome, style=_STYLES.get(row.outcome))
+        shown.add_row(row.change, outcome, ratio, spread, agreement, style=_STYLES.get(row.outcome))
     return shown
 
 
