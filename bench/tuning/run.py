@@ -100,7 +100,8 @@ class Tuner:
         self._seed = 0
         self._load: Load
         self._start_results: list[Any] = []
-        self._exact_results: list[Any] = []  # found out when they are first needed
+        self._exact_results: list[Any] = []
+        self._exact_error = ""
         self._start_agreement: float | None = None
 
     async def run(self) -> Tuning:
@@ -108,6 +109,7 @@ class Tuner:
         noise = Noise()
         search = self._plan.search
         self._tell("Loading the model and measuring it as it is")
+        await self._compute_exact()
         best = await self._start(search.start)
         try:
             before = await self._calibrate(best)
@@ -129,7 +131,7 @@ class Tuner:
             speed_before=median([start for _, start in pairs]) if pairs else before,
             speed_after=median([winner for winner, _ in pairs]) if pairs else before,
             ratios=tuple(winner / start for winner, start in pairs),
-            agreement_threshold=self._threshold if self._exact_results else None,
+            agreement_threshold=None if self._start_agreement is None else self._threshold,
             agreement_before=self._start_agreement,
             noise=noise.share(),
             seconds=self._clock() - self._started,
@@ -197,7 +199,8 @@ class Tuner:
                 outcome = "accepted" if verdict == "better" else "no gain"
             if outcome == "accepted" and search.changes_results(trial.change):
                 agreement = await self._agreement(await challenger.results())
-                outcome = outcome if agreement >= self._threshold else "results differ"
+                if agreement < self._threshold:
+                    outcome = "results differ"
         except _BestFailed as failed:
             raise HostFailed(str(failed)) from failed
         except HostFailed as failed:
@@ -218,14 +221,28 @@ class Tuner:
         return new or await challenger.speed(self._load, seed), old
 
     async def _agreement(self, results: list[Any]) -> float:
+        """Raises HostFailed if there is nothing to compare with."""
         if not self._exact_results:
-            exact = await self._start({**self._plan.search.start, **self._exact_properties})
-            try:
-                self._exact_results = await exact.results()
-            finally:
-                await exact.close()
+            raise HostFailed(f"no results in full precision to compare with: {self._exact_error}")
+        if self._start_agreement is None:
             self._start_agreement = self._with_exact(self._start_results)
         return self._with_exact(results)
+
+    async def _compute_exact(self) -> None:
+        """Before anything else is loaded, so that no more than two copies of the model are at a time."""
+        if not any(knob.changes_results for knob in self._plan.search.knobs):
+            return
+        try:
+            exact = await self._start({**self._plan.search.start, **self._exact_properties})
+        except HostFailed as failed:
+            self._exact_error = str(failed)
+            return
+        try:
+            self._exact_results = await exact.results()
+        except HostFailed as failed:
+            self._exact_error = str(failed)
+        finally:
+            await exact.close()
 
     @property
     def _exact_properties(self) -> dict[str, str]:
