@@ -8,28 +8,36 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvloop
 import zmq
 
 from frontend.api.application import build
+from frontend.api.area import Control
 from frontend.api.memory import Memory
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
+from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
+from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
-from frontend.models.resolve import PreparedModel
 from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.reload.configuration import Configuration
+from frontend.reload.found_later import FoundLater
+from frontend.reload.hangup import Hangups
+from frontend.reload.reloader import Reloader
 from frontend.remote.backend import key_in
 from frontend.remote.registered import Registered
 from frontend.remote.registry import Registry, http_fetch, kept_file
 from frontend.remote.remotes import Remotes
 from frontend.residency.limits import available_bytes
+from frontend.residency.stored import StoredMeasurements
+from frontend.routing.names import Names
 from frontend.routing.router import Router, RouterOptions
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
@@ -46,8 +54,12 @@ _REMEDIES = {
 log = logging.getLogger("nacelle")
 
 
-def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after a shutdown, 1 if it could not start."""
+def serve(configuration: Configuration, read_again: Callable[[], Configuration]) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after a shutdown, 1 if it could not start.
+
+    SIGHUP lets the server follow what `read_again` returns, which raises ConfigError or ModelError.
+    """
+    settings = configuration.settings
     logs.configure(settings.log_format, settings.log_level)
     listeners: list[socket.socket] = []
     for port, option in ports_of(settings):
@@ -59,7 +71,7 @@ def serve(settings: Settings, prepared: Sequence[PreparedModel]) -> int:
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return uvloop.run(_Server(settings, prepared, listeners, runtime_dir, context).run())
+        return uvloop.run(_Server(configuration, read_again, listeners, runtime_dir, context).run())
     finally:
         context.destroy(linger=0)
         runtime_dir.remove()
@@ -84,14 +96,15 @@ def explain_listening(host: str, port: int, error: OSError | UnicodeError, optio
 class _Server:
     def __init__(
         self,
-        settings: Settings,
-        prepared: Sequence[PreparedModel],
+        configuration: Configuration,
+        read_again: Callable[[], Configuration],
         listeners: Sequence[socket.socket],
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
     ) -> None:
+        settings = configuration.settings
         self._settings = settings
-        self._prepared = prepared
+        self._prepared = configuration.prepared
         self._listeners = listeners
         self._runtime_dir = runtime_dir
         self._context = context
@@ -104,20 +117,36 @@ class _Server:
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self._fleet = Fleet(self._router, metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
-        self._models = LocalModels(settings, self._fleet, runtime_dir.socket_path, context, available_bytes())
+        self._models = LocalModels(
+            settings,
+            self._fleet,
+            runtime_dir.socket_path,
+            context,
+            available_bytes(),
+            StoredMeasurements(Inventory(store_root(settings.store))),
+        )
         self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
-        self._downloads = Downloads(
-            settings.store, self._models.library.add, max_running=settings.max_downloads
-        )
         library = self._models.library
-        app = build(settings, self._router, metrics, self._memory, library, downloads=self._downloads)
+        self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
+        library.aliases_of = lambda name: self._router.names.aliases_of(name)
+        self._router.names = Names.of(settings)
+        self._found_later = FoundLater(settings, library)
+        self._router.find_missing = self._found_later.find
+        self._access = Access(settings)
+        self._reloader = Reloader(
+            read_again, configuration, self._models, self._remotes, self._router, self._follow
+        )
+        self._control = Control(self._access)
+        self._control.reload = self._reloader.reload
+        app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, Hangups())
         registry = self._registry()
         self._models.start([model for model in self._prepared if model.engine != REMOTE])
         for model in self._prepared:
@@ -134,6 +163,15 @@ class _Server:
         await self._drain(http)
         return 1 if self._cannot_start else 0
 
+    def _follow(self, settings: Settings) -> None:
+        """Apply the settings that can change while the server runs."""
+        logs.configure(self._settings.log_format, settings.log_level)
+        self._access.follow(settings)
+        self._found_later.settings = settings
+        self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
+        self._fleet.limit_queues(settings.max_queue)
+        self._models.limit(settings)
+
     def _registry(self) -> Registry | None:
         settings, url = self._settings, self._settings.registry_url
         if url is None:
@@ -142,6 +180,12 @@ class _Server:
         key = key_in(settings.registry_api_key_env, "registry_api_key_env")
         kept = kept_file(store_root(settings.store), url)
         return Registry(url, settings.registry_seconds, http_fetch(url, key), serving, kept, self._metrics)
+
+    def _hung_up(self, hangups: Hangups) -> None:
+        if hangups.means_the_end():
+            self._signalled(signal.SIGHUP)
+        else:
+            self._reloader.signalled()
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()
@@ -195,11 +239,13 @@ class _Server:
         """Finish what runs within the drain budget, answer the rest, then stop the hosts."""
         if not self._cannot_start:  # else the last line says why
             log.info("shutting down")
-        self._router.draining = True
+        self._control.stopping.set()
+        self._reloader.close()
+        seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
-        drained = asyncio.gather(http, self._memory.background.close(self._settings.drain_seconds))
-        rest = max(0.0, self._settings.drain_seconds - _SAME_SIGNAL_SECONDS)
-        await asyncio.wait([drained], timeout=self._settings.drain_seconds - rest)
+        drained = asyncio.gather(http, self._memory.background.close(seconds))
+        rest = max(0.0, seconds - _SAME_SIGNAL_SECONDS)
+        await asyncio.wait([drained], timeout=seconds - rest)
         if rest and not drained.done():  # from now on a second signal counts as one
             self._announce_wait()
             await asyncio.wait([drained], timeout=rest)

@@ -27,6 +27,12 @@ Layer = dict[str, Given]
 Built = TypeVar("Built", bound=msgspec.Struct)
 
 
+# ORG/NAME or ORG/NAME:TAG, as models of hubs are called; such a file or folder wins.
+_HUB_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._@+-]*/[A-Za-z0-9][A-Za-z0-9._@+-]*(:[A-Za-z0-9._-]+)?(?<!\.gguf)"
+)
+
+
 class Setting(NamedTuple):
     """One field of a settings Struct, as command-line options and help texts need it."""
 
@@ -243,11 +249,22 @@ def _name(layer: Layer) -> str:
 
 
 def default_name(source: str) -> str:
-    """The default name of a model: its source without folder and suffix."""
+    """The default name of a model: that of the store, as `nacelle list` shows it, or else its source without
+    folder and suffix."""
     if source.startswith("synthetic"):
         return "synthetic"
+    source = source.removesuffix(":latest")
+    if _HUB_NAME.fullmatch(source) and not _is_there(source):
+        return source[:NAME_CHARACTERS]
     stem = Path(source).name.removesuffix(".gguf") or Path(source).resolve().name
     return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", stem).strip("-._:@+")[:NAME_CHARACTERS] or "model"
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _unique(models: list[ModelSettings]) -> list[ModelSettings]:

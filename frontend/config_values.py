@@ -3,8 +3,6 @@
 An error names where the value was set, what is allowed, and the value, unless it may be a secret.
 """
 
-import difflib
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -90,6 +88,8 @@ def _parsed(text: str, base: Any, origin: str) -> Any:
         return text
     if text.startswith(("[", "{")):
         try:
+            import json  # as difflib below: slow to import, and rarely needed
+
             return json.loads(text)
         except ValueError as error:
             raise ConfigError(f"{origin}: invalid JSON: {error}") from error
@@ -223,5 +223,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def similar(word: str, known: Iterable[str]) -> str:
     """The known word most similar to `word`, case aside: empty if none is similar."""
     folded = {name.lower(): name for name in sorted(known)}
+    import difflib
+
     close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=_SIMILAR)
     return folded[close[0]] if close else ""

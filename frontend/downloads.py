@@ -36,7 +36,7 @@ _LINE_BYTES = 1024 * 1024
 _KILL_SECONDS = 10.0  # until a killed group is gone
 _ENDINGS: dict[str, State] = {"pause": "paused", "cancel": "cancelled"}
 
-Add = Callable[[str], Awaitable[object]]  # serves a model of the store by its name
+Add = Callable[[str, str], Awaitable[object]]  # serves a model of the store, by a name
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,11 +96,11 @@ class Downloads:
         self._jobs: dict[str, _Job] = {}  # in the order of their creation
 
     def start(self, source: str, name: str | None = None) -> Download:
-        """Raises BadRequest, and QueueFull. One that is under way already is returned as it is."""
+        """Raises BadRequest, and QueueFull. One of the same source is continued, if it has not ended."""
         for job in self._jobs.values():
             known = job.download
             if known.state in _ACTIVE and (known.source, known.name) == (source, name):
-                return known
+                return self.resume(known.id) if known.state == "paused" else known
         self._check(source, name or "")
         if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
             raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")
@@ -237,7 +237,7 @@ class Downloads:
         notes = job.download.notes
         try:
             if self._add:
-                await self._add(done.name)
+                await self._add(done.name, done.name)
         except ServerError as error:  # it is served already, or cannot be
             notes = [*notes, error.message][-_NOTES:]
         job.change(

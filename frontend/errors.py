@@ -5,7 +5,8 @@ ServerError
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
 ├── Conflict 409 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
-└── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · RequestTimeout 504
+├── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · DownloadFailed 503
+└── RequestTimeout 504
 """
 
 from typing import ClassVar
@@ -112,6 +113,13 @@ class EngineCrashed(ServerError):
 
 class InternalError(ServerError):
     """A defect in the frontend; the log has the details."""
+
+
+class DownloadFailed(ServerError):
+    """A model could not be downloaded, or not be converted."""
+
+    status = 503
+    code = "download_failed"
 
 
 class BackendFailed(ServerError):

@@ -58,6 +58,21 @@ class Fleet:
         self.router.add(route)
         return added
 
+    def exchange(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
+        """Give a model new replicas in place of those that it has, which must have stopped."""
+        for supervisor in self.of(route.name):
+            route.replicas.remove(self._homes.pop(supervisor).replica)
+        added = [spawner(self) for spawner in spawners]
+        for supervisor in added:
+            self._homes[supervisor] = _Home(route, route.add(supervisor))
+        return added
+
+    def limit_queues(self, max_queue: int) -> None:
+        """From now on, so many requests may wait for each model."""
+        self._max_queue = max_queue
+        for home in self._homes.values():
+            home.route.max_queue = max_queue
+
     def load(self, name: str, launch: Launch[Any]) -> None:
         """Start the replicas of a model that are not running, also those that failed."""
         for supervisor in self.of(name):

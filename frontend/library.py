@@ -58,7 +58,7 @@ class ModelEvent(msgspec.Struct, kw_only=True):
 
 
 class Library:
-    """Where a model is unknown, every method raises ModelNotFound."""
+    """Every method takes any name of a model, and raises ModelNotFound where it has no meaning."""
 
     def __init__(
         self,
@@ -82,10 +82,16 @@ class Library:
         return [self._status(route) for route in self._router.routes.values()]
 
     def status(self, name: str) -> ModelStatus:
-        return self._status(self._router.route(name))
+        return self._status(self._router.routes[self._name(name)])
+
+    def folder(self, name: str) -> str:
+        """Where its files are; empty for a model that has none here."""
+        manager = self._managed(self._router.route(name).name)
+        return "" if manager is None else manager.served[self._router.route(name).name].path
 
     def is_on_demand(self, name: str) -> bool:
         """Whether a model that is not ready will be loaded with the next request for it."""
+        name = self._name(name)
         manager = self._managed(name)
         if manager is None or manager.resident(name).persistent:
             return False
@@ -93,6 +99,7 @@ class Library:
 
     async def load(self, name: str, keep_alive: float | None = None) -> None:
         """Until it is ready. `keep_alive` as in `keep_alive()`. Raises ModelUnavailable or RequestTimeout."""
+        name = self._name(name)
         manager = self._managed(name)
         if manager is not None:
             if keep_alive is not None:
@@ -101,12 +108,14 @@ class Library:
 
     async def unload(self, name: str) -> None:
         """Its running requests finish; requests that arrive meanwhile wait and get it loaded again."""
+        name = self._name(name)
         manager = self._managed(name)
         if manager is not None:
             await manager.unload(name)
 
     def pin(self, name: str, pinned: bool) -> None:
         """A pinned model is unloaded only on request."""
+        name = self._name(name)
         manager = self._managed(name)
         if manager is not None:
             manager.pin(name, pinned)
@@ -116,6 +125,7 @@ class Library:
 
         0: unload it once it is idle. Negative: keep it for ever. None: as configured.
         """
+        name = self._name(name)
         manager = self._managed(name)
         if manager is not None:
             manager.keep_alive(name, seconds)
@@ -129,6 +139,7 @@ class Library:
 
     async def remove(self, name: str) -> None:
         """Stop serving a model; its requests end with ModelNotFound."""
+        name = self._name(name)
         manager = self._managed(name)
         if manager is None:
             self._router.remove(name)
@@ -145,11 +156,18 @@ class Library:
         finally:
             self._listeners.discard(queue)
 
+    def announce(self, name: str) -> None:
+        """Tell whoever follows the events that something about a model has changed, such as its aliases."""
+        self._changed(name)
+
     # --- inside ---
+
+    def _name(self, name: str) -> str:
+        """The name of the model that is meant. Raises ModelNotFound."""
+        return name if name in self._router.routes else self._router.resolve(name, key="").model
 
     def _managed(self, name: str) -> Manager | None:
         """The manager of a model on this machine; None for any other model."""
-        self._router.route(name)
         return self._manager if self._manager is not None and name in self._manager.served else None
 
     def _changed(self, name: str) -> None:
@@ -173,7 +191,7 @@ class Library:
             task=served.task,
             engine=served.engine,
             device=model.device,
-            state=_state(served, model),
+            state="draining" if route.name in self._router.leaving else _state(served, model),
             reason=served.reason if _state(served, model) == "failed" else None,
             size_bytes=served.size_bytes,
             memory_bytes=held_bytes(host.pid for host in route.hosts),

@@ -19,10 +19,12 @@ from frontend.residency.limits import expected_bytes, files_bytes, limits_of
 from frontend.residency.manager import Manager, Served
 from frontend.residency.measurements import Measurements, WhileRunning
 from frontend.residency.state import Resident
+from frontend.routing.route import LocalRoute
 from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions
 from ipc.messages import Launch, Options, TextOptions, task_of
 
+TEXT_ENGINES = ("text", "stateful", "synthetic")
 _BURIAL_SECONDS = 2.0
 
 log = logging.getLogger("nacelle")
@@ -49,6 +51,7 @@ class LocalModels:
         self._replicas = 1  # that share the memory for KV caches
         self._measurements = measurements or WhileRunning()
         self._adding = asyncio.Lock()
+        self._prepared: dict[str, PreparedModel] = {}
         self._manager = Manager(
             fleet,
             limits_of(settings, available_memory),
@@ -59,11 +62,24 @@ class LocalModels:
         stop_seconds = settings.drain_seconds + settings.term_seconds + _BURIAL_SECONDS
         self.library = Library(fleet.router, self._manager, self.add_installed, stop_seconds)
 
+    @property
+    def running(self) -> dict[str, PreparedModel]:
+        """What is served, by name."""
+        return {name: model for name, model in self._prepared.items() if name in self._manager.served}
+
+    async def finish(self, name: str, seconds: float) -> None:
+        """Until a model has no work left, or that time is over."""
+        await self._manager.finish(name, seconds)
+
     def start(self, prepared: Sequence[PreparedModel]) -> None:
         """Serve models. Those that are not on demand are loaded, within the limits if any were set."""
         self._replicas = total_replicas([model for model in prepared if model.settings.preload]) or 1
         for model in prepared:
             self.add(model)
+        self.preload(prepared)
+
+    def preload(self, prepared: Sequence[PreparedModel]) -> None:
+        """Load those of these models that are not on demand, within the limits if any were set."""
         limited = bool(self._settings.memory_budget_gib or self._settings.max_loaded_models)
         for model in prepared:
             name = model.settings.name
@@ -102,31 +118,79 @@ class LocalModels:
 
     def add(self, model: PreparedModel) -> None:
         """Serve a model, unloaded."""
-        settings = model.settings
         launch = self._launch(model, smaller=False)
+        served, resident = self._defined(model, launch, self._fleet.route(model.settings))
+        self._prepared[model.settings.name] = model
+        self._manager.add(served, self._spawners(model, launch), resident)
+
+    def replace(self, model: PreparedModel) -> None:
+        """Serve this one under the name of another, which finishes what runs; what waits is not lost."""
+        name = model.settings.name
+        self._prepared[name] = model
+
+        def swap() -> None:
+            route = self._manager.served[name].route
+            route.settings = model.settings
+            launch = self._launch(model, smaller=False)
+            served, resident = self._defined(model, launch, route)
+            served.supervisors = self._fleet.exchange(route, self._spawners(model, launch))
+            self._manager.redefine(served, resident)
+            asyncio.get_running_loop().call_soon(self._preload_again, model)
+
+        self._manager.replace(name, swap)
+
+    def _preload_again(self, model: PreparedModel) -> None:
+        if self._prepared.get(model.settings.name) is model and model.settings.name in self._manager.served:
+            self.preload([model])
+
+    def adjust(self, model: PreparedModel) -> None:
+        """Follow settings that the model's processes do not know."""
+        before = self._manager.served[model.settings.name]
+        self._prepared[model.settings.name] = model
+        before.route.settings = model.settings
+        served, resident = self._defined(model, self._launch(model, smaller=False), before.route)
+        served.supervisors, served.loaded_at = before.supervisors, before.loaded_at
+        served.loading_since, served.reason = before.loading_since, before.reason
+        now = self._manager.resident(model.settings.name)
+        self._manager.redefine(served, msgspec.structs.replace(resident, bytes=now.bytes))
+
+    def limit(self, settings: Settings) -> None:
+        """Follow the limits in these settings."""
+        self._manager.limit(limits_of(settings, self._available), settings.load_wait_seconds)
+
+    def _defined(
+        self, model: PreparedModel, launch: Launch[Options], route: LocalRoute
+    ) -> tuple[Served, Resident]:
+        settings = model.settings
         files = files_bytes(model)
         kv_cache = launch.options.kv_cache_bytes if isinstance(launch.options, TextOptions) else 0
         known = self._measurements.recall(model.path, settings.device)
         served = Served(
-            route=self._fleet.route(settings),
+            route=route,
             path=model.path,
             launch=lambda smaller: self._launch(model, smaller),
             keep_alive=_lifetime(settings.keep_alive_seconds),
-            task=task_of(model.engine).name,
+            task=_task(model.engine),
             engine=model.engine,
             size_bytes=files,
             growth_bytes=settings.replicas * kv_cache,
             load_seconds=known.load_seconds if known else None,
         )
+        if (
+            model.engine == "text"
+            and isinstance(launch.options, TextOptions)
+            and launch.options.prefix_caching
+        ):
+            served.route.rehearse()
         resident = Resident(
             name=settings.name,
             device=settings.device,
             bytes=served.growth_bytes
-            + (known.memory_bytes if known else expected_bytes(files, settings.replicas)),
+            + expected_bytes(files, settings.replicas, known.memory_bytes if known else None),
             pinned=settings.pinned,
             keep_alive=served.keep_alive,
         )
-        self._manager.add(served, self._spawners(model, launch), resident)
+        return served, resident
 
     def _launch(self, model: PreparedModel, smaller: bool) -> Launch[Options]:
         launch = launch_of(model, self._settings, self._available, self._replicas)
@@ -164,3 +228,8 @@ class LocalModels:
 def _lifetime(seconds: float | None) -> float | None:
     """A keep-alive as the policy takes it; None: for ever."""
     return None if seconds is None or seconds < 0 else seconds
+
+
+def _task(engine: str) -> str:
+    """What a model of an engine is for, as in the setting `task`."""
+    return "text" if engine in TEXT_ENGINES else engine

@@ -4,6 +4,7 @@ Native messages about damaged files name neither the file nor the reason.
 """
 
 import json
+import re
 from pathlib import Path
 
 from ipc.installed import newest_opset, version_of
@@ -18,6 +19,7 @@ from ipc.model_files import (
     read_file,
 )
 
+_FORMAT = 11  # of XML files, since OpenVINO 2022
 # Read by native code, which does not name them.
 _NATIVE_JSON = {
     "config.json",
@@ -82,15 +84,40 @@ def _wrong_part(part: str, inputs: dict[str, str]) -> str:
 def _needs_newer(facts: IrFacts, newest: int, here: str) -> str:
     """Why an IR cannot be read by the OpenVINO `here`; empty if nothing speaks against it.
 
-    One that a newer OpenVINO wrote is readable as long as it uses no operations that are unknown here.
+    One that a newer OpenVINO wrote is readable as long as its format and all its operations are known here.
     """
-    if not newest or facts.opset <= newest:
+    if newest and facts.opset > newest:
+        what = f"opset{facts.opset}, and the newest here is opset{newest}"
+    elif facts.format > _FORMAT and is_newer(facts.runtime, here):
+        what = f"version {facts.format} of the format"
+    else:
         return ""
-    newer = f">= {facts.runtime}" if facts.runtime else f"with opset{facts.opset}"
+    needed = f">= {facts.runtime}" if is_newer(facts.runtime, here) else f"with opset{facts.opset}"
     return (
-        f"needs OpenVINO {newer}, here is {here}: it uses opset{facts.opset}, which is newer than "
-        f"opset{newest}; update openvino, or convert the model with {here}"
+        f"needs OpenVINO {needed}, here is {here}: it uses {what}; update openvino, or convert it with {here}"
     )
+
+
+def newer_writer(folder: Path) -> str:
+    """The version of OpenVINO that wrote a model, if it is newer than the one here; empty if not."""
+    here = version_of("openvino")
+    for xml in sorted(folder.glob("openvino_*.xml")):
+        try:
+            written = read_ir(xml).runtime
+        except FileFault:
+            continue
+        if is_newer(written, here):
+            return written
+    return ""
+
+
+def is_newer(version: str, here: str) -> bool:
+    """Whether a version such as 2027.0.1 is newer in its first two numbers. The third never changes files."""
+    return _numbers(version) > _numbers(here)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def check_ir(xml: Path) -> IrFacts:

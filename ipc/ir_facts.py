@@ -29,6 +29,7 @@ class IrFacts(msgspec.Struct, frozen=True):
     weights_group: WeightsGroup
     runtime: str = ""  # the version of OpenVINO that wrote it, such as 2026.4.1; empty if it is not stated
     opset: int = 0  # the newest set of operations that it uses
+    format: int = 0  # the version of the XML format
 
 
 def read_ir(xml: Path) -> IrFacts:
@@ -69,6 +70,7 @@ class _Collector:
         self._elements: Counter[str] = Counter()
         self._graph = WeightsGraph()
         self._runtime = ""
+        self._format = 0
         self._versions: set[str] = set()  # of operations
         self._depth = 0
         self._layer: dict[str, str] = {}  # the attributes of the layer whose description comes next
@@ -83,6 +85,7 @@ class _Collector:
             self._graph.group(),
             self._runtime,
             max(opsets, default=0),
+            self._format,
         )
 
     def on_doctype(self, *_: object) -> None:
@@ -106,10 +109,16 @@ class _Collector:
         elif name == "edge":
             if self._depth == _LAYER_DEPTH:
                 self._graph.add_edge(attributes)
-        elif self._depth == 1 and name != "net":
-            raise ValueError(f"its root is {name}, not net")
+        elif self._depth == 1:
+            self._enter(name, attributes)
         else:
             self._read_runtime(name, attributes)
+
+    def _enter(self, root: str, attributes: dict[str, str]) -> None:
+        if root != "net":
+            raise ValueError(f"its root is {root}, not net")
+        version = attributes.get("version", "")
+        self._format = int(version) if version.isdecimal() and len(version) < 5 else 0
 
     def _name_input(self, port: dict[str, str]) -> None:
         if self._input_type:

@@ -42,8 +42,10 @@ AREAS = (
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
+    "ollama.pull",
     "ollama.refused",
     "ollama.root",
+    "ollama.store",
     "admin.downloads",
 )
 
@@ -72,9 +74,11 @@ def build(
         started=int(time.time()),
         library=library or Library(router),
         control=control or Control(),
+        store=settings.store,
         ollama_port=settings.ollama_port,
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
-    return with_stack(Proxying(app, router, largest, settings.max_queue), settings, metrics)
+    proxying = Proxying(app, router, largest, settings.max_queue)
+    return with_stack(proxying, settings, metrics, access=server.control.access)

@@ -10,6 +10,7 @@ import msgspec
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.downloads import Downloads
+from frontend.http.gate import Access
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.reload.plan import ReloadPlan
@@ -22,9 +23,11 @@ App = falcon.asgi.App[Any, Any]
 class Control:
     """What concerns the server as a whole."""
 
-    def __init__(self, reload: Callable[[], Awaitable[ReloadPlan]] | None = None) -> None:
-        """`reload` raises ConfigError or ModelError if nothing was changed, and Conflict."""
-        self.reload = reload
+    def __init__(self, access: Access | None = None) -> None:
+        """`access`: who may make requests, if that may change."""
+        self.access = access
+        # Raises ConfigError or ModelError where nothing was changed.
+        self.reload: Callable[[], Awaitable[ReloadPlan]] | None = None
         self.stopping = asyncio.Event()  # streams without an end of their own end then
 
 
@@ -42,4 +45,5 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     started: int  # in Unix seconds
     library: Library
     control: Control
+    store: str | None = None  # the folder of models, as configured
     ollama_port: int | None = None  # the port that is for Ollama's clients

@@ -3,23 +3,21 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
 import falcon.asgi
 
 from frontend.api.abilities import text_card
-from frontend.api.client import on_leave_of
+from frontend.api.client import while_there
 from frontend.api.prompting import TurnSpec
 from frontend.api.served import model_of
 from frontend.config import Settings
-from frontend.errors import BadRequest, ClientGone, HostRefused
+from frontend.errors import BadRequest, HostRefused
 from frontend.media.given import GivenImage, ImageRefused, Media
 from frontend.media.loader import Loader
-from frontend.routing.router import Model, OnLeave, Router
+from frontend.routing.router import Model, Router
 from ipc.messages import MediaPart, TextCard
 
-T = TypeVar("T")
 _OF_IMAGE = re.compile(r"(?:messages: )?image ([0-9]{1,9})\b(.*)", re.DOTALL)
 
 
@@ -35,7 +33,7 @@ class Images:
 
     def body_bytes(self) -> int:
         """What images may add to the size of a body, while they may be for a model that takes them."""
-        cards = [host.card for route in self._router.routes.values() for host in route.hosts]
+        cards = [route.last_card for route in self._router.routes.values()]
         if not any(card is None or (isinstance(card, TextCard) and card.takes_images) for card in cards):
             return 0
         return min(self._max_total_bytes, self._max_images * self._loader.rules.max_bytes) * 4 // 3
@@ -58,7 +56,7 @@ class Images:
         wanted = {image.url: image for image in reversed(images)}  # a URL that occurs twice is loaded once
         found = {url: media for url, media in (known or {}).items() if url in wanted}
         missing = [image for url, image in wanted.items() if url not in found]
-        found |= await _while_there(self._load_all(missing), on_leave_of(request))
+        found |= await while_there(self._load_all(missing), request)
         room = _Room(self._max_total_bytes)
         for image in images:
             room.take(found[image.url], image)
@@ -110,21 +108,6 @@ class _Room:
                 "(setting arena_bytes)",
                 image.where,
             )
-
-
-async def _while_there(work: Awaitable[T], on_leave: OnLeave) -> T:
-    """The result of `work`, which is cancelled when the client leaves. Raises ClientGone then."""
-    task = asyncio.ensure_future(work)
-    left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    on_leave(lambda: None if left.done() else left.set_result(None))
-    try:
-        await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
-    finally:
-        task.cancel()
-        left.cancel()
 
 
 def takes_images(model: Model) -> bool:

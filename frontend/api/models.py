@@ -34,7 +34,7 @@ class Models:
         self._created = created
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        names = [*self._router.routes, *self._router.names.all]
+        names = [*self._router.served, *self._router.names.all]
         _answer(response, ModelList(data=[body for name in names if (body := self._body(name)) is not None]))
 
     async def on_get_one(
@@ -67,9 +67,11 @@ class Models:
 
 
 def context_length(route: Route) -> int | None:
-    """In tokens; None while no replica is loaded."""
-    cards = [host.card for host in route.hosts]
-    return min((card.context_length for card in cards if card is not None), default=None)
+    """In tokens, as of the last load; None before the first."""
+    cards = [card for host in route.hosts if (card := host.card) is not None]
+    if not cards and route.last_card is not None:  # it is not loaded now
+        cards = [route.last_card]
+    return min((card.context_length for card in cards), default=None)
 
 
 def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

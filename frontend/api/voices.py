@@ -38,16 +38,15 @@ class SpeechModels:
         self._router = router
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        """The models that read texts aloud, as far as they are loaded."""
+        """The models that read texts aloud, as far as they have been loaded."""
         models = [SpeechModelBody(id=name, name=name) for name, _ in _speaking(self._router)]
         _answer(response, SpeechModelList(models=models))
 
 
 def _speaking(router: Router) -> Iterator[tuple[str, SpeechCard]]:
     for route in router.routes.values():
-        card = next((host.card for host in route.hosts if isinstance(host.card, SpeechCard)), None)
-        if isinstance(card, SpeechCard):
-            yield route.name, card
+        if isinstance(route.last_card, SpeechCard):
+            yield route.name, route.last_card
 
 
 def _answer(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

@@ -27,6 +27,13 @@ class RemoteWork:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._connections = 0
+        self._sessions: set[Session] = set()
+        server.router.on_drain.append(self._leave)
+
+    async def _leave(self) -> None:
+        if requests := sum(session.requests for session in self._sessions):
+            log.info("finishing %d requests of other servers", requests)
+        await asyncio.gather(*(session.leave() for session in self._sessions))
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str) -> None:
         raise BadRequest(f"{WORK_PATH} is a WebSocket for other Nacelle servers")
@@ -62,8 +69,11 @@ class RemoteWork:
         server = self._server
         session = Session(server.router, model, server.spools, server.max_upload_bytes, socket.send_data)
         try:
+            self._sessions.add(session)
+            log.info("another Nacelle connects for work on %s", model)
             await _until_one_ends(_receive(session, socket), _answer(session))
         finally:
+            self._sessions.discard(session)
             session.close()
 
 

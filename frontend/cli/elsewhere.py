@@ -13,7 +13,7 @@ class _Ours(NamedTuple):
 
 # Words of Ollama, llama.cpp, vLLM, LM Studio, Docker Model Runner and of habit → ours.
 _WORDS = {
-    "ls models search catalog catalogue tags library": _Ours("list", "write nacelle list"),
+    "models search catalog catalogue tags library": _Ours("list", "write nacelle list"),
     "delete remove del uninstall erase rmi": _Ours("rm", "write nacelle rm MODEL"),
     "copy clone": _Ours("cp", "write nacelle cp OLD NEW"),
     "alias rename mv tag": _Ours("serve", "write nacelle serve MODEL --name NAME"),

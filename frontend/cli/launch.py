@@ -1,5 +1,6 @@
 """`nacelle launch`: writes the configuration of a coding agent for a server and a model, and starts it."""
 
+import contextlib
 import difflib
 import os
 import shlex
@@ -13,7 +14,7 @@ import click
 from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.agents.jsonc import UnreadableJson
 from frontend.cli.agents.known import AGENTS, KEY_VARIABLE, NOT_YET, OTHER_NAMES, Agent, Start, Target
-from frontend.cli.client import Client, NoServer, segment
+from frontend.cli.client import Client, NoServer, Refused, segment
 from frontend.cli.completion import complete_model
 from frontend.cli.serving import ensure_served
 from frontend.cli.styles import styled
@@ -97,13 +98,22 @@ def _target(client: Client, model: str | None, config: Path | None, *, start: bo
         model = model or _only_model(client)
         if start:
             model = ensure_served(client, model, config)
-        context = client.get(f"/v1/models/{segment(model)}").get("max_model_len")
+        context = _context_length(client, model)
     except NoServer as error:
         if model is None:
             raise
         click.echo(f"Warning: {error.format_message()}", err=True)
     address = client.address
     return Target(f"{address.url}/v1", model, context, address.api_key is not None)
+
+
+def _context_length(client: Client, model: str) -> int | None:
+    """In tokens; None if the server does not know it yet."""
+    context: int | None = client.get(f"/v1/models/{segment(model)}").get("max_model_len")
+    if context is None:
+        with contextlib.suppress(Refused):  # it is unloaded, or only administrators may look
+            context = client.get(f"/admin/models/{segment(model)}").get("context_length")
+    return context
 
 
 def _only_model(client: Client) -> str:

@@ -19,9 +19,46 @@ models_argument = click.Argument(
 )
 
 
-@click.command(params=[models_argument, keep_alive_option, *SERVER_PARAMS])
-def load(models: tuple[str, ...], keep_alive: float | None, url: str | None, config: Path | None) -> None:
+_ESTIMATE_OPTIONS = [
+    click.Option(
+        ["--estimate"],
+        is_flag=True,
+        help="Only print the memory that the models would take. Needs no server.",
+    ),
+    click.Option(
+        ["--sequences"],
+        type=click.IntRange(1, 1_000_000),
+        default=1,
+        metavar="N",
+        help="With --estimate: number of texts of full length in the KV cache.  [default 1]",
+    ),
+    click.Option(
+        ["--context-length"],
+        type=click.IntRange(16, 100_000_000),
+        metavar="N",
+        help="With --estimate: length of a text in tokens. Default: as configured, or the model's limit.",
+    ),
+    click.Option(["--json", "as_json"], is_flag=True, help="With --estimate: print JSON for programs."),
+]
+
+
+@click.command(params=[models_argument, keep_alive_option, *_ESTIMATE_OPTIONS, *SERVER_PARAMS])
+def load(
+    models: tuple[str, ...],
+    keep_alive: float | None,
+    estimate: bool,
+    sequences: int,
+    context_length: int | None,
+    as_json: bool,
+    url: str | None,
+    config: Path | None,
+) -> None:
     """Load models into a running server, so that the first request need not wait."""
+    if estimate:
+        from frontend.cli.estimate import print_estimates  # imports what reads model folders
+
+        print_estimates(models, config, context_length=context_length, sequences=sequences, as_json=as_json)
+        return
     client = Client(find_server(url, config))
     for model in models:
         status = load_model(client, model, keep_alive)

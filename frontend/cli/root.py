@@ -66,6 +66,9 @@ SUBCOMMANDS = {
 }
 
 
+ALIASES = {"ls": "list"}  # that many tools have
+
+
 class _Root(click.Group):
     """Imports a subcommand when it is called; the overview of all is shown without importing any."""
 
@@ -79,6 +82,7 @@ class _Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        args = [ALIASES.get(args[0], args[0]), *args[1:]]
         if args[0] not in SUBCOMMANDS and not ctx.resilient_parsing:
             raise WrongUsage(_answer(args[0]))
         name, command, rest = super().resolve_command(ctx, args)

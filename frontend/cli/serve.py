@@ -10,12 +10,8 @@ import click
 from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
-from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
-from frontend.config_found import settings_here
-from frontend.http.access import rules_of
-from frontend.models.resolve import PreparedModel, preparer_for
+from frontend.config import ModelSettings, Settings
 from frontend.observability import logs
-from frontend.remote.backend import backends_of, base_url, key_in
 from frontend.sessions.store import check_store
 
 MODEL_OPTIONS = options_of(ModelSettings)
@@ -53,34 +49,25 @@ class _Sectioned(click.Command):
 def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve models over the OpenAI API.
 
-    MODEL is a catalogue name, a GGUF file, an IR folder, or the name of a [[models]] entry in the settings
-    file. Without MODEL, all [[models]] entries are served.
+    MODEL is a catalogue name, a GGUF file, an IR folder, the name of a model in the store, or the name of a
+    [[models]] entry in the settings file. Without MODEL, all [[models]] entries are served; without those,
+    all models of the store, each loaded with the first request for it.
     """
-    settings, notes = settings_here(
+    from frontend.reload.configuration import ConfigurationSource  # not needed to show help
+
+    source = ConfigurationSource(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
-    if settings.registry_url is not None:
-        base_url(settings.registry_url, "registry_url")
-        key_in(settings.registry_api_key_env, "registry_api_key_env")
-    elif not settings.models:
-        raise ConfigError("specify a model, for example: nacelle serve smollm2")
-    check_bind(settings)
-    rules_of(settings)  # an invalid origin or host is reported before the models are prepared
+    settings, notes = source.settings()
     check_store(settings.session_store)
-    memory_budgets(settings)
-    for model in settings.models:
-        backends_of(model)  # so is a key that is missing
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)
-    prepared = _prepare(settings)
+    with TerminalReporter() as reporter:
+        configuration = source.prepare(settings, reporter)
+    for note in configuration.notes:
+        log.log(note.level, "%s", note.text)
 
     from frontend.app import serve as run  # imported last: an invalid command line fails fast
 
-    raise SystemExit(run(settings, prepared))
-
-
-def _prepare(settings: Settings) -> list[PreparedModel]:
-    with TerminalReporter() as reporter:
-        preparer = preparer_for(settings.store, reporter)
-        return [prepared for model in settings.models for prepared in preparer.prepare_all(model)]
+    raise SystemExit(run(configuration, source.again))

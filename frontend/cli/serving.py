@@ -9,6 +9,7 @@ import click
 from frontend.cli.address import Address
 from frontend.cli.background import Background, last_lines
 from frontend.cli.client import Client, Lost, NoServer, Refused, segment
+from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
 
@@ -22,22 +23,23 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
 
     Starts a server if none runs and the address was not given. Raises ClickException.
     """
-    name = default_name(source) if is_path(source) or source.startswith("synthetic") else source
+    name = _name_of(source)
     try:
         known = is_served(client, name)
     except NoServer:
         if client.address.named or not client.address.is_here:
             raise
-        _start(client, source, name, config)
-        return name
-    if not known:
-        _add(client, source, name)
-    return name
+        return _start(client, source, name, config)
+    return name if known else _add(client, source, name)
+
+
+def _name_of(source: str) -> str:
+    return default_name(source) if is_path(source) or source.startswith("synthetic") else source
 
 
 def is_path(source: str) -> bool:
     """Whether it can only be a file or folder, as `nacelle serve` reads it."""
-    return source.startswith((".", "/", "~")) or source.endswith(".gguf")
+    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
 
 
 def is_served(client: Client, name: str) -> bool:
@@ -50,45 +52,57 @@ def is_served(client: Client, name: str) -> bool:
     return True
 
 
-def _start(client: Client, source: str, name: str, config: Path | None) -> None:
+def _start(client: Client, source: str, name: str, config: Path | None) -> str:
     address = client.address
     background = Background(address.port)
     with background.starting():
         try:
             known = is_served(client, name)  # another command may have started one
         except NoServer:
-            pull_first(address, source)
+            source = _pull_first(address, source)
+            name = _name_of(source)
             _start_and_wait(client, background, source, name, config)
-            return
-    if not known:
-        _add(client, source, name)
+            return name
+    return name if known else _add(client, source, name)
 
 
-def pull_first(address: Address, source: str) -> None:
-    """Fetch a model of the catalogue here, where its progress can be seen. Raises ModelError."""
-    if is_path(source) or source.startswith("synthetic"):
-        return
-    from frontend.cli.terminal import TerminalReporter
+def _pull_first(address: Address, source: str) -> str:
+    """Fetch a model of the catalogue, a hub or a URL here, where its progress can be seen. Returns what to
+    serve. Raises ModelError."""
+    if is_path(source) or source.startswith("synthetic") or source in _configured(address):
+        return source
     from frontend.models.catalogue import load_catalogue
 
-    if source not in load_catalogue():
-        return
-    from frontend.models.resolve import preparer_for
+    if source not in load_catalogue() and "/" not in source:  # a name in the store
+        return source
+    from frontend.models.pulling import Order, pull
 
     with TerminalReporter() as reporter:
-        preparer_for(address.settings.store, reporter).pull(source)
+        return pull(Order(source, address.settings.store, local=True), reporter).name
+
+
+def _configured(address: Address) -> set[str]:
+    """The models that the settings list."""
+    return {model.name for model in address.settings.models}
 
 
 def _start_and_wait(
     client: Client, background: Background, source: str, name: str, config: Path | None
 ) -> None:
     address = client.address
-    arguments = ["serve", _absolute(source), *_options(address, config)]
+    if is_path(source) and not Path(source).expanduser().exists():
+        raise click.ClickException(f"there is no file or folder {source}")
+    listed = name in _configured(address)  # then all models of the settings are served
+    arguments = ["serve", *([] if listed else [_absolute(source)]), *_options(address, config)]
     written = background.log.stat().st_size if background.log.exists() else 0
     process = background.start(arguments, address.url)
     budget = address.settings.load_seconds + _MARGIN_SECONDS
-    with Waiting(f"starting a server with {name}"):
-        _wait_until_ready(client, process, name, background.log, written, budget)
+    try:
+        with Waiting(f"starting a server with {name}"):
+            _wait_until_loaded(client, process, name, background.log, written, budget)
+    except BaseException:  # Ctrl-C, too: nobody would know that it runs
+        process.terminate()
+        raise
     click.echo(
         f"Started a server at {address.url}, which keeps running (nacelle stop --server ends it).\n"
         f"Its log is {background.log}",
@@ -98,7 +112,7 @@ def _start_and_wait(
 
 def _options(address: Address, config: Path | None) -> list[str]:
     """What the server must be told besides the environment, which it inherits."""
-    options = ["--host", address.settings.host, "--port", str(address.port)]
+    options = ["--host", address.settings.host, "--port", str(address.port), "--serve-store"]
     if config is not None:
         options += ["--config", str(config.absolute())]
     return options
@@ -108,7 +122,7 @@ def _absolute(source: str) -> str:
     return str(Path(source).expanduser().absolute()) if is_path(source) else source
 
 
-def _wait_until_ready(
+def _wait_until_loaded(
     client: Client,
     process: "subprocess.Popen[bytes]",
     name: str,
@@ -122,23 +136,58 @@ def _wait_until_ready(
             lines = "\n".join(f"  {line}" for line in last_lines(log, written))
             raise click.ClickException(f"the server did not start; its log ends with\n{lines}")
         try:
-            client.get(f"/ready/{segment(name)}")
-            return
-        except (NoServer, Refused, Lost):
+            if _load(client, name):
+                return
+            raise click.ClickException(f"the server at {client.address.url} does not serve {name}; see {log}")
+        except (NoServer, Lost):  # it does not listen yet, or has just ended
             time.sleep(_POLL_SECONDS)
     raise click.ClickException(f"{name} was not ready within {budget:.0f} s; see {log}")
 
 
-def _add(client: Client, source: str, name: str) -> None:
-    """Have a running server serve another model of the store."""
-    pull_first(client.address, source)
+def _add(client: Client, source: str, name: str) -> str:
+    """Have a running server load a model of the store, or fetch it first. Returns the model's name there."""
     with Waiting(f"loading {name}"):
-        try:
-            client.post("/admin/models/load", {"model": name}, _LOAD_SECONDS)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+        if _load(client, name):
+            return name
+    if is_path(source):
+        raise click.ClickException(
+            f"the server at {client.address.url} does not serve {name}, and cannot read files of clients; "
+            f"write nacelle serve {source} --port PORT"
+        )
+    name = _download(client, source)
+    with Waiting(f"loading {name}"):
+        if _load(client, name):
+            return name
+    raise click.ClickException(
+        f"the server at {client.address.url} has fetched {name}, but does not serve it"
+    )
+
+
+def _load(client: Client, name: str) -> bool:
+    """Whether the server has the model, which it then has loaded."""
+    try:
+        client.post("/admin/models/load", {"model": name}, _LOAD_SECONDS)
+    except Refused as refused:
+        if refused.status == 404:
+            return False
+        raise
+    return True
+
+
+def _download(client: Client, source: str) -> str:
+    """Let the server fetch a model, and show the progress. Returns the model's name."""
+    download = client.post("/admin/downloads", {"source": source})
+    changes = client.events("GET", f"/admin/downloads/{download['id']}/events")
+    with TerminalReporter() as reporter:
+        step = ""
+        for download in changes:
+            if download["step"] and download["step"] != step:
+                step = download["step"]
+                reporter.step(step)
+            if download["done_bytes"]:
+                reporter.progress(download["done_bytes"], download["total_bytes"])
+        if download["state"] != "done":
             raise click.ClickException(
-                f"the server at {client.address.url} does not serve {name}; start one that does: "
-                f"nacelle serve {source} --port PORT"
-            ) from refused
+                download["error"] or f"the download of {source} was {download['state']}"
+            )
+    return str(download["model"])

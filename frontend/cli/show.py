@@ -8,13 +8,13 @@ from typing import Any
 import click
 import msgspec
 
-from frontend.cli.stores import STORE_PARAMS, json_option, open_store
+from frontend.cli.stores import STORE_PARAMS, json_option, named, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
 from frontend.models.catalogue import load_catalogue
 from frontend.models.details import Details, details_of
-from frontend.models.inventory import Installed
 from frontend.models.manifest import Manifest
+from frontend.models.shelf import Installed
 
 _TEMPLATE_CHARACTERS = 60
 Pairs = list[tuple[str, str]]
@@ -34,7 +34,7 @@ def show(
     name: str, template: bool, licence: bool, as_json: bool, store: str | None, config: Path | None
 ) -> None:
     """Show all that is known about a model of the store."""
-    one = open_store(store, config).require(name)
+    one = open_store(store, config).require(named(name))
     entry = (
         load_catalogue().get(one.manifest.recipe.name) if one.manifest.recipe.kind == "catalogue" else None
     )
@@ -117,9 +117,9 @@ def _source(manifest: Manifest, details: Details) -> Pairs:
 
 def _learned(manifest: Manifest) -> Pairs:
     pairs: Pairs = []
-    if (measured := manifest.measured) is not None:
-        pairs.append(("memory", f"{shown_bytes(measured.memory_bytes)} on {measured.device}"))
-        pairs.append(("load", f"{measured.load_seconds:.1f} s"))
+    for device, measured in manifest.measured.items():
+        took = f"{shown_bytes(measured.memory_bytes)}, loaded in {measured.load_seconds:.1f} s"
+        pairs.append((f"memory on {device}", took))
     if (tuned := manifest.tuned) is not None:
         values = {**tuned.settings, **tuned.properties}
         pairs.append(("tuned", ", ".join(f"{key}={value}" for key, value in values.items())))

@@ -8,12 +8,7 @@ _CODES = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33", "
 
 def has_colours(stream: TextIO) -> bool:
     """Whether colours are shown and wanted (https://no-color.org)."""
-    return can_move(stream) and not os.environ.get("NO_COLOR")
-
-
-def can_move(stream: TextIO) -> bool:
-    """Whether a line can be shown and then erased."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:

@@ -1,13 +1,12 @@
 """Shows in a terminal that a command waits, and for what."""
 
 import itertools
+import os
 import sys
 import threading
 import time
 from types import TracebackType
 from typing import Self
-
-from frontend.cli.styles import can_move
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAME_SECONDS = 0.1
@@ -23,7 +22,7 @@ class Waiting:
         self.text = text
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        if can_move(sys.stderr):
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._thread = threading.Thread(target=self._show, daemon=True)
 
     def __enter__(self) -> Self:

@@ -27,8 +27,9 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
-# What changes the server or its store: everything below the first, and exactly these of Ollama's API.
-ADMIN = "/admin"
+# What changes the server or its store, or hands work to its engines unchecked: everything below these, and
+# exactly those of Ollama's API.
+ADMIN_FOLDERS = ("/admin", "/internal")
 ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 # What proxies and tunnels add to a request: its client is not on this machine.
 _FORWARDING = ("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip")
@@ -102,13 +103,17 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
         return Verdict(error, asked.origin)
     if rules.api_key is None and is_administration(asked.path) and (why := _not_local(rules, asked)):
         remedy = "set NACELLE_API_KEY and send it as a bearer token"
-        return Verdict(Forbidden(f"{why}; to administer the server, {remedy}"), asked.origin)
+        return Verdict(
+            Forbidden(f"{why}; to administer the server or to use its engines directly, {remedy}"),
+            asked.origin,
+        )
     return Verdict(shared_with=asked.origin)
 
 
 def is_administration(path: str) -> bool:
-    """Whether a path, as `paths.canonical` has it, is of an endpoint that changes the server or its store."""
-    return path == ADMIN or path.startswith(f"{ADMIN}/") or path in ADMIN_PATHS
+    """Whether only administrators may use a path, which is as `paths.canonical` has it."""
+    below = any(path == folder or path.startswith(f"{folder}/") for folder in ADMIN_FOLDERS)
+    return below or path in ADMIN_PATHS
 
 
 def _not_local(rules: Rules, asked: Asked) -> str:
@@ -121,10 +126,8 @@ def _not_local(rules: Rules, asked: Asked) -> str:
     if asked.forwarded_by is not None:
         return f"this request was forwarded by a proxy ({asked.forwarded_by})"
     host = _host_name(asked.host or "")
-    if not _is_loopback(host) and host not in (
-        "",
-        socket.gethostname().lower(),
-    ):  # a TCP tunnel keeps the Host
+    # A TCP tunnel keeps the Host.
+    if not _is_loopback(host) and host not in ("", socket.gethostname().lower()):
         return f"the Host {_shown(host)} is not an address of this machine alone"
     if asked.origin is not None and not origin_allowed(asked.origin, asked.host, frozenset()):
         return f"pages of {shortened(asked.origin, _SHOWN_CHARACTERS)} may not administer this server"

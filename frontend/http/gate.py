@@ -22,19 +22,31 @@ from frontend.http.exchange import exchange_of
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
 
 
+class Access:
+    """The rules that hold now; all layers of a server share them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError."""
+        self.rules = rules_of(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """Apply these settings from now on. Raises ConfigError."""
+        self.rules = msgspec.structs.replace(rules_of(settings), is_local=self.rules.is_local)
+
+
 class Gate:
     """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""
 
-    def __init__(self, app: Application, settings: Settings) -> None:
-        """Raises ConfigError."""
+    def __init__(self, app: Application, settings: Settings, access: Access | None = None) -> None:
+        """`access` is given where its rules may change. Raises ConfigError."""
         self._app = app
-        self._rules = rules_of(settings)
+        self._access = access or Access(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        verdict = judge(self._rules, _asked(scope))
+        verdict = judge(self._access.rules, _asked(scope))
         headers = cors_headers(verdict.shared_with)
 
         async def send_shared(message: Message) -> None:

@@ -7,7 +7,7 @@ from frontend.config import Settings
 from frontend.http.access_log import AccessLog
 from frontend.http.asgi import Application
 from frontend.http.client import DisconnectWatch
-from frontend.http.gate import Gate
+from frontend.http.gate import Access, Gate
 from frontend.http.identity import Identity
 from frontend.http.keep_alive import StreamKeepAlive
 from frontend.http.paths import CanonicalPaths
@@ -15,7 +15,11 @@ from frontend.observability.metrics import Metrics
 
 
 def with_stack(
-    app: Application, settings: Settings, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    app: Application,
+    settings: Settings,
+    metrics: Metrics,
+    clock: Callable[[], float] = time.monotonic,
+    access: Access | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
@@ -25,6 +29,6 @@ def with_stack(
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
-    app = CanonicalPaths(Gate(app, settings))
+    app = CanonicalPaths(Gate(app, settings, access))
     app = AccessLog(app, metrics, clock)
     return Identity(app, clock)

@@ -24,7 +24,7 @@ def find_by_name(
     """
     stored = store.converted(name)
     if not stored:
-        one = store.installed_named(name)  # by a name that was given: a copy, or what was pulled
+        one = store.installed_named(name) or store.installed_from(name)  # a copy, or what was pulled
         return (one.path, True) if one else None
     ready = [manifest for manifest in stored if store.find(manifest.recipe) is not None]
     current = [manifest for manifest in ready if manifest.recipe.converters == converters]
@@ -62,7 +62,7 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> st
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
     if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(source):
-        hint = f"; convert it first: optimum-cli export openvino --model {source} FOLDER"
+        hint = f"; pull it first: nacelle pull {source}"
     shown = shown_path(source)
     return (
         f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "

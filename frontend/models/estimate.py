@@ -48,7 +48,7 @@ def estimate_bytes(
     cache = round(per_token * context * sequences) if per_token and context else 0
     if settings.kv_cache_gib is not None and has_kv_cache:
         cache = round(settings.kv_cache_gib * GIB)
-    measured = learned.measured if learned.measured and learned.measured.device == device else None
+    measured = learned.measured.get(device)
     return Estimate(
         weights_bytes=weights,
         kv_cache_bytes=cache,

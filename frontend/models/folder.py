@@ -48,14 +48,15 @@ def look_at(folder: Path) -> FolderFacts:
         return FolderFacts(
             str(folder),
             frozenset(list_files(folder)),
-            {name: content for name in _DOCUMENTS if (content := _read_json(folder / name)) is not None},
+            {name: content for name in _DOCUMENTS if (content := read_json(folder / name)) is not None},
             _read_tail(folder / MODEL_XML) or _read_tail(folder / _LANGUAGE_XML),
         )
     except OSError as error:
         raise ModelError(f"cannot read {folder}: {error.strerror}") from error
 
 
-def _read_json(path: Path) -> Any | None:
+def read_json(path: Path) -> Any | None:
+    """None if the file is absent, too large, or not JSON."""
     if not path.is_file() or path.stat().st_size > _MAX_DOCUMENT_BYTES:
         return None
     try:

@@ -11,6 +11,7 @@ from frontend.models.locks import Busy, locked_at_once
 
 SCRATCH = "partial-"  # begins the names of folders in which models are built
 PARTIAL = "partial"  # the folder of downloads that can be resumed
+_WRITTEN_SECONDS = 3600.0  # no small file takes that long
 _KEPT_SECONDS = 14 * 86_400.0  # of such a download
 
 
@@ -44,6 +45,13 @@ def downloads(root: Path) -> list[Path]:
     """The folders of downloads that are under way, or can be resumed."""
     folder = root / PARTIAL
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def stray_files(root: Path) -> list[Path]:
+    """Files that were about to replace others when a process was killed."""
+    before = time.time() - _WRITTEN_SECONDS
+    found = [*root.glob(".*.json-*"), *root.glob("*/*/*/.*.json-*")]
+    return sorted(file for file in found if file.stat().st_mtime < before)
 
 
 def lock_of(folder: Path) -> str:

@@ -34,11 +34,10 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a load on this machine took, the last one."""
+    """What the last load on a device of this machine took."""
 
-    memory_bytes: int  # of the host, once the model is ready
+    memory_bytes: int  # of all hosts of the model, once it is ready
     load_seconds: float
-    device: str = "CPU"
 
 
 class Tuned(msgspec.Struct, frozen=True):
@@ -79,7 +78,7 @@ class Manifest(msgspec.Struct, frozen=True):
     context_length: int | None = None
     openvino: str = ""  # the version that wrote the IR
     devices: list[str] = []  # that can run it; none: any
-    measured: Measured | None = None
+    measured: dict[str, Measured] = {}  # by device
     tuned: Tuned | None = None
 
     @property

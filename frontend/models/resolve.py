@@ -16,7 +16,6 @@ from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_o
 from frontend.models.converter import check
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
-from frontend.models.inventory import FILES, SOURCE
 from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import REMOTE, adapted_name, engine_kind
@@ -30,11 +29,12 @@ from frontend.models.recognize import (
 )
 from frontend.models.reporter import Reporter
 from frontend.models.root import store_root
+from frontend.models.shelf import FILES, SOURCE
 from frontend.models.store import Check, Store
 from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions
 from frontend.shortened import quoted, shown_path
-from ipc.ir import check_model
+from ipc.ir import check_model, newer_writer
 from ipc.messages import Adapter
 from ipc.model_files import FOLDER, REGULAR, FileFault
 
@@ -99,6 +99,10 @@ class Preparer:
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
         recognized = check_ir_folder(path, task, model.library, f"model {model.name!r}")
+        if newer := newer_writer(path):
+            self._reporter.note(
+                f"{model.name} was written by OpenVINO {newer}, which is newer than the one here"
+            )
         return PreparedModel(
             settings=model,
             engine=engine_kind(model, recognized.task),
@@ -120,8 +124,9 @@ class Preparer:
 
     def has(self, source: str) -> bool:
         """Whether a model can be prepared without a network."""
-        entry = self._catalogue.get(source)
-        return entry is None or self._store.find(recipe_of(source, entry)) is not None
+        name = canonical(source)
+        entry = self._catalogue.get(name)
+        return entry is None or self._store.find(recipe_of(name, entry)) is not None
 
     def pull(self, name: str) -> Path:
         """Fetch and convert a model of the catalogue unless the store has it. Returns its IR folder.

@@ -171,6 +171,7 @@ class ModelMetrics:
         self.audio_seconds = cache(lambda: families.audio_seconds.labels(model))  # no series for other tasks
         self.spoken_seconds = cache(lambda: families.spoken_seconds.labels(model))
         self.time_to_first_audio = cache(lambda: families.time_to_first_audio.labels(model))
+        self.rehearsed = families.rehearsed.labels(model)
         self.resumed = families.resumed.labels(model)
         self.restarted = families.restarted.labels(model)
         self.blamed = families.blamed.labels(model)
@@ -235,6 +236,7 @@ class _ModelFamilies:
         self.time_to_first_audio = histogram(
             "time_to_first_audio", "From a text's arrival to the audio of its first sentence", _FIRST_TOKEN
         )
+        self.rehearsed = counter("rehearsed", "Prompts computed again for a host that had lost its cache")
         self.resumed = counter("resumed", "Sequences continued after the death of their host")
         self.restarted = counter("restarted", "Sequences sent whole again after the death of their host")
         self.blamed = counter("blamed", "Sequences ended because they kill hosts")

@@ -15,15 +15,31 @@ LIVE_SETTINGS = frozenset(
         "allowed_hosts",
         "allowed_origins",
         "api_key",
+        "eviction_wait_seconds",
+        "load_wait_seconds",
         "log_level",
+        "max_loaded_models",
         "max_queue",
+        "memory_budget_gib",
         "request_timeout_seconds",
         "serve_store",
         "variants",
     }
 )
 # Settings of a model that its hosts do not know.
-LIVE_MODEL_SETTINGS = frozenset({"tool_format", "reasoning_format", "voice_aliases"})
+LIVE_MODEL_SETTINGS = frozenset(
+    {
+        "tool_format",
+        "reasoning_format",
+        "voice_aliases",
+        "preload",
+        "pinned",
+        "keep_alive_seconds",
+        "remote",
+        "remote_model",
+        "remote_api_key_env",
+    }
+)
 
 
 class ReloadPlan(msgspec.Struct, frozen=True):
@@ -34,7 +50,8 @@ class ReloadPlan(msgspec.Struct, frozen=True):
     replaced: list[str] = []  # the same, and are loaded anew, for which new requests wait
     adjusted: list[str] = []  # without being loaded anew
     changed: list[str] = []  # settings of the server that are followed now
-    needs_restart: list[str] = []  # settings that are not
+    # Settings that are not, and models with replicas on other servers whose own hosts would be replaced.
+    needs_restart: list[str] = []
 
 
 def plan_reload(
@@ -50,8 +67,14 @@ def plan_reload(
     served here, also those that were added by other means, which stay; `wanted` are those that the new
     settings ask for.
     """
+    running = {name: _comparable(model) for name, model in running.items()}
+    wanted = {name: _comparable(model) for name, model in wanted.items()}
     both = [name for name in wanted if name in running]
-    replaced = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
+    differing_hosts = [name for name in both if _for_hosts(running[name]) != _for_hosts(wanted[name])]
+    fixed = [
+        name for name in differing_hosts if running[name].settings.remote or wanted[name].settings.remote
+    ]
+    replaced = [name for name in differing_hosts if name not in fixed]
     differing = [
         name
         for name in Settings.__struct_fields__
@@ -61,10 +84,23 @@ def plan_reload(
         added=[name for name in wanted if name not in running],
         removed=[name for name in configured if name in running and name not in wanted],
         replaced=replaced,
-        adjusted=[name for name in both if name not in replaced and running[name] != wanted[name]],
+        adjusted=[name for name in both if name not in differing_hosts and running[name] != wanted[name]],
         changed=[name for name in differing if name in LIVE_SETTINGS],
-        needs_restart=[name for name in differing if name not in LIVE_SETTINGS],
+        needs_restart=[
+            *(name for name in differing if name not in LIVE_SETTINGS),
+            *(f"model {name}" for name in fixed),
+        ],
     )
+
+
+def _is_elsewhere(model: PreparedModel) -> bool:
+    return bool(model.settings.remote)
+
+
+def followed(old: Settings, new: Settings) -> Settings:
+    """What a server that ran with `old` settings runs with after following `new` ones."""
+    changes = {name: getattr(new, name) for name in (*LIVE_SETTINGS, "models")}
+    return msgspec.structs.replace(old, **changes)
 
 
 def _for_hosts(model: PreparedModel) -> PreparedModel:
@@ -75,6 +111,13 @@ def _for_hosts(model: PreparedModel) -> PreparedModel:
         if field.name in LIVE_MODEL_SETTINGS
     }
     return msgspec.structs.replace(model, settings=msgspec.structs.replace(model.settings, **defaults))
+
+
+def _comparable(model: PreparedModel) -> PreparedModel:
+    """Without how its settings came to be what they are."""
+    return msgspec.structs.replace(
+        model, settings=msgspec.structs.replace(model.settings, explicit=frozenset())
+    )
 
 
 def in_words(plan: ReloadPlan) -> str:

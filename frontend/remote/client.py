@@ -1,5 +1,7 @@
 """HTTP sessions with servers that the operator named. Imports aiohttp, so import it late."""
 
+import os
+
 import aiohttp
 from yarl import URL
 
@@ -15,7 +17,8 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"it cannot be reached: {error.os_error.strerror or error.os_error}"
+        number = error.os_error.errno
+        return f"it cannot be reached: {os.strerror(number) if number else error.os_error}"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
         return "the connection broke"
     if isinstance(error, TimeoutError):

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from frontend.remote.backend import Backend
-from frontend.remote.client import client_session
+from frontend.remote.client import client_session, words_of
 from frontend.remote.wire import (
     HANDSHAKE_SECONDS,
     PART_BYTES,
@@ -21,6 +21,7 @@ from frontend.remote.wire import (
     decode_hello,
     encode,
     encode_hello,
+    frames,
     own_hello,
 )
 from frontend.spool import Spool
@@ -138,7 +139,8 @@ class Connection:
         except aiohttp.WSServerHandshakeError as error:
             if error.status >= 500:
                 raise
-            raise NotANacelle(f"it takes no work (status {error.status})") from None
+            hint = "; a Nacelle does with its API key" if error.status in (401, 403) else ""
+            raise NotANacelle(f"it takes no work from here (status {error.status}{hint})") from None
         except TimeoutError:
             raise ConnectionError(f"it did not answer within {HANDSHAKE_SECONDS:g} seconds") from None
         try:
@@ -148,11 +150,13 @@ class Connection:
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
+            if message.type is aiohttp.WSMsgType.ERROR:
+                raise ConnectionError(words_of(message.data))
             if message.type is not aiohttp.WSMsgType.BINARY:
                 raise ChannelError("a frame that is not binary")
             self._on_messages(decode_from_peer(message.data))
-        if isinstance(error := socket.exception(), Exception):
-            raise ConnectionError(f"the connection broke: {error or type(error).__name__}")
+        if (error := socket.exception()) is not None:
+            raise ConnectionError(words_of(error))
         raise ConnectionError("it shuts down" if socket.close_code == 1012 else "it closed the connection")
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -161,8 +165,8 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 messages, self._unsent = self._unsent, []
-                if messages:
-                    await socket.send_bytes(encode(messages))
+                for frame in frames(messages):
+                    await socket.send_bytes(frame)
 
     async def _send_body(self, work: Work, body: bytes | Spool) -> None:
         size, number = len(body), work.request_id

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from frontend.errors import ServerError
 from frontend.remote.backend import Backend
 from frontend.remote.failures import error_of, may_go_elsewhere
-from frontend.remote.wire import FromPeer, Rejected
+from frontend.remote.wire import FromPeer, Leaving, Rejected
 from frontend.spool import Spool
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import (
@@ -28,6 +28,7 @@ from frontend.supervision.lifecycle import (
     Kill,
     Lifecycle,
     LoadBegan,
+    Recycle,
     RequestCompleted,
     SendDrain,
     Spawn,
@@ -217,7 +218,7 @@ class RemoteHost:
             return
         for message in messages:
             self._note(message)
-        usual = [message for message in messages if not isinstance(message, Rejected)]
+        usual = [message for message in messages if not isinstance(message, Rejected | Leaving)]
         if usual:
             self._listener.replica_said(self, usual)
         self._leave_if_draining()
@@ -230,6 +231,8 @@ class RemoteHost:
                 self._fatal = reason
             case Rejected():
                 self._rejected(message)
+            case Leaving():
+                self._handle(Recycle(self._drain_seconds, 0.0))
             case Failed(request_id):
                 self._requests.discard(request_id)
             case Reply() if message.ends:

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
 from frontend.errors import BadRequest, Overloaded, RequestTooLarge, ServerError
 from frontend.remote.failures import rejection
-from frontend.remote.wire import BodyPart, BodyStart, Rejected, decode_to_peer, encode
+from frontend.remote.wire import BodyPart, BodyStart, Leaving, Rejected, decode_to_peer, encode, frames
 from frontend.routing.job import Body
 from frontend.routing.lifecycle import Phase
 from frontend.routing.router import Model, Router
@@ -78,6 +77,7 @@ class Session:
         self._unsent_bytes = 0
         self._wake = asyncio.Event()
         self._uploads = False  # the model takes files
+        self._idle = asyncio.Event()
         self._reported = Gauges(0, 0)
 
     @property
@@ -99,6 +99,19 @@ class Session:
         hosts = self._router.route(self._model).hosts
         slots = sum(host.card.slots for host in hosts if host.card) or model.card.slots
         return msgspec.structs.replace(model.card, slots=slots)
+
+    async def leave(self) -> None:
+        """The server shuts down: finish what the other side has sent, and let it send no more."""
+        self._idle.clear()
+        self._say(Leaving())
+        self._wake.set()
+        self._check_idle()
+        await self._idle.wait()
+
+    def _check_idle(self) -> None:
+        """Replies that are not sent yet count as work."""
+        if not (self.requests or self._incoming or self._unsent):
+            self._idle.set()
 
     # --- what arrives ---
 
@@ -215,6 +228,7 @@ class Session:
         """The connection is gone: nobody waits for anything."""
         for number in [*self._jobs, *self._starting, *self._incoming]:
             self._forget(number)
+        self._idle.set()
 
     # --- what is answered: the jobs' outlet ---
 
@@ -263,15 +277,21 @@ class Session:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            messages: list[Any] = self._unsent
+            messages: list[Message] = self._unsent
             self._unsent, self._unsent_bytes = [], 0
-            if messages:
-                sending = asyncio.ensure_future(self._send(encode(messages)))
-                while not (await asyncio.wait([sending], timeout=1.0))[0]:
-                    if self._unsent_bytes > MAX_UNSENT_BYTES:
-                        sending.cancel()
-                        raise ChannelError("the other side does not read")
-                sending.result()
+            for frame in frames(messages):
+                await self._send_in_time(frame)
+            self._check_idle()
+
+    async def _send_in_time(self, frame: bytes) -> None:
+        sending = asyncio.ensure_future(self._send(frame))
+        try:
+            while not (await asyncio.wait([sending], timeout=1.0))[0]:
+                if self._unsent_bytes > MAX_UNSENT_BYTES:
+                    raise ChannelError("the other side does not read")
+            sending.result()
+        finally:
+            sending.cancel()
 
 
 def _close(body: Body) -> None:

@@ -6,6 +6,7 @@ a payload above INLINE_LIMIT_BYTES is sent ahead of its work, in parts.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -17,6 +18,7 @@ from ipc.lease import Lease
 from ipc.messages import TO_FRONTEND_TYPE, TO_HOST_TYPE, Message, Produced, Release, ToFrontend, ToHost, Work
 
 PART_BYTES = 256 * 1024
+FRAME_BYTES = 1024**2  # of several messages; below what a server takes at once
 HANDSHAKE_SECONDS = 10.0
 
 
@@ -49,11 +51,15 @@ class Rejected(Message):
     retry_after: int | None = None  # seconds
 
 
+class Leaving(Message):
+    """The peer shuts down: it finishes what it has and takes no more."""
+
+
 ToPeer = ToHost | BodyStart | BodyPart
-FromPeer = ToFrontend | Rejected
+FromPeer = ToFrontend | Rejected | Leaving
 
 _TO_PEER: Any = TO_HOST_TYPE | BodyStart | BodyPart
-_FROM_PEER: Any = TO_FRONTEND_TYPE | Rejected
+_FROM_PEER: Any = TO_FRONTEND_TYPE | Rejected | Leaving
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_peer: "msgspec.msgpack.Decoder[list[ToPeer]]" = msgspec.msgpack.Decoder(list[_TO_PEER])
@@ -91,8 +97,28 @@ def decode_hello(text: str) -> Hello:
         raise ChannelError(f"an undecodable greeting: {error}") from error
 
 
-def encode(messages: "list[Any]") -> bytes:
+def encode(messages: Sequence[Any]) -> bytes:
     return _encode(messages)
+
+
+def frames(messages: Sequence[Any]) -> Iterator[bytes]:
+    """What is sent for messages that wait together: frames of at most FRAME_BYTES, or of one message."""
+    parts: list[bytes] = []
+    size = 0
+    for message in messages:
+        part = _encode(message)
+        if parts and size + len(part) > FRAME_BYTES:
+            yield _frame(parts)
+            parts, size = [], 0
+        parts.append(part)
+        size += len(part)
+    if parts:
+        yield _frame(parts)
+
+
+def _frame(parts: Sequence[bytes]) -> bytes:
+    """An array of messages that are encoded already."""
+    return _encode([msgspec.Raw(part) for part in parts])
 
 
 def decode_to_peer(frame: bytes) -> list[ToPeer]:

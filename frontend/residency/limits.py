@@ -7,13 +7,13 @@ from pathlib import Path
 import psutil
 
 from frontend.config import GIB, Settings, memory_budgets
+from frontend.models.estimate import PROCESS_BYTES
 from frontend.models.resolve import PreparedModel
 from frontend.residency.state import Limits
 
 # What is left to the system and everything else: this share of the available memory, but no more than that.
 _RESERVE_SHARE = 0.1
 _RESERVE_LIMIT = 2 * GIB
-_HOST_BYTES = 200 * 1024**2  # a process with OpenVINO and no model
 
 
 def limits_of(settings: Settings, available: int) -> Limits:
@@ -87,7 +87,10 @@ def _sizes(folder: Path) -> Iterable[int]:
             yield entry.stat().st_size
 
 
-def expected_bytes(files: int, replicas: int) -> int:
-    """What a model holds that was never loaded, without KV caches: its replicas share the pages of its
-    weights, and no more."""
-    return files + replicas * _HOST_BYTES
+def expected_bytes(files: int, replicas: int, measured: int | None = None) -> int:
+    """What a model holds without KV caches. Its replicas share the pages of its weights, and no more.
+
+    `measured` is what one host held the last time.
+    """
+    one = files + PROCESS_BYTES if measured is None else measured
+    return one + (replicas - 1) * max(PROCESS_BYTES, one - files)

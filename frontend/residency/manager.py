@@ -1,6 +1,7 @@
 """Carries out what the residency policy decides: loads and unloads models, and answers those who wait."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -24,12 +25,15 @@ from frontend.residency.state import (
     Event,
     Gone,
     KeptAlive,
+    Limited,
     Limits,
     Load,
     LoadFailed,
     Measured,
     Phase,
     Pinned,
+    Reason,
+    Redefined,
     Refuse,
     Released,
     Removed,
@@ -97,6 +101,7 @@ class Manager:
         self._residency = Residency(limits)
         self._timeout_seconds = timeout_seconds
         self._measurements = measurements
+        self._swaps: dict[str, Callable[[], None]] = {}  # what happens once a model's processes are gone
         self._events: deque[Event] = deque()
         self._is_advancing = False
         self._is_closed = False
@@ -138,6 +143,38 @@ class Manager:
         self.served.pop(name, None)
         self._wake_waiters(name)
         self._changed(name)
+
+    def replace(self, name: str, swap: Callable[[], None]) -> None:
+        """Let a model finish what runs and stop its processes, call `swap`, and go on with what that made of
+        it: a model that was to be loaded is, and what has waited for it meanwhile gets it."""
+        self._swaps[name] = swap
+        model = self.resident(name)
+        if model.phase is Phase.UNLOADED and not model.persistent:
+            self._swap(name)
+        else:
+            self._post(Released(name))
+
+    def _swap(self, name: str) -> None:
+        """Its processes are gone, or there were none."""
+        swap = self._swaps.pop(name, None)
+        if swap is None or name not in self.served:
+            return
+        self.served[name].route.last_card = None  # whoever asks now waits for the new one
+        swap()
+        self._post(Gone(name))
+
+    def redefine(self, served: Served, resident: Resident) -> None:
+        """Follow changed settings of a model."""
+        self.served[resident.name] = served
+        self._post(
+            Redefined(resident.name, resident.device, resident.bytes, resident.pinned, resident.keep_alive)
+        )
+        self._changed(resident.name)
+
+    def limit(self, limits: Limits, wait_seconds: float) -> None:
+        """Follow other limits from now on."""
+        self.wait_seconds = wait_seconds
+        self._post(Limited(limits))
 
     def close(self) -> None:
         """The server is shutting down: nothing is loaded from now on."""
@@ -184,6 +221,13 @@ class Manager:
         while name in self.served and self.resident(name).phase in _LEAVING:
             await self._next_change(name)
 
+    async def finish(self, name: str, seconds: float) -> None:
+        """Until a model has no work left, or that time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while name in self.served and self.resident(name).busy:
+                    await self._next_change(name)
+
     def pin(self, name: str, pinned: bool) -> None:
         self._post(Pinned(name, pinned))
         self._changed(name)
@@ -214,6 +258,8 @@ class Manager:
 
     def worked(self, name: str, waiting: bool, running: bool) -> None:
         self._post(Worked(name, waiting, running))
+        if not (waiting or running):
+            self._wake_waiters(name)
 
     def check(self, name: str) -> None:
         served, model = self.served[name], self.resident(name)
@@ -265,7 +311,9 @@ class Manager:
             if phase is Phase.LOADING:
                 self._post(BecameReady(name))
         elif states == {State.STOPPED}:
-            if phase is not Phase.UNLOADED:
+            if name in self._swaps:  # after all who are told of this change
+                asyncio.get_running_loop().call_soon(self._swap, name)
+            elif phase is not Phase.UNLOADED:
                 self._post(Gone(name))
         elif states <= {State.STOPPED, State.FAILED}:
             if phase in (Phase.LOADING, Phase.READY):
@@ -350,7 +398,8 @@ class Manager:
         metrics = self.fleet.metrics.of_model(model.name)
         metrics.loads("loaded").inc()
         metrics.load_seconds.observe(seconds)
-        self._measurements.remember(served.path, model.device, Measurement(held, seconds))
+        one = held_bytes([served.supervisors[0].pid]) or held
+        self._measurements.remember(served.path, model.device, Measurement(one, seconds))
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -371,11 +420,11 @@ class Manager:
                 self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
 
     def _stop(self, stop: Stop) -> None:
-        held = self.served[stop.name].held_bytes
-        log.info(
-            "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
-        )
+        if stop.reason is not Reason.FAILED:  # else another line says so
+            freed = words.size(self.served[stop.name].held_bytes)
+            log.info("%s is unloaded, which frees %s: %s", stop.name, freed, words.REASONS[stop.reason])
         self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
+        self.served[stop.name].route.close(True)
         self.fleet.unload(stop.name)
         self._observe(stop.name)
 
@@ -390,7 +439,7 @@ class Manager:
         served, model = self.served[name], self.resident(name)
         result = "out_of_memory" if event.out_of_memory else "failed"
         self.fleet.metrics.of_model(name).loads(result).inc()
-        if model.retried:
+        if model.demanded:
             log.warning("%s: its load ran out of memory and is tried once more", name)
             return
         if not model.persistent:

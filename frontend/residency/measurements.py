@@ -6,7 +6,7 @@ import msgspec
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    memory_bytes: int  # that all hosts of the model held when it was ready, without their KV caches
+    memory_bytes: int  # that one host held when it was ready, before its KV cache was used
     load_seconds: float
 
 

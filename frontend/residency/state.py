@@ -17,7 +17,9 @@ class Reason(StrEnum):
     """Why a model is unloaded: a label of the metrics."""
 
     ROOM = "room"  # another model needs its place
-    IDLE = "idle"  # its keep-alive is over
+    # Its keep-alive is over. There is no cheaper step before this one: what an idle host on a CPU could give
+    # back, by trimming its heap, was measured as 1.5 % of what it holds.
+    IDLE = "idle"
     ASKED = "asked"  # by a person or a program
     FAILED = "failed"  # its load failed
     MEMORY = "memory"  # another model's load ran out of memory
@@ -141,6 +143,16 @@ class Measured(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Redefined(msgspec.Struct, frozen=True):
+    """Its settings changed while it was unloaded, or in ways that its processes do not know."""
+
+    name: str
+    device: str
+    bytes: int
+    pinned: bool
+    keep_alive: float | None
+
+
 class Limited(msgspec.Struct, frozen=True):
     """The limits changed."""
 
@@ -164,6 +176,7 @@ Event = (
     | Pinned
     | KeptAlive
     | Measured
+    | Redefined
     | Limited
     | Tick
 )

@@ -25,9 +25,9 @@ class Arrivals:
         metrics: ModelMetrics,
         clock: Callable[[], float],
         pump: Callable[[], None],
-        ready: Callable[[ModelCard], None],
+        ready: Callable[[Replica, ModelCard], None],
     ) -> None:
-        """`pump` sends what there is room for now. `ready` gets the card of a replica that became ready."""
+        """`pump` sends what there is room for now. `ready` gets a replica that became ready."""
         self._jobs = jobs
         self._metrics = metrics
         self._clock = clock
@@ -95,7 +95,7 @@ class Arrivals:
         replica.unassign(job)
         self._jobs.apply(job, Ended())
         self._room_made = True
-        if job.needs_slot:
+        if job.needs_slot and not job.is_rehearsal:
             seconds = now - job.arrived_at
             self._metrics.request_seconds.observe(seconds)
             self.mean_seconds += _MEAN_WEIGHT * (seconds - self.mean_seconds)
@@ -116,7 +116,7 @@ class Arrivals:
         if replica.died_at is not None:
             self._metrics.host_recovery_seconds.observe(self._clock() - replica.died_at)
             replica.died_at = None
-        self._on_ready(message.card)
+        self._on_ready(replica, message.card)
         self._room_made = True
 
     def _released(self, _replica: Replica, _message: Release) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -24,6 +25,7 @@ class Job:
     """
 
     param = "prompt"  # the request's parameter that its payload came from, for errors
+    is_rehearsal = False  # nobody waits for it, see rehearsal.py
     needs_slot = True  # takes one of its host's slots; else it is sent at once, and its host cannot stop it
 
     def __init__(self, work: Work, body: Body, arrived_at: float, max_units: int | None = None) -> None:
@@ -52,6 +54,11 @@ class Job:
     def prefix(self) -> list[int]:
         """Hashes of the leading blocks of its input, by which a host's cache is found; see prefixes.py."""
         return []
+
+    def rehearsal(self) -> "Callable[[float], Job] | None":
+        """Makes a job, given the time, that fills a host's cache as this one does; None: there is no cache,
+        or this job does not use it."""
+        return None
 
     @property
     def trial_cost(self) -> int:

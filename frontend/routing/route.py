@@ -13,6 +13,7 @@ from frontend.routing.job import Job
 from frontend.routing.jobs import Jobs
 from frontend.routing.lifecycle import Dropped, Submitted
 from frontend.routing.queue import CallLater
+from frontend.routing.rehearsal import Rehearsals
 from frontend.routing.replica import Host, Replica
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
@@ -86,13 +87,15 @@ class LocalRoute:
         self.arrivals = Arrivals(self.jobs, metrics, clock, self.pump, self._ready)
         self.last_card: ModelCard | None = None
         self.loader: Loader | None = None
+        self.rehearsals: Rehearsals | None = None  # of hosts that cache prefixes
         self._closed = False
         self._work = (False, False)
         self._away_since: float | None = None  # since when nothing could be sent to a host
         self._card_waiters: dict[asyncio.Future[ModelCard], float] = {}  # with the times of their arrival
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._clock = clock
         self._metrics = metrics
+        self._call_later = call_later
 
     @property
     def name(self) -> str:
@@ -104,8 +107,8 @@ class LocalRoute:
 
     @property
     def running(self) -> int:
-        """Jobs that hosts hold."""
-        return sum(len(replica.jobs) for replica in self.replicas)
+        """Jobs of clients that hosts hold."""
+        return sum(not job.is_rehearsal for replica in self.replicas for job in replica.jobs.values())
 
     @property
     def queued(self) -> int:
@@ -120,6 +123,8 @@ class LocalRoute:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._check_available()
+        if self.rehearsals is not None and jobs[0].needs_slot:
+            self.rehearsals.give_way()
         for job in jobs:
             if reason := self.jobs.refusals.reason(job):
                 self._metrics.refused.inc()
@@ -130,6 +135,8 @@ class LocalRoute:
         self._check_queue(len(jobs) - slotless)
         if slotless:
             self._check_questions(slotless)
+        if self.rehearsals is not None:
+            self.rehearsals.remember(jobs[0])
         for job in jobs:
             self.jobs.apply(job, Submitted())
         self.pump()
@@ -162,7 +169,7 @@ class LocalRoute:
     def _check_queue(self, more: int) -> None:
         free = sum(replica.free_slots for replica in self.replicas)
         waiting = sum(job.needs_slot for job in self.jobs.queue.waiting)
-        if more and waiting + more > self._max_queue + free:
+        if more and waiting + more > self.max_queue + free:
             slots = sum(host.card.slots for host in self.hosts if host.card)
             wait = retry_after_seconds(waiting, slots, self.arrivals.mean_seconds)
             raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
@@ -170,7 +177,7 @@ class LocalRoute:
     def _check_questions(self, more: int) -> None:
         """What needs no slot is bounded wherever it is: hosts answer it in turn."""
         questions = self._questions
-        if questions + more > self._max_queue:
+        if questions + more > self.max_queue:
             raise QueueFull(f"{self.name} has {questions} questions waiting", retry_after=1)
 
     @property
@@ -189,7 +196,8 @@ class LocalRoute:
         replica.died_at = None if death.expected else self._clock()
         was_trial = replica is self.jobs.quarantine.room
         self.arrivals.take(replica, [Gauges(0, 0)])
-        self.jobs.settle(replica.empty(), death)
+        held = replica.empty()
+        self.jobs.settle(held if self.rehearsals is None else self.rehearsals.died(held), death)
         return not was_trial
 
     def rejected(self, replica: Replica, request_id: int, error: ServerError, death: Death | None) -> None:
@@ -220,11 +228,19 @@ class LocalRoute:
     def pump(self) -> None:
         if not self._closed:
             self.jobs.pump()
+            if self.rehearsals is not None:
+                self.rehearsals.pump()
         self._measure_queue()
+
+    def rehearse(self) -> None:
+        """From now on hosts that have lost their caches prefill again what was used lately."""
+        self.rehearsals = Rehearsals(self.jobs, self._metrics, self._clock, self._call_later)
 
     def close(self, closed: bool) -> None:
         """While it is closed, its hosts finish what they have, and everything else waits."""
         self._closed = closed
+        if closed and self.rehearsals is not None:
+            self.rehearsals.stop()
         self.pump()
 
     def answer_impatient(self, limit_seconds: float, error: ServerError) -> None:
@@ -248,8 +264,10 @@ class LocalRoute:
             gauges.leased_bytes("request").set(host.leased_bytes)
             gauges.resident_bytes.set(host.resident_bytes)
 
-    def _ready(self, card: ModelCard) -> None:
+    def _ready(self, replica: Replica, card: ModelCard) -> None:
         self.last_card = card
+        if self.rehearsals is not None:
+            self.rehearsals.ready(replica)
         for waiter in list(self._card_waiters):
             if not waiter.done():
                 waiter.set_result(card)
@@ -271,7 +289,8 @@ class LocalRoute:
             self._away_since = None
         elif self._away_since is None:
             self._away_since = self._clock()
-        work = (waiting, any(replica.jobs for replica in self.replicas))
+        running = (job for replica in self.replicas for job in replica.jobs.values())
+        work = (waiting, any(not job.is_rehearsal for job in running))
         if work != self._work:
             self._work = work
             self.loader.worked(self.name, *work)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -42,9 +42,12 @@ class Router:
         """`chance` decides which variant a request gets that names no user."""
         self.routes: dict[str, Route] = {}
         self.names = Names()
+        self.leaving: set[str] = set()  # models that finish what they have, and get nothing new
+        self.find_missing: Callable[[str], Awaitable[bool]] | None = None  # adds a model that is not served
         self.draining = False
         self.options = options
         self._chance = chance
+        self.on_drain: list[Callable[[], Awaitable[object]]] = []  # what is to end before connections close
         self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
@@ -65,7 +68,7 @@ class Router:
         Raises ModelNotFound, which lists the models that are served.
         """
         chosen_by = self.any_key() if key is None else key
-        resolved = resolve(name, self.routes, self._adapters, self.names, chosen_by)
+        resolved = resolve(name, self.served, self._adapters, self.names, chosen_by)
         if resolved is None:
             raise self._not_found(name)
         return resolved
@@ -76,7 +79,12 @@ class Router:
 
     def models_behind(self, name: str) -> list[str]:
         """The served models that an alias or a set of variants may mean."""
-        return models_behind(name, self.routes, self._adapters, self.names)
+        return models_behind(name, self.served, self._adapters, self.names)
+
+    @property
+    def served(self) -> Collection[str]:
+        """The names of the models that take requests."""
+        return self.routes.keys() - self.leaving if self.leaving else self.routes
 
     @property
     def _adapters(self) -> set[str]:
@@ -91,7 +99,7 @@ class Router:
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
-        return ModelNotFound(unknown_model(name, self.routes, self.names.all), "model")
+        return ModelNotFound(unknown_model(name, self.served, self.names.all), "model")
 
     async def model(
         self,
@@ -104,7 +112,12 @@ class Router:
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
-        resolved = self.resolve(name, key)
+        try:
+            resolved = self.resolve(name, key)
+        except ModelNotFound:
+            if self.find_missing is None or not await self.find_missing(name):
+                raise
+            resolved = self.resolve(name, key)
         on_resolved(resolved)
         route = self.routes[resolved.model]
         self.check_open()
@@ -124,6 +137,17 @@ class Router:
     def too_late(self) -> RequestTimeout:
         seconds = self.options.request_timeout_seconds
         return RequestTimeout(f"the request took longer than {seconds:g} seconds")
+
+    async def drain(self, seconds: float) -> float:
+        """Take nothing new, and let `on_drain` finish. Returns what is left of `seconds`."""
+        self.draining = True
+        began = time.monotonic()
+        if self.on_drain:
+            tasks = [asyncio.ensure_future(finish()) for finish in self.on_drain]
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+        return max(0.0, seconds - (time.monotonic() - began))
 
     def check_open(self) -> None:
         """Raises ShuttingDown."""

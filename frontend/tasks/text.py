@@ -1,5 +1,6 @@
 """Text generation as jobs: one per choice, journalled token by token so that another host can continue it."""
 
+from collections.abc import Callable
 from typing import Protocol, cast
 from zlib import crc32
 
@@ -9,6 +10,7 @@ from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Job, fingerprint
 from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
+from frontend.tasks.rehearsal import rehearsal_of
 from ipc.continuation import Continuation, continuation
 from ipc.messages import (
     Accepted,
@@ -23,6 +25,7 @@ from ipc.messages import (
     Prompt,
     Reply,
     Sampling,
+    TextInput,
     TextPart,
     TextPrompt,
 )
@@ -108,6 +111,13 @@ class TextJob(Job):
         if self._prefix is None:
             self._prefix = prefix_blocks(leading_text(self.spec.prompt))
         return self._prefix
+
+    def rehearsal(self) -> Callable[[float], Job] | None:
+        if self._images or not isinstance(self.body, bytes):
+            return None
+        if not self.spec.sampling.grammar:
+            return rehearsal_of(self.body)
+        return rehearsal_of(msgspec.msgpack.encode(TextInput(self.spec.prompt, "")))
 
     @property
     def trial_cost(self) -> int:

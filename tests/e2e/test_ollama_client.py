@@ -1,9 +1,12 @@
 """The `ollama` client against a real server with real models, and the exact form of what it reads."""
 
+import datetime
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import ollama
@@ -41,8 +44,10 @@ def server(
 ) -> Iterator[OllamaServing]:
     named = tmp_path_factory.mktemp("models") / MODEL
     named.symlink_to(vision_ir)
+    store = tmp_path_factory.mktemp("store")
+    shutil.copytree(minilm_ir, store / "catalogue/minilm" / minilm_ir.name)
     port = free_port()
-    arguments = ["--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
+    arguments = ["--store", str(store), "--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
     with OllamaServing([str(named), "minilm", str(qwen3_ir)], arguments, {}) as serving:
         serving.ollama_port = port
         for name in (MODEL, "minilm", RANDOM):
@@ -77,14 +82,15 @@ def test_a_stream_says_the_same_as_the_whole_answer(client):
 
 
 def test_generate(client):
-    whole = client.generate(MODEL, "The capital of France is", raw=True, options=GREEDY)
-    assert "Paris" in whole.response
-    stream = client.generate(MODEL, "The capital of France is", raw=True, options=GREEDY, stream=True)
+    raw = client.generate(MODEL, "The capital of France is", raw=True, options={**GREEDY, "num_predict": 4})
+    assert "Paris" in raw.response
+    whole = client.generate(RANDOM, "Hello", options=GREEDY)
+    stream = client.generate(RANDOM, "Hello", options=GREEDY, stream=True)
     assert "".join(part.response for part in stream) == whole.response
-    chatted = client.generate(MODEL, PARIS[0]["content"], options=GREEDY)
-    assert chatted.response == client.chat(MODEL, PARIS, options=GREEDY).message.content
-    terse = client.generate(MODEL, PARIS[0]["content"], system="You are a pirate.", options=GREEDY)
-    assert terse.prompt_eval_count != chatted.prompt_eval_count
+    chatted = client.chat(RANDOM, [{"role": "user", "content": "Hello"}], options=GREEDY)
+    assert chatted.message.content == whole.response
+    with_system = client.generate(RANDOM, "Hello", system="You are a pirate.", options=GREEDY)
+    assert with_system.prompt_eval_count > whole.prompt_eval_count
 
 
 def test_the_token_limit_and_a_stop_string_end_a_text(client):
@@ -104,7 +110,9 @@ def test_a_limit_beyond_the_context_is_cut(client):
 
 def test_a_seed_repeats_a_text(client):
     options = {"temperature": 1.0, "num_predict": 12, "seed": 7}
-    texts = {client.generate(MODEL, "Once upon a time", raw=True, options=options).response for _ in range(2)}
+    texts = {
+        client.generate(RANDOM, "Once upon a time", raw=True, options=options).response for _ in range(2)
+    }
     assert len(texts) == 1
 
 
@@ -115,9 +123,9 @@ def test_an_answer_follows_a_schema(client):
         "required": ["city", "people"],
         "additionalProperties": False,
     }
-    answer = client.chat(MODEL, PARIS, format=schema, options={"temperature": 0, "num_predict": 60})
+    answer = client.chat(RANDOM, PARIS, format=schema, options={"temperature": 0, "num_predict": 60})
     assert json.loads(answer.message.content).keys() == {"city", "people"}
-    anything = client.generate(MODEL, "A JSON object:", format="json", options={"num_predict": 1})
+    anything = client.generate(RANDOM, "A JSON object:", format="json", options={"num_predict": 1})
     assert anything.response.startswith("{")
 
 
@@ -144,7 +152,8 @@ def test_tools_are_called_with_objects(server):
         options = {"temperature": 1000, "seed": seed, "num_predict": 80}
         answer = server.http.post("/api/chat", json={**body, "options": options, "stream": False})
         assert answer.json()["done_reason"] in ("stop", "length"), answer.text
-        return answer.json()["message"]
+        said: dict = answer.json()["message"]
+        return said
 
     seed, called = next((s, said) for s in range(50) if "tool_calls" in (said := message(s)))
     functions = [call["function"] for call in called["tool_calls"]]
@@ -190,10 +199,10 @@ def test_thinking_has_a_field_of_its_own(client):
 def test_images_are_seen(client):
     image = data_url("red", "blue").partition(",")[2]
     question = {"role": "user", "content": "Which colours?", "images": [image]}
-    answer = client.chat(MODEL, [question], options={"temperature": 0, "num_predict": 20})
-    assert "red" in answer.message.content
+    answer = client.chat(MODEL, [question], options={"temperature": 0, "num_predict": 8})
+    assert "blue" in answer.message.content
     again = client.generate(
-        MODEL, "Which colours?", images=[image], options={"temperature": 0, "num_predict": 20}
+        MODEL, "Which colours?", images=[image], options={"temperature": 0, "num_predict": 8}
     )
     assert again.response == answer.message.content
     for bad in ("QUJD", "###", ""):
@@ -202,7 +211,7 @@ def test_images_are_seen(client):
 
 
 def test_log_probabilities(client):
-    answer = client.chat(MODEL, PARIS, logprobs=True, options=GREEDY)
+    answer = client.chat(RANDOM, PARIS, logprobs=True, options=GREEDY)
     assert "".join(each.token for each in answer.logprobs).startswith(answer.message.content[:20])
     assert all(each.logprob <= 0 for each in answer.logprobs)
 
@@ -221,6 +230,74 @@ def test_embeddings_of_both_forms(client):
     with pytest.raises(ollama.ResponseError) as caught:
         client.embed("minilm", long, truncate=False)
     assert caught.value.status_code == 400
+
+
+def test_models_are_listed_and_shown(client):
+    listed = {model.model: model for model in client.list().models}
+    assert listed.keys() == {f"{name}:latest" for name in (MODEL, "minilm", RANDOM)}
+    assert listed[f"{RANDOM}:latest"].details.family == "qwen3"
+    assert all(len(model.digest) == 64 and model.size > 0 for model in listed.values())
+    shown = client.show(RANDOM)
+    assert {"completion", "tools", "thinking"} == set(shown.capabilities)
+    assert "tool_call" in shown.template
+    assert shown.modelinfo["general.architecture"] == "qwen3"
+    assert shown.modelinfo["qwen3.context_length"] > 0
+    assert client.show(f"{MODEL}:latest").capabilities == ["completion", "vision"]
+    assert client.show("minilm").capabilities == ["embedding"]
+
+
+def test_a_model_is_unloaded_and_loaded_again(server, client):
+    def running() -> dict[str, Any]:
+        return {model.model: model for model in client.ps().models}
+
+    assert client.embed("minilm", "x", keep_alive="10m").embeddings
+    held = running()["minilm:latest"]
+    assert held.size > 10 * 1024**2
+    left = held.expires_at - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=9) < left <= datetime.timedelta(minutes=10)
+    assert client.embed("minilm", "", keep_alive=0).embeddings == []
+    assert "minilm:latest" not in running()
+    assert client.embed("minilm", "x", keep_alive=-1).embeddings  # loads it again
+    assert running()["minilm:latest"].expires_at.year > 2200
+    assert client.generate(RANDOM, "x", keep_alive=0, options=GREEDY).done  # once it has answered
+    wait_for(lambda: f"{RANDOM}:latest" not in running(), "unloaded when idle")
+    assert client.generate(RANDOM, keep_alive=0).done_reason == "unload"
+    assert f"{RANDOM}:latest" not in running()
+    assert client.generate(RANDOM, keep_alive=300).done_reason == "load"
+    assert f"{RANDOM}:latest" in running()
+
+
+def test_a_model_is_copied_and_its_copy_deleted(server, client):
+    def listed() -> set[str | None]:
+        return {model.model for model in client.list().models}
+
+    before = listed()
+    client.copy("minilm:latest", "sentences:v1")
+    assert listed() == before | {"sentences:v1"}
+    [copied], [own] = (client.embed(name, "a cat").embeddings for name in ("sentences:v1", "minilm"))
+    assert copied == pytest.approx(own, abs=1e-6)
+    with pytest.raises(ollama.ResponseError, match="already"):
+        client.copy("minilm", "sentences:v1")
+    client.delete("sentences:v1")
+    assert listed() == before
+    for call in (client.delete, client.show, lambda name: client.copy(name, "other")):
+        with pytest.raises(ollama.ResponseError) as caught:
+            call("sentences:v1")
+        assert (caught.value.status_code, caught.value.error[:25]) == (404, 'model "sentences:v1" not ')
+    with pytest.raises(ollama.ResponseError, match="not in the store") as caught:
+        client.delete(RANDOM)
+    assert caught.value.status_code == 409
+    assert client.embed("minilm", "a cat").embeddings
+
+
+def test_a_model_that_is_there_is_pulled_at_once(server, client):
+    progress = [part.status for part in client.pull("minilm:latest", stream=True)]
+    assert (progress[0], progress[-1]) == ("pulling manifest", "success")
+    assert client.pull("minilm").status == "success"
+    for name in ("nobody", "/etc/passwd"):
+        with pytest.raises(ollama.ResponseError) as caught:
+            client.pull(name)
+        assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("stream", [False, True])

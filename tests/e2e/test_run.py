@@ -178,6 +178,15 @@ def test_without_a_server_one_is_started_in_the_background_and_stopped(tmp_path)
         assert "nacelle stop --server ends it" in first.stderr
         again = nacelle(environment, "run", "synthetic:1000", "hi", "--max-tokens", "3")
         assert (again.returncode, again.stderr) == (0, "")
+        [model] = json.loads(nacelle(environment, "ps", "--json").stdout)
+        assert (model["name"], model["state"], model["running"]) == ("synthetic", "ready", 0)
+        assert nacelle(environment, "unload", "synthetic").stdout == "synthetic is unloaded\n"
+        assert json.loads(nacelle(environment, "ps", "--json").stdout) == []
+        loaded = nacelle(environment, "load", "synthetic", "--keep-alive", "10m")
+        assert loaded.stdout.startswith("synthetic is loaded (")
+        assert nacelle(environment, "ps").stdout.splitlines()[1].endswith(" from now")
+        assert nacelle(environment, "load", "nosuch").returncode == 1
+        nacelle(environment, "run", "synthetic:1000", "hi", "--max-tokens", "3")
         log = nacelle(environment, "logs", "synthetic", "-n", "1")
         assert "POST /v1/chat/completions 200" in log.stdout
     finally:
@@ -186,3 +195,19 @@ def test_without_a_server_one_is_started_in_the_background_and_stopped(tmp_path)
     gone = nacelle(environment, "stop", "--server")
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
     assert "no server runs at" in gone.stderr
+
+
+def test_a_running_server_fetches_and_loads_a_model_that_it_lacks(environment, minilm_ir):
+    """Not again what the store has: the fixture has seen to that."""
+    result = nacelle(environment, "run", "minilm", "hi")
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)) == 384  # its vector
+    assert nacelle(environment, "ps").stdout.splitlines()[-1].startswith("minilm ")
+    assert nacelle(environment, "unload", "minilm").returncode == 0
+
+
+def test_a_running_server_does_not_read_files_of_clients(environment, tmp_path):
+    (tmp_path / "m.gguf").touch()
+    result = nacelle(environment, "run", str(tmp_path / "m.gguf"), "hi")
+    assert result.returncode == 1
+    assert "cannot read files of clients; write nacelle serve" in result.stderr

@@ -269,8 +269,8 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_two_models_with_one_name_are_refused():
-    with pytest.raises(ConfigError, match=r"two models have the name 'm' \(a/m and b/m\)"):
-        loaded(models=["a/m", "b/m"])
+    with pytest.raises(ConfigError, match=r"two models have the name 'm' \(./a/m and ./b/m\)"):
+        loaded(models=["./a/m", "./b/m"])
 
 
 def test_an_adapter_takes_a_name_that_no_other_model_may_have(config):
@@ -287,6 +287,13 @@ def test_options_that_exclude_each_other_are_refused():
         loaded(models=["a"], environ=environ)
 
 
+def test_a_folder_that_is_there_is_not_taken_for_a_models_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_name("models/qwen") == "models/qwen"
+    (tmp_path / "models" / "qwen").mkdir(parents=True)
+    assert default_name("models/qwen") == "qwen"
+
+
 def test_two_models_cannot_share_a_given_name():
     with pytest.raises(ConfigError, match="--name: 2 models cannot share one name"):
         loaded(model_options={"name": Given("x", "--name")}, models=["a", "b"])
@@ -299,6 +306,11 @@ def test_two_models_cannot_share_a_given_name():
         ("/models/Qwen3-8B-int4/", "Qwen3-8B-int4"),
         ("./My model (1).gguf", "My-model-1"),
         ("synthetic:100", "synthetic"),
+        ("smollm2:latest", "smollm2"),
+        ("yours:v1", "yours:v1"),
+        ("Qwen/Qwen3-0.6B:Q4_K_M", "Qwen/Qwen3-0.6B:Q4_K_M"),
+        ("Qwen/Qwen3-0.6B:latest", "Qwen/Qwen3-0.6B"),
+        ("models/m.gguf", "m"),
     ],
 )
 def test_a_model_without_a_name_is_called_by_its_source(source, name):

@@ -1,12 +1,14 @@
 """Damaged models are found before native code reads them; whole ones pass."""
 
 import shutil
+from importlib import metadata
 from unittest.mock import Mock
 from xml.parsers import expat
 
 import pytest
 
-from ipc.ir import check_ir, check_model
+from ipc.installed import find_version, newest_opset, version_of
+from ipc.ir import check_ir, check_model, is_newer, newer_writer
 from ipc.ir_facts import IrFacts, read_ir
 from ipc.model_files import FileFault
 
@@ -140,3 +142,71 @@ def test_an_input_is_known_by_its_tensors_names_too(tmp_path):
         "</layers></net>"
     )
     assert read_ir(file).inputs == {"decoder_ids": "i64", "input_ids": "i64", "ids": "i64"}
+
+
+def _rewritten(folder, **changes):
+    file = folder / "openvino_model.xml"
+    text = file.read_text()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+NEWER = ('OpenVINO Runtime" value="2026', 'OpenVINO Runtime" value="2099')
+UNKNOWN = ('version="opset13"', 'version="opset99"')
+
+
+def test_the_version_and_the_operations_of_an_ir_are_read(folder):
+    facts = read_ir(folder / "openvino_model.xml")
+    assert facts.runtime == version_of("openvino")
+    assert 13 <= facts.opset <= newest_opset()
+    assert facts.format == 11
+
+
+def test_an_ir_with_operations_of_a_newer_openvino_names_what_it_needs(folder):
+    _rewritten(folder, runtime=NEWER, opset=UNKNOWN)
+    here = version_of("openvino")
+    with pytest.raises(FileFault, match=rf"needs OpenVINO >= 2099\.\d.*, here is {here}: .* opset99"):
+        check_model(folder, "text")
+
+
+def test_an_ir_with_unknown_operations_is_refused_whoever_wrote_it(folder):
+    _rewritten(folder, opset=UNKNOWN)
+    with pytest.raises(FileFault, match="needs OpenVINO with opset99, here is"):
+        check_model(folder, "text")
+
+
+def test_an_ir_in_a_newer_format_is_refused_unless_this_openvino_wrote_it(folder):
+    _rewritten(folder, format=('" version="11">', '" version="12">'))
+    check_model(folder, "text")
+    _rewritten(folder, runtime=NEWER)
+    with pytest.raises(FileFault, match=r"needs OpenVINO >= 2099.*: it uses version 12 of the format"):
+        check_model(folder, "text")
+
+
+def test_an_ir_of_a_newer_openvino_that_uses_nothing_new_is_not_refused(folder):
+    assert newer_writer(folder) == ""
+    _rewritten(folder, runtime=NEWER)
+    check_model(folder, "text")
+    assert newer_writer(folder).startswith("2099.")
+
+
+@pytest.mark.parametrize(
+    ("version", "here", "newer"),
+    [
+        ("2026.4.2", "2026.4.1", False),
+        ("2026.5.0", "2026.4.1", True),
+        ("2026.10.0", "2026.4.1", True),
+        ("2025.4.0", "2026.4.1", False),
+        ("", "2026.4.1", False),
+    ],
+)
+def test_versions_are_compared_as_numbers(version, here, newer):
+    assert is_newer(version, here) is newer
+
+
+def test_versions_found_by_folder_are_those_that_the_metadata_state():
+    for package in ("openvino", "openvino-genai", "openvino_tokenizers", "msgspec"):
+        assert version_of(package) == metadata.version(package)
+    assert find_version("openvino", []) == ""

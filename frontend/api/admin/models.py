@@ -1,8 +1,6 @@
 """GET /admin/models and /admin/models/{name}; POST /admin/models/load, unload and pin."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import falcon.asgi
 import msgspec
@@ -10,11 +8,10 @@ from msgspec import Meta
 
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
-from frontend.api.client import on_leave_of
+from frontend.api.client import while_there
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
 from frontend.api.schema.common import ModelName
-from frontend.errors import ClientGone
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelStatus
 from frontend.routing.router import Router
@@ -88,23 +85,6 @@ class AdminModels:
             refuse_local_path(name, "model")
             exchange_of(request.scope).model = name
         return self._router.resolve(name, key="").model
-
-
-async def while_there(work: Coroutine[Any, Any, None], request: falcon.asgi.Request) -> None:
-    """Wait for work, which is cancelled if the client leaves. Raises ClientGone then."""
-    task = asyncio.ensure_future(work)
-    on_leave_of(request)(lambda: _cancel(task))
-    try:
-        await asyncio.wait([task])
-    finally:
-        task.cancel()
-    if task.cancelled():
-        raise ClientGone
-    task.result()
-
-
-def _cancel(task: "asyncio.Future[None]") -> None:
-    task.cancel()
 
 
 def install(app: App, server: Server) -> None:

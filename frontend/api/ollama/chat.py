@@ -74,12 +74,13 @@ class _Generating:
     ) -> Answer:
         keep_alive = keep_alive_seconds(body.keep_alive)
         watch = Watch(client_of(request.scope).age_seconds)
+        was_loaded = self._keeper.is_loaded(body.wanted)
         model = await model_of(self._router, body.wanted, request)
-        watch.loaded()
         _check_thinking(body, model)
-        await self._images.fill(msgspec.structs.replace(spec, model=model.name), request)
+        await self._images.fill(spec, request)
         with renaming_params(PARAMS):
             turn = await begin(model, spec, request)
+        watch.loaded(0.0 if was_loaded else self._keeper.load_seconds(model.name))
         self._keeper.keep(model.name, keep_alive)
         return Answer(turn, watch, partial(form, body.wanted))
 

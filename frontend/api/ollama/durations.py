@@ -36,9 +36,13 @@ class Watch:
         self._waits_since = clock()
         self.load_seconds = 0.0
 
-    def loaded(self) -> None:
-        """The model is there: since the watch was made, the request has waited for it."""
-        self.load_seconds = self._clock() - self._waits_since
+    def loaded(self, seconds: float | None) -> None:
+        """The model has work now, and its load took so long; None: as long as the request has waited.
+
+        A request that came during the load has waited for a part of it only.
+        """
+        waited = self._clock() - self._waits_since
+        self.load_seconds = waited if seconds is None else min(seconds, waited)
 
     def nanoseconds(self, seconds: float) -> int:
         return max(1, round(seconds * _NANOSECONDS))
@@ -55,11 +59,12 @@ class Watch:
         """At the end of a generation. The evaluation of the prompt includes the time in the queue."""
         now = self._clock()
         first = now if timing.first_token_at is None else timing.first_token_at
+        sent_at = max(timing.queued_at, self._waits_since + self.load_seconds)
         return Statistics(
             total_duration=self.total,
             load_duration=self.load,
             prompt_eval_count=usage.prompt_tokens,
-            prompt_eval_duration=self.nanoseconds(first - timing.queued_at),
+            prompt_eval_duration=self.nanoseconds(first - sent_at),
             eval_count=usage.completion_tokens,
             eval_duration=self.nanoseconds(now - first),
         )

@@ -51,12 +51,10 @@ class _Embedding:
         self._keeper = Keeper(server)
         self._limit = server.max_body_bytes
 
-    async def _model(self, body: KeepingRequest, request: falcon.asgi.Request) -> tuple[Model, Watch]:
-        watch = Watch(client_of(request.scope).age_seconds)
+    async def _model(self, body: KeepingRequest, request: falcon.asgi.Request) -> Model:
         model = await model_of(self._router, body.wanted, request)
         embedding_card(model)
-        watch.loaded()
-        return model, watch
+        return model
 
     async def _only_load(self, body: KeepingRequest, request: falcon.asgi.Request) -> None:
         await self._keeper.load_or_unload(body.wanted, keep_alive_seconds(body.keep_alive), request)
@@ -71,7 +69,9 @@ class Embed(_Embedding):
             respond_json(response, EmbedReply(body.wanted, [], 1, 1, 0))
             return
         inputs = inputs_of([body.input] if isinstance(body.input, str) else list(body.input))
-        model, watch = await self._model(body, request)
+        watch = Watch(client_of(request.scope).age_seconds)
+        was_loaded = self._keeper.is_loaded(body.wanted)
+        model = await self._model(body, request)
         asked = EmbeddingRequest(
             model=model.name,
             input=[],
@@ -79,6 +79,7 @@ class Embed(_Embedding):
             truncate=body.truncate is not False,
         )
         answer = await ask_for_vectors(model, asked, inputs, request)
+        watch.loaded(0.0 if was_loaded else self._keeper.load_seconds(model.name))
         self._keeper.keep(model.name, keep_alive)
         respond_in_parts(response, answer, _embed_parts(body.wanted, answer, watch), "float")
 
@@ -91,7 +92,7 @@ class Embeddings(_Embedding):
             await self._only_load(body, request)
             respond_json(response, EmbeddingsReply([]))
             return
-        model, _ = await self._model(body, request)
+        model = await self._model(body, request)
         asked = EmbeddingRequest(model=model.name, input=[], truncate=True)
         answer = await ask_for_vectors(model, asked, inputs_of(body.prompt), request)
         self._keeper.keep(model.name, keep_alive)

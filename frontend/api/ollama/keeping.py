@@ -3,17 +3,32 @@
 import falcon.asgi
 
 from frontend.api.area import Server
-from frontend.api.ollama.names import model_of
+from frontend.api.client import while_there
+from frontend.api.ollama.names import model_of, route_of
 
 
 class Keeper:
     def __init__(self, server: Server) -> None:
         self._router = server.router
+        self._library = server.library
 
     def keep(self, name: str, seconds: float | None) -> None:
-        """From the end of the requests that run; None: for as long as the server's setting says."""
+        """For how long a served model stays loaded without work; None: as configured."""
+        self._library.keep_alive(name, seconds)
+
+    def is_loaded(self, name: str) -> bool:
+        """Raises ModelNotFound."""
+        return any(host.ready for host in route_of(self._router, name).hosts)
+
+    def load_seconds(self, name: str) -> float | None:
+        """How long the last load of a served model took; None: unknown."""
+        return self._library.status(name).load_seconds
 
     async def load_or_unload(self, name: str, seconds: float | None, request: falcon.asgi.Request) -> str:
-        """Wait until it is done. Returns Ollama's name for what was done. Raises ServerError."""
-        await model_of(self._router, name, request)
+        """Wait until it is done. Returns Ollama's name for it. Raises ServerError or ClientGone."""
+        if seconds == 0:
+            await while_there(self._library.unload(route_of(self._router, name).name), request)
+            return "unload"
+        model = await model_of(self._router, name, request)
+        await while_there(self._library.load(model.name, seconds), request)
         return "load"

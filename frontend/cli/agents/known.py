@@ -73,7 +73,7 @@ def _opencode(old: str, target: Target) -> str:
     path = ["provider", "nacelle"]
     known = value_at(read_jsonc(old), [*path, "models"])
     limit = (
-        {"context": target.context_length, "output": target.context_length // 2}
+        {"context": target.context_length, "output": target.context_length // 4}
         if target.context_length
         else None
     )

@@ -1,4 +1,4 @@
-"""What a pull asks for, checked before anything is fetched. Imports little, since servers check, too."""
+"""What a pull asks for, checked before anything is fetched. Imports little: servers check, too."""
 
 import os
 import re

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ _PACKAGES = {
 }
 _VALIDATORS = (
     *("etag", "ETag", "md5Hash", "generation", "version_id"),
-    *("LastModified", "last_modified", "mtime"),
+    *("LastModified", "last_modified", "mtime", "created"),
 )
 _BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -76,6 +77,8 @@ def _listed(fs: Any, url: str, info: dict[str, Any]) -> Listed:
 
 
 def _connected(url: str, scheme: str) -> tuple[Any, str]:
+    # gcsfs would look for zonal buckets by gRPC, and wait a minute where only HTTP is reachable.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from fsspec.core import url_to_fs
     from fsspec.registry import known_implementations
 

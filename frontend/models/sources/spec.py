@@ -96,10 +96,7 @@ def parse_source(
     if _REPOSITORY.match(text):
         return _hub(text)
     hint = suggestion(text, catalogue) or f"; it has {', '.join(catalogue)}"
-    raise ModelError(
-        f"the catalogue has no {quoted(text)}{hint}\n"
-        "Other sources: ORG/NAME of a model hub, a URL, or the path of a GGUF file or model folder."
-    )
+    raise ModelError(f"the catalogue has no {quoted(text)}{hint}")
 
 
 def file_name(url: str) -> str:

@@ -147,11 +147,11 @@ def _attempt(open_at: Open, part: Path, name: str, expected: Expected, on_bytes:
     known = _known(part, expected)
     with open_at(_size(part) if known else 0, known.validator if known else "") as opened:
         expected = _completed(expected, opened, name)
+        if expected.size is not None:
+            check_room(part.parent, expected.size - opened.start, name)
         _remember(part, _Part(expected.identity, opened.validator), opened.start)
         hashes = Hashes(expected.digest, expected.size)
         _hash_beginning(part, opened.start, hashes)
-        if expected.size is not None:
-            check_room(part.parent, expected.size - opened.start, name)
         done = _copy(opened, part, hashes, expected.size, on_bytes)
     if expected.size is not None and done < expected.size:  # a cut connection looks like the end
         raise Transient(f"the connection broke after {done} of {expected.size} bytes")

@@ -398,7 +398,8 @@ def test_a_session_with_images_does_not_go_on_with_a_model_that_takes_only_text(
     async def scenario(server: Server) -> None:
         await server.chat(image(data_url(PNG)), session_id="s")
         server.application.host.card = text_card(takes_images=False)
-        server.application.route._ready(text_card(takes_images=False))
+        route = server.application.route
+        route._ready(route.replicas[0], text_card(takes_images=False))
         where, _ = await server.refusal(text("And?"), session_id="s")
         assert where == "session_id"
 

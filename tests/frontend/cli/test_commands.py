@@ -24,6 +24,7 @@ from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_names import _ELSEWHERE, guess
 from frontend.config_sources import settings_of
 from frontend.models.resolve import PreparedModel
+from frontend.reload.configuration import Configuration
 from frontend.shortened import shown_path
 from tests.e2e.serving import is_alive, wait_for
 
@@ -97,8 +98,8 @@ def served(monkeypatch):
     """Stands in for the server; holds what it was given."""
     calls: list[tuple[Settings, list[PreparedModel]]] = []
 
-    def serve(settings: Settings, prepared: list[PreparedModel]) -> int:
-        calls.append((settings, prepared))
+    def serve(configuration: Configuration, _again: object) -> int:
+        calls.append((configuration.settings, configuration.prepared))
         return 0
 
     monkeypatch.setattr("frontend.app.serve", serve)
@@ -146,7 +147,11 @@ def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
             ["synthetic", "--log-level", "loud"],
             "Error: --log-level: must be one of debug, info, warning, error, not 'loud'",
         ),
-        ([], "Error: specify a model, for example: nacelle serve smollm2"),
+        (
+            ["--store", "/absent"],
+            "nothing to serve: the store has no models; name one, as in nacelle serve smollm2, or first run "
+            "nacelle pull smollm2",
+        ),
         (["synthetic", "--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without an API key"),
         (["synthetic", "synthetic:5"], "two models have the name 'synthetic'"),
         (["a", "b", "--name", "c"], "--name: 2 models cannot share one name"),
@@ -178,7 +183,7 @@ def test_wrong_usage_is_one_line_and_status_2(served, arguments, complaint):
         (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
         (["smolm2"], "did you mean 'smollm2'?"),
         (["other"], "nor an existing file or folder; see nacelle list"),
-        (["Qwen/Qwen3-0.6B"], "convert it first: optimum-cli export openvino --model Qwen/Qwen3-0.6B FOLDER"),
+        (["Qwen/Qwen3-0.6B"], "pull it first: nacelle pull Qwen/Qwen3-0.6B"),
     ],
 )
 def test_what_cannot_be_served_is_one_line_and_status_1(served, arguments, complaint):
@@ -251,7 +256,7 @@ def test_every_option_that_is_suggested_exists():
     [
         (["serv"], "no such command 'serv'"),
         (["--foo"], "no option --foo; see nacelle --help"),
-        (["pull"], "missing argument 'NAME...'\nTry: nacelle pull --help"),
+        (["pull"], "missing argument 'SOURCE...'\nTry: nacelle pull --help"),
         (["list", "a"], "got unexpected extra argument (a)\nTry: nacelle list --help"),
         (["list", "--store", "a", "--store", "b"], "--store is given 2 times; give it once"),
         (["bench", "ipc", "--rounds", "1", "--rounds", "2"], "--rounds is given 2 times; give it once"),

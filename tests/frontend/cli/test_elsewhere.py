@@ -19,7 +19,7 @@ def error(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("ls", "no such command 'ls'; write nacelle list"),
+        ("models", "no such command 'models'; write nacelle list"),
         ("chat", "no such command 'chat'; write nacelle run MODEL"),
         ("start", "no such command 'start'; write nacelle serve MODEL"),
         ("up", "no such command 'up'; write nacelle serve MODEL"),

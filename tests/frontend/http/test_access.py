@@ -132,7 +132,15 @@ def test_a_preflight_needs_no_key_and_a_page_may_read_why_it_was_refused():
     assert isinstance(judge(with_key, asked("OPTIONS")).error, Unauthorized)  # no page asks
 
 
-ADMIN_REQUESTS = ["/admin", "/admin/models", "/admin/reload", "/api/pull", "/api/delete", "/api/copy"]
+ADMIN_REQUESTS = [
+    "/admin",
+    "/admin/models",
+    "/admin/reload",
+    "/internal/work/m",
+    "/api/pull",
+    "/api/delete",
+    "/api/copy",
+]
 WITH_KEY = Rules("secret", frozenset(), frozenset(), is_local=False)
 WIDE = Rules(None, frozenset({"*"}), frozenset({"*"}))  # whatever may call the API
 EXPOSED = Rules(None, frozenset(), frozenset(), is_local=False)

@@ -6,7 +6,14 @@ import msgspec
 
 from frontend.config import ModelSettings, Settings
 from frontend.models.resolve import PreparedModel
-from frontend.reload.plan import LIVE_MODEL_SETTINGS, LIVE_SETTINGS, ReloadPlan, in_words, plan_reload
+from frontend.reload.plan import (
+    LIVE_MODEL_SETTINGS,
+    LIVE_SETTINGS,
+    ReloadPlan,
+    followed,
+    in_words,
+    plan_reload,
+)
 
 OLD = Settings()
 
@@ -37,9 +44,20 @@ def test_a_model_is_replaced_if_its_hosts_must_know_of_the_change():
 
 def test_it_is_adjusted_if_they_need_not():
     for setting in LIVE_MODEL_SETTINGS:
-        value: Any = {"x": "y"} if setting == "voice_aliases" else "hermes"
+        value: Any = {"voice_aliases": {"x": "y"}, "keep_alive_seconds": 5.0}.get(setting, "else")
         assert plan([model("a")], [model("a", **{setting: value})]) == ReloadPlan(adjusted=["a"]), setting
     assert plan([model("a")], [model("a", tool_format="hermes", threads=2)]) == ReloadPlan(replaced=["a"])
+
+
+def test_replicas_elsewhere_come_and_go_and_those_here_stay():
+    before, after = model("a", remote=["http://b/v1"]), model("a", remote=["http://c/v1"])
+    for running, wanted in ((before, after), (before, model("a")), (model("a"), after)):
+        assert plan([running], [wanted]) == ReloadPlan(adjusted=["a"])
+
+
+def test_another_change_of_the_hosts_of_a_model_with_replicas_elsewhere_needs_a_restart():
+    before, after = model("a", remote=["http://b/v1"]), model("a", remote=["http://b/v1"], threads=2)
+    assert plan([before], [after]) == ReloadPlan(needs_restart=["model a"])
 
 
 def test_what_was_added_by_other_means_stays_and_gives_way_to_a_model_of_its_name():
@@ -64,6 +82,13 @@ def test_every_setting_is_either_followed_or_reported():
         assert (changed.changed, changed.needs_restart) == (followed, [] if followed else [setting])
     assert set(Settings.__struct_fields__) >= LIVE_SETTINGS
     assert set(ModelSettings.__struct_fields__) >= LIVE_MODEL_SETTINGS
+
+
+def test_what_needs_a_restart_is_reported_until_there_is_one():
+    new = Settings(port=1, max_queue=1)
+    after = followed(OLD, new)
+    assert (after.port, after.max_queue) == (OLD.port, 1)
+    assert plan_reload(after, new, [], {}, {}) == ReloadPlan(needs_restart=["port"])
 
 
 def test_a_plan_in_one_line():

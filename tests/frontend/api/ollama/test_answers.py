@@ -3,6 +3,7 @@
 import asyncio
 import json
 from functools import partial
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -51,13 +52,13 @@ class Clock:
         return self.now
 
 
-def answer(*events, form=chat_reply):
+def answer(*events, form=chat_reply) -> Any:
     clock = Clock()
     watch = Watch(1.0, clock)
     clock.now = 11.0
-    watch.loaded()
+    watch.loaded(None)
     clock.now = 13.0
-    return Answer(Turn(*events), watch, partial(form, "m:latest"))
+    return Answer(cast(Any, Turn(*events)), watch, partial(form, "m:latest"))
 
 
 def lines(*events, form=chat_reply, at_once=False):
@@ -177,3 +178,15 @@ def test_the_whole_answer_is_the_sum_of_its_lines(form):
 
 def test_times_are_in_utc():
     assert timestamp(0.5) == "1970-01-01T00:00:00.500000Z"
+
+
+def test_a_request_is_charged_for_the_load_that_it_waited_for_alone():
+    clock = Clock()
+    watch = Watch(0.0, clock)  # at 10.0
+    clock.now = 13.0
+    watch.loaded(60.0)
+    statistics = watch.statistics(TurnUsage(7, 3), Timing(queued_at=10.0, first_token_at=14.0))
+    assert (statistics.load_duration, statistics.prompt_eval_duration) == (3 * 10**9, 10**9)
+    watch.loaded(2.0)
+    statistics = watch.statistics(TurnUsage(7, 3), Timing(queued_at=10.0, first_token_at=14.0))
+    assert (statistics.load_duration, statistics.prompt_eval_duration) == (2 * 10**9, 2 * 10**9)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.api.ollama.keep_alive import FOR_EVER, keep_alive_seconds
-from frontend.api.ollama.names import spellings, tagged
+from frontend.api.ollama.names import tagged
 from frontend.api.ollama.options import PARAMS, Options, sampling_of
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
@@ -144,9 +144,3 @@ def test_whatever_keep_alive_is_it_is_seconds_for_ever_or_an_error(value):
 )
 def test_a_listed_name_has_a_tag(name, listed):
     assert tagged(name) == listed
-
-
-def test_a_name_may_be_meant_without_the_latest_tag_or_with_it():
-    assert spellings("m") == ("m", "m:latest")
-    assert spellings("m:latest") == ("m:latest", "m")
-    assert spellings("m:7b") == ("m:7b",)

@@ -19,7 +19,7 @@ class FileServer:
         self.headers: dict[str, str] = {}  # of each answer, too
         self.drop_every = 0  # that answer breaks in the middle of its body
         self.ignores_range = False
-        self.pace: Callable[[], None] | None = None  # called before each piece of a body
+        self.pace: Callable[[], None] | None = None  # called before each piece of a body but the first
         self.piece = 1 << 30
         self.statuses: list[tuple[int, dict[str, str]]] = []  # of the next answers
         self.seen: list[tuple[str, str, dict[str, str]]] = []  # method, path, headers
@@ -100,7 +100,7 @@ class FileServer:
             is_cut = bool(self.drop_every) and self.bodies % self.drop_every == 0
         end = len(body) // 2 if is_cut else len(body)
         for at in range(0, end, self.piece):
-            if self.pace:
+            if self.pace and at:
                 self.pace()
             handler.wfile.write(body[at : min(at + self.piece, end)])
             self.sent += min(at + self.piece, end) - at
@@ -123,6 +123,7 @@ class HubServer(FileServer):
         self.token = ""  # that gated repositories want
         self.lfs_from = lfs_from
         self.licence = "apache-2.0"
+        self.gguf_architecture = ""
 
     def add(self, repository: str, files: Mapping[str, bytes], commit: str = COMMIT) -> None:
         self.repositories[repository] = dict(files)
@@ -170,7 +171,7 @@ class HubServer(FileServer):
                 sha256 = hashlib.sha256(content).hexdigest()
                 sibling["lfs"] = {"size": len(content), "sha256": sha256, "pointerSize": 130}
             siblings.append(sibling)
-        body = {
+        body: dict[str, Any] = {
             "id": repository,
             "modelId": repository,
             "sha": commit,
@@ -178,6 +179,8 @@ class HubServer(FileServer):
             "siblings": siblings,
             "cardData": {"license": self.licence},
         }
+        if self.gguf_architecture:
+            body["gguf"] = {"architecture": self.gguf_architecture, "total": 1}
         self.reply(handler, 200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def _resolve(

@@ -1,0 +1,174 @@
+"""Makes a running server follow its settings as they are now; what cannot be prepared changes nothing."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from frontend.config import ConfigError, Settings
+from frontend.errors import ModelNotFound
+from frontend.library import Library
+from frontend.local_models import LocalModels
+from frontend.models.errors import ModelError
+from frontend.models.options import REMOTE
+from frontend.models.resolve import PreparedModel
+from frontend.reload.configuration import Configuration
+from frontend.reload.plan import ReloadPlan, followed, in_words, plan_reload
+from frontend.remote.backend import backends_of
+from frontend.remote.remotes import Remotes
+from frontend.routing.names import Names
+from frontend.routing.router import Router
+
+_POLL_SECONDS = 0.1
+
+log = logging.getLogger("nacelle")
+T = TypeVar("T")
+
+
+class Reloader:
+    """For the event loop. One reload at a time; further ones wait for it."""
+
+    def __init__(
+        self,
+        read: Callable[[], Configuration],
+        began_with: Configuration,
+        models: LocalModels,
+        remotes: Remotes,
+        router: Router,
+        follow: Callable[[Settings], None],
+    ) -> None:
+        """`read` runs in a thread and raises ConfigError or ModelError. `follow` is given the settings whose
+        changes can be followed at once."""
+        self._read = read
+        self._settings = began_with.settings
+        self._configured = _by_name(began_with.prepared)
+        self._models = models
+        self._remotes = remotes
+        self._library: Library = models.library
+        self._router = router
+        self._follow = follow
+        self._lock = asyncio.Lock()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._on_signal: asyncio.Task[None] | None = None
+
+    async def reload(self) -> ReloadPlan:
+        """Returns once the changes have begun. Raises ConfigError or ModelError where nothing was changed."""
+        async with self._lock:
+            read = await in_daemon_thread(self._read)
+            for note in read.notes:
+                log.log(note.level, "%s", note.text)
+            wanted = _by_name(read.prepared)
+            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
+            for model in read.settings.models:
+                backends_of(model)  # a key that is missing is noticed before anything has changed
+            await self._carry_out(plan, wanted)
+            self._router.names = Names.of(read.settings)
+            self._settings = followed(self._settings, read.settings)
+            self._follow(self._settings)
+            self._configured = {name: self._running.get(name, model) for name, model in wanted.items()}
+        log.info("the settings were reloaded; %s", in_words(plan))
+        return plan
+
+    @property
+    def _running(self) -> dict[str, PreparedModel]:
+        """What is served of the settings, and whatever else has hosts here."""
+        configured = {name: model for name, model in self._configured.items() if name in self._router.routes}
+        return configured | self._models.running
+
+    def signalled(self) -> None:
+        """As SIGHUP asks. Signals that arrive meanwhile become one more reload."""
+        if self._on_signal is None or self._on_signal.done() or self._lock.locked():
+            self._on_signal = asyncio.ensure_future(self._reload_and_log(self._on_signal))
+
+    async def _reload_and_log(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            await self.reload()
+        except (ConfigError, ModelError) as error:
+            log.error("the settings were not reloaded, nothing was changed: %s", error)
+
+    def close(self) -> None:
+        for task in self._leaving.values():
+            task.cancel()
+
+    async def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
+        for name in wanted:
+            await self._stay(name)
+        added = [wanted[name] for name in plan.added]
+        local = [model for model in added if model.engine != REMOTE]
+        for model in local:
+            self._models.add(model)
+        self._models.preload(local)
+        for model in added:
+            self._remotes.serve(model.settings)
+        for name in plan.replaced:
+            self._models.replace(wanted[name])
+        for name in plan.adjusted:
+            if name in self._models.running:
+                self._models.adjust(wanted[name])
+            self._remotes.serve(wanted[name].settings)
+        for name in plan.removed:
+            self._router.leaving.add(name)
+            self._leaving[name] = asyncio.create_task(self._leave(name))
+
+    async def _stay(self, name: str) -> None:
+        """A model that was about to leave, and is wanted again."""
+        task = self._leaving.get(name)
+        if task is None:
+            return
+        if name in self._router.leaving:  # it still serves
+            task.cancel()
+        await asyncio.wait([task])
+        self._router.leaving.discard(name)
+
+    async def _leave(self, name: str) -> None:
+        """Finish what the model has, bounded by the time that a request may take, and remove it."""
+        try:
+            await self._finish(name, self._settings.request_timeout_seconds)
+            self._router.leaving.discard(name)
+            await self._library.remove(name)
+        except ModelNotFound:
+            pass
+        finally:
+            del self._leaving[name]
+
+    async def _finish(self, name: str, seconds: float) -> None:
+        if name in self._models.running:
+            await self._models.finish(name, seconds)
+            return
+        deadline, route = time.monotonic() + seconds, self._router.routes.get(name)
+        while getattr(route, "running", 0) and time.monotonic() < deadline:  # noqa: ASYNC110 - elsewhere
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _by_name(prepared: list[PreparedModel]) -> dict[str, PreparedModel]:
+    return {model.settings.name: model for model in prepared}
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """The result of work that a shutdown need not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            outcome: tuple[T | None, BaseException | None] = (work(), None)
+        except BaseException as error:
+            outcome = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, name="reload", daemon=True).start()
+    return await done
