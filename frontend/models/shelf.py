@@ -24,6 +24,7 @@ from frontend.shortened import quoted
 
 SOURCE = "source"
 COPIES = "copies"
+PULLED = "pulled"
 FILES = "files"  # converted from users' files
 
 
