@@ -28,6 +28,8 @@ from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
+from frontend.reload.found_later import FoundLater
+from frontend.reload.hangup import Hangups
 from frontend.reload.reloader import Reloader
 from frontend.remote.backend import key_in
 from frontend.remote.registered import Registered
@@ -129,6 +131,8 @@ class _Server:
         self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
         library.aliases_of = lambda name: self._router.names.aliases_of(name)
         self._router.names = Names.of(settings)
+        self._found_later = FoundLater(settings, library)
+        self._router.find_missing = self._found_later.find
         self._access = Access(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
@@ -142,7 +146,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, Hangups())
         registry = self._registry()
         self._models.start([model for model in self._prepared if model.engine != REMOTE])
         for model in self._prepared:
@@ -163,6 +167,7 @@ class _Server:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
         self._fleet.limit_queues(settings.max_queue)
         self._models.limit(settings)
@@ -175,6 +180,12 @@ class _Server:
         key = key_in(settings.registry_api_key_env, "registry_api_key_env")
         kept = kept_file(store_root(settings.store), url)
         return Registry(url, settings.registry_seconds, http_fetch(url, key), serving, kept, self._metrics)
+
+    def _hung_up(self, hangups: Hangups) -> None:
+        if hangups.means_the_end():
+            self._signalled(signal.SIGHUP)
+        else:
+            self._reloader.signalled()
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()

@@ -156,6 +156,10 @@ class Library:
         finally:
             self._listeners.discard(queue)
 
+    def announce(self, name: str) -> None:
+        """Tell whoever follows the events that something about a model has changed, such as its aliases."""
+        self._changed(name)
+
     # --- inside ---
 
     def _name(self, name: str) -> str:

@@ -8,10 +8,11 @@ import msgspec
 
 from frontend.cli.notes import print_notes
 from frontend.cli.options import layer_of
+from frontend.cli.stores import named
 from frontend.cli.tables import aligned
 from frontend.cli.units import shown_bytes
 from frontend.config import ModelSettings
-from frontend.config_sources import load_settings
+from frontend.config_found import settings_here
 from frontend.models.errors import ModelError
 from frontend.models.estimate import Estimate, estimate_bytes
 from frontend.models.folder import look_at
@@ -45,7 +46,7 @@ def print_estimates(
     Raises ModelError and ConfigError.
     """
     options = layer_of(ModelSettings, {"context_length": context_length})
-    settings, notes = load_settings({}, options, models, config, os.environ)
+    settings, notes = settings_here({}, options, models, config, os.environ)
     print_notes(notes)
     inventory = Inventory(store_root(settings.store))
     found = [estimate_of(model, inventory, sequences) for model in settings.models]
@@ -61,7 +62,7 @@ def estimate_of(model: ModelSettings, store: Inventory, sequences: int) -> Named
     """Raises ModelError for a model that is not here."""
     folder = Path(model.source).expanduser()
     if not (os.sep in model.source and folder.is_dir()):
-        folder = store.require(model.source).path
+        folder = store.require(named(model.source)).path
     task = recognize(look_at(folder), model.task, model.library).task
     try:
         estimate = estimate_bytes(

@@ -12,7 +12,6 @@ from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ModelSettings, Settings
 from frontend.observability import logs
-from frontend.reload.configuration import ConfigurationSource
 from frontend.sessions.store import check_store
 
 MODEL_OPTIONS = options_of(ModelSettings)
@@ -54,6 +53,8 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     [[models]] entry in the settings file. Without MODEL, all [[models]] entries are served; without those,
     all models of the store, each loaded with the first request for it.
     """
+    from frontend.reload.configuration import ConfigurationSource  # not needed to show help
+
     source = ConfigurationSource(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )

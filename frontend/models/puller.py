@@ -113,9 +113,12 @@ class Puller:
             raise ModelError(f"there is no file or folder {shown_path(source.path)}; correct SOURCE")
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
-        found = self._preparer.folder(str(path))  # converts what our converter can
-        if found.resolve() != path.resolve():
-            return self._renamed(Pulled(default_name(path.name), str(found), str(path)), options.name)
+        if path.is_file() and (options.weight_format or options.pattern):
+            raise ModelError(f"{path.name} is a single file; leave --weight-format and --file out")
+        if not options.weight_format and not options.pattern:
+            found = self._preparer.folder(str(path))  # converts what our converter can
+            if found.resolve() != path.resolve():
+                return self._renamed(Pulled(default_name(path.name), str(found), str(path)), options.name)
         origin = Origin(kind="folder")
         return pull_folder(self._assembly, path, str(path), name, _wish(options), origin)
 

@@ -15,7 +15,6 @@ from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_o
 from frontend.models.converter import check
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
-from frontend.models.inventory import FILES, SOURCE
 from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import REMOTE, adapted_name, engine_kind
@@ -29,6 +28,7 @@ from frontend.models.recognize import (
 )
 from frontend.models.reporter import Reporter
 from frontend.models.root import store_root
+from frontend.models.shelf import FILES, SOURCE
 from frontend.models.store import Check, Store
 from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions

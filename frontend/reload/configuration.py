@@ -85,7 +85,12 @@ class ConfigurationSource:
 
     def _prepared(self, settings: Settings, preparer: Preparer, silent: Reporter) -> Configuration:
         stored, notes = self._stored(settings) if settings.serve_store else ([], [])
-        check_names(Names.of(settings), settings.models, [model.name for model in stored])
+        check_names(
+            Names.of(settings),
+            settings.models,
+            [model.name for model in stored],
+            others_may_come=settings.registry_url is not None,
+        )
         prepared = [one for model in settings.models for one in preparer.prepare_all(model)]
         quiet = preparer_for(settings.store, silent)
         for model in stored:

@@ -110,24 +110,33 @@ def adapters_in(models: Iterable[ModelSettings]) -> set[str]:
     return {adapted_name(model, adapter) for model in models for adapter in model.adapters}
 
 
-def check_names(names: Names, models: Iterable[ModelSettings], stored: Collection[str] = ()) -> None:
+def check_names(
+    names: Names,
+    models: Iterable[ModelSettings],
+    stored: Collection[str] = (),
+    *,
+    others_may_come: bool = False,
+) -> None:
     """Raise ConfigError for an alias or a set of variants that could not be used.
 
-    `stored` are the names of models that are served although no settings name them.
+    `stored` are the names of models that are served although no settings name them. If `others_may_come`, a
+    model that is not served yet is no error.
     """
     models = list(models)
     adapters = adapters_in(models)
     served = {*(model.name for model in models), *stored}
     _refuse_ambiguous_adapters(models, served)
     for alias in names.aliases:
-        check_alias(alias, served | adapters, adapters, names)
+        targets = {names.aliases[alias]} - names.aliases.keys() if others_may_come else set()
+        check_alias(alias, served | adapters | (targets - {alias}), adapters, names)
     for name, members in names.variants.items():
         where = f"variants: {quoted(name)}"
         _refuse_taken(where, name, served | adapters | names.aliases.keys())
         if not any(members.values()):
             raise ConfigError(f"{where}: at least one model needs a weight above 0")
         for member in members:
-            if resolve(member, served | adapters, adapters, Names(), "") is None:
+            known = others_may_come or resolve(member, served | adapters, adapters, Names(), "") is not None
+            if not known:
                 raise _unknown(where, member, served | adapters)
 
 

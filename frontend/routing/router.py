@@ -43,6 +43,7 @@ class Router:
         self.routes: dict[str, Route] = {}
         self.names = Names()
         self.leaving: set[str] = set()  # models that finish what they have, and get nothing new
+        self.find_missing: Callable[[str], Awaitable[bool]] | None = None  # adds a model that is not served
         self.draining = False
         self.options = options
         self._chance = chance
@@ -111,7 +112,12 @@ class Router:
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
-        resolved = self.resolve(name, key)
+        try:
+            resolved = self.resolve(name, key)
+        except ModelNotFound:
+            if self.find_missing is None or not await self.find_missing(name):
+                raise
+            resolved = self.resolve(name, key)
         on_resolved(resolved)
         route = self.routes[resolved.model]
         self.check_open()

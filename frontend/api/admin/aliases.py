@@ -10,6 +10,7 @@ from frontend.api.local_paths import refuse_local_path
 from frontend.api.schema.common import ModelName
 from frontend.config import ConfigError, Name
 from frontend.errors import BadRequest, ModelNotFound
+from frontend.library import Library
 from frontend.routing.names import Names, adapters_in, check_alias
 from frontend.routing.router import Router
 
@@ -29,8 +30,9 @@ _alias = msgspec.json.Decoder(AliasRequest)
 
 
 class Aliases:
-    def __init__(self, router: Router, max_body_bytes: int) -> None:
+    def __init__(self, router: Router, library: Library, max_body_bytes: int) -> None:
         self._router = router
+        self._library = library
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
@@ -38,7 +40,10 @@ class Aliases:
         body, _ = await read_json(request, self._max_body_bytes, _alias)
         if body.model is not None:
             refuse_local_path(body.model, "model")
+        before = self._router.models_behind(body.alias)
         self._router.names = switched(self._router, body.alias, body.model)
+        for model in {*before, *self._router.models_behind(body.alias)}:
+            self._library.announce(model)
         respond_json(response, AliasChanged(body.alias, body.model, self._router.names.aliases))
 
 
@@ -60,6 +65,6 @@ def switched(router: Router, alias: str, model: str | None) -> Names:
 
 
 def install(app: App, server: Server) -> None:
-    aliases = Aliases(server.router, server.max_body_bytes)
+    aliases = Aliases(server.router, server.library, server.max_body_bytes)
     app.add_route("/admin/models/alias", aliases)
     app.add_route("/admin/alias", aliases)

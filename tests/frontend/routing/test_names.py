@@ -121,6 +121,15 @@ def test_names_that_can_be_used():
     check_names(Names({"t": "test"}, {"test": {"chat": 0.9, "chat:poet": 0.1}}), [CHAT])
 
 
+def test_where_models_may_come_later_names_may_stand_for_those():
+    names = Names({"gpt-4": "later"}, {"test": {"chat": 1, "later": 1}})
+    check_names(names, [CHAT], others_may_come=True)
+    with pytest.raises(ConfigError, match="is not a model that is served"):
+        check_names(names, [CHAT])
+    with pytest.raises(ConfigError, match="'a' is an alias itself"):
+        check_names(Names({"a": "chat", "b": "a"}), [CHAT], others_may_come=True)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

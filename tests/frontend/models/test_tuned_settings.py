@@ -65,10 +65,6 @@ def test_a_property_is_not_tuned_against_the_setting_that_means_the_same():
     assert with_tuned(settings(), tuned).properties == tuned.properties
 
 
-def test_what_was_tuned_for_another_device_is_left_out():
-    assert with_tuned(settings(device="GPU"), TUNED) == settings(device="GPU")
-
-
 def test_a_model_of_the_store_is_prepared_as_it_was_tuned(tmp_path: Path, reporter):
     store = Store(tmp_path / "store", reporter, convert)
     put(store, recipe())

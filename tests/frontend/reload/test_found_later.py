@@ -1,0 +1,75 @@
+"""Models that come into the store while the server runs."""
+
+import asyncio
+
+import pytest
+
+from frontend.config import Settings
+from frontend.errors import ModelNotFound, ServerError
+from frontend.library import Library, ModelStatus
+from frontend.reload.found_later import FoundLater
+from frontend.routing.router import Router, RouterOptions
+from tests.frontend.routing.hosts import History
+
+
+def scenario(
+    serve_store: bool = True, stored: tuple[str, ...] = ("m",)
+) -> tuple[Router, list[str], list[float]]:
+    """A router without models, the sources that were looked for, and the time. Adding "m" serves it."""
+    router = Router(RouterOptions(4096, 10.0))
+    library = Library(router)
+    looked: list[str] = []
+    now = [100.0]
+
+    async def add(source: str, name: str | None = None) -> ModelStatus:
+        looked.append(source)
+        if source != "m":
+            raise ModelNotFound(f"{source} cannot be served: it is damaged")
+        history = History()
+        history.ready_again()
+        router.add(history.route)
+        return library.status("m")
+
+    library.add = add  # type: ignore[method-assign]
+    settings = Settings(serve_store=serve_store)
+    router.find_missing = FoundLater(settings, library, lambda _: list(stored), lambda: now[0]).find
+    return router, looked, now
+
+
+@pytest.mark.parametrize("name", ["m", "m:latest"])
+def test_a_model_that_the_store_has_is_served_with_the_first_request(name):
+    router, looked, _ = scenario()
+
+    async def ask() -> str:
+        return (await router.model(name)).name
+
+    assert asyncio.run(ask()) == "m"
+    assert looked == ["m"]
+
+
+def test_others_are_not_and_the_store_is_looked_at_once_a_second_only():
+    router, looked, now = scenario(stored=("x",))
+
+    async def ask(name: str) -> None:
+        await router.model(name)
+
+    with pytest.raises(ModelNotFound):
+        asyncio.run(ask("m"))
+    with pytest.raises(ModelNotFound):
+        asyncio.run(ask("x"))
+    assert looked == []
+    now[0] += 1.0
+    with pytest.raises(ServerError, match="x cannot be served: it is damaged"):
+        asyncio.run(ask("x"))
+    assert looked == ["x"]
+
+
+def test_a_server_of_some_models_serves_no_others():
+    router, looked, _ = scenario(serve_store=False)
+
+    async def ask() -> None:
+        await router.model("m")
+
+    with pytest.raises(ModelNotFound):
+        asyncio.run(ask())
+    assert looked == []
