@@ -214,7 +214,7 @@ def test_a_hub_that_is_away_does_not_hide_what_the_store_has(hub, puller, store,
     hub.statuses = [(503, {})] * 50
     assert puller.pull("org/tiny-ov") == pulled
     assert reporter.notes[-1].endswith("using the model in the store")
-    with pytest.raises(ModelError, match=r"answered with status 503 \(6 tries\)"):
+    with pytest.raises(ModelError, match=r"answered with status 503 \(3 tries\)"):
         puller.pull("org/other")
 
 
@@ -277,6 +277,13 @@ def test_a_hash_behind_a_url_is_compared(files, puller, store):
     seen = len(files.seen)
     assert puller.pull(f"{files.url}/t.gguf#sha256={hashlib.sha256(GGUF).hexdigest()}") == pulled
     assert len(files.seen) == seen
+
+
+def test_credentials_of_a_url_are_sent_but_not_kept(files, puller, store):
+    files.files["/t.gguf"] = GGUF
+    puller.pull(f"{files.url.replace('://', '://me:p%40ss@')}/t.gguf")
+    assert files.seen[0][2]["Authorization"] == "Basic bWU6cEBzcw=="
+    assert only(store).manifest.source == f"{files.url}/t.gguf"
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred, lambda files: tarred(files, "w")])
