@@ -214,6 +214,7 @@ class LocalModels:
                 drain_seconds=self._settings.drain_seconds,
                 term_seconds=self._settings.term_seconds,
                 soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
+                tuned=model.tuned,
             )
 
             def spawn(listener: Listener) -> Supervisor:

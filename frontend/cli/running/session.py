@@ -96,6 +96,8 @@ class Session:
             if command.name == "bye":
                 return False
             self._carry_out(command)
+        except KeyboardInterrupt:  # while /load waits
+            self._say("stopped")
         except (BadCommand, BadAttachment, click.ClickException) as error:
             self._complain(_message(error))
         return True
