@@ -11,70 +11,22 @@ ends with the server, by its lifeline.
 """
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal
 
-import msgspec
-
+from frontend.download_job import NOTES, Download, Job, State, command_of, run_child
 from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError
-from frontend.models.pulling import LIFELINE, Advance, Done, Event, Failed, Note, Order, Step, decode_event
+from frontend.models.pulling import Done, Failed, Order
 
-State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+__all__ = ["Download", "Downloads"]
+
 _ACTIVE = ("queued", "running", "paused")
 _HISTORY = 100  # of downloads that have ended
 _MAX_ACTIVE = 64
-_NOTES = 5
-_WORDS = 20  # last lines that are no events
-_LINE_BYTES = 1024 * 1024
-_KILL_SECONDS = 10.0  # until a killed group is gone
 _ENDINGS: dict[str, State] = {"pause": "paused", "cancel": "cancelled"}
 
 Add = Callable[[str, str], Awaitable[object]]  # serves a model of the store, by a name
-
-
-class Download(msgspec.Struct, frozen=True, kw_only=True):
-    """One download as it is now. Times are in Unix seconds."""
-
-    id: str
-    source: str
-    name: str | None = None  # that the model shall have; None: a name made of the source
-    state: State = "queued"
-    step: str = ""  # what it does now, for people
-    done_bytes: int = 0
-    total_bytes: int | None = None
-    bytes_per_second: float | None = None
-    seconds_left: float | None = None
-    notes: list[str] = []  # the last few
-    error: str | None = None
-    model: str | None = None  # the name of the model, once it is in the store
-    created: float
-    ended: float | None = None
-
-
-class _Job:
-    def __init__(self, download: Download) -> None:
-        self.download = download
-        self.task: asyncio.Task[None] | None = None
-        self.followers: set[asyncio.Event] = set()
-        self.wanted: str | None = None  # pause or cancel
-
-    def change(self, **fields: object) -> None:
-        self.download = msgspec.structs.replace(self.download, **fields)
-        for follower in self.followers:
-            follower.set()
-
-
-def command_of(order: Order) -> list[str]:
-    """The child's command line."""
-    text = msgspec.json.encode(order).decode()
-    return [sys.executable, "-P", "-m", "frontend.models.pulling", text, LIFELINE]
 
 
 class Downloads:
@@ -93,7 +45,7 @@ class Downloads:
         self._check = check or check_request
         self._command = command
         self._slots = asyncio.Semaphore(max_running)
-        self._jobs: dict[str, _Job] = {}  # in the order of their creation
+        self._jobs: dict[str, Job] = {}  # in the order of their creation
 
     def start(self, source: str, name: str | None = None) -> Download:
         """Raises BadRequest, and QueueFull. One of the same source is continued, if it has not ended."""
@@ -104,7 +56,7 @@ class Downloads:
         self._check(source, name or "")
         if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
             raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")
-        job = _Job(Download(id=f"dl_{uuid.uuid4().hex}", source=source, name=name, created=time.time()))
+        job = Job(Download(id=f"dl_{uuid.uuid4().hex}", source=source, name=name, created=time.time()))
         self._jobs[job.download.id] = job
         self._forget()
         job.task = asyncio.create_task(self._run(job))
@@ -173,7 +125,7 @@ class Downloads:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _job(self, id: str) -> _Job:
+    def _job(self, id: str) -> Job:
         try:
             return self._jobs[id]
         except KeyError:
@@ -196,7 +148,7 @@ class Downloads:
             await asyncio.wait([job.task])
         return job.download
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: Job) -> None:
         try:
             async with self._slots:
                 job.change(state="running", step="Starting")
@@ -208,38 +160,23 @@ class Downloads:
         except Exception as error:
             job.change(state="failed", error=str(error), ended=time.time())
 
-    async def _pull(self, job: _Job) -> None:
+    async def _pull(self, job: Job) -> None:
         order = Order(job.download.source, self._store, job.download.name or "")
-        child = await asyncio.create_subprocess_exec(
-            *self._command(order),
-            stdin=asyncio.subprocess.PIPE,  # the lifeline
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=_LINE_BYTES,
-            start_new_session=True,
-        )
-        words: deque[str] = deque(maxlen=_WORDS)
-        try:
-            last = await _read(child, job, words)
-            await child.wait()
-        finally:
-            await asyncio.shield(_bury(child))
+        last, words = await run_child(job, self._command(order))
         if isinstance(last, Done):
             await self._serve(job, last)
         elif isinstance(last, Failed):
             job.change(state="failed", error=last.error, ended=time.time())
         else:
-            said = f": {words[-1]}" if words else ""
-            error = f"the process that downloads ended with status {child.returncode}{said}"
-            job.change(state="failed", error=error, ended=time.time())
+            job.change(state="failed", error=words, ended=time.time())
 
-    async def _serve(self, job: _Job, done: Done) -> None:
+    async def _serve(self, job: Job, done: Done) -> None:
         notes = job.download.notes
         try:
             if self._add:
                 await self._add(done.name, done.name)
         except ServerError as error:  # it is served already, or cannot be
-            notes = [*notes, error.message][-_NOTES:]
+            notes = [*notes, error.message][-NOTES:]
         job.change(
             state="done",
             step="",
@@ -249,43 +186,6 @@ class Downloads:
             seconds_left=None,
             ended=time.time(),
         )
-
-
-async def _read(child: asyncio.subprocess.Process, job: _Job, words: deque[str]) -> Event | None:
-    """Follow the child until its output ends. Returns its last event."""
-    assert child.stdout is not None
-    last = None
-    while line := await child.stdout.readline():
-        event = decode_event(line)
-        if event is None:
-            words.append(line.decode(errors="replace").strip())
-            continue
-        last = event
-        _apply(job, event)
-    return last
-
-
-def _apply(job: _Job, event: Event) -> None:
-    match event:
-        case Step():
-            job.change(step=event.text, done_bytes=0, total_bytes=None, seconds_left=None)
-        case Advance():
-            job.change(
-                done_bytes=event.done,
-                total_bytes=event.total,
-                bytes_per_second=event.bytes_per_second,
-                seconds_left=event.seconds_left,
-            )
-        case Note():
-            job.change(notes=[*job.download.notes, event.text][-_NOTES:])
-
-
-async def _bury(child: asyncio.subprocess.Process) -> None:
-    """Kill the child's group, conversions included, and wait until the child is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(child.wait(), _KILL_SECONDS)
 
 
 def check_request(source: str, name: str) -> None:
