@@ -96,11 +96,11 @@ class Downloads:
         self._jobs: dict[str, _Job] = {}  # in the order of their creation
 
     def start(self, source: str, name: str | None = None) -> Download:
-        """Raises BadRequest, and QueueFull. One that is under way already is returned as it is."""
+        """Raises BadRequest, and QueueFull. One of the same source is continued, if it has not ended."""
         for job in self._jobs.values():
             known = job.download
             if known.state in _ACTIVE and (known.source, known.name) == (source, name):
-                return known
+                return self.resume(known.id) if known.state == "paused" else known
         self._check(source, name or "")
         if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
             raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")

@@ -24,6 +24,7 @@ from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.supervisor import Listener, Supervisor, SupervisorOptions
 from ipc.messages import Launch, Options, TextOptions, task_of
 
+TEXT_ENGINES = ("text", "stateful", "synthetic")
 _BURIAL_SECONDS = 2.0
 
 log = logging.getLogger("nacelle")
@@ -169,7 +170,7 @@ class LocalModels:
             path=model.path,
             launch=lambda smaller: self._launch(model, smaller),
             keep_alive=_lifetime(settings.keep_alive_seconds),
-            task=task_of(model.engine).name,
+            task=_task(model.engine),
             engine=model.engine,
             size_bytes=files,
             growth_bytes=settings.replicas * kv_cache,
@@ -213,6 +214,7 @@ class LocalModels:
                 drain_seconds=self._settings.drain_seconds,
                 term_seconds=self._settings.term_seconds,
                 soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
+                tuned=model.tuned,
             )
 
             def spawn(listener: Listener) -> Supervisor:
@@ -226,3 +228,8 @@ class LocalModels:
 def _lifetime(seconds: float | None) -> float | None:
     """A keep-alive as the policy takes it; None: for ever."""
     return None if seconds is None or seconds < 0 else seconds
+
+
+def _task(engine: str) -> str:
+    """What a model of an engine is for, as in the setting `task`."""
+    return "text" if engine in TEXT_ENGINES else engine

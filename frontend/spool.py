@@ -105,7 +105,7 @@ def spool_folder(configured: str | None) -> Path:
                 f"spool: {shown_path(folder)} cannot be written to; choose a folder with --spool"
             )
         return folder
-    mounts = {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(all=True)}
+    mounts = _mounts()
     temporary = Path(tempfile.gettempdir())
     on_disk = (
         folder
@@ -113,6 +113,16 @@ def spool_folder(configured: str | None) -> Path:
         if os.access(folder, os.W_OK) and _file_system(folder, mounts) not in _IN_MEMORY
     )
     return next(on_disk, temporary)
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Whether what is written there takes memory."""
+    return _file_system(folder, _mounts()) in _IN_MEMORY
+
+
+def _mounts() -> dict[str, str]:
+    """Mount point → type of file system."""
+    return {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(all=True)}
 
 
 def _file_system(folder: Path, mounts: dict[str, str]) -> str:

@@ -2,12 +2,14 @@
 
 import errno
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from host.engines.base import EngineLost, RequestRefused
 from host.errors import LaunchError
 from host.native_errors import is_short_of_memory, is_wedged, may_pass, summary
 from ipc.errors import ErrorCode
+from ipc.ir import newer_writer
 from ipc.messages import Launch
 from ipc.model_files import FileFault
 
@@ -78,6 +80,8 @@ def _explain_native(error: BaseException, launch: Launch[Any]) -> str:
         return f"generation_config.json or another JSON file in {launch.path} has a wrong value: {text}"
     named = _named_properties(text, launch.properties)
     remedy = f"change --property {named[0]}" if named else "--log-level debug shows more"
+    if newer := newer_writer(Path(launch.path)):
+        remedy = f"it was written by OpenVINO {newer}: update openvino, or convert the model for this version"
     return f"{text.rstrip('.')}; {remedy}"
 
 

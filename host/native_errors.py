@@ -9,7 +9,7 @@ _WEDGED = re.compile(
     r"|ZE_RESULT_ERROR_DEVICE_LOST|ZE_RESULT_ERROR_UNKNOWN|ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY"
 )
 _SHORT_OF_MEMORY = re.compile(
-    r"bad_alloc|annot allocate memory|ailed to allocate"
+    r"bad_alloc|annot allocate memory|ailed to allocate|can't alloc"
     r"|OUT_OF_(HOST|DEVICE)_MEMORY|CL_MEM_OBJECT_ALLOCATION_FAILURE"
 )
 _MAY_PASS = re.compile(

@@ -16,6 +16,7 @@ from openai.types.responses import response_create_params as responses
 
 from frontend.cli.root import SUBCOMMANDS
 from frontend.config import ModelSettings, Settings
+from frontend.config_sources import settings_of
 from frontend.observability.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,9 @@ def test_every_parameter_is_in_the_table(wanted):
 
 
 def test_every_option_of_a_model_is_in_the_table():
-    assert first_cells("docs/models.md", "Options of a model") >= set(ModelSettings.__struct_fields__)
+    assert first_cells("docs/models.md", "Options of a model") >= {
+        setting.name for setting in settings_of(ModelSettings)
+    }
 
 
 def test_the_settings_of_the_server_are_those_in_the_table():
@@ -152,7 +155,9 @@ def test_the_settings_file_of_the_docs_holds_nothing_unknown():
     [text] = re.findall(r"^```toml\n(.*?)^```$", PAGES["docs/models.md"], re.MULTILINE | re.DOTALL)
     file = tomllib.loads(text)
     assert file["server"].keys() <= set(Settings.__struct_fields__)
-    assert all(entry.keys() <= set(ModelSettings.__struct_fields__) for entry in file["models"])
+    assert all(
+        entry.keys() <= {setting.name for setting in settings_of(ModelSettings)} for entry in file["models"]
+    )
 
 
 # --- links --------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Client:
         connection.request(method, self.address.path + path, content, headers)
         response = connection.getresponse()
         if response.status >= 400:
-            raise _error_of(response)
+            raise _error_of(response, self.address)
         return response
 
 
@@ -120,24 +120,26 @@ def segment(name: str) -> str:
     return quote(name, safe="/:")
 
 
-def _error_of(response: http.client.HTTPResponse) -> Refused:
-    content = response.read(_BLOCK)
+def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
     try:
-        body = msgspec.json.decode(content)
+        body = msgspec.json.decode(response.read())
     except msgspec.DecodeError:
-        body = content.decode("utf-8", "replace")
+        body = None
+    if not isinstance(body, dict) or "error" not in body:
+        remedy = "check --url" if address.named else "is the port another program's? NACELLE_PORT sets ours"
+        status = f"{response.status} {response.reason}".strip()
+        return Refused(response.status, f"{address.url} answered {status}, which Nacelle does not; {remedy}")
     refused = _refused(response.status, body)
     if response.status == 401:
         return Refused(401, "the server requires its API key; set NACELLE_API_KEY to it", refused.code)
     return refused
 
 
-def _refused(status: int, body: Any) -> Refused:
-    error = body.get("error") if isinstance(body, dict) else None
+def _refused(status: int, body: dict[str, Any]) -> Refused:
+    error = body["error"]
     if isinstance(error, dict):
         return Refused(status, str(error.get("message")), error.get("code"))
-    text = error if isinstance(error, str) else str(body).strip()
-    return Refused(status, f"the server answered {status}: {shortened(text, _SHOWN_CHARACTERS)}")
+    return Refused(status, shortened(str(error), _SHOWN_CHARACTERS))
 
 
 def _reason(error: BaseException) -> str:

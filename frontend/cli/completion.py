@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from frontend.config import ConfigError
+
 _ENTRY = re.compile(r"^\[([\w.-]+)\]$", re.MULTILINE)
 _HINTS = {
     "bash": 'add to ~/.bashrc:  eval "$(nacelle completion bash)"',
@@ -28,30 +30,20 @@ def completion(shell: str) -> None:
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-    """The models of catalogue and store. Reads no manifest, since a user waits for it."""
+    """The models of catalogue and store."""
     return [CompletionItem(name) for name in sorted(model_names()) if name.startswith(incomplete)]
 
 
 def model_names() -> set[str]:
-    """The names of the catalogue, and of the other models of the store."""
+    """The names of the catalogue and of the models in the store, as far as they can be read."""
+    from frontend.models.inventory import Inventory  # what follows is needed only here
+    from frontend.models.root import store_root
+
     catalogue = Path(__file__).parent.parent / "models" / "catalogue.toml"
     names = set(_ENTRY.findall(catalogue.read_text()))
     try:
-        others = [kind for kind in _store().iterdir() if kind.name in ("files", "pulled", "copies")]
-        return names | {_name_of(home) for kind in others for home in kind.iterdir() if home.is_dir()}
-    except OSError:
+        return names | {
+            one.name for one in Inventory(store_root(os.environ.get("NACELLE_STORE"))).installed()
+        }
+    except (OSError, ConfigError):
         return names
-
-
-def _name_of(home: Path) -> str:
-    """The name of a model by its folder, as frontend.models.inventory makes it."""
-    return home.name.replace("--", "/").replace("=", ":")
-
-
-def _store() -> Path:
-    configured = os.environ.get("NACELLE_STORE")
-    if configured:
-        return Path(configured).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("nacelle", appauthor=False))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from frontend.cli.stores import STORE_PARAMS, open_store
+from frontend.cli.stores import STORE_PARAMS, named, open_store
 
 
 @click.command(
@@ -21,5 +21,5 @@ def copy(old: str, new: str, store: str | None, config: Path | None) -> None:
     NEW is NAME or NAME:TAG. Both models share their weights on the disk, and each can be removed without the
     other. An earlier copy of the name NEW is replaced.
     """
-    copied = open_store(store, config).copy(old, new)
+    copied = open_store(store, config).copy(named(old), new)
     click.echo(f"Copied {old} to {copied.name}")

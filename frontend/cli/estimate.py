@@ -8,6 +8,7 @@ import msgspec
 
 from frontend.cli.notes import print_notes
 from frontend.cli.options import layer_of
+from frontend.cli.stores import named
 from frontend.cli.tables import aligned
 from frontend.cli.units import shown_bytes
 from frontend.config import ModelSettings
@@ -61,7 +62,7 @@ def estimate_of(model: ModelSettings, store: Inventory, sequences: int) -> Named
     """Raises ModelError for a model that is not here."""
     folder = Path(model.source).expanduser()
     if not (os.sep in model.source and folder.is_dir()):
-        folder = store.require(model.source).path
+        folder = store.require(named(model.source)).path
     task = recognize(look_at(folder), model.task, model.library).task
     try:
         estimate = estimate_bytes(

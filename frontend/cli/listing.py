@@ -12,7 +12,8 @@ from frontend.cli.stores import STORE_PARAMS, json_option, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import MEGABYTE
 from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
-from frontend.models.inventory import Installed, Inventory
+from frontend.models.inventory import Inventory
+from frontend.models.shelf import Installed
 
 _MIN_DESCRIPTION = 20  # characters in a line, however narrow the terminal
 _UNLIMITED = 1_000_000

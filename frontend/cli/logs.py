@@ -44,9 +44,11 @@ def logs(model: str | None, follow: bool, lines: int, url: str | None, config: P
 
 
 def _log_of(address: Address) -> Path:
-    log = Background(address.port).log
-    if address.is_here and log.exists():
-        return log
+    background = Background(address.port)
+    if address.is_here and background.log.exists():
+        if background.find() is None:
+            click.echo("The server in the background has ended; this is what it wrote.", err=True)
+        return background.log
     raise click.ClickException(
         f"no server was started in the background for {address.url}; any other writes its log where it was "
         "started, or to journalctl -u UNIT, docker logs NAME or kubectl logs POD"

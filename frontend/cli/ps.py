@@ -16,6 +16,7 @@ from frontend.cli.units import shown_bytes
 
 HEADINGS = ("NAME", "TASK", "DEVICE", "STATE", "MEMORY", "CONTEXT", "RUNNING", "QUEUED", "UNTIL")
 _RIGHT = (4, 5, 6, 7)
+_TASKS = ("vision", "embeddings", "rerank", "transcription", "speech")
 _NOT_IN_MEMORY = ("unloaded", "remote")
 
 
@@ -53,7 +54,7 @@ def rows(models: Sequence[Mapping[str, Any]], now: float) -> list[tuple[str, ...
     return [
         (
             model["name"],
-            model["task"],
+            _task(model),
             model["device"],
             model["state"],
             shown_bytes(model["memory_bytes"]) if model["memory_bytes"] else "-",
@@ -64,6 +65,12 @@ def rows(models: Sequence[Mapping[str, Any]], now: float) -> list[tuple[str, ...
         )
         for model in models
     ]
+
+
+def _task(model: Mapping[str, Any]) -> str:
+    """As `--task` calls it: the server's own tasks are coarser where several share an engine's messages."""
+    engine: str = model.get("engine", "")
+    return engine if engine in _TASKS else str(model["task"])
 
 
 def _until(model: Mapping[str, Any], now: float) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from frontend.cli.stores import STORE_PARAMS, open_store
+from frontend.cli.stores import STORE_PARAMS, named, open_store
 from frontend.cli.units import shown_bytes
 
 
@@ -19,5 +19,5 @@ def remove(names: tuple[str, ...], store: str | None, config: Path | None) -> No
     """
     models = open_store(store, config)
     for name in names:
-        freed = models.remove(name)
+        freed = models.remove(named(name))
         click.echo(f"Removed {name} ({shown_bytes(freed)} freed)")

@@ -54,6 +54,11 @@ SUBCOMMANDS = {
     "completion": _Subcommand(
         "frontend.cli.completion:completion", "Print the script that completes commands in a shell."
     ),
+    "tune": _Subcommand("frontend.cli.tune:tune", "Find the settings with which a model is fastest here."),
+    "doctor": _Subcommand(
+        "frontend.cli.doctor:doctor",
+        "Check this machine: devices, drivers, memory, disks, ports, versions.",
+    ),
     "bench": _Subcommand(
         "bench.cli:bench",
         "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",

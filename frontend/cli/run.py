@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from frontend.cli.address import SERVER_PARAMS, find_server
-from frontend.cli.client import Client
+from frontend.cli.client import Client, Refused
 from frontend.cli.completion import complete_model
 from frontend.cli.durations import keep_alive_option
 from frontend.cli.loading import load_model
@@ -18,6 +19,7 @@ from frontend.cli.running.answer import Answer, pieces
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 from frontend.cli.running.conversation import Attachment, Conversation, Parameters, question_of
 from frontend.cli.running.slash import BadCommand, number
+from frontend.cli.running.vectors import vector_of
 from frontend.cli.serving import ensure_served
 from frontend.cli.usage import WrongUsage
 
@@ -90,7 +92,8 @@ def run(
 ) -> None:
     """Chat with a model in the terminal.
 
-    With PROMPT or piped input, prints one answer. Without a running server, starts one in the background.
+    With PROMPT or piped input, prints one answer, or the vector of a model that computes embeddings. Without
+    a running server, starts one in the background.
     """
     text = _with_piped(" ".join(prompt))
     attachments = _attachments(files, images)
@@ -106,9 +109,14 @@ def run(
         _chat(client, conversation, attachments, verbose, config)
         return
     question = question_of(text, attachments)
-    answer = (
-        _answer_json(client, conversation, question) if as_json else _answer(client, conversation, question)
-    )
+    try:
+        answer = (_answer_json if as_json else _answer)(client, conversation, question)
+    except Refused as refused:
+        vector = vector_of(client, name, text) if refused.status == 400 else None
+        if vector is None:
+            raise
+        click.echo(msgspec.json.encode(vector))
+        return
     if verbose and answer.statistics:
         click.echo(answer.statistics, err=True)
 
@@ -140,10 +148,7 @@ def _chat(
     session = Session(client, conversation, editor, lambda model: ensure_served(client, model, config))
     session.verbose = verbose
     session.attach(attachments)
-    try:
-        session.run()
-    finally:
-        editor.close()
+    session.run()
 
 
 def _answer(client: Client, conversation: Conversation, question: dict[str, Any]) -> Answer:
@@ -153,8 +158,6 @@ def _answer(client: Client, conversation: Conversation, question: dict[str, Any]
 
 
 def _answer_json(client: Client, conversation: Conversation, question: dict[str, Any]) -> Answer:
-    import msgspec
-
     answer = Answer()
     chunks = client.events("POST", "/v1/chat/completions", conversation.body(question))
     for _ in pieces(chunks, answer):

@@ -97,8 +97,12 @@ def _start_and_wait(
     written = background.log.stat().st_size if background.log.exists() else 0
     process = background.start(arguments, address.url)
     budget = address.settings.load_seconds + _MARGIN_SECONDS
-    with Waiting(f"starting a server with {name}"):
-        _wait_until_loaded(client, process, name, background.log, written, budget)
+    try:
+        with Waiting(f"starting a server with {name}"):
+            _wait_until_loaded(client, process, name, background.log, written, budget)
+    except BaseException:  # Ctrl-C, too: nobody would know that it runs
+        process.terminate()
+        raise
     click.echo(
         f"Started a server at {address.url}, which keeps running (nacelle stop --server ends it).\n"
         f"Its log is {background.log}",

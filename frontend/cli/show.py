@@ -8,13 +8,13 @@ from typing import Any
 import click
 import msgspec
 
-from frontend.cli.stores import STORE_PARAMS, json_option, open_store
+from frontend.cli.stores import STORE_PARAMS, json_option, named, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
 from frontend.models.catalogue import load_catalogue
 from frontend.models.details import Details, details_of
-from frontend.models.inventory import Installed
 from frontend.models.manifest import Manifest
+from frontend.models.shelf import Installed
 
 _TEMPLATE_CHARACTERS = 60
 Pairs = list[tuple[str, str]]
@@ -34,7 +34,7 @@ def show(
     name: str, template: bool, licence: bool, as_json: bool, store: str | None, config: Path | None
 ) -> None:
     """Show all that is known about a model of the store."""
-    one = open_store(store, config).require(name)
+    one = open_store(store, config).require(named(name))
     entry = (
         load_catalogue().get(one.manifest.recipe.name) if one.manifest.recipe.kind == "catalogue" else None
     )

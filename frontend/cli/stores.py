@@ -16,6 +16,11 @@ STORE_PARAMS = [STORE_OPTION, config_option]
 json_option = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON for programs.")
 
 
+def named(text: str) -> str:
+    """What a user calls a model: a name, or the path of what it was converted from, made absolute."""
+    return str(Path(text).expanduser().absolute()) if text.startswith((".", "~", "/")) else text
+
+
 def open_store(store: str | None, config: Path | None) -> Inventory:
     """Raises ConfigError."""
     settings, notes = settings_here(layer_of(Settings, {"store": store}), {}, [], config, os.environ)

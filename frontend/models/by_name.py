@@ -24,7 +24,7 @@ def find_by_name(
     """
     stored = store.converted(name)
     if not stored:
-        one = store.installed_named(name)  # by a name that was given: a copy, or what was pulled
+        one = store.installed_named(name) or store.installed_from(name)  # a copy, or what was pulled
         return (one.path, True) if one else None
     ready = [manifest for manifest in stored if store.find(manifest.recipe) is not None]
     current = [manifest for manifest in ready if manifest.recipe.converters == converters]

@@ -18,10 +18,10 @@ import msgspec
 
 from frontend.models.errors import ModelError, ModelExists, ModelInUse
 from frontend.models.files import bytes_of, remove_tree, sync_tree
-from frontend.models.inventory import COPIES, Installed, Inventory, folder_name
 from frontend.models.leftovers import SCRATCH, clear, lock_of
 from frontend.models.locks import Busy, locked_at_once
 from frontend.models.manifest import LATEST, canonical, read_manifest, split_name, write_manifest
+from frontend.models.shelf import COPIES, Installed, Shelf, folder_name
 from frontend.shortened import quoted
 from ipc.in_use import InUse, unused, users_of
 
@@ -31,7 +31,7 @@ _RESERVED = {"synthetic"}  # names that mean something else to `nacelle serve`
 
 
 @contextmanager
-def _changing(store: Inventory) -> Iterator[None]:
+def _changing(store: Shelf) -> Iterator[None]:
     """Raises ModelError in place of OSError."""
     try:
         yield
@@ -43,7 +43,7 @@ def _changing(store: Inventory) -> Iterator[None]:
         ) from error
 
 
-def remove(store: Inventory, name: str) -> int:
+def remove(store: Shelf, name: str) -> int:
     """See Inventory.remove."""
     one = _only(store, name)
     home = one.path.parent
@@ -60,7 +60,7 @@ def remove(store: Inventory, name: str) -> int:
     return freed
 
 
-def _only(store: Inventory, name: str) -> Installed:
+def _only(store: Shelf, name: str) -> Installed:
     """The model of this name. Raises ModelMissing, or ModelError if several have it."""
     one = store.require(name)
     sources = sorted({each.manifest.source for each in store.installed() if each.name == one.name})
@@ -73,7 +73,7 @@ def _only(store: Inventory, name: str) -> Installed:
 
 
 @contextmanager
-def _not_in_preparation(store: Inventory, home: Path, name: str) -> Iterator[None]:
+def _not_in_preparation(store: Shelf, home: Path, name: str) -> Iterator[None]:
     """Raises ModelInUse."""
     with ExitStack() as stack:
         try:
@@ -103,7 +103,7 @@ def _claim(stack: ExitStack, folder: Path, name: str) -> None:
         ) from error
 
 
-def copy(store: Inventory, old: str, new: str) -> Installed:
+def copy(store: Shelf, old: str, new: str) -> Installed:
     """See Inventory.copy."""
     one, name = store.require(old), canonical(new)
     _check_name(store, name)
@@ -142,7 +142,7 @@ def _share(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def _check_name(store: Inventory, name: str) -> None:
+def _check_name(store: Shelf, name: str) -> None:
     """Raises ModelError for a name that cannot be one, or that another model has."""
     if not _NAME.fullmatch(name) or "//" in name:
         raise ModelError(

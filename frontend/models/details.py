@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from frontend.models.inventory import Installed
+from frontend.models.shelf import Installed
 from ipc.model_files import MAX_DOCUMENT_BYTES, MAX_TEMPLATE_BYTES, FileFault, read_file, read_text
 
 _LICENCES = ("LICENSE*", "LICENCE*", "COPYING*")

@@ -47,8 +47,8 @@ class Tuned(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}  # name of a model setting → value, such as threads → 4
     goal: str = ""  # latency, throughput or prefill
     gain: float | None = None  # times as fast as before
-    device: str = "CPU"
-    machine: str = ""  # a description of the one that was measured
+    device: str = ""  # where that was found; empty: anywhere
+    machine: str = ""  # likewise, as `machine_name` describes it
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

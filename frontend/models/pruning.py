@@ -8,14 +8,16 @@ import msgspec
 
 from frontend.models.digests import DigestCache
 from frontend.models.files import TRASH, bytes_of, empty_trash, remove_tree
-from frontend.models.inventory import COPIES, SOURCE, Inventory
+from frontend.models.inventory import Inventory
 from frontend.models.leftovers import PARTIAL, downloads, lock_of, scratches, stray_files
 from frontend.models.locks import Busy, is_held, locked_at_once
-from frontend.models.manifest import MANIFEST, is_complete, read_manifest
+from frontend.models.manifest import MANIFEST, Manifest, is_complete, read_manifest
+from frontend.models.shelf import COPIES, PULLED, SOURCE
 from frontend.models.versions import converter_versions
 from ipc.in_use import InUse, unused
 
 OLD = "made by other versions of the converters"
+REPLACED = "replaced by a newer revision of its source"
 DAMAGED = "damaged"
 INTERRUPTED = "left by an interrupted pull or removal"
 SOURCES = "kept to convert it again"
@@ -96,6 +98,8 @@ def _of_home(home: Path, sources: bool) -> Iterator[tuple[Path, str]]:
         for manifest in whole.values()
         if not manifest.recipe.converters or manifest.recipe.converters == converters
     }
+    if home.parent.name == PULLED:
+        yield from ((path, REPLACED) for path in _replaced(whole))
     if home.parent.name != COPIES:
         for path, manifest in whole.items():
             old = manifest.recipe.converters and manifest.recipe.converters != converters
@@ -103,6 +107,15 @@ def _of_home(home: Path, sources: bool) -> Iterator[tuple[Path, str]]:
                 yield path, OLD
     if sources and needed and (home / SOURCE).exists():
         yield home / SOURCE, SOURCES
+
+
+def _replaced(whole: dict[Path, Manifest]) -> Iterator[Path]:
+    """Revisions that no converter made, but the newest of each source."""
+    stored = {path: manifest for path, manifest in whole.items() if not manifest.recipe.converters}
+    newest: dict[tuple[str, str], Path] = {}
+    for path, manifest in sorted(stored.items(), key=lambda item: item[1].created):
+        newest[manifest.full_name, manifest.source] = path
+    yield from (path for path in stored if path not in newest.values())
 
 
 def _remove(root: Path, one: Needless) -> bool:

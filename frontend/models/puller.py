@@ -20,7 +20,7 @@ from frontend.models.sources.choice import Wish, quantization_of
 from frontend.models.sources.hub import Hub
 from frontend.models.sources.listed import key_of, pull_listed
 from frontend.models.sources.remote import list_remote
-from frontend.models.sources.retries import Patience, Sleep, nap, patiently
+from frontend.models.sources.retries import LOOK_TRIES, Patience, Sleep, nap, patiently
 from frontend.models.sources.single import is_gguf, pull_archive, pull_folder, pull_single, pull_web
 from frontend.models.sources.spec import (
     CatalogueName,
@@ -86,7 +86,7 @@ class Puller:
         name = options.name or _hub_name(source)
         self._reporter.step(f"Looking for {source}")
         try:
-            listing = Hub(Patience(sleep=self._sleep)).listing(source, self._reporter.note)
+            listing = Hub(Patience(LOOK_TRIES, self._sleep)).listing(source, self._reporter.note)
         except SourceError as error:
             stored = self._store.installed_named(name)
             if stored is None or stored.manifest.source != str(source):
@@ -99,7 +99,7 @@ class Puller:
     def _remote(self, source: RemotePath, options: PullOptions) -> Pulled:
         url, sleep = source.url, self._sleep
         self._reporter.step(f"Looking for {url}")
-        listing = patiently(lambda: list_remote(url), self._reporter.note, Patience(sleep=sleep))
+        listing = patiently(lambda: list_remote(url), self._reporter.note, Patience(LOOK_TRIES, sleep))
         name = options.name or default_name(file_name(url))
         if len(listing.files) == 1:
             (file,) = listing.files.values()
@@ -113,9 +113,12 @@ class Puller:
             raise ModelError(f"there is no file or folder {shown_path(source.path)}; correct SOURCE")
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
-        found = self._preparer.folder(str(path))  # converts what our converter can
-        if found.resolve() != path.resolve():
-            return self._renamed(Pulled(default_name(path.name), str(found), str(path)), options.name)
+        if path.is_file() and (options.weight_format or options.pattern):
+            raise ModelError(f"{path.name} is a single file; leave --weight-format and --file out")
+        if not options.weight_format and not options.pattern:
+            found = self._preparer.folder(str(path))  # converts what our converter can
+            if found.resolve() != path.resolve():
+                return self._renamed(Pulled(default_name(path.name), str(found), str(path)), options.name)
         origin = Origin(kind="folder")
         return pull_folder(self._assembly, path, str(path), name, _wish(options), origin)
 

@@ -10,12 +10,12 @@ import msgspec
 from frontend.config import ModelSettings
 from frontend.config_sources import default_name
 from frontend.config_values import expanded, suggestion
+from frontend.machine.hardware import machine_name
 from frontend.models.by_name import explain_unknown, find_by_name
 from frontend.models.catalogue import CATALOGUE, Entry, load_catalogue, recipe_of
 from frontend.models.converter import check
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts, look_at
-from frontend.models.inventory import FILES, SOURCE
 from frontend.models.manifest import Origin, Recipe, canonical
 from frontend.models.named_files import looked_at, read_adapter, read_template
 from frontend.models.options import REMOTE, adapted_name, engine_kind
@@ -29,6 +29,7 @@ from frontend.models.recognize import (
 )
 from frontend.models.reporter import Reporter
 from frontend.models.root import store_root
+from frontend.models.shelf import FILES, SOURCE
 from frontend.models.store import Check, Store
 from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions
@@ -57,6 +58,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     adapter: Adapter | None = None
     chat_template: str = ""  # its text, in place of the model's own; empty for that
     voice_activity_model: str = ""  # an ONNX file that finds speech; empty for none
+    tuned: bool = False  # the settings hold what `nacelle tune` found
 
 
 class Preparer:
@@ -68,8 +70,12 @@ class Preparer:
         reporter: Reporter,
         catalogue: dict[str, Entry] | None = None,
         check: Check = check,
+        *,
+        tuned: bool = True,
     ) -> None:
+        """`tuned`: models get what `nacelle tune` found for them."""
         self._store = store
+        self._tuned = tuned
         self._check = check  # of a user's GGUF file before it is hashed, which may take minutes
         self._reporter = reporter
         self._catalogue = load_catalogue() if catalogue is None else catalogue
@@ -88,7 +94,7 @@ class Preparer:
         if engine == REMOTE:
             return PreparedModel(settings=model, engine=engine)
         path = self._folder(model.source)
-        model = with_tuned(model, self._store.learned(path).tuned)
+        given, model = model, self._with_tuned(model, path) if self._tuned else model
         if engine not in _TEXT_ENGINES and engine not in SERVED:  # one that knows its own folders
             return PreparedModel(settings=model, engine=engine, path=str(path))
         task = model.task if engine in _TEXT_ENGINES else cast(TaskSetting, engine)
@@ -104,6 +110,7 @@ class Preparer:
             draft_path=str(self._draft_folder(model)) if model.draft_model else "",
             chat_template=template,
             voice_activity_model=self._voice_activity(path) if recognized.task == "transcription" else "",
+            tuned=model is not given,
         )
 
     def prepare_all(self, model: ModelSettings) -> list[PreparedModel]:
@@ -140,6 +147,22 @@ class Preparer:
     def folder(self, source: str) -> Path:
         """The IR folder of a model setting's source, converted if need be. Raises ModelError."""
         return self._folder(source, "SOURCE")
+
+    def _with_tuned(self, model: ModelSettings, folder: Path) -> ModelSettings:
+        """The settings with what was found for this device and machine; the same object without that."""
+        tuned = self._store.learned(folder).tuned
+        if tuned is None or tuned.device not in ("", model.device):
+            return model
+        if tuned.machine not in ("", machine_name()):
+            self._reporter.note(f"{model.name} was tuned on another machine; nacelle tune measures this one")
+            return model
+        if (draft := tuned.settings.get("draft_model")) and not model.draft_model:
+            try:
+                self._draft_folder(msgspec.structs.replace(model, draft_model=str(draft)))
+            except ModelError as error:
+                self._reporter.note(f"{model.name} was tuned with a draft model that is gone: {error}")
+                tuned = msgspec.structs.replace(tuned, settings={})
+        return with_tuned(model, tuned)
 
     def _draft_folder(self, model: ModelSettings) -> Path:
         draft = model.draft_model or ""
@@ -231,9 +254,9 @@ def _adapted(base: PreparedModel, name: str, adapter: Adapter) -> PreparedModel:
     return msgspec.structs.replace(base, settings=settings, adapter=adapter)
 
 
-def preparer_for(store: str | None, reporter: Reporter) -> Preparer:
+def preparer_for(store: str | None, reporter: Reporter, *, tuned: bool = True) -> Preparer:
     """A Preparer with the built-in catalogue and the store of the `store` setting."""
-    return Preparer(Store(store_root(store), reporter), reporter)
+    return Preparer(Store(store_root(store), reporter), reporter, tuned=tuned)
 
 
 def synthetic_rate(source: str) -> float:

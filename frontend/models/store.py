@@ -20,11 +20,12 @@ from frontend.models.described import described
 from frontend.models.digests import DigestCache
 from frontend.models.errors import ModelError
 from frontend.models.files import remove_tree, sync_tree
-from frontend.models.inventory import FILES, Inventory
+from frontend.models.inventory import Inventory
 from frontend.models.leftovers import PARTIAL, SCRATCH, clear, lock_of, scratches, sweep
 from frontend.models.locks import locked
 from frontend.models.manifest import LATEST, Manifest, Origin, Recipe, file_sizes, write_manifest
 from frontend.models.reporter import Reporter
+from frontend.models.shelf import FILES
 
 Convert = Callable[[Path, Path, Reporter], None]
 Check = Callable[[Path], None]

@@ -7,27 +7,24 @@ from frontend.models.manifest import Tuned
 from frontend.models.options import check_options
 
 _PROPERTIES = "properties"
-_SETTINGS_OF_PROPERTIES = {"INFERENCE_NUM_THREADS": "threads", "KV_CACHE_PRECISION": "kv_cache_precision"}
+_THREADS = "INFERENCE_NUM_THREADS"  # the setting threads stands for it
 _NEVER = {"name", "source", "explicit", _PROPERTIES}
 _FIELDS = {field.name: field for field in msgspec.structs.fields(ModelSettings)}
 
 
 def with_tuned(model: ModelSettings, tuned: Tuned | None) -> ModelSettings:
-    """The settings with what was tuned for their device, wherever nobody set something else.
+    """The settings with what was tuned wherever nobody set something else; the same object without that.
 
     Whatever does not fit is left out: a tuned value may come from another version, or exclude a setting.
     """
-    if tuned is None or tuned.device != model.device:
+    if tuned is None:
         return model
-    chosen = model
     for name, value in tuned.settings.items():
-        if _is_free(model, name):
-            chosen = _with(chosen, {name: value})
+        model = _with(model, {name: value}) if _is_free(model, name) else model
     for name, value in tuned.properties.items():
-        setting = _SETTINGS_OF_PROPERTIES.get(name)
-        if name not in model.properties and (setting is None or _is_free(model, setting)):
-            chosen = _with(chosen, {_PROPERTIES: chosen.properties | {name: value}})
-    return chosen
+        if name not in model.properties and not (name == _THREADS and model.threads):
+            model = _with(model, {_PROPERTIES: model.properties | {name: value}})
+    return model
 
 
 def _is_free(model: ModelSettings, name: str) -> bool:

@@ -28,7 +28,17 @@ LIVE_SETTINGS = frozenset(
 )
 # Settings of a model that its hosts do not know.
 LIVE_MODEL_SETTINGS = frozenset(
-    {"tool_format", "reasoning_format", "voice_aliases", "preload", "pinned", "keep_alive_seconds"}
+    {
+        "tool_format",
+        "reasoning_format",
+        "voice_aliases",
+        "preload",
+        "pinned",
+        "keep_alive_seconds",
+        "remote",
+        "remote_model",
+        "remote_api_key_env",
+    }
 )
 
 
@@ -40,7 +50,8 @@ class ReloadPlan(msgspec.Struct, frozen=True):
     replaced: list[str] = []  # the same, and are loaded anew, for which new requests wait
     adjusted: list[str] = []  # without being loaded anew
     changed: list[str] = []  # settings of the server that are followed now
-    needs_restart: list[str] = []  # settings that are not, and models with replicas on other servers
+    # Settings that are not, and models with replicas on other servers whose own hosts would be replaced.
+    needs_restart: list[str] = []
 
 
 def plan_reload(

@@ -17,6 +17,7 @@ from frontend.models.options import REMOTE
 from frontend.models.resolve import PreparedModel
 from frontend.reload.configuration import Configuration
 from frontend.reload.plan import ReloadPlan, followed, in_words, plan_reload
+from frontend.remote.backend import backends_of
 from frontend.remote.remotes import Remotes
 from frontend.routing.names import Names
 from frontend.routing.router import Router
@@ -61,6 +62,8 @@ class Reloader:
                 log.log(note.level, "%s", note.text)
             wanted = _by_name(read.prepared)
             plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
+            for model in read.settings.models:
+                backends_of(model)  # a key that is missing is noticed before anything has changed
             await self._carry_out(plan, wanted)
             self._router.names = Names.of(read.settings)
             self._settings = followed(self._settings, read.settings)
@@ -105,7 +108,9 @@ class Reloader:
         for name in plan.replaced:
             self._models.replace(wanted[name])
         for name in plan.adjusted:
-            self._models.adjust(wanted[name])
+            if name in self._models.running:
+                self._models.adjust(wanted[name])
+            self._remotes.serve(wanted[name].settings)
         for name in plan.removed:
             self._router.leaving.add(name)
             self._leaving[name] = asyncio.create_task(self._leave(name))

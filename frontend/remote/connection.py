@@ -139,7 +139,8 @@ class Connection:
         except aiohttp.WSServerHandshakeError as error:
             if error.status >= 500:
                 raise
-            raise NotANacelle(f"it takes no work (status {error.status})") from None
+            hint = "; a Nacelle does with its API key" if error.status in (401, 403) else ""
+            raise NotANacelle(f"it takes no work from here (status {error.status}{hint})") from None
         except TimeoutError:
             raise ConnectionError(f"it did not answer within {HANDSHAKE_SECONDS:g} seconds") from None
         try:

@@ -9,6 +9,7 @@ import msgspec
 from frontend.config import ModelSettings, Settings
 from frontend.errors import ServerError
 from frontend.fleet import Fleet
+from frontend.models.options import REMOTE
 from frontend.remote.backend import Backend, backends_of
 from frontend.remote.host import RemoteHost
 from frontend.routing.replica import Replica
@@ -16,6 +17,8 @@ from frontend.routing.route import LocalRoute, Route
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from ipc.messages import ModelCard, TextCard, ToFrontend
+
+_HANG_UP_SECONDS = 2.0
 
 
 class _Home(msgspec.Struct, frozen=True):
@@ -32,6 +35,7 @@ class Remotes:
         self._room_bytes = max(settings.arena_bytes, settings.max_upload_bytes)
         self._drain_seconds = settings.drain_seconds
         self._homes: dict[RemoteHost, _Home] = {}
+        self._leaving: dict[RemoteHost, asyncio.Task[None]] = {}
         fleet.router.on_remove.append(self._removed)
 
     @property
@@ -39,23 +43,42 @@ class Remotes:
         return list(self._homes)
 
     def serve(self, settings: ModelSettings) -> None:
-        """Add a replica per server that has a model, and begin to connect. A model without replicas here gets
-        a route of its own. Raises ConfigError."""
+        """Let a model have one replica per server that its settings name, and begin to connect to new ones.
+        Those that are no longer named finish what they have. A model without replicas here gets a route of
+        its own.
+
+        Raises ConfigError.
+        """
         backends = backends_of(settings)
-        if not backends:
-            return
-        routes = self._fleet.router.routes
-        route = routes.get(settings.name)
+        route = self._fleet.router.routes.get(settings.name)
         if route is None:
+            if not backends:
+                return
             route = self._fleet.route(settings)
             self._fleet.add(route, [])
         assert isinstance(route, LocalRoute)
-        first = len(route.replicas)
-        added = [self._host(route, backend, number) for number, backend in enumerate(backends, first)]
+        if settings.source == REMOTE:
+            route.settings = settings
+        mine = [host for host, home in self._homes.items() if home.route is route]
+        staying = [host.backend for host in mine if host not in self._leaving]
+        for host in mine:
+            if host.backend not in backends and host not in self._leaving:
+                self._leaving[host] = asyncio.create_task(self._leave(host))
+        first = max((host.number for host in route.hosts), default=-1) + 1
+        new = [backend for backend in backends if backend not in staying]
+        added = [self._host(route, backend, number) for number, backend in enumerate(new, first)]
         for host in added:
             self._homes[host] = _Home(route, route.add(host))
         for host in added:
             host.start()
+
+    async def _leave(self, host: RemoteHost) -> None:
+        await self.stop([host], self._drain_seconds + _HANG_UP_SECONDS)
+        home = self._homes.pop(host, None)
+        if home is not None:
+            home.route.replicas.remove(home.replica)
+            home.route.changed()
+        del self._leaving[host]
 
     def _host(self, route: LocalRoute, backend: Backend, number: int) -> RemoteHost:
         check_card = partial(_unlike, route)

@@ -32,6 +32,7 @@ from frontend.residency.state import (
     Measured,
     Phase,
     Pinned,
+    Reason,
     Redefined,
     Refuse,
     Released,
@@ -419,10 +420,9 @@ class Manager:
                 self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
 
     def _stop(self, stop: Stop) -> None:
-        held = self.served[stop.name].held_bytes
-        log.info(
-            "%s is unloaded, which frees %s: %s", stop.name, words.size(held), words.REASONS[stop.reason]
-        )
+        if stop.reason is not Reason.FAILED:  # else another line says so
+            freed = words.size(self.served[stop.name].held_bytes)
+            log.info("%s is unloaded, which frees %s: %s", stop.name, freed, words.REASONS[stop.reason])
         self.fleet.metrics.of_model(stop.name).unloads(stop.reason.value).inc()
         self.served[stop.name].route.close(True)
         self.fleet.unload(stop.name)
@@ -439,7 +439,7 @@ class Manager:
         served, model = self.served[name], self.resident(name)
         result = "out_of_memory" if event.out_of_memory else "failed"
         self.fleet.metrics.of_model(name).loads(result).inc()
-        if model.retried:
+        if model.demanded:
             log.warning("%s: its load ran out of memory and is tried once more", name)
             return
         if not model.persistent:

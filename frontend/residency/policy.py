@@ -115,7 +115,7 @@ def _released(model: Resident, now: float) -> tuple[Resident, list[Action]]:
         return closing, [Close(model.name)]
     if model.phase is Phase.CLOSING:
         return replace(model, reason=Reason.ASKED), []
-    return model, []
+    return replace(model, demanded=False), []  # whoever waits to load it no longer does
 
 
 def _worked(model: Resident, event: Worked, now: float) -> Resident:
@@ -150,13 +150,11 @@ def _failed(model: Resident, now: float) -> tuple[Resident, list[Action]]:
         failures=model.failures + 1,
         again_after=now + delay,
         demanded=False,
-        retried=False,
-        smaller=False,
         wanted_at=None,
     )
-    if model.persistent:
+    if model.persistent:  # its hosts go on by themselves, but not with another first try each time
         return replace(model, phase=Phase.UNLOADED, changed_at=now), []
-    return _stopped(model, Reason.FAILED, now)
+    return _stopped(replace(model, retried=False, smaller=False), Reason.FAILED, now)
 
 
 def _retry(state: Residency, model: Resident, now: float) -> tuple[Residency, list[Action]]:
@@ -166,8 +164,9 @@ def _retry(state: Residency, model: Resident, now: float) -> tuple[Residency, li
         for other in room.idle(state.models.values(), now)
         if other.device == model.device and other.name != model.name
     ]
-    model, actions = _stopped(replace(model, retried=True, smaller=not idle), Reason.FAILED, now)
-    state = _with(state, replace(model, demanded=True, wanted_at=now))
+    stopped, actions = _stopped(replace(model, retried=True, smaller=not idle), Reason.FAILED, now)
+    again = replace(stopped, persistent=model.persistent, demanded=True, wanted_at=now)
+    state = _with(state, again)
     for other in idle:
         other, stops = _stopped(other, Reason.MEMORY, now)
         state, actions = _with(state, other), [*actions, *stops]
@@ -186,12 +185,18 @@ def _stopped(model: Resident, reason: Reason, now: float) -> tuple[Resident, lis
 
 def _settle(state: Residency, actions: list[Action], now: float) -> tuple[Residency, list[Action]]:
     state = _ordered(state, now)
+    if not any(map(_needs_attention, state.models.values())):  # nearly always, and once or more per request
+        return state, actions
     for step in (_expire, _finish_closing, _make_room):
         state, more = step(state, now)
         actions = [*actions, *more]
     state, reopened = _reopen(state, now)
     wake = min(room.due_times(state, now), default=None)
     return state, [*actions, *reopened, *([] if wake is None else [Wake(wake)])]
+
+
+def _needs_attention(model: Resident) -> bool:
+    return model.keep_alive is not None or model.wanted_at is not None or model.phase is Phase.CLOSING
 
 
 def _ordered(state: Residency, now: float) -> Residency:

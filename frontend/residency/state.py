@@ -17,7 +17,9 @@ class Reason(StrEnum):
     """Why a model is unloaded: a label of the metrics."""
 
     ROOM = "room"  # another model needs its place
-    IDLE = "idle"  # its keep-alive is over
+    # Its keep-alive is over. There is no cheaper step before this one: what an idle host on a CPU could give
+    # back, by trimming its heap, was measured as 1.5 % of what it holds.
+    IDLE = "idle"
     ASKED = "asked"  # by a person or a program
     FAILED = "failed"  # its load failed
     MEMORY = "memory"  # another model's load ran out of memory

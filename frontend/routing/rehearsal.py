@@ -85,6 +85,9 @@ class Rehearsals:
                 return
 
     def _begin(self, replica: Replica, prompt: _Prompt) -> None:
+        if prompt not in self._prompts:  # a later one took its place, or it was there when a host died
+            self.pump()
+            return
         job = prompt.again(self._clock())
         self._running[job] = (replica, prompt)
         self._jobs.apply(job, Submitted())
@@ -105,11 +108,12 @@ class Rehearsals:
         self._todo.clear()
 
     def died(self, held: list[Job]) -> list[Job]:
-        """Of what a host held when it died, what clients wait for. What was prefilled there is not again."""
+        """Of what a host held when it died, what clients wait for. None of it is rehearsed again: it may be
+        what killed the host."""
+        fatal = [job.prefix for job in held if not job.is_rehearsal]
         for job in held:
             if job in self._running:
-                _, prompt = self._running.pop(job)
+                fatal.append(self._running.pop(job)[1].blocks)
                 self._jobs.apply(job, Dropped())
-                if prompt in self._prompts:
-                    self._prompts.remove(prompt)
+        self._prompts = [prompt for prompt in self._prompts if prompt.blocks not in fatal]
         return [job for job in held if not job.is_rehearsal]

@@ -289,7 +289,8 @@ class LocalRoute:
             self._away_since = None
         elif self._away_since is None:
             self._away_since = self._clock()
-        work = (waiting, self.running > 0)
+        running = (job for replica in self.replicas for job in replica.jobs.values())
+        work = (waiting, any(not job.is_rehearsal for job in running))
         if work != self._work:
             self._work = work
             self.loader.worked(self.name, *work)

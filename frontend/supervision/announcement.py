@@ -8,8 +8,8 @@ from ipc.messages import Launch, ModelCard, TextCard, TextOptions
 _BATCHING = "text"  # the engine that has a KV cache of its own; others keep it in the model, or have none
 
 
-def announcement(card: ModelCard, launch: Launch[Any]) -> str:
-    """One line. What the host does not report is left out."""
+def announcement(card: ModelCard, launch: Launch[Any], *, tuned: bool = False) -> str:
+    """One line. What the host does not report is left out. `tuned`: with what `nacelle tune` found."""
     facts = [f"context {card.context_length:,} tokens"]
     options = launch.options
     has_cache = isinstance(options, TextOptions) and launch.engine == _BATCHING
@@ -21,5 +21,7 @@ def announcement(card: ModelCard, launch: Launch[Any]) -> str:
     if card.weights:
         facts.append(f"weights {card.weights}")
     facts.append(f"loaded in {card.load_seconds:.1f} s")
+    if tuned:
+        facts.append("tuned")
     facts += [f"{name}={value}" for name, value in card.properties.items()]
     return f"{card.device_name}: {', '.join(facts)}"

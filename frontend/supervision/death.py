@@ -6,9 +6,12 @@ import msgspec
 
 _TAIL_IN_MESSAGE = 3  # stderr lines quoted to clients; the log has all that were kept
 
-# How allocators say that there is no memory: C++, Python, OpenCL, Level Zero.
+# How hosts and allocators say that there is no memory: C++, OpenVINO, the kernel, Python, OpenCL, Level Zero.
 _OUT_OF_MEMORY = (
+    "too little memory",
     "bad_alloc",
+    "Failed to allocate",
+    "Cannot allocate memory",
     "MemoryError",
     "CL_MEM_OBJECT_ALLOCATION_FAILURE",
     "CL_OUT_OF_HOST_MEMORY",

@@ -73,6 +73,7 @@ class SupervisorOptions(msgspec.Struct, frozen=True):
     drain_seconds: float
     term_seconds: float
     soft_memory_bytes: int = 0  # a host that is larger is recycled between requests; 0 is no limit
+    tuned: bool = False  # the launch holds what `nacelle tune` found
 
 
 class Supervisor:
@@ -223,7 +224,7 @@ class Supervisor:
         match message:
             case Ready(card):
                 self.card = card
-                details = announcement(card, self.options.launch)
+                details = announcement(card, self.options.launch, tuned=self.options.tuned)
                 log.info("%s/%d is ready on %s", self.model, self.number, details)
                 self._handle(BecameReady())
             case Fatal():

@@ -10,10 +10,10 @@ from host.convert.errors import DOWNLOAD_AGAIN, EXPORT, ConversionError
 from host.convert.gguf import GgufMetadata, damaged, read_gguf_metadata
 from host.convert.gguf_rope import Rotation, read_rotation
 from host.convert.gguf_tensors import GgufTensor, read_tensors
+from ipc.conversion import GGUF_ARCHITECTURES
 
 Shapes = dict[str, tuple[int, ...]]  # name of a tensor → rows and width, or the width alone
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")  # what OpenVINO GenAI builds from GGUF files
 _MAX_LAYERS = 1_000
 _MAX_HEADS = 4_096
 _MAX_WIDTH = 2**20  # of hidden states
@@ -73,7 +73,7 @@ def _check_kind(metadata: GgufMetadata) -> str:
         raise ConversionError(f"it is {cause}", remedy)
     if architecture is None:
         raise ConversionError("general.architecture is missing", "get another GGUF file of this model")
-    if architecture not in ARCHITECTURES:
+    if architecture not in GGUF_ARCHITECTURES:
         raise ConversionError(
             f"the architecture {architecture[:24]!r} is not supported in GGUF files ({_listed()} are)", EXPORT
         )
@@ -85,7 +85,7 @@ def _check_kind(metadata: GgufMetadata) -> str:
 
 
 def _listed() -> str:
-    return f"{', '.join(ARCHITECTURES[:-1])} and {ARCHITECTURES[-1]}"
+    return f"{', '.join(GGUF_ARCHITECTURES[:-1])} and {GGUF_ARCHITECTURES[-1]}"
 
 
 # --- its metadata -------------------------------------------------------------------------------------------

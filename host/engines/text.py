@@ -82,6 +82,7 @@ class TextEngine:
         self._uncounted: list[tuple[Handle, int, Delta]] = []  # see `_counted`
         self._last_read: _Read | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
+        self.is_warming_up = False  # an error of the engine is one of the load
 
     @property
     def busy(self) -> bool:
@@ -334,7 +335,7 @@ class TextEngine:
                 for r in in_pipeline
             ]
         )
-        if plan.lost or is_wedged(error):
+        if plan.lost or is_wedged(error) or self.is_warming_up:
             raise EngineLost(f"the engine failed: {summary(error)}") from error
         for request in in_pipeline:
             self._drop(request)

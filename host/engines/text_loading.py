@@ -137,5 +137,7 @@ def warm_up(engine: TextEngine, prompt: Prompt) -> None:
     """
     sampling = Sampling(max_tokens=2, temperature=0.0, ignore_eos=True)
     engine.submit(Generate(0, b"", sampling), msgspec.msgpack.encode(TextInput(prompt)))
+    engine.is_warming_up = True
     while engine.busy:
         engine.step()
+    engine.is_warming_up = False

@@ -101,7 +101,7 @@ def pair(
 ) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     models = {"big": str(qwen3_ir), "embedder": str(minilm_ir), "hearing": str(whisper_ir)}
-    models["made-up"] = "synthetic"
+    models["made-up"] = "synthetic:150"  # tokens a second
     pair = Pair(models, folder)
     try:
         pair.wait_for_all()
@@ -237,21 +237,20 @@ def test_what_the_other_servers_host_rejects_is_a_400_here(pair: Pair) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_a_host_that_dies_on_the_other_server_costs_no_more_than_time(
-    pair: Pair, expected: list[str]
-) -> None:
-    restarts = pair.front.metric("nacelle_host_restarts_total")
-    stream = Streamed(pair.front, "far", PROMPTS[2])
+def test_a_host_that_dies_on_the_other_server_costs_no_more_than_time(pair: Pair) -> None:
+    """With the synthetic engine, whose hosts start quickly: this is about processes and messages."""
+    undisturbed = Streamed(pair.front, "made-up", "Hello").whole()
+    stream = Streamed(pair.front, "made-up", "Hello")
     assert stream.begun.wait(30)
-    victim = pair.peer.kill_host(signal.SIGKILL, "big")
-    assert stream.whole() == expected[2]
+    victim = pair.peer.kill_host(signal.SIGKILL, "made-up")
+    assert stream.whole() == undisturbed
     assert stream.usage["completion_tokens"] == TOKENS
-    wait_for(lambda: pair.peer.readiness("big")["replicas"][0]["pid"] not in (None, victim), "another host")
-    assert pair.front.metric("nacelle_host_restarts_total") == restarts
+    assert pair.peer.readiness("made-up")["replicas"][0]["pid"] not in (None, victim)
+    assert pair.front.metric("nacelle_host_restarts_total", model="made-up") == 0
 
 
 def test_a_request_that_kills_hosts_there_is_blamed_and_refused(pair: Pair) -> None:
-    """With the synthetic engine, whose hosts start quickly: this is about processes and messages."""
+    """With the synthetic engine, too."""
     guilty = pair.front.chat("[[fault:segv@5]]", model="made-up", **FIELDS)
     assert (guilty.status_code, guilty.json()["error"]["code"]) == (500, "engine_crashed")
     again = pair.front.chat("[[fault:segv@5]]", model="made-up", **FIELDS)
@@ -287,9 +286,9 @@ def test_texts_continue_here_when_the_other_server_is_killed(pair: Pair, expecte
 
 
 def test_a_server_that_is_asked_over_http_and_gone_is_a_503(pair: Pair) -> None:
-    wait_for(lambda: pair.replica_states("foreign") != ["ready"], "its health check fails")
     answer = pair.front.chat("Hello", model="foreign")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
+    wait_for(lambda: pair.replica_states("foreign") != ["ready"], "its health check fails")
 
 
 def test_without_the_other_server_a_model_of_its_own_is_unavailable_and_says_why(pair: Pair) -> None:
@@ -304,14 +303,16 @@ def test_another_server_that_comes_up_is_used(pair: Pair, expected: list[str]) -
     pair.restart_peer()
     for model in ("far", "both", "foreign"):
         wait_for(lambda: set(pair.replica_states(model)) == {"ready"}, f"{model} is ready", 90)  # noqa: B023
-    assert text_of(pair.front.chat(PROMPTS[2], model="far", **FIELDS)) == expected[3]
+    assert text_of(pair.front.chat(PROMPTS[2], model="far", **FIELDS)) == expected[2]
 
 
-def test_a_server_that_stops_finishes_what_it_has(pair: Pair, expected: list[str]) -> None:
+def test_a_server_that_stops_finishes_what_it_has(pair: Pair) -> None:
+    songs = [f"Sing a song about the number {number}." for number in range(2)]  # no replica knows them yet
+    expected = [text_of(pair.front.chat(song, model="far", **FIELDS)) for song in songs]
     resumed = pair.front.metric("nacelle_resumed_total", model="both")
-    streams = [Streamed(pair.front, "both", prompt) for prompt in PROMPTS]
+    streams = [Streamed(pair.front, "both", song) for song in songs]
     assert all(stream.begun.wait(30) for stream in streams)
-    wait_for(lambda: pair.peer.running() > 0, "some run there", 5)
+    wait_for(lambda: pair.peer.running() > 0, "one runs there", 5)
     psutil.Process(pair.peer.pid).send_signal(signal.SIGTERM)
     assert [stream.whole() for stream in streams] == expected
     assert pair.peer.wait_for_exit() == 0

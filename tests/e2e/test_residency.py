@@ -6,16 +6,14 @@ import itertools
 import json
 import random
 import shutil
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
-from tests.e2e.serving import EXACT, Serving, is_alive, wait_for
+from tests.e2e.serving import EXACT, Serving, wait_for
 
 SETTINGS = """
 [server]
@@ -113,16 +111,6 @@ def test_fifty_interleaved_requests_end_right_and_take_no_more_loads_than_switch
     assert loads(server, "b") >= 1
     for name in ("nacelle_restarted_total", "nacelle_resumed_total", "nacelle_host_restarts_total"):
         assert server.metric(name) == 0, "nothing was evicted in mid-generation"
-
-
-def test_a_request_survives_the_death_of_the_host_that_loads_for_it(server):
-    model = next(name for name in "ab" if state(server, name) == "unloaded")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask, server, model)
-        pid = wait_for(lambda: server.readiness(model)["replicas"][0]["pid"], "a host was started")
-        psutil.Process(pid).send_signal(signal.SIGKILL)
-        assert asked.result()
-    assert not is_alive(pid)
 
 
 def test_a_client_that_leaves_while_it_waits_for_a_model_costs_no_eviction(server):

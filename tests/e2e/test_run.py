@@ -195,3 +195,19 @@ def test_without_a_server_one_is_started_in_the_background_and_stopped(tmp_path)
     gone = nacelle(environment, "stop", "--server")
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
     assert "no server runs at" in gone.stderr
+
+
+def test_a_running_server_fetches_and_loads_a_model_that_it_lacks(environment, minilm_ir):
+    """Not again what the store has: the fixture has seen to that."""
+    result = nacelle(environment, "run", "minilm", "hi")
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)) == 384  # its vector
+    assert nacelle(environment, "ps").stdout.splitlines()[-1].startswith("minilm ")
+    assert nacelle(environment, "unload", "minilm").returncode == 0
+
+
+def test_a_running_server_does_not_read_files_of_clients(environment, tmp_path):
+    (tmp_path / "m.gguf").touch()
+    result = nacelle(environment, "run", str(tmp_path / "m.gguf"), "hi")
+    assert result.returncode == 1
+    assert "cannot read files of clients; write nacelle serve" in result.stderr

@@ -6,10 +6,12 @@ import pytest
 
 from host.devices import check_device
 from host.engines.base import EngineLost, RequestRefused
+from host.engines.text_loading import TextParts, build_engine, warm_up
 from host.errors import LaunchError
 from host.load_errors import explain
 from host.model_folder import ModelFolderError
 from ipc.errors import ErrorCode
+from ipc.messages import TokenPrompt
 from ipc.model_files import FileFault, read_file
 from tests.host.harness import launch_of
 
@@ -85,6 +87,7 @@ def test_a_property_is_blamed_only_where_the_message_means_it(text, named):
     [
         MemoryError(),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("can't alloc"),
         RuntimeError("[GPU] clEnqueueNDRangeKernel, error code: -5 CL_OUT_OF_RESOURCES"),
         RuntimeError("L0 zeInit result: ZE_RESULT_ERROR_DEVICE_LOST"),
         RuntimeError("Exception from src/x.cpp:1:\nopen /dev/dri/renderD128: Device or resource busy"),
@@ -98,6 +101,18 @@ def test_shortages_and_busy_devices_may_pass(error):
     reason, permanent = explain(error, LAUNCH)
     assert not permanent
     assert reason and "\n" not in reason
+
+
+def test_a_model_of_a_newer_openvino_is_told_to_be_one(tmp_path):
+    for version, advice in (
+        ("2099.1.0", "it was written by OpenVINO 2099.1.0: update openvino"),
+        ("2024.1.0", "--log"),
+    ):
+        info = f'<info name="OpenVINO Runtime" value="{version}-1-abc"/>'
+        (tmp_path / "openvino_model.xml").write_text(f"<net><rt_info>{info}</rt_info></net>")
+        reason, permanent = explain(RuntimeError("Who knows."), launch_of(tmp_path))
+        assert permanent
+        assert reason.startswith(f"Who knows; {advice}")
 
 
 def test_a_file_that_only_lacked_a_descriptor_is_tried_again(tmp_path, monkeypatch):
@@ -148,3 +163,17 @@ def test_a_lone_gpu_has_two_names():
         check_device(name, ["CPU", "GPU"])
     with pytest.raises(LaunchError, match="set --draft-device to another"):
         check_device("GPU.1", ["CPU", "GPU"], "--draft-device")
+
+
+def test_a_model_that_has_no_memory_for_its_first_request_is_not_loaded(qwen3_ir, monkeypatch):
+    engine = build_engine(launch_of(qwen3_ir), TextParts())
+
+    def no_memory() -> None:
+        raise RuntimeError("Exception from src/x.cpp:1:\nstd::bad_alloc")
+
+    monkeypatch.setattr(engine._pipeline, "step", no_memory)
+    with pytest.raises(EngineLost) as lost:
+        warm_up(engine, TokenPrompt([1, 2, 3]))
+    reason, permanent = explain(lost.value, LAUNCH)
+    assert "too little memory" in reason
+    assert not permanent

@@ -91,6 +91,13 @@ def test_what_never_fits_the_kv_cache_is_refused() -> None:
     assert choose(prompt_tokens=10, max_tokens=70).max_tokens == 70
 
 
+def test_a_limit_that_may_shrink_is_cut_to_the_room() -> None:
+    assert choose(max_tokens=1000, shrinkable=True).max_tokens == 70
+    assert choose(max_tokens=5, shrinkable=True).max_tokens == 5
+    assert choose(shrinkable=True).max_tokens == choose().max_tokens
+    assert refusal(prompt_tokens=100, max_tokens=5, shrinkable=True).param == "messages"
+
+
 @pytest.mark.parametrize(
     ("asked", "kept"),
     [

@@ -32,16 +32,18 @@ class Editor:
     def read(self) -> str:
         """The next message. Raises EOFError at Ctrl-D, KeyboardInterrupt at Ctrl-C."""
         first = input(_PROMPT)
+        self._save()
         if not first.lstrip().startswith(_QUOTES):
             return first.strip()
         lines = [first.lstrip().removeprefix(_QUOTES)]
         while not lines[-1].rstrip().endswith(_QUOTES):
             lines.append(input(_MORE))
+            self._save()
         lines[-1] = lines[-1].rstrip().removesuffix(_QUOTES)
         return "\n".join(lines).strip()
 
-    def close(self) -> None:
-        """Write the history, which only its owner can read."""
+    def _save(self) -> None:
+        """Write the history, which only its owner can read. Now: a closed window ends the program at once."""
         if self._history is None:
             return
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from frontend.cli.client import Client
+from frontend.cli.client import Client, Refused
 from frontend.cli.running.answer import Answer, Printer, pieces, thoughts_to
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 from frontend.cli.running.conversation import Attachment, Conversation, question_of
@@ -18,6 +18,7 @@ from frontend.cli.running.slash import (
     SWITCHES,
     BadCommand,
     Slash,
+    image_paths,
     parse_slash,
     paths_in,
     set_parameter,
@@ -88,18 +89,21 @@ class Session:
     def _handle(self, line: str) -> bool:
         """Returns whether the conversation goes on."""
         try:
-            command = parse_slash(line, lambda path: Path(path).exists())
+            command = parse_slash(line, _exists)
             if command is None:
                 self._ask(line)
                 return True
             if command.name == "bye":
                 return False
             self._carry_out(command)
+        except KeyboardInterrupt:  # while /load waits
+            self._say("stopped")
         except (BadCommand, BadAttachment, click.ClickException) as error:
-            self._complain(str(error.format_message() if isinstance(error, click.ClickException) else error))
+            self._complain(_message(error))
         return True
 
     def _ask(self, line: str) -> None:
+        self._attach_images_in(line)
         question = question_of(line, self._attached)
         try:
             answer = ask(self._client, self._conversation, question)
@@ -163,8 +167,35 @@ class Session:
         self.attach(files)
         self._say(f"attached {', '.join(file.name for file in files)}")
 
+    def _attach_images_in(self, line: str) -> None:
+        """Files that are dropped on a terminal arrive as their paths."""
+        images = [read_image(path) for path in image_paths(line, _is_file)]
+        if images:
+            self.attach(images)
+            self._say(f"attached {', '.join(image.name for image in images)}")
+
     def _say(self, text: str) -> None:
         click.echo(styled(text, "dim", sys.stdout))
 
     def _complain(self, text: str) -> None:
         click.echo(f"{styled('Error:', 'red', sys.stderr)} {text}", err=True)
+
+
+def _message(error: Exception) -> str:
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    too_long = isinstance(error, Refused) and error.code == "context_length_exceeded"
+    return f"{text} /clear forgets the conversation." if too_long else text
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that is too long
+        return False

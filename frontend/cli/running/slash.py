@@ -1,5 +1,6 @@
 """The commands of a conversation in the terminal, such as `/set temperature 0.2`. Pure."""
 
+import re
 import shlex
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ _WITHOUT_VALUE = {
 }
 SWITCHES = {"history": True, "nohistory": False, "verbose": True, "quiet": False}
 SETTABLE = ("system", *_RANGES, *_WITHOUT_VALUE, "format", *SWITCHES)
+_IMAGE_PATH = re.compile(r"(?:~?/|\.\.?/)(?:\\ |\S)*\.(?:png|jpe?g|gif|bmp|webp)\b", re.IGNORECASE)
 
 
 class BadCommand(Exception):
@@ -132,3 +134,9 @@ def paths_in(argument: str) -> list[str]:
     if not paths:
         raise BadCommand("name a file")
     return paths
+
+
+def image_paths(line: str, is_file: Callable[[str], bool]) -> list[str]:
+    """The paths of images in a message: whole or relative ones (`./cat.png`) that exist."""
+    written = (found[0].replace("\\ ", " ") for found in _IMAGE_PATH.finditer(line))
+    return [path for path in written if is_file(path)]

@@ -9,17 +9,16 @@ import msgspec
 
 from frontend.models.errors import ModelError
 from frontend.models.folder import FolderFacts
-from frontend.models.inventory import SOURCE
 from frontend.models.manifest import Origin, Recipe
 from frontend.models.recognize import check_servable, recognize
 from frontend.models.reporter import Reporter
+from frontend.models.shelf import PULLED, SOURCE
 from frontend.models.sources.choice import Choice, Wish, choose
-from frontend.models.sources.export import DEFAULT_WEIGHT_FORMAT, check_installed, export
+from frontend.models.sources.export import DEFAULT_WEIGHT_FORMAT, check_installed, export, export_task
 from frontend.models.sources.transfer import Digest
 from frontend.models.store import Store
 from frontend.models.versions import converter_versions
 
-PULLED = "pulled"  # the kind of such recipes
 # Small files from which it is seen what a folder holds.
 DOCUMENTS = ("config.json", "modules.json", "model_index.json", "config_sentence_transformers.json")
 # Bytes that are written beside the source, for each of its bytes.
@@ -69,10 +68,11 @@ def chosen(sizes: Mapping[str, int], documents: Mapping[str, object], wish: Wish
     """The files that make a model, before they are fetched. Raises ModelError if it cannot be served."""
     config = documents.get("config.json")
     choice = choose(sizes, config if isinstance(config, dict) else {}, wish, title)
+    facts = FolderFacts(title, frozenset(choice.files), dict(documents))
     if choice.kind == "export":
+        choice = msgspec.structs.replace(choice, task=export_task(facts))
         check_installed(title)
     if choice.kind == "ir":
-        facts = FolderFacts(title, frozenset(choice.files), dict(documents))
         check_servable(facts, recognize(facts))
     return choice
 
@@ -114,7 +114,7 @@ class Assembly:
             if choice.kind == "ir":
                 share(files, folder, choice.files)
             elif choice.kind == "export":
-                export(original, folder, made_of.weight_format, reporter)
+                export(original, folder, choice.task, made_of.weight_format, reporter)
             else:
                 reporter.step(f"Converting {made_of.name} for OpenVINO")
                 self.store.convert(original, folder, reporter)

@@ -49,6 +49,7 @@ class Choice(msgspec.Struct, frozen=True):
     kind: Kind
     files: list[str]
     main: str = ""
+    task: str = ""  # of an export, in Optimum's words
 
     @property
     def quantization(self) -> str:

@@ -6,10 +6,27 @@ from pathlib import Path
 
 from frontend.models.child import run_module
 from frontend.models.errors import ModelError
+from frontend.models.folder import FolderFacts
+from frontend.models.recognize import recognize
 from frontend.models.reporter import Reporter
 from frontend.models.sources.remote import install_command
 
 _REQUIREMENT = "optimum-intel>=2.2"
+_CLASSIFIER = "ForSequenceClassification"
+_TASKS = {
+    "text": "text-generation-with-past",
+    "embeddings": "feature-extraction",
+    "rerank": "text-classification",
+    "vision": "image-text-to-text",
+    "transcription": "automatic-speech-recognition-with-past",
+}
+# What says how embeddings are made of a model's output, which Optimum leaves out.
+_KEPT = (
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+)
 WEIGHT_FORMATS = ("int4", "int8", "fp16")
 DEFAULT_WEIGHT_FORMAT = "int8"
 
@@ -27,14 +44,32 @@ def check_installed(title: str) -> None:
         )
 
 
-def export(source: Path, folder: Path, weight_format: str, reporter: Reporter) -> None:
+def export_task(facts: FolderFacts) -> str:
+    """What Optimum calls the task of a model. Raises ModelError if it has none here."""
+    if "vision_config" in facts.document("config.json"):
+        return "image-text-to-text"
+    task = recognize(facts).task
+    if task == "rerank" and not any(_CLASSIFIER in str(name) for name in _architectures(facts)):
+        task = "text"  # a causal model that answers yes or no
+    if task not in _TASKS:
+        raise ModelError(f"{facts.path} is a {task} model, which cannot be exported for this server")
+    return _TASKS[task]
+
+
+def _architectures(facts: FolderFacts) -> list[object]:
+    named = facts.document("config.json").get("architectures")
+    return named if isinstance(named, list) else []
+
+
+def export(source: Path, folder: Path, task: str, weight_format: str, reporter: Reporter) -> None:
     """Write the IR of a folder from a hub into the empty `folder`. Raises ModelError."""
     reporter.step(f"Exporting with weights in {weight_format}")
-    arguments = ["export", "openvino", "--model", str(source), "--weight-format", weight_format, str(folder)]
+    arguments = ["export", "openvino", "--model", str(source), "--task", task]
+    arguments += ["--library", "transformers", "--weight-format", weight_format, str(folder)]
     ended = run_module(
-        "optimum.commands.optimum_cli",
+        "frontend.models.sources.exporting",
         arguments,
-        lifeline=False,
+        lifeline=True,
         environment={"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"},
     )
     if ended.status != 0:
@@ -43,6 +78,7 @@ def export(source: Path, folder: Path, weight_format: str, reporter: Reporter) -
             "Export it yourself, with the options that it needs, and name the folder: "
             "optimum-cli export openvino --model MODEL FOLDER"
         )
-    for paper in source.iterdir():
-        if paper.is_file() and paper.name.upper().startswith(("LICEN", "README", "NOTICE", "USE_POLICY")):
-            shutil.copy2(paper, folder / paper.name)
+    for name in _KEPT:
+        if (source / name).is_file() and not (folder / name).exists():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, folder / name)

@@ -78,7 +78,9 @@ def _listing_of(source: HubRepository, info: Any) -> Listing:
         size = sibling.lfs["size"] if sibling.lfs else sibling.size
         expected = Expected(size, _digest_of(sibling), f"{commit}/{name}")
         files[name] = Listed(size or 0, expected, _opened(repository, commit, name))
-    return Listing(source.repository, commit, files, _licence_of(info.card_data))
+    gguf = info.gguf if isinstance(info.gguf, dict) else {}
+    architecture = str(gguf.get("architecture") or "")
+    return Listing(source.repository, commit, files, _licence_of(info.card_data), architecture)
 
 
 def _digest_of(sibling: Any) -> Digest | None:

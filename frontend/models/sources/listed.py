@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from frontend.models.errors import ModelError
 from frontend.models.manifest import Origin
 from frontend.models.reporter import Silent
 from frontend.models.sources.assembly import DOCUMENTS, Assembly, Ingredients, Pulled, chosen
@@ -14,6 +15,8 @@ from frontend.models.sources.fetching import fetch_listing
 from frontend.models.sources.listing import Listing
 from frontend.models.sources.local import documents_of
 from frontend.models.sources.retries import Sleep
+from frontend.shortened import quoted
+from ipc.conversion import GGUF_ARCHITECTURES
 
 _FILES = "files"  # in the folder of a download
 
@@ -56,6 +59,8 @@ def _looked_at(
     if small:
         fetch_listing(listing, small, folder, Silent(), sleep=sleep)
     choice = chosen(listing.sizes, documents_of(folder, small), wish, listing.title)
+    if choice.kind == "gguf" and listing.gguf_architecture:
+        _check_architecture(listing)
     size = sum(listing.files[each].size for each in choice.files)
     return Ingredients(
         name=name,
@@ -65,6 +70,16 @@ def _looked_at(
         fingerprint=listing.fingerprint(choice.files),
         weight_format=wish.weight_format or DEFAULT_WEIGHT_FORMAT,
     )
+
+
+def _check_architecture(listing: Listing) -> None:
+    """Raise ModelError, before a large file is fetched, if it could not be converted."""
+    if listing.gguf_architecture not in GGUF_ARCHITECTURES:
+        raise ModelError(
+            f"{listing.title} has GGUF files of the architecture {quoted(listing.gguf_architecture)}; only "
+            f"{', '.join(GGUF_ARCHITECTURES)} can be converted\n"
+            "Pull the original model instead, which optimum-intel exports, or one in OpenVINO's format."
+        )
 
 
 def key_of(*parts: str) -> str:

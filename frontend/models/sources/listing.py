@@ -23,6 +23,7 @@ class Listing(msgspec.Struct, frozen=True):
     revision: str  # of the source, such as a commit; empty: unknown
     files: Mapping[str, Listed]
     licence: str = ""
+    gguf_architecture: str = ""  # of its GGUF files; empty: unknown
 
     @property
     def sizes(self) -> dict[str, int]:

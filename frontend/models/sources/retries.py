@@ -12,6 +12,7 @@ from frontend.models.errors import SourceError
 TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}  # of HTTP
 
 TRIES = 6  # without progress
+LOOK_TRIES = 3  # before anything was fetched: a wrong or unreachable host should not take half a minute
 CATALOGUE_TRIES = 3  # of one source, since there are others
 _BACKOFF_SECONDS = 1.0  # doubles with each try
 _MAX_BACKOFF_SECONDS = 30.0

@@ -19,7 +19,7 @@ from frontend.models.sources.local import documents_of, hashes_of, sizes_of
 from frontend.models.sources.retries import Patience, Sleep, patiently
 from frontend.models.sources.spec import WebFile, file_name
 from frontend.models.sources.transfer import Digest, Expected, transfer
-from frontend.models.sources.web import open_url
+from frontend.models.sources.web import basic_authorization, open_url
 
 _FILES, _FILE, _UNPACKED = "files", "file", "unpacked"  # in the folder of a download
 _GGUF = b"GGUF"
@@ -31,7 +31,7 @@ def pull_web(assembly: Assembly, source: WebFile, name: str, wish: Wish, sleep: 
     Raises ModelError, SourceError, and OSError if it cannot be written.
     """
     assembly.refuse_taken(name, source.url)
-    open_at = open_url(source.url, html=False)
+    open_at = open_url(source.url, basic_authorization(source.credentials), html=False)
     assembly.reporter.step(f"Looking for {source.url}")
 
     def validator() -> str:

@@ -54,6 +54,7 @@ class WebFile(msgspec.Struct, frozen=True):
 
     url: str
     sha256: str = ""
+    credentials: str = ""  # USER:PASSWORD of the URL, which the store does not keep
 
     def __str__(self) -> str:
         return self.url
@@ -118,12 +119,17 @@ def _hub(text: str) -> HubRepository:
 
 
 def _of_url(text: str, scheme: str, hub_host: str) -> Source:
-    if scheme in _LOCAL_SCHEMES or "::" in text:
+    is_web = scheme in ("http", "https")
+    if scheme in _LOCAL_SCHEMES or ("::" in text and not is_web):  # an IPv6 address may have them
         raise ModelError(f"{quoted(text)}: write the path of a local file or folder, without {scheme}:")
-    if scheme not in ("http", "https"):
+    if not is_web:
         return RemotePath(text)
-    parts = urlsplit(text)
-    if not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        is_sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_sound = False
+    if not is_sound:
         raise ModelError(f"{quoted(text)} names no host; write https://HOST/FILE")
     is_hub = parts.hostname in _HUB_HOSTS or (hub_host and parts.netloc == hub_host)
     if is_hub and (match := _REPOSITORY_URL.match(unquote(parts.path))):
@@ -132,5 +138,7 @@ def _of_url(text: str, scheme: str, hub_host: str) -> Source:
     digest = parts.fragment.removeprefix("sha256=").lower()
     if parts.fragment.startswith("sha256=") and not _SHA256.match(digest):
         raise ModelError(f"{quoted(text)}: #sha256= needs 64 hexadecimal digits")
-    url = parts._replace(fragment="").geturl()
-    return WebFile(url, digest if parts.fragment.startswith("sha256=") else "")
+    credentials, _, place = parts.netloc.rpartition("@")
+    url = parts._replace(netloc=place, fragment="").geturl()
+    sha256 = digest if parts.fragment.startswith("sha256=") else ""
+    return WebFile(url, sha256, unquote(credentials))

@@ -94,6 +94,13 @@ def open_url(
     return open_at
 
 
+def basic_authorization(credentials: str) -> dict[str, str]:
+    """The header for USER:PASSWORD; none if that is empty."""
+    if not credentials:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+
+
 class _Nothing:
     def read(self, _: int, /) -> bytes:
         return b""

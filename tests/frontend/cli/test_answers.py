@@ -1,10 +1,13 @@
 """What is printed of a streamed answer, and what is read from files."""
 
+import http.server
 import io
+import threading
 
 import pytest
 
-from frontend.cli.client import Lost, _event_data, _lines
+from frontend.cli.address import find_server
+from frontend.cli.client import Client, Lost, NoServer, Refused, _event_data, _lines
 from frontend.cli.running.answer import Answer, Piece, Printer, pieces, thoughts_to
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 
@@ -138,3 +141,47 @@ def test_an_image_must_be_one(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(BadAttachment, match="is not a PNG, JPEG, GIF, BMP or WebP image"):
         read_image(str(tmp_path / "a.png"))
+
+
+# --- a server that is no Nacelle --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign():
+    """A server of another program; yields its URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Foreign(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/admin/models":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_):
+        pass
+
+
+def client_of(url):
+    return Client(find_server(url, None, {}))
+
+
+def test_a_foreign_server_is_recognized_in_one_line(foreign):
+    with pytest.raises(Refused) as refused:
+        client_of(foreign).get("/admin/models")
+    assert refused.value.format_message() == (
+        f"{foreign} answered 404 Not Found, which Nacelle does not; check --url"
+    )
+    with pytest.raises(Lost, match="is not Nacelle"):
+        client_of(foreign).get("/health")
+
+
+def test_a_port_at_which_nobody_listens_is_no_server():
+    with pytest.raises(NoServer, match=r"no server answers at http://127\.0\.0\.1:9; check --url"):
+        client_of("http://127.0.0.1:9").get("/health")

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from bench.server import nacelle_command
 from frontend.cli.root import root
 from frontend.config import ModelSettings, Settings
 from frontend.config_sources import settings_of
+from frontend.models.manifest import Manifest, Recipe, write_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +100,10 @@ def completed(*words):
 
 def test_commands_options_and_models_are_completed(monkeypatch, folder):
     monkeypatch.setenv("NACELLE_STORE", str(folder / "store"))
-    (folder / "store" / "files" / "smart").mkdir(parents=True)
+    model = folder / "store" / "files" / "smart" / "0"
+    model.mkdir(parents=True)
+    recipe = Recipe(kind="files", name="smart", sha256="", converters={})
+    write_manifest(model, Manifest(recipe, "smart.gguf", datetime.now(UTC), {}))
     assert completed("sto") == ["stop"]
     assert completed("run", "sm") == ["smart", "smollm2"]
     assert completed("run", "m", "--thi") == ["--think"]

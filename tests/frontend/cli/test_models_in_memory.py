@@ -69,6 +69,12 @@ def test_a_model_in_memory_is_a_row():
     ]
 
 
+def test_tasks_have_the_names_of_the_option():
+    vectors = STATUS | {"task": "vectors", "engine": "embeddings"}
+    stateful = STATUS | {"task": "text", "engine": "stateful"}
+    assert [row[1] for row in rows([vectors, stateful], 0.0)] == ["embeddings", "text"]
+
+
 @pytest.mark.parametrize(
     ("change", "until"),
     [
@@ -208,3 +214,21 @@ def test_a_wait_has_a_deadline():
 def test_a_port_that_is_chosen_by_the_system_is_unknown():
     with pytest.raises(click.ClickException, match="pass --url URL"):
         find_server(None, None, {"NACELLE_PORT": "0"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["ps", "config", "launch", "stop m", "load m", "logs", "run m hi", "completion bash"],
+)
+def test_commands_that_must_start_quickly_import_little(arguments, tmp_path):
+    """Nobody answers at the address, which all of them ask last."""
+    code = "import sys, frontend.cli\ntry: frontend.cli.main()\nfinally: print('MODULES', *sys.modules)"
+    environment = {"NACELLE_URL": "http://127.0.0.1:9", "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code, *arguments.split()]
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=os.environ | environment
+    )
+    modules = set(result.stdout.partition("MODULES")[2].split())
+    assert "click" in modules  # or the check below looked at nothing
+    slow = {"rich", "asyncio", "falcon", "uvicorn", "zmq", "openvino", "bench", "numpy", "aiohttp", "httpx"}
+    assert not {name.partition(".")[0] for name in modules} & slow

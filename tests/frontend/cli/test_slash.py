@@ -4,7 +4,7 @@ import pytest
 
 from frontend.cli.running.conversation import Attachment, Conversation, Parameters, question_of
 from frontend.cli.running.editor import completions
-from frontend.cli.running.slash import BadCommand, Slash, parse_slash, paths_in, set_parameter
+from frontend.cli.running.slash import BadCommand, Slash, image_paths, parse_slash, paths_in, set_parameter
 
 
 def no_file(_: str) -> bool:
@@ -138,3 +138,8 @@ def test_the_tabulator_completes_commands_settings_and_files(tmp_path):
     start = f"{tmp_path}/n"
     assert completions(f"/file {start}", start) == [f"{tmp_path}/new/", f"{tmp_path}/notes.txt"]
     assert completions("what is", "is") == []
+
+
+def test_images_in_a_message_are_found_if_they_exist():
+    line = r"Compare ./a.png with /x/b\ c.JPG, ~/no.png and plain.png."
+    assert image_paths(line, lambda path: "no" not in path) == ["./a.png", "/x/b c.JPG"]

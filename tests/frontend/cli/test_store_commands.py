@@ -70,6 +70,14 @@ def test_copies_are_listed_and_removed(store):
     assert "yours" not in said("list")
 
 
+def test_the_file_that_a_model_was_converted_from_names_it_too(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(store, recipe("other"), str(tmp_path / "other.gguf"))
+    assert said("show", "./other.gguf").splitlines()[1].split() == ["name", "other"]
+    said("rm", "./other.gguf")
+    assert [one.name for one in store.installed()] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

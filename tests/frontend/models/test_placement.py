@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from frontend.config import ModelSettings, Settings
-from frontend.models.placement import launch_of
+from frontend.models import placement
+from frontend.models.placement import launch_of, quota_threads
 from frontend.models.resolve import PreparedModel
 from frontend.spool import spool_folder
 from ipc.messages import (
@@ -28,6 +31,22 @@ def options(prepared: dict[str, Any] | None = None, **fields: Any) -> TextOption
     found = launch(prepared, **fields).options
     assert isinstance(found, TextOptions)
     return found
+
+
+@pytest.mark.parametrize(
+    ("quota", "usable", "threads"),
+    [(None, 8, 0), (8.0, 8, 0), (9.5, 8, 0), (2.5, 8, 2), (0.5, 8, 1)],
+)
+def test_a_cpu_quota_limits_the_threads(quota, usable, threads):
+    assert quota_threads(quota, usable) == threads
+
+
+def test_only_threads_that_are_left_open_follow_the_quota(monkeypatch):
+    monkeypatch.setattr(placement, "cpu_quota", lambda: 0.5)
+    assert launch().threads == 1
+    assert launch(threads=3).threads == 3
+    assert launch(device="GPU").threads == 0
+    assert launch(properties={"INFERENCE_NUM_THREADS": "2"}).threads == 0
 
 
 def test_without_options_the_engine_is_plain():

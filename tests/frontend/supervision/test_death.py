@@ -75,3 +75,17 @@ def test_a_load_that_would_fail_again_is_told_in_few_words():
 
 def test_a_signal_without_a_name_keeps_its_number():
     assert died(signal=63).cause == "signal 63"
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"signal": signal.SIGKILL, "out_of_memory": True}, True),
+        ({"signal": signal.SIGABRT, "stderr_tail": ("what():  std::bad_alloc",)}, True),
+        ({"exit_code": 1, "fatal": "Failed to allocate 8474112 bytes of memory"}, True),
+        ({"signal": signal.SIGKILL}, False),
+        ({"exit_code": 1, "fatal": "no such device"}, False),
+    ],
+)
+def test_a_lack_of_memory_is_recognized_by_the_kernel_or_by_the_words_of_allocators(how, expected):
+    assert died(**how).ran_out_of_memory is expected

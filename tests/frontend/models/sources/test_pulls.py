@@ -5,10 +5,12 @@ import io
 import json
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from frontend.models.errors import ModelError
+from frontend.models.pruning import prune
 from frontend.models.sources.asked import PullOptions
 from tests.frontend.models.sources.web_servers import COMMIT
 from tests.frontend.models.tiny import GGUF
@@ -83,6 +85,8 @@ def test_a_new_commit_replaces_the_old_one(hub, puller, store):
     second = puller.pull("org/tiny-ov")
     assert second.path != first.path
     assert only(store).manifest.origin.revision == "d" * 40
+    assert [one.path for one in prune(store).removed] == [Path(first.path)]
+    assert only(store).path == Path(second.path)
 
 
 def test_files_of_a_hub_that_broke_are_not_fetched_twice(hub, puller, store):
@@ -132,6 +136,16 @@ def test_a_kept_gguf_is_converted_again_by_another_version_without_its_bytes(hub
     monkeypatch.setattr("frontend.models.sources.assembly.converter_versions", lambda: {"openvino": "9"})
     assert puller.pull(REPOSITORY).path != first.path
     assert hub.sent == sent
+
+
+def test_a_gguf_that_cannot_be_converted_is_not_fetched(hub, puller, store):
+    hub.add(REPOSITORY, {"tiny-Q4_K_M.gguf": GGUF})
+    hub.gguf_architecture = "gemma3"
+    with pytest.raises(ModelError, match="of the architecture 'gemma3'; only llama, qwen2, qwen3 can be"):
+        puller.pull(REPOSITORY)
+    assert hub.sent == 0
+    hub.gguf_architecture = "qwen3"
+    puller.pull(REPOSITORY)
 
 
 def test_an_encoder_is_converted_by_us(hub, puller, store):
@@ -200,7 +214,7 @@ def test_a_hub_that_is_away_does_not_hide_what_the_store_has(hub, puller, store,
     hub.statuses = [(503, {})] * 50
     assert puller.pull("org/tiny-ov") == pulled
     assert reporter.notes[-1].endswith("using the model in the store")
-    with pytest.raises(ModelError, match=r"answered with status 503 \(6 tries\)"):
+    with pytest.raises(ModelError, match=r"answered with status 503 \(3 tries\)"):
         puller.pull("org/other")
 
 
@@ -265,6 +279,13 @@ def test_a_hash_behind_a_url_is_compared(files, puller, store):
     assert len(files.seen) == seen
 
 
+def test_credentials_of_a_url_are_sent_but_not_kept(files, puller, store):
+    files.files["/t.gguf"] = GGUF
+    puller.pull(f"{files.url.replace('://', '://me:p%40ss@')}/t.gguf")
+    assert files.seen[0][2]["Authorization"] == "Basic bWU6cEBzcw=="
+    assert only(store).manifest.source == f"{files.url}/t.gguf"
+
+
 @pytest.mark.parametrize("pack", [zipped, tarred, lambda files: tarred(files, "w")])
 @pytest.mark.parametrize("folder", ["", "tiny-ov/"])
 def test_an_archive_of_a_model_folder_is_unpacked(files, puller, store, pack, folder):
@@ -323,6 +344,12 @@ def test_a_local_archive_is_unpacked(puller, store, tmp_path):
     puller.pull(str(tmp_path / "tiny.tar.gz"), PullOptions(name="mine"))
     assert contents(only(store).path) == IR
     assert (tmp_path / "tiny.tar.gz").exists()
+
+
+def test_a_local_file_has_no_weight_format(puller, tmp_path):
+    (tmp_path / "x.gguf").write_bytes(GGUF)
+    with pytest.raises(ModelError, match=r"x\.gguf is a single file; leave --weight-format and --file out"):
+        puller.pull(str(tmp_path / "x.gguf"), PullOptions(weight_format="int8"))
 
 
 def test_a_path_that_is_not_there_is_called_that(puller):

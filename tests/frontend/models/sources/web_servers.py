@@ -123,6 +123,7 @@ class HubServer(FileServer):
         self.token = ""  # that gated repositories want
         self.lfs_from = lfs_from
         self.licence = "apache-2.0"
+        self.gguf_architecture = ""
 
     def add(self, repository: str, files: Mapping[str, bytes], commit: str = COMMIT) -> None:
         self.repositories[repository] = dict(files)
@@ -170,7 +171,7 @@ class HubServer(FileServer):
                 sha256 = hashlib.sha256(content).hexdigest()
                 sibling["lfs"] = {"size": len(content), "sha256": sha256, "pointerSize": 130}
             siblings.append(sibling)
-        body = {
+        body: dict[str, Any] = {
             "id": repository,
             "modelId": repository,
             "sha": commit,
@@ -178,6 +179,8 @@ class HubServer(FileServer):
             "siblings": siblings,
             "cardData": {"license": self.licence},
         }
+        if self.gguf_architecture:
+            body["gguf"] = {"architecture": self.gguf_architecture, "total": 1}
         self.reply(handler, 200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def _resolve(

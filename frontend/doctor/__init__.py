@@ -1,0 +1,1 @@
+"""`nacelle doctor`: facts about this machine (`collect`), and what they mean (`checks`, pure)."""

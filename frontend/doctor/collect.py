@@ -1,0 +1,196 @@
+"""Collects the facts for `nacelle doctor`. Judges nothing; a fact that cannot be read is left out."""
+
+import ctypes
+import getpass
+import grp
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from frontend.config import ConfigError, Settings
+from frontend.config_environment import Note
+from frontend.config_found import settings_here
+from frontend.doctor.devices import LEVEL_ZERO, NPU_DRIVER, OPENCL
+from frontend.doctor.facts import (
+    DiskFacts,
+    ExtraFacts,
+    Facts,
+    MemoryFacts,
+    SelfTest,
+    UserFacts,
+    VariableFacts,
+    VersionFacts,
+)
+from frontend.doctor.ports import port_facts
+from frontend.doctor.self_test import StoredText, self_test, smallest_text_model
+from frontend.machine import cgroups
+from frontend.machine.devices import ProbeFailed, ask_devices
+from frontend.machine.hardware import cpu_facts, device_nodes, intel_accelerators
+from frontend.models.reporter import Silent
+from frontend.models.root import store_root
+from frontend.models.store import Store
+from frontend.spool import is_in_memory, spool_folder
+from ipc.machine import MachineReport
+
+OLLAMA_PORT = 11434
+_PACKAGES = ("nacelle-server", "openvino", "openvino-genai", "openvino-tokenizers")
+_EXTRAS = (
+    ("optimum", "it exports and quantizes models", ("optimum-intel",)),
+    ("speech", "it pronounces words that Kokoro does not know", ("phonemizer-fork", "espeakng-loader")),
+    ("redis", "it stores responses and conversations in Redis", ("redis",)),
+)
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
+def collect(environ: Mapping[str, str], config: Path | None, report: Callable[[str], None]) -> Facts:
+    """`report` hears of what takes long."""
+    settings, variables = read_settings(environ, config)
+    report("Asking OpenVINO for its devices")
+    machine, machine_error = _machine()
+    devices = [device.name for device in machine.devices] if machine else []
+    return Facts(
+        versions=VersionFacts(tuple(sys.version_info[:3]), {name: _version(name) for name in _PACKAGES}),
+        user=_user(),
+        cpu=cpu_facts(),
+        memory=_memory(),
+        disks=(_disk("store", settings.store, store_root), _disk("spool", settings.spool, spool_folder)),
+        ports=(
+            port_facts(settings.host, settings.port, "server"),
+            port_facts(settings.host, OLLAMA_PORT, "ollama"),
+        ),
+        pci=tuple(intel_accelerators()),
+        nodes=tuple(device_nodes()),
+        libraries={name: _loads(name) for name in (OPENCL, LEVEL_ZERO, NPU_DRIVER)},
+        machine=machine,
+        machine_error=machine_error,
+        self_tests=tuple(_self_tests(devices, settings, report)),
+        extras=tuple(
+            ExtraFacts(name, purpose, tuple(each for each in packages if _version(each) is None))
+            for name, purpose, packages in _EXTRAS
+        ),
+        variables=variables,
+    )
+
+
+def read_settings(
+    environ: Mapping[str, str], config: Path | None
+) -> tuple[Settings, tuple[VariableFacts, ...]]:
+    """The settings that a server would have, or the defaults where it would refuse them."""
+    try:
+        settings, notes = settings_here({}, {}, [], config, environ)
+    except ConfigError as error:
+        first, *_ = str(error).splitlines()
+        return Settings(), (VariableFacts(first, is_error=True),)
+    return settings, _doubtful(notes)
+
+
+def _doubtful(notes: Iterable[Note]) -> tuple[VariableFacts, ...]:
+    return tuple(VariableFacts(note.text, is_error=False) for note in notes)
+
+
+def _machine() -> tuple[MachineReport | None, str]:
+    try:
+        return ask_devices(), ""
+    except ProbeFailed as failed:
+        return None, str(failed)
+
+
+def _self_tests(
+    devices: Iterable[str], settings: Settings, report: Callable[[str], None]
+) -> Iterable[SelfTest]:
+    model = _stored_model(settings)
+    for device in devices:
+        report(f"Testing {device}" + (f" with {model.name}" if model else ""))
+        yield self_test(device, model)
+
+
+def _stored_model(settings: Settings) -> StoredText | None:
+    try:
+        return smallest_text_model(Store(store_root(settings.store), Silent()))
+    except (ConfigError, OSError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _user() -> UserFacts:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        name = str(os.getuid())
+    groups = []
+    for number in os.getgroups():
+        try:
+            groups.append(grp.getgrgid(number).gr_name)
+        except KeyError:
+            groups.append(str(number))
+    return UserFacts(name, tuple(groups), any(mark.exists() for mark in _CONTAINER_MARKS))
+
+
+def _memory() -> MemoryFacts:
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    return MemoryFacts(
+        total=memory.total,
+        available=memory.available,
+        group_limit=cgroups.memory_limit(),
+        group_used=cgroups.memory_used(),
+        swap_total=swap.total,
+        swap_used=swap.used,
+        huge_pages=_transparent_huge_pages(),
+        reserved_huge_pages=_reserved_huge_pages(),
+    )
+
+
+def _transparent_huge_pages() -> str:
+    try:
+        return _HUGE_PAGES.read_text().partition("[")[2].partition("]")[0]
+    except OSError:
+        return ""
+
+
+def _reserved_huge_pages() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    found = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    hugetlb = found.get("Hugetlb", ["0"])
+    return int(hugetlb[0]) * 1024
+
+
+def _disk(
+    use: Literal["store", "spool"], configured: str | None, find: Callable[[str | None], Path]
+) -> DiskFacts:
+    try:
+        folder = find(configured)
+    except ConfigError as error:
+        first, *_ = str(error).splitlines()
+        return DiskFacts(use=use, path=configured or "", free=0, writable=False, error=first)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return DiskFacts(
+        use=use,
+        path=str(folder),
+        free=psutil.disk_usage(str(existing)).free,
+        writable=os.access(existing, os.W_OK | os.X_OK),
+        in_memory=is_in_memory(existing),
+    )
+
+
+def _loads(library: str) -> bool:
+    """Whether the dynamic loader finds a driver's library. It is not used in this process."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

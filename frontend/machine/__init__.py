@@ -1,0 +1,1 @@
+"""What this machine offers: CPUs, memory, devices. Reads the kernel's files, and asks OpenVINO in a child."""
