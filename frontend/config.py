@@ -477,7 +477,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Meta(
             description="A name whose requests are spread over several models by weight.",
             extra={
-                "allowed": "for each name, models with their weights, such as {fast = 0.9, careful = 0.1}"
+                "option": "--variant",
+                "metavar": '"NAME=MODEL:WEIGHT ..."',
+                "allowed": "models with weights for each name, such as chat=fast:0.9 careful:0.1",
             },
         ),
     ] = {}

@@ -17,6 +17,7 @@ from frontend.shortened import quoted
 
 LATEST = ":latest"
 _POINTS = 2**64
+_LISTED = 8  # models in an error
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -172,5 +173,7 @@ def _refuse_taken(where: str, name: str, taken: Collection[str]) -> None:
 
 
 def _unknown(where: str, name: str, known: Iterable[str]) -> ConfigError:
-    hint = suggestion(name, known) or "; see GET /v1/models"
+    names = sorted(known)
+    more = ", …" if len(names) > _LISTED else ""
+    hint = suggestion(name, names) or f"; there are {', '.join(names[:_LISTED]) or 'none'}{more}"
     return ConfigError(f"{where}: {quoted(name)} is not a model that is served{hint}")

@@ -138,7 +138,8 @@ def test_every_wrong_type_is_found(struct, setting, tmp_path):
 
 
 @pytest.mark.parametrize(("struct", "setting"), ALL)
-def test_an_option_with_one_value_is_given_once(struct, setting):
+def test_an_option_with_one_value_is_given_once(struct, setting, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # an empty store: there is nothing to serve
     if setting.environment_only:
         return
     option = next(
