@@ -47,11 +47,11 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
         ),
     ]
     remote: Annotated[
-        list[str],
+        list[Annotated[str, Meta(pattern=r"^https?://[^\s/]+(/\S*)?\Z")]],
         Meta(
             description="Another server that has the model, for example http://HOST:8000/v1: a Nacelle, "
             "which becomes a replica, or any other with the OpenAI API.",
-            extra={"metavar": "URL"},
+            extra={"metavar": "URL", "allowed": "http://HOST:PORT/… or https://HOST/…"},
         ),
     ] = []
     remote_model: Annotated[

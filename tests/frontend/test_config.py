@@ -128,12 +128,13 @@ def test_every_server_setting_can_come_from_the_environment(setting):
         dict: ("CPU=16", {"CPU": "16"}),
         int: (str(setting.default or 9000), setting.default or 9000),
     }
-    if setting.name == "variants":
-        examples[dict] = ("a=b:1", {"a": {"b": 1.0}})
+    own = {
+        "variants": ("a=b:1", {"a": {"b": 1.0}}),
+        "registry_api_key_env": ("A_KEY", "A_KEY"),
+        "ollama_port": ("9000", 9000),
+    }
     default = (str(setting.default or "9000"), setting.default or "9000")
-    written, expected = examples.get(type(setting.default), default)
-    if setting.name == "registry_api_key_env":
-        written, expected = "A_KEY", "A_KEY"
+    written, expected = own.get(setting.name) or examples.get(type(setting.default), default)
     settings = loaded(environ={setting.variable: written})
     value = getattr(settings, setting.name)
     if setting.name == "models":

@@ -73,7 +73,7 @@ def test_a_settings_file_names_one_server_or_several(tmp_path):
     [
         ('remote = "http://a"', "name is missing"),
         ('name = "m"\nsource = "remote"', "remote: set the URL"),
-        ('name = "m"\nremote = "nowhere"', "is not the URL of a server"),
+        ('name = "m"\nremote = "nowhere"', "must be http://HOST"),
         ('source = "smollm2"\nremote_model = "x"', "need remote"),
         ('source = "smollm2"\nremote = "http://a"\nadapters = {x = "x.safetensors"}', "exclude each other"),
         ('name = "m"\nremote = "http://a"\nremote_api_key_env = "a b"', "remote_api_key_env"),

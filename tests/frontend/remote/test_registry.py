@@ -167,7 +167,7 @@ def test_a_model_that_cannot_be_added_is_tried_again_and_holds_up_no_other(tmp_p
         ({**SYN, "nonsense": 1}, "'nonsense' cannot be set"),
         ({"source": "smollm2"}, "name is missing"),
         ({"name": "x"}, "source is missing"),
-        ({**FAR, "remote": "file:///etc/passwd"}, "is not the URL of a server"),
+        ({**FAR, "remote": "file:///etc/passwd"}, "must be http://HOST"),
         ({**FAR, "remote_api_key_env": "AWS_SECRET_ACCESS_KEY"}, "must begin with REMOTE_KEY_"),
         ({**SYN, "replicas": 0}, "replicas"),
     ],
