@@ -8,7 +8,8 @@ import msgspec
 
 from frontend.errors import Conflict
 from frontend.residency import room
-from frontend.residency.manager import Manager, Served
+from frontend.residency.manager import Manager
+from frontend.residency.served import Served
 from frontend.residency.state import Phase, Resident
 from frontend.routing.replica import answers
 from frontend.routing.route import Route

@@ -14,10 +14,12 @@ from frontend.fleet import Fleet, Spawner
 from frontend.library import Library
 from frontend.models.placement import launch_of, total_replicas
 from frontend.models.resolve import PreparedModel
+from frontend.models.root import store_root
 from frontend.residency.adding import on_demand, prepare_installed
 from frontend.residency.limits import expected_bytes, files_bytes, limits_of
-from frontend.residency.manager import Manager, Served
+from frontend.residency.manager import Manager
 from frontend.residency.measurements import Measurements, WhileRunning
+from frontend.residency.served import Served
 from frontend.residency.state import Resident
 from frontend.routing.route import LocalRoute
 from frontend.supervision.incarnation import ArenaSizes
@@ -173,6 +175,7 @@ class LocalModels:
             task=_task(model.engine),
             engine=model.engine,
             size_bytes=files,
+            is_stored=not settings.preload and self._is_in_store(model),
             growth_bytes=settings.replicas * kv_cache,
             load_seconds=known.load_seconds if known else None,
         )
@@ -191,6 +194,9 @@ class LocalModels:
             keep_alive=served.keep_alive,
         )
         return served, resident
+
+    def _is_in_store(self, model: PreparedModel) -> bool:
+        return bool(model.path) and Path(model.path).is_relative_to(store_root(self._settings.store))
 
     def _launch(self, model: PreparedModel, smaller: bool) -> Launch[Options]:
         launch = launch_of(model, self._settings, self._available, self._replicas)

@@ -7,15 +7,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import msgspec
+from pathlib import Path
 
 from frontend.errors import ModelUnavailable, RequestTimeout, ServerError
 from frontend.fleet import Fleet, Spawner
 from frontend.residency import room, words
 from frontend.residency.measurements import Measurement, Measurements
 from frontend.residency.policy import advance
+from frontend.residency.served import Served
 from frontend.residency.state import (
     Action,
     Added,
@@ -46,40 +45,15 @@ from frontend.residency.state import (
     Wake,
     Worked,
 )
-from frontend.routing.route import LocalRoute
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
 from frontend.supervision.memory import held_bytes
 from frontend.supervision.supervisor import Supervisor
-from ipc.messages import Launch
 
 _TICK_SECONDS = 1.0
 _LEAVING = (Phase.CLOSING, Phase.STOPPING)
 
 log = logging.getLogger("nacelle.residency")
-
-
-class Served(msgspec.Struct, kw_only=True):
-    """What is known of one model besides the policy's part."""
-
-    route: LocalRoute
-    path: str  # its folder
-    launch: Callable[[bool], Launch[Any]]  # of its next load; given True: with less memory
-    keep_alive: float | None  # seconds, as configured; None: for ever
-    task: str
-    engine: str
-    size_bytes: int  # of its files
-    growth_bytes: int = 0  # that its hosts may take beyond what they hold when they are ready: KV caches
-    load_seconds: float | None = None  # the last load took
-    loading_since: float | None = None
-    loaded_at: float | None = None  # in Unix seconds
-    reason: str | None = None  # why its last load failed
-    supervisors: list[Supervisor] = []
-
-    @property
-    def held_bytes(self) -> int:
-        """What its hosts hold now."""
-        return held_bytes(supervisor.pid for supervisor in self.supervisors)
 
 
 class Manager:
@@ -105,6 +79,7 @@ class Manager:
         self._events: deque[Event] = deque()
         self._is_advancing = False
         self._is_closed = False
+        self._removals: set[asyncio.Task[None]] = set()
         self._wake: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -404,7 +379,7 @@ class Manager:
     def _perform(self, action: Action) -> None:
         match action:
             case Load():
-                self.fleet.load(action.name, self.served[action.name].launch(action.smaller))
+                self._load(action)
             case Close():
                 log.info("%s gets no new requests and finishes those that run", action.name)
                 self.served[action.name].route.close(True)
@@ -418,6 +393,16 @@ class Manager:
             case Wake():
                 delay = max(0.0, action.at - time.monotonic())
                 self._wake = asyncio.get_running_loop().call_later(delay, self._post, Tick())
+
+    def _load(self, load: Load) -> None:
+        served = self.served[load.name]
+        if served.is_stored and not Path(served.path).is_dir():
+            log.info("%s is gone from the store and no longer served", load.name)
+            removal = asyncio.create_task(self.remove(load.name, 0.0))
+            self._removals.add(removal)
+            removal.add_done_callback(self._removals.discard)
+        else:
+            self.fleet.load(load.name, served.launch(load.smaller))
 
     def _stop(self, stop: Stop) -> None:
         if stop.reason is not Reason.FAILED:  # else another line says so

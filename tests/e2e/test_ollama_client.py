@@ -4,6 +4,7 @@ import datetime
 import json
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import ollama
 import pytest
 
-from bench.server import free_port
+from bench.server import free_port, nacelle_command
 from tests.e2e.serving import EXACT, Serving, wait_for
 from tests.e2e.test_vision import data_url
 
@@ -32,6 +33,7 @@ STATISTICS = (
 
 class OllamaServing(Serving):
     ollama_port: int
+    store: Path
 
     @property
     def ollama_url(self) -> str:
@@ -49,7 +51,7 @@ def server(
     port = free_port()
     arguments = ["--store", str(store), "--kv-cache-gib", "0.25", "--ollama-port", str(port), *EXACT]
     with OllamaServing([str(named), "minilm", str(qwen3_ir)], arguments, {}) as serving:
-        serving.ollama_port = port
+        serving.ollama_port, serving.store = port, store
         for name in (MODEL, "minilm", RANDOM):
             serving.wait_until_ready(name)
         yield serving
@@ -288,6 +290,16 @@ def test_a_model_is_copied_and_its_copy_deleted(server, client):
         client.delete(RANDOM)
     assert caught.value.status_code == 409
     assert client.embed("minilm", "a cat").embeddings
+
+
+def test_a_model_that_is_removed_beside_the_server_is_not_found(server, client):
+    client.copy("minilm", "gone:v1")
+    remove = [*nacelle_command(), "rm", "gone:v1", "--store", str(server.store)]
+    subprocess.run(remove, check=True, timeout=60)
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.embed("gone:v1", "a cat")
+    assert caught.value.status_code == 404
+    assert "gone:v1" not in {model.model for model in client.list().models}
 
 
 def test_a_model_that_is_there_is_pulled_at_once(server, client):
