@@ -139,6 +139,7 @@ class _Server:
         )
         self._control = Control(self._access)
         self._control.reload = self._reloader.reload
+        self._control.follow_store = self._found_later.follow
         app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 

@@ -131,6 +131,19 @@ class Library:
         if manager is not None:
             manager.keep_alive(name, seconds)
 
+    def names(self) -> set[str]:
+        return set(self._router.routes)
+
+    def gone(self) -> list[str]:
+        """Models that are not loaded, and were served because the store had them: it does no longer."""
+        if self._manager is None:
+            return []
+        return [
+            name
+            for name, served in self._manager.served.items()
+            if served.is_gone and self._manager.resident(name).phase is Phase.UNLOADED
+        ]
+
     async def add(self, source: str, name: str | None = None) -> ModelStatus:
         """Serve a model that is on this machine, loaded on demand. Raises ModelNotFound or Conflict."""
         if self._add is None:

@@ -9,7 +9,7 @@ from frontend.api import errors
 from frontend.api.area import Control, Server
 from frontend.api.images import Images
 from frontend.api.memory import Memory
-from frontend.api.middleware import RouteLabel
+from frontend.api.middleware import RouteLabel, StoreFollowing
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.http.asgi import Application
@@ -60,7 +60,10 @@ def build(
     downloads: Downloads | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
-    app = falcon.asgi.App(middleware=[RouteLabel()])
+    control = control or Control()
+    app = falcon.asgi.App()
+    app.add_middleware(RouteLabel())
+    app.add_middleware(StoreFollowing(control))
     errors.install(app)
     server = Server(
         router=router,
@@ -73,7 +76,7 @@ def build(
         max_upload_bytes=settings.max_upload_bytes,
         started=int(time.time()),
         library=library or Library(router),
-        control=control or Control(),
+        control=control,
         store=settings.store,
         ollama_port=settings.ollama_port,
     )

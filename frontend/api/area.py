@@ -28,6 +28,8 @@ class Control:
         self.access = access
         # Raises ConfigError or ModelError where nothing was changed.
         self.reload: Callable[[], Awaitable[ReloadPlan]] | None = None
+        # Serves what the store has now.
+        self.follow_store: Callable[[], Awaitable[None]] | None = None
         self.stopping = asyncio.Event()  # streams without an end of their own end then
 
 

@@ -1,8 +1,23 @@
-"""What Falcon tells the layers around it: the route of each request."""
+"""What happens around Falcon's resources."""
 
 import falcon.asgi
 
+from frontend.api.area import Control
 from frontend.http.exchange import UNKNOWN_ROUTE, exchange_of
+
+_ABOUT_MODELS = ("/v1/models", "/api/", "/admin/models")
+
+
+class StoreFollowing:
+    """Lets a server look at its store before requests that list models or name one otherwise than for
+    inference, which looks by itself where it finds no model."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def process_request(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        if self._control.follow_store is not None and request.path.startswith(_ABOUT_MODELS):
+            await self._control.follow_store()
 
 
 class RouteLabel:

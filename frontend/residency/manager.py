@@ -7,7 +7,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from frontend.errors import ModelUnavailable, RequestTimeout, ServerError
 from frontend.fleet import Fleet, Spawner
@@ -396,7 +395,7 @@ class Manager:
 
     def _load(self, load: Load) -> None:
         served = self.served[load.name]
-        if served.is_stored and not Path(served.path).is_dir():
+        if served.is_gone:
             log.info("%s is gone from the store and no longer served", load.name)
             removal = asyncio.create_task(self.remove(load.name, 0.0))
             self._removals.add(removal)

@@ -1,6 +1,7 @@
 """What a server knows of one of its models besides the policy's part."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +29,11 @@ class Served(msgspec.Struct, kw_only=True):
     loaded_at: float | None = None  # in Unix seconds
     reason: str | None = None  # why its last load failed
     supervisors: list[Supervisor] = []
+
+    @property
+    def is_gone(self) -> bool:
+        """It was served because the store had it, which does no longer."""
+        return self.is_stored and not Path(self.path).is_dir()
 
     @property
     def held_bytes(self) -> int:

@@ -296,10 +296,10 @@ def test_a_model_that_is_removed_beside_the_server_is_not_found(server, client):
     client.copy("minilm", "gone:v1")
     remove = [*nacelle_command(), "rm", "gone:v1", "--store", str(server.store)]
     subprocess.run(remove, check=True, timeout=60)
+    assert "gone:v1" not in {model.model for model in client.list().models}
     with pytest.raises(ollama.ResponseError) as caught:
         client.embed("gone:v1", "a cat")
     assert caught.value.status_code == 404
-    assert "gone:v1" not in {model.model for model in client.list().models}
 
 
 def test_a_model_that_is_there_is_pulled_at_once(server, client):

@@ -1,5 +1,6 @@
 """GET /admin/models and /admin/models/{name}; POST /admin/models/load, unload and pin."""
 
+import contextlib
 from typing import Annotated
 
 import falcon.asgi
@@ -12,6 +13,7 @@ from frontend.api.client import while_there
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
 from frontend.api.schema.common import ModelName
+from frontend.errors import ModelNotFound
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelStatus
 from frontend.routing.router import Router
@@ -62,7 +64,7 @@ class AdminModels:
     async def on_post_load(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answers once the model is ready."""
         body, _ = await read_json(request, self._max_body_bytes, _load)
-        name = self._name(body.model, request)
+        name = await self._served_or_stored(body.model, request)
         await while_there(self._library.load(name, body.keep_alive), request)
         respond_json(response, self._library.status(name))
 
@@ -78,6 +80,15 @@ class AdminModels:
         name = self._name(body.model, request)
         self._library.pin(name, body.pinned)
         respond_json(response, self._library.status(name))
+
+    async def _served_or_stored(self, name: str, request: falcon.asgi.Request) -> str:
+        """A model of the store is served from now on, also by a server that was to serve others."""
+        try:
+            return self._name(name, request)
+        except ModelNotFound:
+            with contextlib.suppress(ModelNotFound):
+                return (await self._library.add(name)).name
+            raise
 
     def _name(self, name: str, request: falcon.asgi.Request | None = None) -> str:
         """The name of the served model. Raises BadRequest or ModelNotFound."""

@@ -1,6 +1,7 @@
 """Models that come into the store while the server runs."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
@@ -47,7 +48,14 @@ def test_a_model_that_the_store_has_is_served_with_the_first_request(name):
     assert looked == ["m"]
 
 
-def test_others_are_not_and_the_store_is_looked_at_once_a_second_only():
+def test_the_store_is_followed_before_models_are_listed():
+    router, looked, _ = scenario(stored=("m", "x"))
+    follower: FoundLater = cast(Any, router.find_missing).__self__
+    asyncio.run(follower.follow())
+    assert (set(router.routes), set(looked)) == ({"m"}, {"m", "x"})
+
+
+def test_others_are_not_and_the_store_is_not_looked_at_all_the_time():
     router, looked, now = scenario(stored=("x",))
 
     async def ask(name: str) -> None:
