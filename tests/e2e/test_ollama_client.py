@@ -418,5 +418,5 @@ def test_a_client_that_leaves_frees_its_host(server: OllamaServing):
     body = {"model": RANDOM, "prompt": "Count to a thousand.", "options": {"num_predict": 5000}}
     with server.http.stream("POST", "/api/generate", json=body) as stream:
         next(stream.iter_lines())
-        assert server.running() == 1
+        wait_for(lambda: server.running() == 1, "the request runs")
     wait_for(lambda: not server.running(), "nothing runs")
