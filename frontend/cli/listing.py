@@ -77,7 +77,7 @@ def catalogue_row(name: str, entry: Entry, found: Installed | None) -> Row:
 
 
 def installed_row(one: Installed) -> Row:
-    """A model from elsewhere. One that another version of OpenVINO converted is converted again on use."""
+    """A model from elsewhere. Outdated is what another version of OpenVINO converted."""
     origin = _ORIGINS.get(one.kind, "from")
     return _row(one, READY if one.is_current else OUTDATED, f"{origin} {one.manifest.source}")
 

@@ -11,10 +11,10 @@ import msgspec
 from frontend.cli.stores import STORE_PARAMS, json_option, named, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
-from frontend.models.catalogue import load_catalogue
+from frontend.models.catalogue import CATALOGUE, load_catalogue
 from frontend.models.details import Details, details_of
 from frontend.models.manifest import Manifest
-from frontend.models.shelf import Installed
+from frontend.models.shelf import FILES, Installed
 
 _TEMPLATE_CHARACTERS = 60
 Pairs = list[tuple[str, str]]
@@ -94,10 +94,18 @@ def _model(one: Installed) -> Pairs:
         ("devices", ", ".join(manifest.devices) or "any"),
         ("size", shown_bytes(one.bytes)),
         ("OpenVINO", manifest.openvino),
-        ("state", "ready" if one.is_current else "outdated: converted again when it is served"),
+        ("state", _state(one)),
         ("stored", manifest.created.astimezone().isoformat(" ", "seconds")),
         ("folder", str(one.path)),
     ]
+
+
+def _state(one: Installed) -> str:
+    if one.is_current:
+        return "ready"
+    is_converted = one.kind in (CATALOGUE, FILES)  # what was pulled, and a copy, stay as they are
+    again = "converted again when it is served"
+    return f"outdated: {again if is_converted else 'served as it is'}"
 
 
 def _source(manifest: Manifest, details: Details) -> Pairs:

@@ -3,25 +3,24 @@
 A copy is a model of its own, with a folder and a manifest. It shares the weights with the first one.
 """
 
-import contextlib
 import datetime
 import errno
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from frontend.models.errors import ModelError, ModelExists, ModelInUse
-from frontend.models.files import bytes_of, remove_tree, sync_tree
+from frontend.models.files import bytes_of, remove_tree, share, sync_tree
 from frontend.models.leftovers import SCRATCH, clear, lock_of
 from frontend.models.locks import Busy, locked_at_once
 from frontend.models.manifest import LATEST, canonical, read_manifest, split_name, write_manifest
-from frontend.models.shelf import COPIES, Installed, Shelf, folder_name
+from frontend.models.shelf import COPIES, Installed, Shelf, folder_name, old_folder_name
 from frontend.shortened import quoted
 from ipc.in_use import InUse, unused, users_of
 
@@ -108,18 +107,21 @@ def copy(store: Shelf, old: str, new: str) -> Installed:
     one, name = store.require(old), canonical(new)
     _check_name(store, name)
     base, tag = split_name(name)
-    home = store.root / COPIES / (folder_name(base) if tag == LATEST else f"{folder_name(base)}={tag}")
-    with _changing(store), _not_in_preparation(store, home, name), ExitStack() as stack:
+    home, *older = _homes_of_copies(store, base, tag)
+    with _changing(store), ExitStack() as stack:
+        for each in (home, *older):
+            stack.enter_context(_not_in_preparation(store, each, name))
         home.mkdir(parents=True, exist_ok=True)
         clear(home)
-        replaced = [path for path, _ in _revisions(home)]
+        revisions = [revision for each in (home, *older) for revision in _revisions(each)]
+        replaced = [path for path, (found, _) in revisions if found == name]
         if one.path in replaced:
             return one
         for path in replaced:
             _claim(stack, path, name)
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
             folder = Path(scratch) / "ir"
-            shutil.copytree(one.path, folder, copy_function=_share)
+            shutil.copytree(one.path, folder, copy_function=partial(_share, store.root))
             now = datetime.datetime.now(datetime.UTC)
             manifest = msgspec.structs.replace(one.manifest, name=base, tag=tag, created=now)
             write_manifest(folder, manifest)
@@ -133,13 +135,19 @@ def copy(store: Shelf, old: str, new: str) -> Installed:
     return store.require(name)
 
 
-def _share(source: str, target: str) -> None:
-    """A second name for a large file where the file system has such, else a copy."""
-    if os.stat(source).st_size >= _SHARED_FROM:  # noqa: PTH116 - what copytree passes on are texts
-        with contextlib.suppress(OSError):
-            os.link(source, target)
-            return
-    shutil.copy2(source, target)
+def _homes_of_copies(store: Shelf, base: str, tag: str) -> list[Path]:
+    """Where copies of this name are, and where earlier versions put them if that differs and is there."""
+    suffix = "" if tag == LATEST else f"={tag}"
+    home, old = (store.root / COPIES / f"{named(base)}{suffix}" for named in (folder_name, old_folder_name))
+    return [home, old] if old != home and old.is_dir() else [home]
+
+
+def _share(root: Path, source: str, target: str) -> None:
+    """A second name for a large file of the store, and a copy of a small one."""
+    if Path(source).stat().st_size >= _SHARED_FROM:
+        share(root, Path(source), Path(target))
+    else:
+        shutil.copy2(source, target)
 
 
 def _check_name(store: Shelf, name: str) -> None:

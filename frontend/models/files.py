@@ -55,6 +55,20 @@ def sync_tree(folder: Path) -> None:
     sync(folder)
 
 
+def share(root: Path, source: Path, target: Path) -> None:
+    """A second name for a file of the store `root` where the file system has such, else a copy.
+
+    A file from elsewhere is copied, since its owner may change it in place. So is one that a symbolic link
+    leads to. Raises OSError.
+    """
+    real = source.resolve(strict=True)  # a hard link to a symbolic link would lead elsewhere, or nowhere
+    if real.is_relative_to(root.resolve()):
+        with contextlib.suppress(OSError):
+            os.link(real, target)
+            return
+    shutil.copyfile(real, target)
+
+
 def remove_tree(root: Path, path: Path) -> None:
     """Remove a folder of the store `root`, which is gone at once or not at all. Raises OSError."""
     trash = root / TRASH

@@ -3,8 +3,10 @@
 Builds none of them, and imports little, since short commands need it.
 """
 
+import datetime
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +71,22 @@ class Inventory(Shelf):
         """Keep what makes a model faster, or forget it (None). Raises ModelMissing, OSError."""
         self._learn(model, lambda _: {"tuned": tuned})
 
-    def _learn(self, model: str | Path, change: Callable[[Learned], dict[str, Any]]) -> None:
-        folder = model if isinstance(model, Path) else self.require(model).path
+    def renew(self, folder: Path) -> None:
+        """Make the model of this folder the newest of its name. Raises OSError."""
+        with self._learning(folder):
+            if manifest := self._manifest_of(folder):
+                now = datetime.datetime.now(datetime.UTC)
+                write_manifest(folder, msgspec.structs.replace(manifest, created=now))
+
+    @contextmanager
+    def _learning(self, folder: Path) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
         with locked(self.root, f"{LEARNED}/{folder.resolve()}"):
+            yield
+
+    def _learn(self, model: str | Path, change: Callable[[Learned], dict[str, Any]]) -> None:
+        folder = model if isinstance(model, Path) else self.require(model).path
+        with self._learning(folder):
             known = self.learned(folder)
             if manifest := self._manifest_of(folder):
                 changed = msgspec.structs.replace(described(folder, manifest), **change(known))

@@ -9,7 +9,7 @@ import msgspec
 from frontend.models.digests import DigestCache
 from frontend.models.files import TRASH, bytes_of, empty_trash, remove_tree
 from frontend.models.inventory import Inventory
-from frontend.models.leftovers import PARTIAL, downloads, lock_of, scratches, stray_files
+from frontend.models.leftovers import PARTIAL, SCRATCH, downloads, lock_of, scratches, stray_files
 from frontend.models.locks import Busy, is_held, locked_at_once
 from frontend.models.manifest import MANIFEST, Manifest, is_complete, read_manifest
 from frontend.models.shelf import COPIES, PULLED, SOURCE
@@ -50,7 +50,12 @@ def plan(store: Inventory, *, sources: bool = True) -> list[Needless]:
     converter may need what nobody can fetch again."""
     found = [(path, INTERRUPTED) for path in _interrupted(store.root)]
     for home in _homes(store.root):
-        found += _of_home(home, sources)
+        mine: list[tuple[Path, str]] = []
+        with contextlib.suppress(FileNotFoundError):  # somebody else has just removed it
+            mine = list(_of_home(home, sources))
+        if any(why == INTERRUPTED for _, why in mine) and is_held(store.root, lock_of(home)):
+            continue  # it is being built
+        found += mine
     return [Needless(path, why, bytes_of([path])) for path, why in found]
 
 
@@ -59,7 +64,7 @@ def prune(store: Inventory, *, sources: bool = True, dry_run: bool = False) -> P
     removed: list[Needless] = []
     kept: list[Needless] = []
     for one in plan(store, sources=sources):
-        (removed if dry_run or _remove(store.root, one) else kept).append(one)
+        (removed if dry_run or _remove(store.root, one, sources) else kept).append(one)
     digests = DigestCache(store.root / "digests.json").forget_stale(dry_run=dry_run)
     if not dry_run:
         with contextlib.suppress(OSError):
@@ -105,7 +110,9 @@ def _of_home(home: Path, sources: bool) -> Iterator[tuple[Path, str]]:
             old = manifest.recipe.converters and manifest.recipe.converters != converters
             if old and (manifest.full_name, manifest.source) in needed:
                 yield path, OLD
-    if sources and needed and (home / SOURCE).exists():
+    if not whole and (home / SOURCE).exists():  # the conversion was killed
+        yield home / SOURCE, INTERRUPTED
+    elif sources and needed and (home / SOURCE).exists():
         yield home / SOURCE, SOURCES
 
 
@@ -118,16 +125,28 @@ def _replaced(whole: dict[Path, Manifest]) -> Iterator[Path]:
     yield from (path for path in stored if path not in newest.values())
 
 
-def _remove(root: Path, one: Needless) -> bool:
-    """Whether nobody used it."""
+def _remove(root: Path, one: Needless, sources: bool) -> bool:
+    """Whether it is gone: nobody used it, and nobody has come to need it since it was planned."""
     if one.path.parent.name == TRASH:
         return True  # emptied in the end
     owner = one.path if one.path.parent.name == PARTIAL else one.path.parent
     try:
-        with locked_at_once(root, lock_of(owner)), unused(one.path):
-            remove_tree(root, one.path)
+        with locked_at_once(root, lock_of(owner)):
+            if not _is_still(one, owner, sources):
+                return not one.path.exists()
+            with unused(one.path):
+                remove_tree(root, one.path)
+            with contextlib.suppress(OSError):
+                one.path.parent.rmdir()  # if it was the last
+    except FileNotFoundError:  # somebody else removed it
+        return True
     except (Busy, InUse):
         return False
-    with contextlib.suppress(OSError):
-        one.path.parent.rmdir()  # if it was the last
     return True
+
+
+def _is_still(one: Needless, owner: Path, sources: bool) -> bool:
+    """Whether it can go for the same reason. Only for the holder of the lock."""
+    if owner == one.path or one.path.name.startswith(SCRATCH):
+        return one.path.exists()
+    return (one.path, one.why) in _of_home(owner, sources)

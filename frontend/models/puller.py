@@ -56,6 +56,7 @@ class Puller:
     def pull(self, text: str, options: PullOptions = _DEFAULTS) -> Pulled:
         """The model of this source, fetched and converted unless the store has it. Raises ModelError."""
         source = checked_source(text, options, self._catalogue)
+        options = msgspec.structs.replace(options, name=canonical(options.name))
         try:
             return self._pulled(source, options)
         except SourceError as error:

@@ -9,6 +9,7 @@ digests.json                 hashes of users' files
 """
 
 import datetime
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ SOURCE = "source"
 COPIES = "copies"
 PULLED = "pulled"
 FILES = "files"  # converted from users' files
+_AMBIGUOUS = re.compile(r"--|-/|/-")
 
 
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,9 @@ class Shelf:
 
     def folder(self, recipe: Recipe) -> Path:
         """The model's IR folder, which need not exist."""
-        return self.home(recipe) / recipe.revision
+        place = self.home(recipe) / recipe.revision
+        old = self.root / recipe.kind / old_folder_name(recipe.name) / recipe.revision
+        return old if old.is_dir() and not place.is_dir() else place
 
     def find(self, recipe: Recipe) -> Path | None:
         """The model's IR folder if it is there and complete."""
@@ -126,5 +130,12 @@ def _rank(one: Installed) -> tuple[bool, datetime.datetime]:
 
 
 def folder_name(name: str) -> str:
-    """A model's name as that of a folder: those of hubs have slashes."""
+    """A model's name as that of a folder: those of hubs have slashes. No two names have the same."""
+    if _AMBIGUOUS.search(name):
+        name = name.replace("-", "~")  # which no name has
+    return old_folder_name(name)
+
+
+def old_folder_name(name: str) -> str:
+    """What earlier versions called it, where `a/b` and `a--b` are one."""
     return name.replace("/", "--")

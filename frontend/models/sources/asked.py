@@ -10,6 +10,7 @@ import msgspec
 
 from frontend.config import NAME_CHARACTERS
 from frontend.models.errors import ModelError
+from frontend.models.manifest import canonical
 from frontend.models.sources.spec import CatalogueName, HubRepository, LocalPath, Source, parse_source
 from frontend.shortened import quoted
 
@@ -29,6 +30,8 @@ class PullOptions(msgspec.Struct, frozen=True):
 
 def checked_source(text: str, options: PullOptions, catalogue: Collection[str]) -> Source:
     """What a source names. Raises ModelError if it names nothing, or does not fit the options."""
+    if canonical(text) in catalogue:
+        text = canonical(text)
     source = parse_source(text, catalogue, path_exists if options.local else _never, hub_host())
     if isinstance(source, LocalPath) and not options.local:
         raise ModelError(f"{quoted(text)} is a path of this machine; only the command line takes paths")

@@ -1,18 +1,17 @@
 """From fetched files to a model of the store: stored as they are, converted, or exported."""
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from frontend.models.errors import ModelError
+from frontend.models.files import share
 from frontend.models.folder import FolderFacts
 from frontend.models.manifest import Origin, Recipe
 from frontend.models.recognize import check_servable, recognize
 from frontend.models.reporter import Reporter
-from frontend.models.shelf import PULLED, SOURCE
+from frontend.models.shelf import COPIES, PULLED, SOURCE, Installed
 from frontend.models.sources.choice import Choice, Wish, choose
 from frontend.models.sources.export import DEFAULT_WEIGHT_FORMAT, check_installed, export, export_task
 from frontend.models.sources.transfer import Digest
@@ -97,30 +96,42 @@ class Assembly:
     def find(self, made_of: Ingredients) -> Pulled | None:
         """The model if the store has it, under this name or another. Raises ModelError."""
         recipe = made_of.recipe
-        if found := self.store.find(recipe):
+        taken = self.store.installed_named(made_of.name)
+        if found := self.store.find(recipe) or self._same(recipe, made_of.name):
+            if taken and taken.path != found:  # by another version of it, which was the newest
+                self.store.renew(found)
             return made_of.at(found)
+        if taken and taken.kind != COPIES:
+            return None  # a copy would not replace it, but a new revision does
         for one in self.store.installed():
-            same = one.manifest.recipe
-            if msgspec.structs.replace(same, name=recipe.name) == recipe:
-                path = one.path if one.name == made_of.name else self.store.copy(one.name, made_of.name).path
-                return made_of.at(path)
+            if _is_same(one, recipe):
+                return made_of.at(self.store.copy(one.name, made_of.name).path)
         return None
+
+    def _same(self, recipe: Recipe, name: str) -> Path | None:
+        """The folder of a model that has the name already, but was made under another."""
+        same = (one.path for one in self.store.installed() if one.name == name and _is_same(one, recipe))
+        return next(same, None)
 
     def build(self, made_of: Ingredients, files: Path, sha256: Mapping[str, str]) -> Pulled:
         """The model made of the fetched files, which stay. Raises ModelError."""
         choice, recipe = made_of.choice, made_of.recipe
+        if absent := [name for name in choice.files if not (files / name).is_file()]:
+            raise ModelError(
+                f"{made_of.source} lacks {', '.join(absent)}, which the model needs; pull it again"
+            )
 
         def convert(original: Path, folder: Path, reporter: Reporter) -> None:
             if choice.kind == "ir":
-                share(files, folder, choice.files)
+                self._share(files, folder, choice.files)
             elif choice.kind == "export":
                 export(original, folder, choice.task, made_of.weight_format, reporter)
             else:
                 reporter.step(f"Converting {made_of.name} for OpenVINO")
                 self.store.convert(original, folder, reporter)
-            share(files, folder, [name for name in choice.files if _is_paper(name)])
+            self._share(files, folder, [name for name in choice.files if _is_paper(name)])
             if choice.main:  # so that another version of the converter needs no network
-                share(files, self.store.home(recipe) / SOURCE, [choice.main])
+                self._share(files, self.store.home(recipe) / SOURCE, [choice.main])
 
         origin = msgspec.structs.replace(made_of.origin, sha256=dict(sha256))
         original = files / choice.main if choice.main else files
@@ -134,21 +145,21 @@ class Assembly:
         kept = self.store.home(made_of.recipe) / SOURCE
         known = one.manifest.origin.sha256.get(main) if one else None
         if digest and known == digest.value and (kept / main).is_file():
-            share(kept, folder, [main])
+            self._share(kept, folder, [main])
+
+    def _share(self, source: Path, target: Path, names: list[str]) -> None:
+        for name in names:
+            place = target / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            share(self.store.root, source / name, place)
+
+
+def _is_same(one: Installed, recipe: Recipe) -> bool:
+    """Whether it was made by the recipe, under whatever name."""
+    return msgspec.structs.replace(one.manifest.recipe, name=recipe.name) == recipe
 
 
 def _is_paper(name: str) -> bool:
     """Whether a file is a licence, or something else that people read."""
     return name.upper().startswith(("LICEN", "README", "NOTICE", "COPYING", "USE_POLICY"))
-
-
-def share(source: Path, target: Path, names: list[str]) -> None:
-    """A second name for each file where the file system has such, else a copy. Raises OSError."""
-    for name in names:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        try:
-            os.link(source / name, place)
-        except OSError:
-            shutil.copyfile(source / name, place)

@@ -1,6 +1,7 @@
 """Pulls a model from a listing: a hub's repository, or what fsspec reaches."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -32,16 +33,24 @@ def pull_listed(
     key = key_of("listed", listing.title, listing.revision, *msgspec.structs.astuple(wish))
     with assembly.store.downloading(key) as area:
         folder = area / _FILES
+        if not listing.is_versioned(listing.files):  # nobody knows whether these files are the same still
+            shutil.rmtree(folder, ignore_errors=True)
         made_of = _looked_at(listing, folder, name, source, kind, wish, sleep)
-        if found := assembly.find(made_of):
-            return found
         choice = made_of.choice
+        is_versioned = listing.is_versioned(choice.files)
+        if is_versioned and (found := assembly.find(made_of)):
+            return found
         if choice.main:
             assembly.reuse_source(made_of, listing.files[choice.main].expected.digest, folder)
         assembly.reporter.step(f"Fetching {listing.title}" + (f" ({choice.main})" if choice.main else ""))
         sha256 = fetch_listing(
             listing, choice.files, folder, assembly.reporter, more_bytes=made_of.growth, sleep=sleep
         )
+        if not is_versioned:
+            content = key_of(*(f"{value}  {each}" for each, value in sorted(sha256.items())))
+            made_of = msgspec.structs.replace(made_of, fingerprint=content)
+            if found := assembly.find(made_of):
+                return found
         return assembly.build(made_of, folder, sha256)
 
 

@@ -29,11 +29,15 @@ class Listing(msgspec.Struct, frozen=True):
     def sizes(self) -> dict[str, int]:
         return {name: file.size for name, file in self.files.items()}
 
+    def is_versioned(self, names: Iterable[str]) -> bool:
+        """Whether it is stated of each of these files what changes with it."""
+        return all(self.files[name].expected.digest or self.files[name].expected.identity for name in names)
+
     def fingerprint(self, names: Iterable[str]) -> str:
-        """A hash of the versions of these files."""
+        """A hash of the versions of these files, or of what is known of them."""
         lines = []
         for name in sorted(names):
-            expected = self.files[name].expected
+            size, expected = self.files[name].size, self.files[name].expected
             digest = f"{expected.digest.kind}:{expected.digest.value}" if expected.digest else ""
-            lines.append(f"{digest or expected.identity}  {name}\n")
+            lines.append(f"{digest or expected.identity or f'{size} {self.title}'}  {name}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -35,7 +35,8 @@ _PACKAGES = {
 }
 _VALIDATORS = (
     *("etag", "ETag", "md5Hash", "generation", "version_id"),
-    *("LastModified", "last_modified", "mtime", "created"),
+    *("sha", "content_hash"),  # GitHub's and Dropbox's
+    *("LastModified", "last_modified", "modificationTime", "modified", "mtime", "created"),
 )
 _BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -56,7 +57,7 @@ def list_remote(url: str, filesystem: Any = None) -> Listing:
     if not infos:
         raise SourceError(f"nothing is at {url}; correct it")
     files = {name: _listed(fs, url, info) for name, info in infos.items()}
-    states = "".join(f"{name} {file.expected.identity}\n" for name, file in sorted(files.items()))
+    states = "".join(f"{name} {file.size} {file.expected.identity}\n" for name, file in sorted(files.items()))
     return Listing(url, hashlib.sha256(states.encode()).hexdigest(), files)
 
 

@@ -129,6 +129,14 @@ def test_show_has_all_of_the_manifest(smollm2):
     assert shown["details"]["parameters"]["temperature"] == 0.2
 
 
+@pytest.mark.parametrize(
+    ("kind", "fate"), [("files", "converted again when it is served"), ("pulled", "served as it is")]
+)
+def test_show_says_what_becomes_of_an_outdated_model(store, kind, fate):
+    put(store, recipe("old", kind, converters={"openvino": "1"}))
+    assert f"outdated: {fate}" in said("show", "old")
+
+
 def test_show_has_what_this_machine_learned(store):
     assert "On this machine" not in said("show", "mine")
     store.measured("mine", 471_800_000, 2.5)

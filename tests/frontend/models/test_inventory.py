@@ -16,6 +16,7 @@ from frontend.models.inventory import Inventory
 from frontend.models.locks import Busy, locked, locked_at_once
 from frontend.models.manifest import MANIFEST, Measured, Recipe, Tuned, read_manifest
 from frontend.models.resolve import Preparer
+from frontend.models.shelf import folder_name
 from frontend.models.store import Store
 from frontend.models.versions import converter_versions
 from ipc.in_use import mark, unused, users_of
@@ -143,6 +144,36 @@ def test_a_copy_is_replaced_and_anything_else_is_not(store):
     assert len(list(store.require("prod").path.parent.iterdir())) == 1
     with pytest.raises(ModelExists, match="remove it first: nacelle rm other"):
         store.copy("mine", "other")
+
+
+def test_names_that_look_alike_as_folders_are_models_of_their_own(store):
+    put(store, recipe())
+    alike = ["a--b", "a/b", "a-/b", "a/-b", "a-b", "a---b"]
+    for name in alike:
+        store.copy("mine", name)
+    assert names(store) == sorted([*alike, "mine"])
+    assert len({folder_name(name) for name in alike}) == len(alike)
+
+
+def test_a_model_in_a_folder_as_earlier_versions_named_it_is_found_and_its_copies_are_replaced(store):
+    built = put(store, recipe("a--b"))
+    store.copy("a--b", "c--d")
+    copied = store.require("c--d").path
+    for path, name in ((built, "a--b"), (copied, "c--d")):
+        path.parent.rename(path.parent.with_name(name))
+    assert store.find(recipe("a--b")) == built.parent.with_name("a--b") / built.name
+    store.copy("a--b", "c--d")
+    assert names(store) == ["a--b", "c--d"]
+    assert not list(copied.parent.with_name("c--d").iterdir())
+
+
+def test_a_copy_of_a_model_of_links_has_files_of_its_own(store, tmp_path):
+    weights = put(store, recipe()) / "openvino_model.bin"
+    weights.rename(tmp_path / "weights")
+    weights.symlink_to(tmp_path / "weights")
+    copied = store.copy("mine", "yours").path / "openvino_model.bin"
+    (tmp_path / "weights").write_bytes(b"changed in place")
+    assert copied.read_bytes() == BIG
 
 
 @pytest.mark.parametrize("name", ["smollm2", "smollm2:latest", "synthetic:50"])

@@ -126,3 +126,31 @@ def test_an_old_revision_that_a_server_has_loaded_stays(store):
     assert [one.path for one in report.kept] == [old]
     assert report.removed == []
     assert old.exists()
+
+
+def test_the_source_of_a_conversion_that_was_killed_goes_unless_it_is_under_way(store):
+    home = store.root / "catalogue" / "mine"
+    (home / "source").mkdir(parents=True)
+    with locked(store.root, "catalogue/mine"):
+        assert plan(store, sources=False) == []
+    assert pruned(store, sources=False) == {home / "source": pruning.INTERRUPTED}
+    assert not home.exists()
+
+
+def test_what_is_needed_again_since_it_was_planned_stays(store, monkeypatch):
+    new = put(store, recipe())
+    old = put(store, recipe(converters=OLDER))
+    planned = plan(store)
+    (new / "openvino_model.bin").unlink()
+    monkeypatch.setattr(pruning, "plan", lambda *_, **__: planned)
+    assert [one.path for one in prune(store).kept] == [old]
+    assert old.exists()
+
+
+def test_what_somebody_else_removed_meanwhile_is_gone(store, monkeypatch):
+    put(store, recipe())
+    old = put(store, recipe(converters=OLDER))
+    planned = plan(store)
+    store.remove("mine")
+    monkeypatch.setattr(pruning, "plan", lambda *_, **__: planned)
+    assert [one.path for one in prune(store).removed] == [old]

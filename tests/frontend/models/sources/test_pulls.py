@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from frontend.models.errors import ModelError
+from frontend.models.manifest import Origin
 from frontend.models.pruning import prune
-from frontend.models.sources.asked import PullOptions
+from frontend.models.sources.asked import PullOptions, checked_source
+from frontend.models.sources.assembly import Assembly, Ingredients
+from frontend.models.sources.choice import Choice
+from frontend.models.sources.spec import CatalogueName
 from tests.frontend.models.sources.web_servers import COMMIT
-from tests.frontend.models.tiny import GGUF
+from tests.frontend.models.tiny import GGUF, Recorder
 
 REPOSITORY = "org/tiny-GGUF"
 TEXT_CONFIG = b'{"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"}'
@@ -87,6 +91,34 @@ def test_a_new_commit_replaces_the_old_one(hub, puller, store):
     assert only(store).manifest.origin.revision == "d" * 40
     assert [one.path for one in prune(store).removed] == [Path(first.path)]
     assert only(store).path == Path(second.path)
+
+
+def test_a_revision_that_is_pulled_again_is_the_newest_again(hub, puller, store):
+    hub.add("org/tiny-ov", IR)
+    first = puller.pull("org/tiny-ov")
+    hub.add("org/tiny-ov", {**IR, "openvino_model.bin": b"n" * 4000}, commit="d" * 40)
+    second = puller.pull("org/tiny-ov")
+    hub.add("org/tiny-ov", IR)
+    assert puller.pull("org/tiny-ov") == first
+    assert only(store).path == Path(first.path)
+    assert [one.path for one in prune(store).removed] == [Path(second.path)]
+
+
+def test_a_new_commit_that_the_store_has_under_another_name_replaces_the_old_one(hub, puller, store):
+    hub.add("org/tiny-ov", IR)
+    puller.pull("org/tiny-ov")
+    hub.add("org/tiny-ov", {**IR, "openvino_model.bin": b"n" * 4000}, commit="d" * 40)
+    puller.pull("org/tiny-ov", PullOptions(name="new"))
+    assert puller.pull("org/tiny-ov").name == "org/tiny-ov"
+    revisions = {one.name: one.manifest.origin.revision for one in store.installed()}
+    assert revisions == {"new": "d" * 40, "org/tiny-ov": "d" * 40}
+
+
+def test_latest_is_no_part_of_a_name(hub, puller, store):
+    hub.add("org/tiny-ov", IR)
+    assert puller.pull("org/tiny-ov", PullOptions(name="foo:latest")).name == "foo"
+    assert store.require("foo:latest").name == "foo"
+    assert checked_source("smollm2:latest", PullOptions(), {"smollm2"}) == CatalogueName("smollm2")
 
 
 def test_files_of_a_hub_that_broke_are_not_fetched_twice(hub, puller, store):
@@ -335,8 +367,31 @@ def test_a_local_ir_folder_is_copied_into_the_store(puller, store, tmp_path):
     folder = write(tmp_path / "my-ir", IR)
     pulled = puller.pull(str(folder))
     assert pulled.name == "my-ir"
-    (folder / "openvino_model.bin").unlink()
+    (folder / "openvino_model.bin").write_bytes(b"changed in place")
     assert contents(only(store).path) == IR
+
+
+def test_a_local_folder_of_relative_links_is_copied_with_what_they_lead_to(puller, store, tmp_path):
+    blobs = write(tmp_path / "hub" / "blobs", IR)
+    folder = tmp_path / "hub" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    for name in IR:
+        (folder / name).symlink_to(f"../../blobs/{name}")
+    puller.pull(str(folder), PullOptions(name="mine"))
+    assert contents(only(store).path) == IR
+    assert not any(path.is_symlink() for path in only(store).path.iterdir())
+    for name in IR:
+        (blobs / name).write_bytes(b"changed in place")
+    assert contents(only(store).path) == IR
+
+
+def test_a_model_without_a_file_that_was_chosen_is_not_built(puller, store, tmp_path):
+    folder = write(tmp_path / "my-ir", IR)
+    choice = Choice("ir", [*IR, "openvino_gone.bin"])
+    made_of = Ingredients(name="x", source="s", origin=Origin(), choice=choice, fingerprint="f")
+    with pytest.raises(ModelError, match=r"s lacks openvino_gone\.bin"):
+        Assembly(store, Recorder(), {}).build(made_of, folder, {})
+    assert store.installed() == []
 
 
 def test_a_local_archive_is_unpacked(puller, store, tmp_path):

@@ -14,7 +14,10 @@ import pytest
 from bench.server import free_port
 from frontend.models.errors import ModelError, SourceError
 from frontend.models.sources.asked import PullOptions
+from frontend.models.sources.assembly import Assembly
+from frontend.models.sources.choice import Wish
 from frontend.models.sources.fetching import fetch_listing
+from frontend.models.sources.listed import pull_listed
 from frontend.models.sources.remote import list_remote
 from tests.e2e.serving import wait_for
 from tests.frontend.models.sources.test_pulls import IR, PAPERS, contents, only, zipped
@@ -76,6 +79,46 @@ def test_a_folder_is_fetched_whole_and_what_broke_is_resumed(memory, tmp_path, n
 
 def test_a_single_file_has_its_own_name(memory):
     assert list_remote("/bucket/m/config.json", memory).sizes == {"config.json": len(IR["config.json"])}
+
+
+class Plain:
+    """A file system that states nothing of its files but their names and sizes, and `more`."""
+
+    def __init__(self, system: Any, more: dict[str, str]) -> None:
+        self._system, self._more = system, more
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+    def find(self, path: str, detail: bool = False) -> Any:
+        found = self._system.find(path, detail=True)
+        return {name: {"name": name, "size": info["size"], **self._more} for name, info in found.items()}
+
+
+@pytest.mark.parametrize("key", ["sha", "modificationTime"])
+def test_what_changes_with_a_file_tells_its_versions_apart(memory, key):
+    one, other = (list_remote("/bucket/m", Plain(memory, {key: value})) for value in ("1", "2"))
+    assert one.is_versioned(FILES)
+    assert one.revision != other.revision
+    assert one.fingerprint(FILES) != other.fingerprint(FILES)
+
+
+def test_models_of_a_service_that_states_no_versions_are_told_apart_by_their_content(
+    memory, store, reporter, naps
+):
+    assembly, wish = Assembly(store, reporter, {}), Wish()
+
+    def pull(name: str) -> Path:
+        listing = list_remote("/bucket/m", Plain(memory, {}))
+        assert not listing.is_versioned(FILES)
+        return Path(pull_listed(assembly, listing, name, "x://m", "remote", wish, naps.append).path)
+
+    first = pull("m")
+    assert pull("m") == first
+    changed = bytes(reversed(FILES["openvino_model.bin"]))
+    memory.pipe("/bucket/m/openvino_model.bin", changed)
+    assert contents(pull("m"))["openvino_model.bin"] == changed
+    assert contents(pull("other"))["openvino_model.bin"] == changed
 
 
 def test_nothing_there_is_called_that(memory):
