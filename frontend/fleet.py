@@ -41,8 +41,9 @@ class Fleet:
         return list(self._homes)
 
     def of(self, name: str) -> list[Supervisor]:
-        """The replicas of a model, in the order of their numbers."""
-        return [supervisor for supervisor in self._homes if supervisor.model == name]
+        """The replicas of a model that is served, in the order of their numbers."""
+        route = self.router.routes.get(name)
+        return [supervisor for supervisor, home in self._homes.items() if home.route is route]
 
     def route(self, settings: ModelSettings) -> LocalRoute:
         """The route of a model that is to be added."""
@@ -51,11 +52,14 @@ class Fleet:
         return LocalRoute(settings, self._max_queue, metrics, time.monotonic, call_later)
 
     def add(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
-        """Serve a model with one replica per spawner, in the order of their numbers. None is started yet."""
+        """Serve a model with one replica per spawner, in the order of their numbers. None is started yet.
+
+        Raises Conflict.
+        """
+        self.router.add(route)
         added = [spawner(self) for spawner in spawners]
         for supervisor in added:
             self._homes[supervisor] = _Home(route, route.add(supervisor))
-        self.router.add(route)
         return added
 
     def exchange(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
@@ -83,14 +87,10 @@ class Fleet:
         for supervisor in self.of(name):
             supervisor.stop()
 
-    async def remove(self, name: str, seconds: float) -> None:
-        """Stop serving a model: its requests end, its hosts leave within `seconds`, its metrics with them.
-
-        Raises ModelNotFound.
-        """
-        self.router.remove(name)
+    def remove(self, name: str) -> None:
+        """Stop serving a model whose hosts were stopped, and forget its metrics. Raises ModelNotFound."""
         leaving = self.of(name)
-        await self.stop(leaving, seconds)
+        self.router.remove(name)
         for supervisor in leaving:
             if supervisor.stopped.is_set():  # else a driver holds its process, whose end will still be told
                 del self._homes[supervisor]
@@ -112,10 +112,15 @@ class Fleet:
     # --- Listener ---
 
     def replica_changed(self, replica: Supervisor) -> None:
+        route = self._homes[replica].route
+        if not self._is_served(route):
+            if replica.life.state is State.STOPPED:
+                del self._homes[replica]
+            return
         gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
         for state in State:
             gauges.state(state.value).set(state is replica.life.state)
-        self._homes[replica].route.changed()
+        route.changed()
         for told in self.on_change:
             told(replica)
 
@@ -124,11 +129,19 @@ class Fleet:
         home.route.take(home.replica, messages)
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
+        home = self._homes[replica]
+        if not self._is_served(
+            home.route
+        ):  # the metrics and whoever listens know its name as another model's
+            return home.route.died(home.replica, death)
         if not death.expected:
             gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
             gauges.restarts(death.cause).inc()
-        home = self._homes[replica]
         counted = home.route.died(home.replica, death)
         for told in self.on_death:
             told(replica, death)
         return counted
+
+    def _is_served(self, route: LocalRoute) -> bool:
+        """False for the route of a model that was removed, whose last hosts are late."""
+        return self.router.routes.get(route.name) is route

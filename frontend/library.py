@@ -1,6 +1,7 @@
 """The models that this server can serve, and what can be done with them while it runs."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -83,12 +84,14 @@ class Library:
         return [self._status(route) for route in self._router.routes.values()]
 
     def status(self, name: str) -> ModelStatus:
-        return self._status(self._router.routes[self._name(name)])
+        route = self._router.routes.get(name)  # also while it is removed
+        return self._status(self._router.routes[self._name(name)] if route is None else route)
 
     def folder(self, name: str) -> str:
         """Where its files are; empty for a model that has none here."""
-        manager = self._managed(self._router.route(name).name)
-        return "" if manager is None else manager.served[self._router.route(name).name].path
+        name = self._name(name)
+        manager = self._managed(name)
+        return "" if manager is None else manager.served[name].path
 
     def is_on_demand(self, name: str) -> bool:
         """Whether a model that is not ready will be loaded with the next request for it."""
@@ -153,12 +156,34 @@ class Library:
 
     async def remove(self, name: str) -> None:
         """Stop serving a model; its requests end with ModelNotFound."""
-        name = self._name(name)
-        manager = self._managed(name)
-        if manager is None:
-            self._router.remove(name)
-        else:
-            await manager.remove(name, self._stop_seconds)
+        async with self.removing([self._name(name)]):
+            pass
+
+    @contextlib.asynccontextmanager
+    async def removing(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Inside, these models are closed and unloaded, and their requests have ended with ModelNotFound.
+        They are not served any longer after it, or are served again where that ends with an error.
+
+        Their names, some of which may stand for no model, are closed to others that are added. Raises
+        Conflict where somebody else removes one already.
+        """
+        managed = {name: manager for name in names if (manager := self._managed(name)) is not None}
+        kept = [name for name, manager in managed.items() if manager.resident(name).persistent]
+        with self._router.closed(names):
+            try:
+                await asyncio.gather(
+                    *(manager.vacate(name, self._stop_seconds) for name, manager in managed.items())
+                )
+                yield
+            except BaseException:
+                for name in kept:
+                    managed[name].start_at_once(name)
+                raise
+            for name in names:
+                if name in managed:
+                    managed[name].remove(name)
+                elif name in self._router.routes:
+                    self._router.remove(name)
 
     async def events(self) -> AsyncIterator[ModelEvent]:
         """Changes from now on. Whoever reads too slowly misses the oldest."""
@@ -178,7 +203,9 @@ class Library:
 
     def _name(self, name: str) -> str:
         """The name of the model that is meant. Raises ModelNotFound."""
-        return name if name in self._router.routes else self._router.resolve(name, key="").model
+        if name in self._router.routes and name not in self._router.removing:
+            return name
+        return self._router.resolve(name, key="").model
 
     def _managed(self, name: str) -> Manager | None:
         """The manager of a model on this machine; None for any other model."""
@@ -187,7 +214,8 @@ class Library:
     def _changed(self, name: str) -> None:
         if not self._listeners:
             return
-        status = self.status(name) if name in self._router.routes else None
+        route = self._router.routes.get(name)
+        status = None if route is None else self._status(route)
         event = ModelEvent(at=time.time(), name=name, status=status)
         for queue in self._listeners:
             if queue.full():
@@ -205,7 +233,7 @@ class Library:
             task=served.task,
             engine=served.engine,
             device=model.device,
-            state="draining" if route.name in self._router.leaving else _state(served, model),
+            state="draining" if route.name not in self._router.served else _state(served, model),
             reason=served.reason if _state(served, model) == "failed" else None,
             size_bytes=served.size_bytes,
             memory_bytes=held_bytes(host.pid for host in route.hosts),

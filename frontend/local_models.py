@@ -9,7 +9,6 @@ import msgspec
 import zmq
 
 from frontend.config import GIB, Settings
-from frontend.errors import Conflict
 from frontend.fleet import Fleet, Spawner
 from frontend.library import Library
 from frontend.models.placement import launch_of, total_replicas
@@ -97,7 +96,7 @@ class LocalModels:
 
     def persists(self, replica: Supervisor) -> bool:
         """Whether a replica that failed keeps trying: its model is one of those that are always loaded."""
-        return self._manager.resident(replica.model).persistent
+        return self._manager.persists(replica)
 
     async def add_installed(self, source: str, name: str | None = None) -> list[str]:
         """Serve a model that is on this machine, and its adapters, unloaded. Returns their names.
@@ -106,20 +105,17 @@ class LocalModels:
         """
         settings = on_demand(source, name)
         async with self._adding:
-            self._check_free(settings.name)
+            self._fleet.router.check_free(settings.name)
             prepared = await asyncio.to_thread(prepare_installed, self._settings, settings)
             for model in prepared:
-                self._check_free(model.settings.name)
+                self._fleet.router.check_free(model.settings.name)
             for model in prepared:
                 self.add(model)
         return [model.settings.name for model in prepared]
 
-    def _check_free(self, name: str) -> None:
-        if name in self._fleet.router.routes:
-            raise Conflict(f"a model named {name!r} is served already", "name")
-
     def add(self, model: PreparedModel) -> None:
-        """Serve a model, unloaded."""
+        """Serve a model, unloaded. Raises Conflict."""
+        self._fleet.router.check_free(model.settings.name)
         launch = self._launch(model, smaller=False)
         served, resident = self._defined(model, launch, self._fleet.route(model.settings))
         self._prepared[model.settings.name] = model

@@ -24,6 +24,7 @@ _ORIGIN_OF_AN_APP = re.compile(r"([a-z][a-z0-9+.-]*)://[a-z0-9._-]*")  # file://
 _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
 _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
+_OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, and of what a user typed
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
@@ -32,7 +33,19 @@ OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
 ADMIN_FOLDERS = ("/admin", "/internal")
 ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 # What proxies and tunnels add to a request: its client is not on this machine.
-_FORWARDING = ("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip")
+_FORWARDING = (
+    "forwarded",
+    "forwarded-for",
+    "x-forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "client-ip",
+    "true-client-ip",
+    "fly-client-ip",
+)
 _FORWARDING_PREFIXES = ("x-forwarded-", "x-original-forwarded-", "x-envoy-", "cf-", "fastly-", "tailscale-")
 
 
@@ -71,6 +84,7 @@ class Asked(msgspec.Struct, frozen=True):
     origin: str | None
     authorization: str | None
     forwarded_by: str | None = None  # the first header that a proxy added
+    site: str | None = None  # Sec-Fetch-Site: how the page that asks is related to this server
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -131,6 +145,9 @@ def _not_local(rules: Rules, asked: Asked) -> str:
         return f"the Host {_shown(host)} is not an address of this machine alone"
     if asked.origin is not None and not origin_allowed(asked.origin, asked.host, frozenset()):
         return f"pages of {shortened(asked.origin, _SHOWN_CHARACTERS)} may not administer this server"
+    # Images and links of a page are requested without an Origin.
+    if asked.origin is None and asked.site is not None and asked.site.strip().lower() not in _OWN_SITE:
+        return "pages of other sites may not administer this server"
     return ""
 
 

@@ -73,6 +73,7 @@ def _asked(scope: Scope) -> Asked:
         header(scope, b"origin"),
         authorization_of(header(scope, b"authorization"), scope.get("subprotocols", ())),
         forwarding_header(name.decode("latin-1") for name, _ in scope["headers"]),
+        header(scope, b"sec-fetch-site"),
     )
 
 

@@ -34,7 +34,8 @@ class FoundLater:
     async def follow(self) -> None:
         """Before models are listed, or one is looked at: serve what the store has now."""
         for name in self._library.gone():
-            await self._library.remove(name)
+            with contextlib.suppress(NotFound):  # somebody else was faster
+                await self._library.remove(name)
         if not self._may_look():
             return
         stored = await asyncio.to_thread(self._names, self.settings)
@@ -61,5 +62,7 @@ class FoundLater:
         except Conflict:  # somebody else was faster
             return True
         except NotFound as error:
+            if stored not in await asyncio.to_thread(self._names, self.settings):  # it was just removed
+                return False
             raise ServerError(error.message) from None
         return True

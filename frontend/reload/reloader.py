@@ -61,10 +61,13 @@ class Reloader:
             for note in read.notes:
                 log.log(note.level, "%s", note.text)
             wanted = _by_name(read.prepared)
-            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
             for model in read.settings.models:
                 backends_of(model)  # a key that is missing is noticed before anything has changed
-            await self._carry_out(plan, wanted)
+            for name in wanted:
+                await self._stay(name)
+            await self._router.settled(wanted)
+            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
+            self._carry_out(plan, wanted)
             self._router.names = Names.of(read.settings)
             self._settings = followed(self._settings, read.settings)
             self._follow(self._settings)
@@ -95,9 +98,8 @@ class Reloader:
         for task in self._leaving.values():
             task.cancel()
 
-    async def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
-        for name in wanted:
-            await self._stay(name)
+    def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
+        """Never waits, so that the plan stays true."""
         added = [wanted[name] for name in plan.added]
         local = [model for model in added if model.engine != REMOTE]
         for model in local:
@@ -127,10 +129,12 @@ class Reloader:
 
     async def _leave(self, name: str) -> None:
         """Finish what the model has, bounded by the time that a request may take, and remove it."""
+        route = self._router.routes.get(name)
         try:
             await self._finish(name, self._settings.request_timeout_seconds)
             self._router.leaving.discard(name)
-            await self._library.remove(name)
+            if self._router.routes.get(name) is route:  # else another one has its name since
+                await self._library.remove(name)
         except ModelNotFound:
             pass
         finally:

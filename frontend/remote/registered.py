@@ -39,6 +39,7 @@ class Registered:
     async def add(self, model: ModelSettings) -> None:
         if model.name in self._router.routes:
             raise Conflict(f"{model.name} is served already, with other settings")
+        self._router.check_free(model.name)
         backends_of(model)  # a key that is missing is noticed first
         if model.source != REMOTE:
             for prepared in await asyncio.to_thread(self._prepare, model):
@@ -69,5 +70,5 @@ class Registered:
         deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
         while getattr(route, "running", 0) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
-        if self._router.routes.get(name) is route:
+        if self._router.routes.get(name) is route and name not in self._router.removing:
             await self._library.remove(name)

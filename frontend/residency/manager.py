@@ -44,6 +44,7 @@ from frontend.residency.state import (
     Wake,
     Worked,
 )
+from frontend.routing.route import Route
 from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
 from frontend.supervision.memory import held_bytes
@@ -82,16 +83,15 @@ class Manager:
         self._wake: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
-        fleet.on_change.append(lambda supervisor: self._observe(supervisor.model))
+        fleet.on_change.append(self._replica_changed)
         fleet.on_death.append(self._died)
 
     # --- models come and go -------------------------------------------------------------------------
 
     def add(self, served: Served, spawners: Sequence[Spawner], resident: Resident) -> None:
-        """Serve a model, which is not loaded yet."""
-        name = resident.name
-        self.served[name] = served
+        """Serve a model, which is not loaded yet. Raises Conflict."""
         served.supervisors = self.fleet.add(served.route, spawners)
+        self.served[resident.name] = served
         served.route.loader = self
         self._post(Added(resident))
         if self._ticker is None:
@@ -100,21 +100,30 @@ class Manager:
     def preload(self, name: str) -> bool:
         """Load a model at the start, where it fits beside those that are loaded. Whether it does."""
         model = self.resident(name)
-        if not isinstance(room.find(self._residency, model, time.monotonic()), room.Now):
+        is_there = model.phase in (Phase.LOADING, Phase.READY)
+        if not is_there and not isinstance(room.find(self._residency, model, time.monotonic()), room.Now):
             return False
         self.start_at_once(name)
         return True
 
     def start_at_once(self, name: str) -> None:
         """Load a model whatever the limits, and keep trying if that fails."""
-        self._post(Started(name))
-        self._perform(Load(name))
+        if not self._is_closed:
+            self._post(Started(name))
+            self._perform(Load(name))
 
-    async def remove(self, name: str, seconds: float) -> None:
-        """Stop serving a model. Raises ModelNotFound."""
-        await self.fleet.remove(name, seconds)
+    async def vacate(self, name: str, seconds: float) -> None:
+        """Stop the processes of a model that the router has closed; they leave within `seconds`."""
+        self._swaps.pop(name, None)
+        self._post(Released(name))
+        self._wake_waiters(name)
+        await self.fleet.stop(self.served[name].supervisors, seconds)
+
+    def remove(self, name: str) -> None:
+        """Stop serving a model that was vacated. Raises ModelNotFound."""
+        self.fleet.remove(name)
         self._post(Removed(name))
-        self.served.pop(name, None)
+        self.served.pop(name).route.loader = None  # late hosts of it are nobody's
         self._wake_waiters(name)
         self._changed(name)
 
@@ -173,7 +182,7 @@ class Manager:
         self._post(Demanded(name))
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                while (phase := self.resident(name).phase) is not Phase.READY:
+                while (phase := self._resident_of(served).phase) is not Phase.READY:
                     if phase is Phase.UNLOADED and not self.resident(name).wanted:
                         raise ModelUnavailable(
                             f"{name} is not available: {served.reason or 'it was unloaded'}"
@@ -183,11 +192,14 @@ class Manager:
             raise RequestTimeout(
                 f"{name} was not loaded within {self._timeout_seconds:g} seconds; {self._progress(name)}"
             ) from None
-        except KeyError:
-            raise ModelUnavailable(f"{name} was removed") from None
         finally:
             if name in self.served and not self._waiters.get(name):
                 self._post(Demanded(name, demanded=False))
+
+    def _resident_of(self, served: Served) -> Resident:
+        """Raises ModelNotFound where the model is not served any longer, though another may have its name."""
+        self.fleet.router.check_serves(served.route)
+        return self.resident(served.route.name)
 
     async def unload(self, name: str) -> None:
         """Until its processes are gone; it may be loaded again at once, for requests that wait."""
@@ -275,6 +287,19 @@ class Manager:
 
     # --- what the fleet reports ----------------------------------------------------------------------
 
+    def _replica_changed(self, supervisor: Supervisor) -> None:
+        if self._is_current(supervisor):
+            self._observe(supervisor.model)
+
+    def _is_current(self, supervisor: Supervisor) -> bool:
+        """Whether it is a replica of the model that is served by its name now."""
+        served = self.served.get(supervisor.model)
+        return served is not None and supervisor in served.supervisors
+
+    def persists(self, supervisor: Supervisor) -> bool:
+        """Whether a replica that failed keeps trying."""
+        return self._is_current(supervisor) and self.resident(supervisor.model).persistent
+
     def _observe(self, name: str) -> None:
         served = self.served.get(name)
         if served is None:
@@ -301,7 +326,11 @@ class Manager:
     def _died(self, supervisor: Supervisor, death: Death) -> None:
         """A load that ran out of memory is not repeated as it was."""
         name = supervisor.model
-        if name in self.served and self.resident(name).phase is Phase.LOADING and death.ran_out_of_memory:
+        if (
+            self._is_current(supervisor)
+            and self.resident(name).phase is Phase.LOADING
+            and death.ran_out_of_memory
+        ):
             self.served[name].reason = death.summary
             self._post(LoadFailed(name, out_of_memory=True))
 
@@ -344,7 +373,9 @@ class Manager:
         now = time.monotonic()
         loaded = model.phase in (Phase.READY, Phase.CLOSING)
         self.fleet.metrics.of_model(model.name).loaded.set(loaded)
-        if old is not None and old.phase is Phase.STOPPING:
+        if old is not None and (
+            old.phase is Phase.STOPPING or (old.phase is Phase.CLOSING and model.phase is Phase.UNLOADED)
+        ):
             self._left(served, model)
         match model.phase:
             case Phase.LOADING:
@@ -397,11 +428,17 @@ class Manager:
         served = self.served[load.name]
         if served.is_gone:
             log.info("%s is gone from the store and no longer served", load.name)
-            removal = asyncio.create_task(self.remove(load.name, 0.0))
+            removal = asyncio.create_task(self._remove_gone(load.name, served.route))
             self._removals.add(removal)
             removal.add_done_callback(self._removals.discard)
         else:
             self.fleet.load(load.name, served.launch(load.smaller))
+
+    async def _remove_gone(self, name: str, route: Route) -> None:
+        router = self.fleet.router
+        if router.routes.get(name) is route and name not in router.removing:
+            with router.closed([name]):
+                self.remove(name)
 
     def _stop(self, stop: Stop) -> None:
         if stop.reason is not Reason.FAILED:  # else another line says so

@@ -84,8 +84,8 @@ def _noted(model: Resident, event: Event, now: float) -> Resident:
             return replace(model, demanded=event.demanded and model.phase is not Phase.READY)
         case BecameReady() if model.phase is Phase.LOADING:
             return _ready(model, event, now)
-        case Started() if model.phase is Phase.UNLOADED:
-            return replace(model, phase=Phase.LOADING, persistent=True, changed_at=now, wanted_at=None)
+        case Started():
+            return _started(model, now)
         case Gone() if model.phase is not Phase.UNLOADED:
             return replace(model, phase=Phase.UNLOADED, changed_at=now)
         case Pinned():
@@ -104,6 +104,14 @@ def _noted(model: Resident, event: Event, now: float) -> Resident:
                 failures=0,
                 again_after=0.0,
             )
+    return model
+
+
+def _started(model: Resident, now: float) -> Resident:
+    if model.phase is Phase.UNLOADED:
+        return replace(model, phase=Phase.LOADING, persistent=True, changed_at=now, wanted_at=None)
+    if model.phase in (Phase.LOADING, Phase.READY):  # a request was faster
+        return replace(model, persistent=True)
     return model
 
 

@@ -1,9 +1,10 @@
 """The way from the API to the models."""
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +13,7 @@ import msgspec
 
 from frontend.config import NAME_CHARACTERS, ModelSettings
 from frontend.config_values import suggestion
-from frontend.errors import ClientGone, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
+from frontend.errors import ClientGone, Conflict, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
 from frontend.routing.job import Job, ResultJob
 from frontend.routing.names import Names, Resolved, adapters_in, models_behind, resolve
 from frontend.routing.route import Route
@@ -43,6 +44,7 @@ class Router:
         self.routes: dict[str, Route] = {}
         self.names = Names()
         self.leaving: set[str] = set()  # models that finish what they have, and get nothing new
+        self.removing: dict[str, asyncio.Event] = {}  # names that are closed, until their models are gone
         self.find_missing: Callable[[str], Awaitable[bool]] | None = None  # adds a model that is not served
         self.draining = False
         self.options = options
@@ -51,14 +53,49 @@ class Router:
         self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
 
     def add(self, route: Route) -> None:
+        """Raises Conflict."""
+        self.check_free(route.name)
         self.routes[route.name] = route
+
+    def check_free(self, name: str) -> None:
+        """Raises Conflict where no model can be added by this name now."""
+        if name in self.removing:
+            raise _being_removed(name)
+        if name in self.routes:
+            raise Conflict(f"a model named {name!r} is served already", "name")
+
+    @contextlib.contextmanager
+    def closed(self, names: Collection[str]) -> Iterator[None]:
+        """Meanwhile the models of these names get nothing new, what they had has ended, and none is added.
+
+        Raises Conflict where somebody else removes one already.
+        """
+        for name in names:
+            if name in self.removing:
+                raise _being_removed(name)
+        over = asyncio.Event()
+        self.removing.update(dict.fromkeys(names, over))
+        try:
+            for name in names:
+                if name in self.routes:
+                    self.routes[name].fail_all(_removed(name))
+            yield
+        finally:
+            for name in names:
+                del self.removing[name]
+            over.set()
+
+    async def settled(self, names: Collection[str]) -> None:
+        """Until none of these names is closed."""
+        while over := next((self.removing[name] for name in names if name in self.removing), None):
+            await over.wait()
 
     def remove(self, name: str) -> None:
         """Whatever waits or runs there ends. Raises ModelNotFound."""
         route = self.routes.pop(name, None)
         if route is None:
             raise self._not_found(name)
-        route.fail_all(ModelNotFound(f"the model {name!r} was removed", "model"))
+        route.fail_all(_removed(name))
         for told in self.on_remove:
             told(route)
 
@@ -84,7 +121,8 @@ class Router:
     @property
     def served(self) -> Collection[str]:
         """The names of the models that take requests."""
-        return self.routes.keys() - self.leaving if self.leaving else self.routes
+        closed = self.leaving | self.removing.keys()
+        return self.routes.keys() - closed if closed else self.routes
 
     @property
     def _adapters(self) -> set[str]:
@@ -115,7 +153,7 @@ class Router:
         try:
             resolved = self.resolve(name, key)
         except ModelNotFound:
-            if self.find_missing is None or not await self.find_missing(name):
+            if name in self.removing or self.find_missing is None or not await self.find_missing(name):
                 raise
             resolved = self.resolve(name, key)
         on_resolved(resolved)
@@ -154,6 +192,11 @@ class Router:
         if self.draining:
             raise ShuttingDown("the server is shutting down", retry_after=1)
 
+    def check_serves(self, route: Route) -> None:
+        """Raises ModelNotFound for the route of a model that was removed, or is being removed."""
+        if self.routes.get(route.name) is not route or route.name in self.removing:
+            raise _removed(route.name)
+
     def fail_all(self) -> None:
         """The drain budget is over: answer whoever still waits."""
         for route in self.routes.values():
@@ -185,8 +228,10 @@ class Model:
         return time.monotonic()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Raises ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown."""
+        """Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or
+        ShuttingDown."""
         self._router.check_open()
+        self._router.check_serves(self._route)
         limit = self._router.options.arena_bytes
         for job in jobs:
             if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
@@ -235,6 +280,14 @@ def unknown_model(name: str, served: Collection[str], others: Collection[str] = 
     more = f" and {len(served) - _LISTED} more, see GET /v1/models" if len(served) > _LISTED else ""
     hint = suggestion(name, {*served, *others}) if len(name) <= NAME_CHARACTERS else ""
     return f"the model {_shown(name)} does not exist{hint or ';'} models served here: {listed}{more}"
+
+
+def _being_removed(name: str) -> Conflict:
+    return Conflict(f"the model {_shown(name)} is being removed; try again when it is gone", "name")
+
+
+def _removed(name: str) -> ModelNotFound:
+    return ModelNotFound(f"the model {_shown(name)} was removed", "model")
 
 
 def _shown(name: str) -> str:

@@ -1,6 +1,7 @@
 """The library of a server whose hosts are real processes with the synthetic engine."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -11,7 +12,9 @@ from frontend.config import Settings
 from frontend.errors import Conflict, ModelNotFound, ModelUnavailable
 from frontend.library import ModelEvent
 from frontend.routing.route import LocalRoute
-from tests.frontend.residency.serving import Serving, run, synthetic, tokens_of, wait_for
+from frontend.supervision.lifecycle import State
+from frontend.tasks.generation import generate
+from tests.frontend.residency.serving import Serving, run, spec, synthetic, tokens_of, wait_for
 
 ONE = Settings(max_loaded_models=1, eviction_wait_seconds=0.2, drain_seconds=10.0)
 
@@ -193,6 +196,131 @@ def test_models_are_added_and_removed_while_the_server_runs():
             serving.library.status("new")
         with pytest.raises(ModelNotFound):
             await serving.library.load("new")
+
+    run(scenario, Settings(), synthetic("a", preload=False))
+
+
+def faults() -> list[dict[str, object]]:
+    """What goes wrong in callbacks of the event loop from now on."""
+    seen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+    return seen
+
+
+def test_removals_race_with_requests_that_find_the_model_again():
+    async def scenario(serving: Serving) -> None:
+        seen, is_over = faults(), False
+
+        async def find(_: str) -> bool:
+            with contextlib.suppress(Conflict):
+                await serving.library.add("synthetic:1000", "m")
+            return True
+
+        async def keep_asking() -> int:
+            answered = 0
+            while not is_over:
+                with contextlib.suppress(ModelNotFound):
+                    answered += await serving.ask("m") == 4
+                await asyncio.sleep(0.002)
+            return answered
+
+        serving.router.find_missing = find
+        asking = [asyncio.create_task(keep_asking()) for _ in range(3)]
+        for attempt in range(4):
+            await wait_for(lambda: "m" in serving.library.names(), "it was found")
+            if attempt % 2:
+                await serving.until("m", "ready")
+            first, second = await asyncio.gather(
+                serving.library.remove("m"), serving.library.remove("m"), return_exceptions=True
+            )
+            assert (first, type(second)) == (None, ModelNotFound)
+        is_over = True
+        await asyncio.gather(*asking)
+        assert await serving.ask("m") == 4
+        await serving.library.remove("m")
+        assert (seen, serving.library.names(), serving.fleet.supervisors) == ([], set(), [])
+
+    run(scenario, Settings())
+
+
+def test_a_name_is_free_once_its_model_is_gone_and_what_the_model_had_ends_at_once():
+    async def scenario(serving: Serving) -> None:
+        seen = faults()
+        model = await serving.router.model("a")
+        running = await serving.begin("a", tokens=1000)
+        await running.accepted()
+        async with serving.library.removing(["a", "reserved"]):
+            assert serving.fleet.supervisors[0].life.state is State.STOPPED
+            for name in ("a", "reserved"):
+                with pytest.raises(Conflict, match="is being removed"):
+                    await serving.library.add("synthetic", name)
+                with pytest.raises(ModelNotFound):
+                    await serving.library.load(name)
+            with pytest.raises(ModelNotFound, match="was removed"):
+                generate(model, [spec(4)], streaming=False)
+            with pytest.raises(ModelNotFound, match="was removed"):
+                await tokens_of(running)
+            with pytest.raises(ModelNotFound):
+                await serving.ask("a")
+        await serving.library.add("synthetic", "a")
+        with pytest.raises(ModelNotFound, match="was removed"):
+            generate(model, [spec(4)], streaming=False)
+        assert await serving.ask("a") == 4
+        assert seen == []
+
+    run(scenario, Settings(), synthetic("a", rate=100.0))
+
+
+def test_a_removal_that_is_refused_leaves_the_model_served():
+    async def scenario(serving: Serving) -> None:
+        await serving.until("start", "ready")
+        assert await serving.ask("late") == 4
+        with pytest.raises(Conflict, match="another process"):
+            async with serving.library.removing(["start", "late"]):
+                raise Conflict("another process has it loaded")
+        await serving.until("start", "ready")
+        assert serving.models.persists(serving.fleet.of("start")[0])
+        assert serving.state("late") == "unloaded"
+        assert (await serving.ask("late"), await serving.ask("start")) == (4, 4)
+
+    run(scenario, Settings(), synthetic("start"), synthetic("late", preload=False))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_model_may_be_removed_while_it_is_loaded_or_replaced(replaced):
+    async def scenario(serving: Serving) -> None:
+        seen = faults()
+        loading = asyncio.create_task(serving.library.load("a"))
+        await wait_for(lambda: serving.fleet.of("a")[0].pid, "its host was started")
+        if replaced:
+            serving.models.replace(synthetic("a", rate=10.0))
+        began = time.monotonic()
+        await serving.library.remove("a")
+        assert time.monotonic() - began < 5, "nobody loads it again meanwhile"
+        with pytest.raises(ModelNotFound):
+            await loading
+        assert (seen, serving.fleet.supervisors, serving.library.names()) == ([], [], set())
+
+    run(scenario, Settings(drain_seconds=10.0), synthetic("a", preload=False))
+
+
+def test_the_host_of_a_removed_model_may_leave_late():
+    async def scenario(serving: Serving) -> None:
+        seen = faults()
+        await serving.ask("a")
+        pid = serving.fleet.of("a")[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        serving.library._stop_seconds = 0.0
+        await serving.library.remove("a")
+        late = serving.fleet.supervisors
+        assert len(late) == 1
+        await serving.library.add("synthetic", "a")
+        assert serving.fleet.of("a") != late
+        assert await serving.ask("a") == 4
+        os.kill(pid, signal.SIGKILL)
+        await wait_for(lambda: serving.fleet.supervisors == serving.fleet.of("a"), "the late one is gone")
+        assert (serving.state("a"), await serving.ask("a"), seen) == ("ready", 4, [])
 
     run(scenario, Settings(), synthetic("a", preload=False))
 

@@ -58,7 +58,7 @@ class _Changes:
 
     def _served_from(self, folder: Path) -> list[str]:
         """The names of served models with the files in this folder."""
-        names = list(self._router.routes)
+        names = [name for name in self._router.routes if name not in self._router.removing]
         return [name for name in names if _is(self._library.folder(name), folder)]
 
 
@@ -69,10 +69,12 @@ class Delete(_Changes):
         body, _ = await read_json(request, _BODY_BYTES, _decode_delete)
         async with self._changing:
             installed = await self._installed(body.wanted, "model")
-            for name in self._served_from(installed.path):
-                await self._library.remove(name)
-            with _conflicts(body.wanted):
-                await asyncio.to_thread(Inventory(store_root(self._store)).remove, installed.name)
+            names = self._served_from(installed.path)
+            if installed.name not in self._router.routes:  # nor is it found in the store meanwhile
+                names.append(installed.name)
+            async with self._library.removing(names):
+                with _conflicts(body.wanted):
+                    await asyncio.to_thread(Inventory(store_root(self._store)).remove, installed.name)
 
 
 class Copy(_Changes):

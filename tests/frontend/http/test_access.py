@@ -151,6 +151,8 @@ def test_a_program_of_this_machine_may_administer_and_so_may_whoever_has_the_key
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", None, ""):
         assert judge(OPEN, asked("POST", path, host)).error is None
     assert judge(OPEN, asked("POST", path, origin="http://localhost:3000")).error is None
+    for site in ("same-origin", "none"):
+        assert judge(OPEN, Asked("POST", path, "localhost", None, None, site=site)).error is None
     forwarded = Asked("POST", path, "nacelle.example", None, "Bearer secret", "x-forwarded-for")
     assert judge(WITH_KEY, forwarded).error is None
     assert isinstance(judge(WITH_KEY, asked("POST", path, authorization="Bearer no")).error, Unauthorized)
@@ -170,6 +172,8 @@ def test_a_program_of_this_machine_may_administer_and_so_may_whoever_has_the_key
         (OPEN, {"host": "192.168.1.9:8000"}, "the Host '192.168.1.9' is not an address"),
         (WIDE, {"origin": "https://evil.example"}, "pages of https://evil.example may not administer"),
         (WIDE, {"origin": "null"}, "pages of null may not administer"),
+        (OPEN, {"site": "cross-site"}, "pages of other sites may not administer"),
+        (WIDE, {"site": "same-site"}, "pages of other sites may not administer"),
         (
             WIDE,  # a page whose name was rebound to our address
             {"host": "evil.example", "origin": "http://evil.example"},
@@ -193,7 +197,21 @@ def test_paths_that_only_look_like_administration_are_open(path):
     assert judge(EXPOSED, asked("POST", path)).error is None
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-For",
+        "X-Forwarded",
+        "Forwarded",
+        "Forwarded-For",
+        "X-Real-IP",
+        "X-ProxyUser-Ip",
+        "Client-IP",
+        "Fly-Client-IP",
+        "Via",
+        "CF-Connecting-IP",
+    ],
+)
 def test_a_proxy_is_recognized_by_what_it_adds(header):
     gate = Gate(hello, Settings())
     assert ask(gate, "POST", "/admin/models/load").status == 200
@@ -202,6 +220,13 @@ def test_a_proxy_is_recognized_by_what_it_adds(header):
     answer = ask(CanonicalPaths(gate), "POST", "//admin/models/load", **{header.replace("-", "_"): "1.2.3.4"})
     assert answer.status == 403
     assert header.lower() in json.loads(answer.body)["error"]["message"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_a_page_of_another_site_embeds_administers_nothing(site):
+    gate = Gate(hello, Settings())
+    assert ask(gate, path="/admin/models", sec_fetch_site=site).status == 403
+    assert ask(gate, path="/v1/models", sec_fetch_site=site).status == 200
 
 
 async def unreachable(scope: Scope, receive: Receive, send: Send) -> None:

@@ -72,6 +72,29 @@ def test_others_are_not_and_the_store_is_not_looked_at_all_the_time():
     assert looked == ["x"]
 
 
+def test_a_model_that_is_being_removed_is_not_found_nor_one_whose_files_just_went():
+    router, looked, _ = scenario()
+
+    async def ask(name: str) -> None:
+        with router.closed(["m"]), pytest.raises(ModelNotFound):
+            await router.model(name)
+
+    asyncio.run(ask("m"))
+    assert looked == [], "it is not even looked for"
+
+    stored = ["x"]
+    router, looked, _ = scenario()
+    follower: FoundLater = cast(Any, router.find_missing).__self__
+    follower._names = lambda _: [stored.pop()] if stored else []
+
+    async def ask_late() -> None:
+        await router.model("x")
+
+    with pytest.raises(ModelNotFound):
+        asyncio.run(ask_late())
+    assert looked == ["x"]
+
+
 def test_a_server_of_some_models_serves_no_others():
     router, looked, _ = scenario(serve_store=False)
 

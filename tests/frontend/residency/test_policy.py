@@ -296,6 +296,14 @@ def test_a_model_of_the_start_that_fails_is_left_to_its_hosts_which_try_again():
     assert world.phase("a") is Phase.LOADING
 
 
+def test_a_model_of_the_start_that_a_request_loads_first_keeps_trying_too():
+    world = two()
+    world.ask("a")
+    world.tell(Started("a"))
+    world.tell(LoadFailed("a"))
+    assert (world.phase("a"), world.stops) == (Phase.UNLOADED, [])
+
+
 NAMES = "abcde"
 
 
