@@ -15,7 +15,7 @@ from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.agents.jsonc import UnreadableJson
 from frontend.cli.agents.known import AGENTS, KEY_VARIABLE, NOT_YET, OTHER_NAMES, Agent, Start, Target
 from frontend.cli.client import Client, NoServer, Refused, segment
-from frontend.cli.completion import complete_model
+from frontend.cli.completion import complete_choice, complete_model
 from frontend.cli.serving import ensure_served
 from frontend.cli.styles import styled
 from frontend.cli.tables import print_table
@@ -27,7 +27,9 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 @click.command(
     params=[
-        click.Argument(["agent"], required=False, metavar=f"[{'|'.join(AGENTS)}]"),
+        click.Argument(
+            ["agent"], required=False, metavar=f"[{'|'.join(AGENTS)}]", shell_complete=complete_choice(AGENTS)
+        ),
         click.Option(
             ["-m", "--model"],
             metavar="MODEL",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from frontend.cli.completion import complete_stored
 from frontend.cli.stores import STORE_PARAMS, json_option, named, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
@@ -23,7 +24,7 @@ Pairs = list[tuple[str, str]]
 @click.command(
     "show",
     params=[
-        click.Argument(["name"]),
+        click.Argument(["name"], shell_complete=complete_stored),
         click.Option(["--template"], is_flag=True, help="Print only the chat template."),
         click.Option(["--licence", "--license"], is_flag=True, help="Print only the licence."),
         json_option,
