@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -18,8 +18,6 @@ _HINTS = {
     "zsh": 'add to ~/.zshrc:  eval "$(nacelle completion zsh)"',
     "fish": "run once:  nacelle completion fish > ~/.config/fish/completions/nacelle.fish",
 }
-
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 @click.command(
@@ -61,24 +59,6 @@ def complete_loaded(ctx: click.Context, param: click.Parameter, incomplete: str)
     except (click.ClickException, ConfigError, KeyError, TypeError):
         names = _stored()
     return _items(names, incomplete)
-
-
-def complete_choice(names: Iterable[str]) -> Complete:
-    """One of `names`."""
-
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-        return [CompletionItem(name) for name in names if name.lower().startswith(incomplete.lower())]
-
-    return complete
-
-
-def complete_path(kind: str) -> Complete:
-    """`kind` is file or dir."""
-
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
-        return [CompletionItem(incomplete, type=kind)]
-
-    return complete
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
-from frontend.cli.completion import Complete, complete_choice, complete_path
+from frontend.cli.choices import Complete, complete_choice, complete_path
 from frontend.config import ConfigError, Settings
 from frontend.config_environment import CONFIG_VARIABLE
 from frontend.config_sources import Layer, Setting, settings_of, value_of

@@ -18,6 +18,9 @@ from frontend.models.manifest import Manifest
 from frontend.models.shelf import Installed
 
 _TEMPLATE_CHARACTERS = 60
+_LIBRARIES = {"genai": "OpenVINO GenAI", "openvino": "OpenVINO", "optimum": "Optimum Intel"}
+_BY_GENAI = {"text", "vision", "transcription"}  # tasks
+_CONVERTER = {"nacelle": "Nacelle's converter, revision"}  # which counts by itself, unlike the others
 Pairs = list[tuple[str, str]]
 
 
@@ -88,7 +91,7 @@ def _model(one: Installed) -> Pairs:
     return [
         ("name", one.name),
         ("task", manifest.task),
-        ("library", manifest.library),
+        ("library", _library(manifest)),
         ("parameters", _count(manifest.parameters)),
         ("precision", manifest.precision),
         ("context length", str(manifest.context_length or "")),
@@ -101,6 +104,12 @@ def _model(one: Installed) -> Pairs:
     ]
 
 
+def _library(manifest: Manifest) -> str:
+    """What computes the model. For some tasks, both names of a setting mean OpenVINO GenAI."""
+    name = "genai" if manifest.task in _BY_GENAI and manifest.library == "openvino" else manifest.library
+    return _LIBRARIES.get(name, name)
+
+
 def _source(manifest: Manifest, details: Details) -> Pairs:
     return [
         ("kind", manifest.origin.kind or manifest.recipe.kind),
@@ -111,7 +120,10 @@ def _source(manifest: Manifest, details: Details) -> Pairs:
         ("licence", details.licence),
         (
             "converted by",
-            ", ".join(f"{name} {version}" for name, version in manifest.recipe.converters.items()),
+            ", ".join(
+                _CONVERTER.get(name, name) + f" {version}"
+                for name, version in manifest.recipe.converters.items()
+            ),
         ),
     ]
 
