@@ -17,6 +17,7 @@ from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.memory import Memory
 from frontend.config import Settings
+from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.http.gate import Access
@@ -90,6 +91,11 @@ def explain_listening(host: str, port: int, error: OSError | UnicodeError, optio
     if not isinstance(error, OSError):  # the codec of host names has no better words
         return f"cannot listen on {host} port {port}: this is not a host name; choose an address with --host"
     remedy = _REMEDIES.get(error.errno or 0, "choose an address of this machine with --host")
+    if error.errno == errno.EADDRINUSE and (holder := holder_of(port))[1]:
+        name, pid = holder
+        how = "end it (nacelle stop --server if it runs in the background)" if name == NACELLE else "stop it"
+        what = "a Nacelle server" if name == NACELLE else name
+        remedy = f"{what} (process {pid}) uses it: {how}, or choose another port with {{option}}"
     return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy.format(option=option)}"
 
 

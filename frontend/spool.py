@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
-
-from frontend.config import ConfigError
-from frontend.config_values import expanded
 from frontend.errors import Overloaded
-from frontend.shortened import shown_path
 from ipc.memfd import write_parts
 
 _RETRY_SECONDS = 10
-_IN_MEMORY = {"tmpfs", "ramfs"}
 
 
 class Spools:
@@ -91,40 +85,3 @@ class Spool:
             self._closed = True
             self._spools.give_back(self._size)
             self._spools.writer.submit(os.close, self.fd)  # the kernel frees 200 MB in some 20 ms
-
-
-def spool_folder(configured: str | None) -> Path:
-    """Where uploads are kept: the configured folder, else one for temporary files, on a disk if there is one.
-
-    Raises ConfigError.
-    """
-    if configured is not None:
-        folder = expanded(configured, "spool")
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise ConfigError(
-                f"spool: {shown_path(folder)} cannot be written to; choose a folder with --spool"
-            )
-        return folder
-    mounts = _mounts()
-    temporary = Path(tempfile.gettempdir())
-    on_disk = (
-        folder
-        for folder in (temporary, Path("/var/tmp"))  # noqa: S108 - the file has no name
-        if os.access(folder, os.W_OK) and _file_system(folder, mounts) not in _IN_MEMORY
-    )
-    return next(on_disk, temporary)
-
-
-def is_in_memory(folder: Path) -> bool:
-    """Whether what is written there takes memory."""
-    return _file_system(folder, _mounts()) in _IN_MEMORY
-
-
-def _mounts() -> dict[str, str]:
-    """Mount point → type of file system."""
-    return {partition.mountpoint: partition.fstype for partition in psutil.disk_partitions(all=True)}
-
-
-def _file_system(folder: Path, mounts: dict[str, str]) -> str:
-    resolved = folder.resolve()
-    return next((mounts[str(path)] for path in (resolved, *resolved.parents) if str(path) in mounts), "")

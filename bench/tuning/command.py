@@ -94,9 +94,7 @@ def _device(name: str) -> DeviceFacts:
     try:
         devices = ask_devices().devices
     except ProbeFailed as failed:
-        raise ModelError(
-            f"OpenVINO could not list its devices: {failed}; nacelle doctor says more"
-        ) from failed
+        raise ModelError(f"OpenVINO could not list its devices: {failed}; see nacelle doctor") from failed
     for device in devices:
         if device.name == name or device.name.partition(".")[0] == name:
             return msgspec.structs.replace(device, name=name)
@@ -134,19 +132,25 @@ def _shown(value: object) -> str:
 def run(prepared: Prepared, request: Request, reporter: Reporter, tell: Callable[[str], None]) -> Tuning:
     """Measure. Raises ModelError if the model cannot be served as it is."""
     preparer = preparer_for(prepared.settings.store, reporter, tuned=False)
-    agreement = request.min_agreement
     plan = Plan(
         subject=prepared.subject,
         search=prepared.search,
         launch_of=lambda configuration: _launch(prepared, preparer, configuration),
         seconds=request.minutes * 60,
         concurrency=request.concurrency,
-        min_agreement=agreement or (MIN_TEXT if prepared.subject.task == "text" else MIN_VECTORS),
+        min_agreement=required_agreement(request, prepared.subject.task),
     )
     try:
         return asyncio.run(Tuner(plan, tell, time.monotonic).run())
     except HostFailed as failed:
         raise ModelError(f"{prepared.model.settings.name} could not be measured: {failed}") from failed
+
+
+def required_agreement(request: Request, task: str) -> float:
+    """0, which permits every difference, is not the default."""
+    if request.min_agreement is not None:
+        return request.min_agreement
+    return MIN_TEXT if task == "text" else MIN_VECTORS
 
 
 def _launch(prepared: Prepared, preparer: Preparer, configuration: Configuration) -> Launch[Any]:

@@ -18,7 +18,8 @@ from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
 from frontend.routing.router import Router
-from frontend.spool import Spools, spool_folder
+from frontend.spool import Spools
+from frontend.spool_folder import spool_folder
 
 # The registry: a new area is a module beside this one with `install(app, server)` in it, and a line here.
 AREAS = (

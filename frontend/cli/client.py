@@ -18,6 +18,7 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 120.0  # silence of a server that sends a comment at least every few seconds
 _BLOCK = 65_536
 _SHOWN_CHARACTERS = 1000  # of an error that is not from Nacelle
+_HIDDEN_FIELDS = ("model", "source")  # of a request's body, which the user did not write
 _MAX_LINE = 64 * 1024**2  # bytes of one event
 
 
@@ -130,6 +131,11 @@ def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
         status = f"{response.status} {response.reason}".strip()
         return Refused(response.status, f"{address.url} answered {status}, which Nacelle does not; {remedy}")
     refused = _refused(response.status, body)
+    if response.status == 401 and address.api_key:
+        message = (
+            "the server does not accept this API key; correct NACELLE_API_KEY, or api_key in the settings"
+        )
+        return Refused(401, message, refused.code)
     if response.status == 401:
         return Refused(401, "the server requires its API key; set NACELLE_API_KEY to it", refused.code)
     return refused
@@ -138,7 +144,10 @@ def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
 def _refused(status: int, body: dict[str, Any]) -> Refused:
     error = body["error"]
     if isinstance(error, dict):
-        return Refused(status, str(error.get("message")), error.get("code"))
+        message = str(error.get("message"))
+        if (field := error.get("param")) in _HIDDEN_FIELDS:
+            message = message.removeprefix(f"{field}: ")
+        return Refused(status, message, error.get("code"))
     return Refused(status, shortened(str(error), _SHOWN_CHARACTERS))
 
 

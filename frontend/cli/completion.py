@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ from click.shell_completion import CompletionItem, get_completion_class
 from frontend.config import ConfigError
 
 _ENTRY = re.compile(r"^\[([\w.-]+)\]$", re.MULTILINE)
+_SERVER_SECONDS = 2.0  # somebody waits for the names
+_IN_MEMORY = ("loading", "ready", "draining")
 _HINTS = {
     "bash": 'add to ~/.bashrc:  eval "$(nacelle completion bash)"',
     "zsh": 'add to ~/.zshrc:  eval "$(nacelle completion zsh)"',
@@ -31,19 +34,48 @@ def completion(shell: str) -> None:
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """The models of catalogue and store."""
-    return [CompletionItem(name) for name in sorted(model_names()) if name.startswith(incomplete)]
+    return _items(model_names(), incomplete)
+
+
+def complete_stored(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """The models of the store."""
+    return _items(_stored(), incomplete)
+
+
+def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The models of catalogue and store, and files."""
+    return [*complete_model(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def complete_loaded(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """The models that a running server has in memory; those of the store if none answers."""
+    from frontend.cli.address import find_server  # what follows is needed only here
+    from frontend.cli.client import Client
+
+    try:
+        address = find_server(ctx.params.get("url"), ctx.params.get("config"))
+        models = Client(address).get("/admin/models", _SERVER_SECONDS)["models"]
+        names = {str(one["name"]) for one in models if one["state"] in _IN_MEMORY}
+    except (click.ClickException, ConfigError, KeyError, TypeError):
+        names = _stored()
+    return _items(names, incomplete)
+
+
+def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
 def model_names() -> set[str]:
     """The names of the catalogue and of the models in the store, as far as they can be read."""
+    catalogue = Path(__file__).parent.parent / "models" / "catalogue.toml"
+    return set(_ENTRY.findall(catalogue.read_text())) | _stored()
+
+
+def _stored() -> set[str]:
     from frontend.models.inventory import Inventory  # what follows is needed only here
     from frontend.models.root import store_root
 
-    catalogue = Path(__file__).parent.parent / "models" / "catalogue.toml"
-    names = set(_ENTRY.findall(catalogue.read_text()))
     try:
-        return names | {
-            one.name for one in Inventory(store_root(os.environ.get("NACELLE_STORE"))).installed()
-        }
+        return {one.name for one in Inventory(store_root(os.environ.get("NACELLE_STORE"))).installed()}
     except (OSError, ConfigError):
-        return names
+        return set()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,23 @@ from frontend.cli.tables import aligned
 from frontend.config import ModelSettings, Settings
 from frontend.config_environment import PREFIX
 from frontend.config_found import gather_here
-from frontend.config_sources import Layer, default_name, settings_of, value_of
-from frontend.config_values import Given
+from frontend.config_sources import Gathered, Layer, default_name, settings_of, value_of
+from frontend.config_values import Given, expanded
+from frontend.models.by_name import explain_unknown
+from frontend.models.catalogue import load_catalogue
+from frontend.models.errors import ModelError
+from frontend.models.inventory import Inventory
+from frontend.models.manifest import canonical
+from frontend.models.options import SYNTHETIC
+from frontend.models.root import store_root
+from frontend.models.sources.asked import path_exists
+from frontend.spool_folder import spool_folder
 
 _DEFAULT = "default"
+_ARGUMENT = "MODEL"
 _HIDDEN = "(hidden)"
+# Settings whose default depends on the machine.
+_DEFAULT_PATHS: dict[str, Callable[[None], Path]] = {"store": store_root, "spool": spool_folder}
 
 
 class Effective(NamedTuple):
@@ -38,7 +50,7 @@ class Effective(NamedTuple):
             return _DEFAULT
         if self.origin.startswith("--"):
             return "option"
-        if self.origin == "MODEL":
+        if self.origin == _ARGUMENT:
             return "argument"
         if self.origin.startswith(PREFIX):
             return "variable"
@@ -83,6 +95,7 @@ def config(
         layer_of(Settings, options), layer_of(ModelSettings, options), models, config, os.environ
     )
     print_notes(gathered.notes)
+    _check_models(gathered)
     server = effective(Settings, gathered.server, only_set)
     of_models = [effective(ModelSettings, _named(layer), only_set) for layer in gathered.models]
     if as_json:
@@ -105,8 +118,29 @@ def effective(struct: type[msgspec.Struct], layer: Layer, only_set: bool = False
             value = value_of(setting, given)
             found.append(Effective(setting.name, None if secret else value, given.origin, secret))
         elif not only_set:
-            found.append(Effective(setting.name, setting.default, _DEFAULT, secret))
+            default = _DEFAULT_PATHS.get(setting.name)
+            value = setting.default if default is None else str(default(None))
+            found.append(Effective(setting.name, value, _DEFAULT, secret))
     return found
+
+
+def _check_models(gathered: Gathered) -> None:
+    """Raises ModelError for a MODEL argument that nacelle serve would not find."""
+    given = gathered.server.get("store")
+    store = Inventory(store_root(None if given is None else str(given.value)))
+    catalogue = load_catalogue()
+    for layer in gathered.models:
+        source = str(layer["source"].value)
+        if layer["source"].origin != _ARGUMENT or "remote" in layer or "registry_url" in gathered.server:
+            continue
+        if canonical(source) in catalogue or source.partition(":")[0] == SYNTHETIC:
+            continue
+        if not (
+            path_exists(str(expanded(source, _ARGUMENT)))
+            or store.installed_named(source)
+            or store.installed_from(source)
+        ):
+            raise ModelError(explain_unknown(source, catalogue, store))
 
 
 def _named(layer: Layer) -> Layer:

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from frontend.cli.completion import complete_stored
 from frontend.cli.stores import STORE_PARAMS, named, open_store
 
 
 @click.command(
     "cp",
     params=[
-        click.Argument(["old"], metavar="OLD"),
+        click.Argument(["old"], metavar="OLD", shell_complete=complete_stored),
         click.Argument(["new"], metavar="NEW"),
         *STORE_PARAMS,
     ],

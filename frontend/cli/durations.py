@@ -1,4 +1,4 @@
-"""Durations as people write them: 10m, 1h30m, 45 (seconds), -1 (for ever). Pure."""
+"""Durations as people write them: 10m, 1h30m, 45 (seconds), -1 (indefinitely). Pure."""
 
 import re
 
@@ -13,7 +13,7 @@ _FOR_EVER = -1.0
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds; negative for ever. None if it is no duration."""
+    """Seconds; negative: indefinitely. None if it is no duration."""
     word = text.strip().lower()
     if word in ("forever", "never"):
         return _FOR_EVER
@@ -52,5 +52,5 @@ keep_alive_option = click.Option(
     ["--keep-alive"],
     metavar="TIME",
     callback=_checked,
-    help="How long the model stays loaded while idle, such as 10m; 0: not at all; -1: for ever.",
+    help="How long the model stays loaded while idle, such as 10m; 0: not at all; -1: indefinitely.",
 )

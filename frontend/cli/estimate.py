@@ -83,11 +83,11 @@ def _lines(one: Estimate) -> list[str]:
         rows.append(("  KV cache", shown_bytes(one.kv_cache_bytes), _cache_words(one)))
     rows += [
         ("  process", shown_bytes(one.process_bytes), "OpenVINO and Python"),
-        ("  total", shown_bytes(one.total_bytes), ""),
+        ("  total", shown_bytes(one.total_bytes), "calculated from the files"),
     ]
     if one.measured_bytes is not None:
         seconds = f", which took {one.measured_seconds:.1f} s" if one.measured_seconds else ""
-        rows.append(("  measured", shown_bytes(one.measured_bytes), f"after the last load{seconds}"))
+        rows.insert(0, ("  measured", shown_bytes(one.measured_bytes), f"after the last load{seconds}"))
     return aligned(rows, right=(1,))
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import click
 
+from frontend.cli.abilities import check_chats, generates_text, tasks_of
 from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.agents.jsonc import UnreadableJson
 from frontend.cli.agents.known import AGENTS, KEY_VARIABLE, NOT_YET, OTHER_NAMES, Agent, Start, Target
+from frontend.cli.choices import complete_choice
 from frontend.cli.client import Client, NoServer, Refused, segment
 from frontend.cli.completion import complete_model
 from frontend.cli.serving import ensure_served
@@ -22,12 +24,15 @@ from frontend.cli.tables import print_table
 from frontend.cli.usage import WrongUsage
 from frontend.config_values import suggestion
 
+_LITTLE_CONTEXT = 32_768  # tokens; the instructions and tools of agents take 10,000 and more
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.command(
     params=[
-        click.Argument(["agent"], required=False, metavar=f"[{'|'.join(AGENTS)}]"),
+        click.Argument(
+            ["agent"], required=False, metavar=f"[{'|'.join(AGENTS)}]", shell_complete=complete_choice(AGENTS)
+        ),
         click.Option(
             ["-m", "--model"],
             metavar="MODEL",
@@ -98,11 +103,18 @@ def _target(client: Client, model: str | None, config: Path | None, *, start: bo
         model = model or _only_model(client)
         if start:
             model = ensure_served(client, model, config)
+        check_chats(client, model)
         context = _context_length(client, model)
     except NoServer as error:
         if model is None:
             raise
         click.echo(f"Warning: {error.format_message()}", err=True)
+    if context is not None and context < _LITTLE_CONTEXT:
+        click.echo(
+            f"Warning: {model} has a context of {context:,} tokens; coding agents need {_LITTLE_CONTEXT:,} "
+            "or more",
+            err=True,
+        )
     address = client.address
     return Target(f"{address.url}/v1", model, context, address.api_key is not None)
 
@@ -117,11 +129,13 @@ def _context_length(client: Client, model: str) -> int | None:
 
 
 def _only_model(client: Client) -> str:
-    names = [model["id"] for model in client.get("/v1/models")["data"]]
+    tasks = tasks_of(client)
+    served = [str(model["id"]) for model in client.get("/v1/models")["data"]]
+    names = [name for name in served if generates_text(tasks.get(name, ""))]
     if len(names) != 1:
-        which = f"the server has {', '.join(names)}" if names else "the server has none"
+        which = f"the server has {', '.join(names)}" if names else "the server has none that generates text"
         raise WrongUsage(f"choose a model with --model; {which}")
-    return str(names[0])
+    return names[0]
 
 
 def _read(file: Path) -> str:

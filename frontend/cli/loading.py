@@ -7,7 +7,7 @@ import click
 
 from frontend.cli.address import SERVER_PARAMS, find_server
 from frontend.cli.client import Client, Refused
-from frontend.cli.completion import complete_model
+from frontend.cli.completion import complete_loaded, complete_model
 from frontend.cli.durations import keep_alive_option
 from frontend.cli.waiting import Waiting
 
@@ -17,7 +17,9 @@ _UNLOAD_SECONDS = 900.0  # for requests that run to finish
 models_argument = click.Argument(
     ["models"], nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
 )
-
+_loaded_argument = click.Argument(
+    ["models"], nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_loaded
+)
 
 _ESTIMATE_OPTIONS = [
     click.Option(
@@ -66,7 +68,7 @@ def load(
         click.echo(f"{model} is loaded{f' ({seconds:.1f} s)' if seconds else ''}")
 
 
-@click.command(params=[models_argument, *SERVER_PARAMS])
+@click.command(params=[_loaded_argument, *SERVER_PARAMS])
 def unload(models: tuple[str, ...], url: str | None, config: Path | None) -> None:
     """Remove models from the memory of a running server, once their requests are done."""
     unload_models(Client(find_server(url, config)), models)

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.2
 @click.command(
     params=[
         click.Argument(["model"], required=False, metavar="[MODEL]", shell_complete=complete_model),
-        click.Option(["-f", "--follow"], is_flag=True, help="Go on until Ctrl-C."),
+        click.Option(["-f", "--follow"], is_flag=True, help="Keep printing new lines until Ctrl-C."),
         click.Option(
             ["-n", "--lines"],
             type=click.IntRange(min=0),
@@ -36,8 +36,14 @@ def logs(model: str | None, follow: bool, lines: int, url: str | None, config: P
     """Show the log of the server in the background, or its lines about one model."""
     log = _log_of(find_server(url, config))
     with log.open(encoding="utf-8", errors="replace") as file:
-        for line in last(about(file, model), lines):
+        found = last(about(file, model), max(lines, 1))
+        for line in list(found)[-lines:] if lines else []:
             click.echo(line, nl=False)
+        if not found and model is not None:
+            message = f"no line of {log} names {model}"
+            if not follow:
+                raise click.ClickException(f"{message}; nacelle logs shows all lines")
+            click.echo(message, err=True)
         if follow:
             for line in about(_growing(file), model):
                 click.echo(line, nl=False)
@@ -69,12 +75,12 @@ def about(lines: Iterable[str], model: str | None) -> Iterator[str]:
             yield line
 
 
-def last(lines: Iterable[str], count: int) -> Iterable[str]:
+def last(lines: Iterable[str], count: int) -> Collection[str]:
     return deque(lines, maxlen=count)
 
 
 def _growing(file: TextIO) -> Iterator[str]:
-    """Whole lines as they are appended, for ever."""
+    """Whole lines as they are appended, indefinitely."""
     rest = ""
     while True:
         part = file.readline()

@@ -7,12 +7,15 @@ from typing import Any, Literal, get_args, get_origin
 import click
 import msgspec
 
+from frontend.cli.choices import Complete, complete_choice, complete_path
 from frontend.config import ConfigError, Settings
 from frontend.config_environment import CONFIG_VARIABLE
 from frontend.config_sources import Layer, Setting, settings_of, value_of
 from frontend.config_values import Given, key_values, split_list
 
 _NOT_OPTIONS = {"models", "source"}  # the MODEL arguments
+_DEVICES = ("CPU", "GPU", "NPU")  # what this machine has only OpenVINO knows, which takes seconds
+_FOLDERS = {"store", "spool", "session_store"}
 _UNITS = {"seconds": "SECONDS", "bytes": "BYTES", "gib": "GIB"}
 
 
@@ -25,6 +28,7 @@ config_option = click.Option(
     metavar="FILE",
     envvar=CONFIG_VARIABLE,
     callback=_file,
+    shell_complete=complete_path("file"),
     help="Settings file in TOML. Default: nacelle.toml in the current folder, if it is there; none ignores "
     f"that and .env.  [env {CONFIG_VARIABLE}]",
 )
@@ -44,6 +48,7 @@ class SettingOption(click.Option):
             multiple=get_origin(setting.type) in (list, dict),
             metavar=None if flag else _metavar(setting),
             help=_help(setting),
+            shell_complete=_completion(setting),
         )
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
@@ -76,6 +81,18 @@ def layer_of(struct: type[msgspec.Struct], values: Mapping[str, Any]) -> Layer:
 
 def _has_option(setting: Setting) -> bool:
     return not setting.environment_only and setting.name not in _NOT_OPTIONS
+
+
+def _completion(setting: Setting) -> Complete | None:
+    """What a shell offers for the value; None: nothing."""
+    metavar = _metavar(setting)
+    if setting.name == "device":
+        return complete_choice(_DEVICES)
+    if "|" in metavar:
+        return complete_choice(metavar.split("|"))
+    if setting.name in _FOLDERS or metavar in ("FILE", "FOLDER"):
+        return complete_path("file" if metavar == "FILE" else "dir")
+    return None
 
 
 def _metavar(setting: Setting) -> str:

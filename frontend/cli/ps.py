@@ -79,4 +79,4 @@ def _until(model: Mapping[str, Any], now: float) -> str:
     if model["state"] in _NOT_IN_MEMORY or model["state"] == "failed":
         return "-"
     expires = model.get("expires_at")
-    return "for ever" if expires is None else f"{shown_duration(expires - now)} from now"
+    return "indefinitely" if expires is None else f"{shown_duration(expires - now)} from now"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from frontend.cli.completion import complete_source
 from frontend.cli.notes import print_notes
 from frontend.cli.options import STORE_OPTION, config_option, layer_of
 from frontend.cli.terminal import TerminalReporter
@@ -21,7 +22,9 @@ WEIGHT_FORMATS = ("int4", "int8", "fp16")
 
 @click.command(
     params=[
-        click.Argument(["sources"], nargs=-1, required=True, metavar="SOURCE..."),
+        click.Argument(
+            ["sources"], nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_source
+        ),
         click.Option(["--name"], metavar="NAME", help="Name of the model in the store."),
         click.Option(
             ["--weight-format"],

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from frontend.cli.completion import complete_stored
 from frontend.cli.stores import STORE_PARAMS, named, open_store
 from frontend.cli.units import shown_bytes
 
 
 @click.command(
-    "rm", params=[click.Argument(["names"], nargs=-1, required=True, metavar="NAME..."), *STORE_PARAMS]
+    "rm",
+    params=[
+        click.Argument(["names"], nargs=-1, required=True, metavar="NAME...", shell_complete=complete_stored),
+        *STORE_PARAMS,
+    ],
 )
 def remove(names: tuple[str, ...], store: str | None, config: Path | None) -> None:
     """Remove models from the store.

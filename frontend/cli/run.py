@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from frontend.cli.abilities import cannot_reason, check_chats
 from frontend.cli.address import SERVER_PARAMS, find_server
 from frontend.cli.client import Client, Refused
 from frontend.cli.completion import complete_model
@@ -104,6 +105,8 @@ def run(
     name = ensure_served(client, model, config)
     if keep_alive is not None:
         load_model(client, name, keep_alive)
+    if options["think"] and cannot_reason(client, name):
+        raise WrongUsage(f"--think: {name} does not reason before it answers; leave the option out")
     conversation = Conversation(name, _parameters(options))
     if interactive:
         _chat(client, conversation, attachments, verbose, config)
@@ -144,8 +147,15 @@ def _chat(
     from frontend.cli.running.session import Session
     from frontend.cli.state import state_folder
 
+    def ensure(model: str) -> str:
+        check_chats(client, model)  # before it is loaded for nothing
+        name = ensure_served(client, model, config)
+        check_chats(client, name)
+        return name
+
+    check_chats(client, conversation.model)
     editor = Editor(state_folder() / "history")
-    session = Session(client, conversation, editor, lambda model: ensure_served(client, model, config))
+    session = Session(client, conversation, editor, ensure)
     session.verbose = verbose
     session.attach(attachments)
     session.run()

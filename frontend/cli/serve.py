@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from frontend.cli.completion import complete_source
 from frontend.cli.options import config_option, layer_of, options_of
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
@@ -38,7 +39,7 @@ class _Sectioned(click.Command):
 @click.command(
     cls=_Sectioned,
     params=[
-        click.Argument(["models"], nargs=-1, metavar="[MODEL]..."),
+        click.Argument(["models"], nargs=-1, metavar="[MODEL]...", shell_complete=complete_source),
         *MODEL_OPTIONS,
         *SERVER_OPTIONS,
         config_option,

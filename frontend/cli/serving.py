@@ -154,12 +154,32 @@ def _add(client: Client, source: str, name: str) -> str:
             f"the server at {client.address.url} does not serve {name}, and cannot read files of clients; "
             f"write nacelle serve {source} --port PORT"
         )
+    _check_not_stored_here(client, name)
     name = _download(client, source)
     with Waiting(f"loading {name}"):
         if _load(client, name):
             return name
     raise click.ClickException(
         f"the server at {client.address.url} has fetched {name}, but does not serve it"
+    )
+
+
+def _check_not_stored_here(client: Client, name: str) -> None:
+    """Raises ClickException for a model of the store that the server cannot serve: to fetch is no remedy."""
+    from frontend.models.inventory import Inventory  # what follows is needed only here
+    from frontend.models.root import store_root
+
+    url = client.address.url
+    stored = Inventory(store_root(client.address.settings.store)).installed_named(name)
+    if stored is None or not client.address.is_here:
+        return
+    if stored.is_current:
+        raise click.ClickException(
+            f"the server at {url} has no {name}: it uses another store than this command"
+        )
+    raise click.ClickException(
+        f"{name} must be converted again for this version before the server at {url} can serve it; "
+        f"write nacelle pull {stored.manifest.source}"
     )
 
 
@@ -176,7 +196,15 @@ def _load(client: Client, name: str) -> bool:
 
 def _download(client: Client, source: str) -> str:
     """Let the server fetch a model, and show the progress. Returns the model's name."""
-    download = client.post("/admin/downloads", {"source": source})
+    try:
+        download = client.post("/admin/downloads", {"source": source})
+    except Refused as refused:
+        if refused.status in (400, 404) and "/" not in source and ":" not in source:
+            raise click.ClickException(
+                f"neither the server at {client.address.url} nor the catalogue has a model {source!r}; see "
+                "nacelle list, or name ORG/NAME of a model hub, a URL, or a file"
+            ) from refused
+        raise
     changes = client.events("GET", f"/admin/downloads/{download['id']}/events")
     with TerminalReporter() as reporter:
         step = ""

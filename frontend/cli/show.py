@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from frontend.cli.completion import complete_stored
 from frontend.cli.stores import STORE_PARAMS, json_option, named, open_store
 from frontend.cli.styles import styled
 from frontend.cli.units import shown_bytes
@@ -17,13 +18,16 @@ from frontend.models.manifest import Manifest
 from frontend.models.shelf import FILES, Installed
 
 _TEMPLATE_CHARACTERS = 60
+_LIBRARIES = {"genai": "OpenVINO GenAI", "openvino": "OpenVINO", "optimum": "Optimum Intel"}
+_BY_GENAI = {"text", "vision", "transcription"}  # tasks
+_CONVERTER = {"nacelle": "Nacelle's converter, revision"}  # which counts by itself, unlike the others
 Pairs = list[tuple[str, str]]
 
 
 @click.command(
     "show",
     params=[
-        click.Argument(["name"]),
+        click.Argument(["name"], shell_complete=complete_stored),
         click.Option(["--template"], is_flag=True, help="Print only the chat template."),
         click.Option(["--licence", "--license"], is_flag=True, help="Print only the licence."),
         json_option,
@@ -87,7 +91,7 @@ def _model(one: Installed) -> Pairs:
     return [
         ("name", one.name),
         ("task", manifest.task),
-        ("library", manifest.library),
+        ("library", _library(manifest)),
         ("parameters", _count(manifest.parameters)),
         ("precision", manifest.precision),
         ("context length", str(manifest.context_length or "")),
@@ -108,6 +112,12 @@ def _state(one: Installed) -> str:
     return f"outdated: {again if is_converted else 'served as it is'}"
 
 
+def _library(manifest: Manifest) -> str:
+    """What computes the model. For some tasks, both names of a setting mean OpenVINO GenAI."""
+    name = "genai" if manifest.task in _BY_GENAI and manifest.library == "openvino" else manifest.library
+    return _LIBRARIES.get(name, name)
+
+
 def _source(manifest: Manifest, details: Details) -> Pairs:
     return [
         ("kind", manifest.origin.kind or manifest.recipe.kind),
@@ -118,7 +128,10 @@ def _source(manifest: Manifest, details: Details) -> Pairs:
         ("licence", details.licence),
         (
             "converted by",
-            ", ".join(f"{name} {version}" for name, version in manifest.recipe.converters.items()),
+            ", ".join(
+                _CONVERTER.get(name, name) + f" {version}"
+                for name, version in manifest.recipe.converters.items()
+            ),
         ),
     ]
 

@@ -7,7 +7,7 @@ import click
 from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.background import Background
 from frontend.cli.client import Client, NoServer
-from frontend.cli.completion import complete_model
+from frontend.cli.completion import complete_loaded
 from frontend.cli.loading import unload_models
 from frontend.cli.usage import WrongUsage
 from frontend.cli.waiting import Waiting
@@ -17,7 +17,7 @@ _MARGIN_SECONDS = 15.0  # beyond the budgets that the server has to shut down
 
 @click.command(
     params=[
-        click.Argument(["models"], nargs=-1, metavar="[MODEL]...", shell_complete=complete_model),
+        click.Argument(["models"], nargs=-1, metavar="[MODEL]...", shell_complete=complete_loaded),
         click.Option(["--server"], is_flag=True, help="End the server that runs in the background."),
         *SERVER_PARAMS,
     ]

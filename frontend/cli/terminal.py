@@ -61,20 +61,36 @@ class PlainReporter:
         self._clock = clock
         self._printed_at = clock()
         self._quarter = 0
+        self._unprinted = ""  # the latest progress of an activity of which some was printed
 
     def step(self, text: str) -> None:
+        self._print_latest()
         self._printed_at = self._clock()
         self._quarter = 0
         click.echo(text, err=True)
 
     def progress(self, done: int, total: int | None) -> None:
-        if not total or self._clock() - self._printed_at < _PLAIN_SECONDS:
+        if not total:
+            return
+        if self._quarter:
+            self._unprinted = _progress_line(done, total)
+        if self._clock() - self._printed_at < _PLAIN_SECONDS:
             return
         if (quarter := done * _PLAIN_LINES // total) > self._quarter:
-            self._quarter, self._printed_at = quarter, self._clock()
-            click.echo(f"  {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB", err=True)
+            self._quarter, self._printed_at, self._unprinted = quarter, self._clock(), ""
+            click.echo(_progress_line(done, total), err=True)
 
     def note(self, text: str) -> None:
         click.echo(f"  {text}", err=True)
 
-    def close(self, *, done: bool) -> None: ...
+    def close(self, *, done: bool) -> None:  # noqa: ARG002 - what was reached is of interest either way
+        self._print_latest()
+
+    def _print_latest(self) -> None:
+        if self._unprinted:
+            click.echo(self._unprinted, err=True)
+            self._unprinted = ""
+
+
+def _progress_line(done: int, total: int) -> str:
+    return f"  {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB"

@@ -6,10 +6,12 @@ GIGABYTE = 1_000_000_000
 
 
 def shown_bytes(count: int) -> str:
-    """1.2 GB, 134 MB or 12 kB."""
+    """1.2 GB, 134 MB, 12 kB or 300 B."""
     if count >= GIGABYTE:
         return f"{count / GIGABYTE:.1f} GB"
-    return f"{count / MEGABYTE:.0f} MB" if count >= MEGABYTE else f"{count / KILOBYTE:.0f} kB"
+    if count >= MEGABYTE:
+        return f"{count / MEGABYTE:.0f} MB"
+    return f"{count / KILOBYTE:.0f} kB" if count >= KILOBYTE else f"{count} B"
 
 
 def shown_seconds(seconds: float) -> str:

@@ -19,6 +19,9 @@ _COMMAND = "nacelle.command"  # the words of it that name the command
 
 _BESIDE_SERVE = {"run", "pull", "load", "launch", "ps"}  # to which options of a server are given by mistake
 
+_HUB_OPTIONS = {"-hf", "-hfr", "--hf-repo"}  # of llama-server
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(:[\w.-]{1,96})?")
+
 _LONG = re.compile(rf"(?<=')[^']{{{VALUE_CHARACTERS + 1},}}|\S{{{VALUE_CHARACTERS + 10},}}")
 
 
@@ -77,6 +80,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
         return f"no option {shown}; {meant.reason}"
     if meant.needless:
         return f"no option {shown}; it is not needed here, leave it out"
+    if meant.setting == "models" and (repository := _repository_after(word, ctx)):
+        return f"no option {shown}; write nacelle pull {repository}, then {command} {repository}"
     if meant.setting == "models":
         return f"no option {shown}; write the model without one: {command} MODEL"
     if meant.setting == "prompt":
@@ -86,6 +91,15 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     if ctx is not None and (ours := _of_serve(word, ctx)):
         return f"no option {shown}; {ours}"
     return f"no option {shown}; see {command} --help"
+
+
+def _repository_after(word: str, ctx: click.Context | None) -> str:
+    """ORG/NAME that follows an option of llama-server; empty unless it does, and must be pulled first."""
+    words = ctx.meta.get(_WORDS, []) if ctx else []
+    if ctx is None or ctx.command.name != "serve" or word not in _HUB_OPTIONS or word not in words[:-1]:
+        return ""
+    following = words[words.index(word) + 1]
+    return following if _REPOSITORY.fullmatch(following) else ""
 
 
 def _arguments(ctx: click.Context | None) -> set[str]:

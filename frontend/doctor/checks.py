@@ -117,14 +117,26 @@ def _check_memory(facts: Facts) -> Iterator[Finding]:
 def _check_disk(disk: DiskFacts) -> Finding:
     option = f"--{disk.use}"
     if disk.error:
-        return Finding(disk.use, "fail", disk.error, f"choose another folder with {option}")
+        return Finding(disk.use, "fail", disk.error, f"choose another folder: nacelle serve {option} FOLDER")
     text = f"{disk.path}: {_gib(disk.free)} free"
     if not disk.writable:
-        return Finding(disk.use, "fail", f"{text}, not writable", f"choose another folder with {option}")
+        return Finding(
+            disk.use, "fail", f"{text}, not writable", f"choose another folder: nacelle serve {option} FOLDER"
+        )
     if disk.in_memory:
-        return Finding(disk.use, "warn", f"{text}, in memory", f"choose a folder on a disk with {option}")
+        return Finding(
+            disk.use,
+            "warn",
+            f"{text}, in memory",
+            f"choose a folder on a disk: nacelle serve {option} FOLDER",
+        )
     if disk.free < _LITTLE_DISK:
-        return Finding(disk.use, "warn", text, f"free some space, or choose another folder with {option}")
+        return Finding(
+            disk.use,
+            "warn",
+            text,
+            f"free some space, or choose another folder: nacelle serve {option} FOLDER",
+        )
     return Finding(disk.use, "ok", text)
 
 
@@ -136,7 +148,8 @@ def _check_port(port: PortFacts) -> Finding:
     text = f"{port.number} is in use by {who}" if in_use else f"{port.number}: {port.error}"
     if port.use == "ollama":  # nobody listens there unless asked to
         return Finding("port", "ok", f"{text}; this matters only to --ollama-port {port.number}")
-    return Finding("port", "warn", text, "stop it, or choose another port with --port")
+    stop = "nacelle stop --server ends one in the background" if port.holder == "nacelle" else "stop it"
+    return Finding("port", "warn", text, f"{stop}, or choose another port: nacelle serve --port PORT")
 
 
 def _check_extras(facts: Facts) -> Iterator[Finding]:

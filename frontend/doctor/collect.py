@@ -34,7 +34,7 @@ from frontend.machine.hardware import cpu_facts, device_nodes, intel_accelerator
 from frontend.models.reporter import Silent
 from frontend.models.root import store_root
 from frontend.models.store import Store
-from frontend.spool import is_in_memory, spool_folder
+from frontend.spool_folder import is_in_memory, spool_folder
 from ipc.machine import MachineReport
 
 OLLAMA_PORT = 11434

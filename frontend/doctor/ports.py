@@ -9,6 +9,8 @@ from frontend.doctor.facts import PortFacts
 from frontend.http.server import listen
 
 IN_USE = "in use"
+NACELLE = "nacelle"
+_MODULE = "frontend.cli"  # of which a server in the background is started
 
 
 def port_facts(host: str, port: int, use: Literal["server", "ollama"]) -> PortFacts:
@@ -18,14 +20,14 @@ def port_facts(host: str, port: int, use: Literal["server", "ollama"]) -> PortFa
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             return PortFacts(number=port, use=use, error=error.strerror or str(error))
-        name, pid = _holder(port)
+        name, pid = holder_of(port)
         return PortFacts(number=port, use=use, error=IN_USE, holder=name, pid=pid)
     except UnicodeError:
         return PortFacts(number=port, use=use, error=f"{host} is not a host name")
     return PortFacts(number=port, use=use)
 
 
-def _holder(port: int) -> tuple[str, int]:
+def holder_of(port: int) -> tuple[str, int]:
     """The name and id of the process that listens; empty and 0 where this user may not know."""
     try:
         connections = psutil.net_connections("tcp")
@@ -43,6 +45,7 @@ def _name(pid: int) -> str:
     try:
         process = psutil.Process(pid)
         words = process.cmdline()
-        return "nacelle" if any(word.endswith("/nacelle") for word in words[:2]) else process.name()
+        is_ours = any(word.endswith("/nacelle") for word in words[:2]) or _MODULE in words
+        return NACELLE if is_ours else process.name()
     except psutil.Error:
         return "a process"

@@ -8,10 +8,12 @@ from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.manifest import Manifest
 from frontend.models.reporter import Reporter
+from frontend.models.shelf import Shelf
 from frontend.models.store import Store
 from frontend.shortened import PATH_CHARACTERS, shown_path
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on Hugging Face's hub
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(?:@[\w.-]+)?(?::[\w.-]+)?")  # of a model on Hugging Face's hub
+_HUB_PREFIX = re.compile(r"hf:(?://)?|(?:https?://)?(?:hf\.co|huggingface\.co)/")
 
 
 def find_by_name(
@@ -57,12 +59,13 @@ def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
     return origins[0]
 
 
-def explain_unknown(source: str, catalogue: Collection[str], store: Store) -> str:
+def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> str:
     """What a source is not, and what may have been meant."""
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
-    if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(source):
-        hint = f"; pull it first: nacelle pull {source}"
+    hub_name = _HUB_PREFIX.sub("", source)
+    if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(hub_name):
+        hint = f"; pull it first: nacelle pull {hub_name}"
     shown = shown_path(source)
     return (
         f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "

@@ -9,7 +9,7 @@ from frontend.config import ModelSettings, Settings, kv_cache_bytes
 from frontend.machine.cgroups import cpu_quota
 from frontend.models.options import REMOTE, generation_defaults_of, properties_of
 from frontend.models.resolve import PreparedModel
-from frontend.spool import spool_folder
+from frontend.spool_folder import spool_folder
 from ipc.messages import DraftModel, Launch, Options, PromptLookup, Speculation, TextOptions, task_of
 
 

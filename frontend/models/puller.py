@@ -20,7 +20,7 @@ from frontend.models.sources.choice import Wish, quantization_of
 from frontend.models.sources.hub import Hub
 from frontend.models.sources.listed import key_of, pull_listed
 from frontend.models.sources.remote import list_remote
-from frontend.models.sources.retries import LOOK_TRIES, Patience, Sleep, nap, patiently
+from frontend.models.sources.retries import LOOK_TRIES, Patience, Sleep, Unreachable, nap, patiently
 from frontend.models.sources.single import is_gguf, pull_archive, pull_folder, pull_single, pull_web
 from frontend.models.sources.spec import (
     CatalogueName,
@@ -34,6 +34,10 @@ from frontend.models.sources.spec import (
 from frontend.models.store import Store
 from frontend.shortened import shown_path
 
+_OFFLINE = (
+    "; check the network, or set HF_ENDPOINT to a mirror; a model that was fetched elsewhere is pulled as a "
+    "file or folder: nacelle pull ./FOLDER"
+)
 _DEFAULTS = PullOptions()
 
 
@@ -60,7 +64,8 @@ class Puller:
         try:
             return self._pulled(source, options)
         except SourceError as error:
-            raise ModelError(f"cannot pull {text}: {error}") from error
+            remedy = _OFFLINE if isinstance(error.__cause__, Unreachable) else ""
+            raise ModelError(f"cannot pull {text}: {error}{remedy}") from error
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
@@ -111,7 +116,7 @@ class Puller:
         path = expanded(source.path, "SOURCE").absolute()
         name = options.name or default_name(path.name)
         if not path_exists(str(path)):
-            raise ModelError(f"there is no file or folder {shown_path(source.path)}; correct SOURCE")
+            raise ModelError(f"there is no file or folder {shown_path(source.path)}; check the path")
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
         if path.is_file() and (options.weight_format or options.pattern):

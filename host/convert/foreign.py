@@ -55,7 +55,7 @@ def _recognize(beginning: bytes) -> Foreign | None:
     if beginning[8:10] in (b'{"', b"{ "):
         return Foreign("a safetensors file", _MODEL)
     if beginning.strip(b"\0") and _is_text(beginning):
-        return Foreign("a text", "give the weights of a model")
+        return Foreign("a text file", "name the file with the weights of a model")
     return None
 
 

@@ -123,7 +123,7 @@ def test_a_cancelled_download_ends_its_process_and_is_forgotten_by_a_second_dele
         ({"source": "file:///etc/passwd"}, "source", "write the path of a local file"),
         ({"source": "simplecache::file:///m"}, "source", "write the path of a local file"),
         ({"source": "nosuch"}, "source", "the catalogue has no 'nosuch'"),
-        ({"source": "org/m", "name": "../x"}, "name", "'../x' is no name"),
+        ({"source": "org/m", "name": "../x"}, "name", "'../x' is not a valid name"),
         ({"source": ""}, "source", "source"),
         ({"source": "org/m", "path": "/x"}, "path", "path"),
     ],

@@ -154,7 +154,8 @@ def test_converting_what_is_no_gguf_says_so_in_one_line(
     folder.mkdir()
     assert main([str(source), str(folder)]) == 1
     assert capsys.readouterr().err == (
-        "cannot convert bad.gguf: not a GGUF file but a text; give the weights of a model\n"
+        "cannot convert bad.gguf: not a GGUF file but a text file; "
+        "name the file with the weights of a model\n"
     )
     assert list(folder.iterdir()) == []
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from frontend.cli.abilities import cannot_reason
 from frontend.cli.client import Client, Refused
 from frontend.cli.running.answer import Answer, Printer, pieces, thoughts_to
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
@@ -144,6 +145,13 @@ class Session:
             self._say(switch)
         else:
             self._say(set_parameter(self._conversation.parameters, argument))
+            self._check_reasons()
+
+    def _check_reasons(self) -> None:
+        parameters = self._conversation.parameters
+        if parameters.think and cannot_reason(self._client, self._conversation.model):
+            parameters.think = None
+            raise BadCommand(f"{self._conversation.model} does not reason before it answers")
 
     def _show(self) -> None:
         import msgspec

@@ -92,7 +92,9 @@ def set_parameter(parameters: Parameters, argument: str) -> str:
     if name in _RANGES:
         setattr(parameters, name, number(name, value) if value else None)
         return f"{name}: {value or 'the default of the model'}"
-    close = similar(name, SETTABLE) if name else ""
+    if not name:
+        raise BadCommand("name a setting, as in /set temperature 0.2; see /help")
+    close = similar(name, SETTABLE)
     raise BadCommand("no setting " + repr(name) + (f"; did you mean {close}?" if close else "; see /help"))
 
 

@@ -36,7 +36,9 @@ def checked_source(text: str, options: PullOptions, catalogue: Collection[str]) 
     if isinstance(source, LocalPath) and not options.local:
         raise ModelError(f"{quoted(text)} is a path of this machine; only the command line takes paths")
     if options.name and (len(options.name) > NAME_CHARACTERS or not _NAME.match(options.name)):
-        raise ModelError(f"--name: {quoted(options.name)} is no name; use letters, digits and ._:@+/-")
+        raise ModelError(
+            f"--name: {quoted(options.name)} is not a valid name; use letters, digits and ._:@+/-"
+        )
     if options.revision and not isinstance(source, HubRepository):
         raise ModelError("--revision is for repositories of a model hub; leave it out")
     if isinstance(source, CatalogueName) and (options.pattern or options.weight_format):

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from frontend.models.errors import SourceError
 from frontend.models.sources.asked import endpoint
 from frontend.models.sources.listing import Listed, Listing
-from frontend.models.sources.retries import TRANSIENT_STATUSES, Patience, Transient, patiently, retry_after
+from frontend.models.sources.retries import (
+    TRANSIENT_STATUSES,
+    Patience,
+    Transient,
+    Unreachable,
+    patiently,
+    retry_after,
+)
 from frontend.models.sources.spec import HubRepository
 from frontend.models.sources.transfer import Digest, Expected, Open
 from frontend.models.sources.web import open_url
@@ -62,11 +69,13 @@ class Hub:
         except OfflineModeIsEnabled as error:
             raise SourceError(str(error)) from error
         except HFValidationError as error:
-            raise SourceError(f"{source.repository} is no name of a repository: write ORG/NAME") from error
+            raise SourceError(
+                f"{source.repository} is not a valid name of a repository; write ORG/NAME"
+            ) from error
         except HfHubHTTPError as error:
             raise _explained(error, source) from error
         except Exception as error:  # of the HTTP library of huggingface_hub, which has changed before
-            raise Transient(f"no connection to {endpoint()}: {_last_line(error)}") from error
+            raise Unreachable(f"no connection to {endpoint()}: {_last_line(error)}") from error
         return _listing_of(source, info)
 
 

@@ -31,6 +31,10 @@ class Transient(Exception):
         self.retry_after = retry_after
 
 
+class Unreachable(Transient):
+    """No connection could be made at all."""
+
+
 def nap(seconds: float) -> None:
     """Sleep about as long as that."""
     time.sleep(seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret

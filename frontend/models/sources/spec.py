@@ -28,6 +28,7 @@ _REPOSITORY_URL = re.compile(
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _LOCAL_SCHEMES = {"file", "local", "memory", "dir", "zip", "tar", "libarchive", "reference"}
+_OTHER_SOURCES = "ORG/NAME of a model hub, a URL, or a local file or folder"
 _LATEST = "latest"  # what Ollama calls the default
 
 
@@ -82,6 +83,8 @@ def parse_source(
     text: str, catalogue: Collection[str], exists: Callable[[str], bool], hub_host: str = ""
 ) -> Source:
     """Raises ModelError for a text that names none. `hub_host` is that of HF_ENDPOINT."""
+    if not text.strip():
+        raise ModelError(f"SOURCE must not be empty; name a model of the catalogue, {_OTHER_SOURCES}")
     if text in catalogue:
         return CatalogueName(text)
     if scheme := _SCHEME.match(text):
@@ -97,7 +100,8 @@ def parse_source(
     if _REPOSITORY.match(text):
         return _hub(text)
     hint = suggestion(text, catalogue) or f"; it has {', '.join(catalogue)}"
-    raise ModelError(f"the catalogue has no {quoted(text)}{hint}")
+    more = " " if hint.endswith("?") else "; "
+    raise ModelError(f"the catalogue has no {quoted(text)}{hint}{more}{_OTHER_SOURCES} can be pulled, too")
 
 
 def file_name(url: str) -> str:

@@ -22,10 +22,10 @@ _TIMEOUT_SECONDS = 30.0  # of one connect or read, not of the whole download
 _PARTIAL_CONTENT, _NOT_MODIFIED, _RANGE_NOT_SATISFIABLE = 206, 304, 416
 _PROXY = "behind a proxy, set https_proxy"
 REMEDIES: Mapping[int, str] = {
-    401: "the server wants credentials",
+    401: "the server requires credentials",
     403: "the server does not allow it",
     404: "nothing is there; correct the URL",
-    407: "the proxy wants credentials: https_proxy=http://USER:PASSWORD@HOST:PORT",
+    407: "the proxy requires credentials: https_proxy=http://USER:PASSWORD@HOST:PORT",
     410: "it is gone; choose another source",
     451: "it is not available for legal reasons",
 }

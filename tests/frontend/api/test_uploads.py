@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from frontend.api.uploads import Form, read_form
 from frontend.config import ConfigError
 from frontend.errors import BadRequest, Overloaded, RequestTooLarge
-from frontend.spool import Spools, spool_folder
+from frontend.spool import Spools
+from frontend.spool_folder import spool_folder
 
 BOUNDARY = b"boundary"
 TYPE = "multipart/form-data; boundary=boundary"

@@ -365,9 +365,15 @@ def test_list_keeps_words_whole_in_every_width(monkeypatch):
 def test_pull_of_an_unknown_name_is_one_line_and_status_1():
     result = run("pull", "smolm2")
     assert result.exit_code == 1
-    assert result.stderr == "Error: the catalogue has no 'smolm2'; did you mean 'smollm2'?\n"
+    assert result.stderr == (
+        "Error: the catalogue has no 'smolm2'; did you mean 'smollm2'? "
+        "ORG/NAME of a model hub, a URL, or a local file or folder can be pulled, too\n"
+    )
     names = "smollm2, minilm, e5, whisper, whisper-tiny-en, kokoro"
-    assert run("pull", "other").stderr == f"Error: the catalogue has no 'other'; it has {names}\n"
+    assert run("pull", "other").stderr.startswith(
+        f"Error: the catalogue has no 'other'; it has {names}; ORG/NAME of"
+    )
+    assert "must not be empty" in run("pull", "").stderr
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,16 @@ def completed(*words):
     return [line.partition(",")[2] for line in result.stdout.splitlines()]
 
 
-def test_commands_options_and_models_are_completed(monkeypatch, folder):
-    monkeypatch.setenv("NACELLE_STORE", str(folder / "store"))
-    model = folder / "store" / "files" / "smart" / "0"
+def put_model(store):
+    model = store / "files" / "smart" / "0"
     model.mkdir(parents=True)
     recipe = Recipe(kind="files", name="smart", sha256="", converters={})
     write_manifest(model, Manifest(recipe, "smart.gguf", datetime.now(UTC), {}))
+
+
+def test_commands_options_and_models_are_completed(monkeypatch, folder):
+    monkeypatch.setenv("NACELLE_STORE", str(folder / "store"))
+    put_model(folder / "store")
     assert completed("sto") == ["stop"]
     assert completed("run", "sm") == ["smart", "smollm2"]
     assert completed("run", "m", "--thi") == ["--think"]
@@ -114,3 +118,31 @@ def test_the_script_of_a_shell_is_printed(shell):
     result = CliRunner().invoke(root, ["completion", shell], prog_name="nacelle")
     assert result.exit_code == 0
     assert "_NACELLE_COMPLETE" in result.stdout
+
+
+def test_names_in_the_store_agents_and_values_are_completed(monkeypatch, folder):
+    monkeypatch.setenv("NACELLE_STORE", str(folder / "store"))
+    monkeypatch.setenv("NACELLE_URL", "http://127.0.0.1:9")  # nobody is there
+    put_model(folder / "store")
+    for command in ("rm", "show", "cp", "stop", "unload"):
+        assert completed(command, "sm") == ["smart"], command
+    assert completed("pull", "kok") == ["kokoro", "kok"]  # the last one asks the shell for files
+    assert completed("launch", "co") == ["codex", "continue"]
+    assert completed("serve", "--device", "g") == ["GPU"]
+    assert completed("serve", "--log-level", "w") == ["warning"]
+
+
+def test_paths_that_have_defaults_are_shown(folder, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    monkeypatch.delenv("NACELLE_STORE", raising=False)
+    server = json.loads(run("--json"))["server"]
+    assert server["store"] == {"value": str(folder / "nacelle"), "kind": "default", "origin": "default"}
+    assert server["spool"]["value"].startswith("/")
+
+
+def test_a_model_that_serve_would_not_find_is_an_error(folder):
+    result = CliRunner().invoke(root, ["config", "nosuch", "--set"], prog_name="nacelle")
+    assert result.exit_code == 1
+    assert "'nosuch' is neither a catalogue model" in result.stderr
+    run("nosuch", "--set", "--remote", "http://h:1/v1")
+    run("synthetic:50", "--set")

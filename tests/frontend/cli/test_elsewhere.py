@@ -31,7 +31,7 @@ def error(line: str) -> str:
         ("serv", "no such command 'serv'; did you mean 'serve'?"),
         ("-m x", "no option -m; write nacelle serve MODEL, or nacelle run MODEL to chat"),
         ("--ctx-size 9", "no option --ctx-size; the server has one: nacelle serve MODEL --context-length"),
-        ("serve m -hf a/b", "no option -hf; write the model without one: nacelle serve MODEL"),
+        ("serve m -hf a/b", "no option -hf; write nacelle pull a/b, then nacelle serve a/b"),
         ("serve m --ssl-keyfile a", "no option --ssl-keyfile; put a proxy with TLS in front"),
         ("run m --temp 1", "no option --temp; did you mean --temperature?"),
         ("run m --num-predict 1", "no option --num-predict; did you mean --max-tokens?"),

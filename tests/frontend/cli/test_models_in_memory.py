@@ -79,7 +79,7 @@ def test_tasks_have_the_names_of_the_option():
     ("change", "until"),
     [
         ({"pinned": True}, "pinned"),
-        ({"expires_at": None}, "for ever"),
+        ({"expires_at": None}, "indefinitely"),
         ({"state": "unloaded"}, "-"),
         ({"state": "failed"}, "-"),
     ],

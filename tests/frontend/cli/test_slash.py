@@ -75,7 +75,7 @@ def test_set_without_a_value_returns_to_the_default():
         ("temperature nan", "must be a number"),
         ("max_tokens 1.5", "max_tokens: must be a whole number"),
         ("temprature 1", "did you mean temperature?"),
-        ("", "no setting ''; see /help"),
+        ("", "name a setting, as in /set temperature 0.2; see /help"),
         ("format xml", "write /set format json or /set noformat"),
     ],
 )

@@ -113,7 +113,7 @@ def test_prune_says_what_it_would_do_and_does_it(store):
     assert [Path(one["path"]) for one in report["removed"]] == [old]
     assert report["bytes"] == sum(one["bytes"] for one in report["removed"]) > 0
     assert not old.exists()
-    assert said("prune") == "Freed 0 bytes (0 kB)\n"
+    assert said("prune") == "Freed 0 bytes (0 B)\n"
 
 
 def test_show_has_all_of_the_manifest(smollm2):

@@ -40,7 +40,7 @@ def test_the_lines_for_people_end_with_a_summary(tmp_path, monkeypatch):
     result = CliRunner().invoke(root, ["doctor"], prog_name="nacelle")
     assert result.exit_code == 1
     assert "FAIL  store" in result.output
-    assert "→ choose another folder with --store" in result.output
+    assert "→ choose another folder: nacelle serve --store FOLDER" in result.output
     assert result.output.splitlines()[-1].endswith("see the lines with → above.")
 
 

@@ -8,7 +8,7 @@ from frontend.config import ModelSettings, Settings
 from frontend.models import placement
 from frontend.models.placement import launch_of, quota_threads
 from frontend.models.resolve import PreparedModel
-from frontend.spool import spool_folder
+from frontend.spool_folder import spool_folder
 from ipc.messages import (
     Adapter,
     DraftModel,

@@ -155,9 +155,9 @@ def test_missing_metadata_are_named(tmp_path: Path, key: str) -> None:
         (b"", "not a GGUF file: it is empty; download it again"),
         (
             b"Once upon a time",
-            "not a GGUF file but a text; give the weights of a model",
+            "not a GGUF file but a text file; name the file with the weights of a model",
         ),
-        ("Märchen\n".encode() * 100, "not a GGUF file but a text"),
+        ("Märchen\n".encode() * 100, "not a GGUF file but a text file"),
         (b"\n<!DOCTYPE html><html>", "not a GGUF file but a web page; download the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "with: git lfs pull"),
         (b"PK\x03\x04" + bytes(99), "not a GGUF file but a zip archive or PyTorch weights"),

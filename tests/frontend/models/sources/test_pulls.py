@@ -408,7 +408,7 @@ def test_a_local_file_has_no_weight_format(puller, tmp_path):
 
 
 def test_a_path_that_is_not_there_is_called_that(puller):
-    with pytest.raises(ModelError, match=r"there is no file or folder \./nosuch\.gguf; correct SOURCE"):
+    with pytest.raises(ModelError, match=r"there is no file or folder \./nosuch\.gguf; check the path"):
         puller.pull("./nosuch.gguf")
 
 

@@ -149,7 +149,7 @@ def test_a_size_other_than_the_expected_refuses_the_file(files, fetch):
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(404, "nothing is there"), (403, "the server does not allow it"), (401, "wants credentials")],
+    [(404, "nothing is there"), (403, "the server does not allow it"), (401, "requires credentials")],
 )
 def test_a_refusal_is_explained_and_not_repeated(files, fetch, naps, status, text):
     files.statuses = [(status, {})]
