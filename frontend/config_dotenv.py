@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from frontend.config import ConfigError
 from frontend.config_environment import CONFIG_VARIABLE, PREFIX, URL_VARIABLE, Environment, Note
 from frontend.config_names import guess
-from frontend.shortened import VALUE_CHARACTERS, quoted, shortened
+from frontend.shortened import VALUE_CHARACTERS, shortened
 
 DOTENV = ".env"
 
@@ -67,6 +67,6 @@ def _value(text: str, where: str) -> str:
     else:
         return _COMMENT.sub("", text).rstrip()
     if inside is None:
-        raise ConfigError(f"{where}: {quoted(text)} must end with the quote it begins with")
+        raise ConfigError(f"{where}: the value must end with the quote it begins with")
     escaped = inside[1] if text.startswith('"') else inside[1].replace("\\", "\\\\")
     return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), escaped)

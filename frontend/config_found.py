@@ -99,6 +99,8 @@ def _is_trusted(file: Path, notes: list[Note]) -> bool:
         why = "it belongs to another user"
     elif status.st_mode & stat.S_IWOTH:
         why = "every user may write it"
+    elif status.st_mode & stat.S_IWGRP and status.st_gid != status.st_uid:
+        why = "its group may write it"
     else:
         return True
     remedy = "; name it with --config to use it" if file.name == CONFIG_FILE else ""

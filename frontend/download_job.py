@@ -23,7 +23,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     """One download as it is now. Times are in Unix seconds."""
 
     id: str
-    source: str
+    source: str  # a URL without user, password and query
     name: str | None = None  # that the model shall have; None: a name made of the source
     state: State = "queued"
     step: str = ""  # what it does now, for people
@@ -41,8 +41,9 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
 class Job:
     """A download with what runs it and who follows it."""
 
-    def __init__(self, download: Download) -> None:
-        self.download = download
+    def __init__(self, download: Download, source: str) -> None:
+        """`source` is what was asked for: that of the download is shown, and so without secrets."""
+        self.download, self.source = download, source
         self.task: asyncio.Task[None] | None = None
         self.followers: set[asyncio.Event] = set()
         self.wanted: str | None = None  # pause or cancel
@@ -53,26 +54,27 @@ class Job:
             follower.set()
 
 
-def command_of(order: Order) -> list[str]:
-    """The child's command line."""
-    text = msgspec.json.encode(order).decode()
-    return [sys.executable, "-P", "-m", "frontend.models.pulling", text, LIFELINE]
+def command_of(_: Order) -> list[str]:
+    """The child's command line, which every user of the machine can read: the order is not in it."""
+    return [sys.executable, "-P", "-m", "frontend.models.pulling", LIFELINE]
 
 
-async def run_child(job: Job, command: list[str]) -> tuple[Event | None, str]:
+async def run_child(job: Job, command: list[str], order: Order) -> tuple[Event | None, str]:
     """Run a child to its end, and follow its events. Returns the last one, and why it ended if that says not.
 
     A cancellation kills the child with all that it started.
     """
     child = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE,  # the lifeline
+        stdin=asyncio.subprocess.PIPE,  # the order, and the lifeline
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=_LINE_BYTES,
         start_new_session=True,
     )
     words: deque[str] = deque(maxlen=_WORDS)
+    assert child.stdin is not None
+    child.stdin.write(msgspec.json.encode(order) + b"\n")  # a pipe has room for it
     try:
         last = await _read(child, job, words)
         await child.wait()

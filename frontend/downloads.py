@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from frontend.download_job import NOTES, Download, Job, State, command_of, run_child
 from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError
 from frontend.models.pulling import Done, Failed, Order
+from frontend.shortened import shown_source
 
 __all__ = ["Download", "Downloads"]
 
@@ -51,12 +52,13 @@ class Downloads:
         """Raises BadRequest, and QueueFull. One of the same source is continued, if it has not ended."""
         for job in self._jobs.values():
             known = job.download
-            if known.state in _ACTIVE and (known.source, known.name) == (source, name):
+            if known.state in _ACTIVE and (job.source, known.name) == (source, name):
                 return self.resume(known.id) if known.state == "paused" else known
         self._check(source, name or "")
         if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
             raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")
-        job = Job(Download(id=f"dl_{uuid.uuid4().hex}", source=source, name=name, created=time.time()))
+        id, shown = f"dl_{uuid.uuid4().hex}", shown_source(source)
+        job = Job(Download(id=id, source=shown, name=name, created=time.time()), source)
         self._jobs[job.download.id] = job
         self._forget()
         job.task = asyncio.create_task(self._run(job))
@@ -161,8 +163,8 @@ class Downloads:
             job.change(state="failed", error=str(error), ended=time.time())
 
     async def _pull(self, job: Job) -> None:
-        order = Order(job.download.source, self._store, job.download.name or "")
-        last, words = await run_child(job, self._command(order))
+        order = Order(job.source, self._store, job.download.name or "")
+        last, words = await run_child(job, self._command(order), order)
         if isinstance(last, Done):
             await self._serve(job, last)
         elif isinstance(last, Failed):

@@ -102,10 +102,8 @@ def _serve(
 
 def _load(launch: Launch[Any], results: Results, progress: ProgressWriter) -> Engine:
     """Raises LoadFailed."""
-    draft = getattr(launch.options, "speculation", None)
-    for folder in (launch.path, draft.path if isinstance(draft, DraftModel) else ""):
-        if folder:
-            mark(Path(folder))  # until this process ends
+    for folder in _folders_of(launch):
+        mark(folder)  # until this process ends
     try:
         engine = load_engine(launch, results)
     except Exception as error:
@@ -113,6 +111,14 @@ def _load(launch: Launch[Any], results: Results, progress: ProgressWriter) -> En
     if isinstance(engine, ReportsPhases):
         engine.report_to(progress)
     return FaultyEngine(engine) if launch.faults else engine
+
+
+def _folders_of(launch: Launch[Any]) -> list[Path]:
+    """All folders of models that this process reads, which may be those of others."""
+    draft = getattr(launch.options, "speculation", None)
+    detector = getattr(launch.options, "voice_activity_model", "")
+    folders = [launch.path, draft.path if isinstance(draft, DraftModel) else ""]
+    return [Path(folder) for folder in folders if folder] + ([Path(detector).parent] if detector else [])
 
 
 def _give_up(channel: Channel[ToFrontend, ToHost], fatal: Fatal) -> None:

@@ -3,13 +3,19 @@
 The mark is a shared lock on the folder itself: the kernel takes it away with the process.
 """
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _LOCKS = Path("/proc/locks")
+# NFS wants files that are open for writing, which folders never are.
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_WAIT_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 
 
 class InUse(Exception):
@@ -21,7 +27,7 @@ def mark(folder: Path) -> int:
     fd = -1
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _share(fd)
     except OSError:  # somebody removes the folder, or it cannot be locked: loading will tell
         if fd >= 0:
             os.close(fd)
@@ -29,15 +35,31 @@ def mark(folder: Path) -> int:
     return fd
 
 
+def _share(fd: int) -> None:
+    """Wait a moment for who looks whether the folder is in use, and may leave it. Raises OSError."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+
+
 @contextmanager
 def unused(folder: Path) -> Iterator[None]:
-    """Keep everybody from marking the folder. Raises InUse, or OSError."""
+    """Keep everybody from marking the folder, where its file system has locks. Raises InUse, or OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InUse from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(fd)

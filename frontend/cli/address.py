@@ -13,12 +13,14 @@ from frontend.cli.notes import print_notes
 from frontend.cli.options import config_option
 from frontend.cli.usage import WrongUsage
 from frontend.config import Settings, is_loopback
+from frontend.config_dotenv import DOTENV
 from frontend.config_environment import URL_VARIABLE
 from frontend.config_found import find_settings
 from frontend.config_sources import load_settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a server listens on, not we
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_KEY_VARIABLE = "NACELLE_API_KEY"
 _PORTS = {"http": 80, "https": 443}
 
 url_option = click.Option(
@@ -57,9 +59,12 @@ def find_server(url: str | None, config: Path | None, environ: Mapping[str, str]
     found = find_settings(config, environ)
     settings, notes = load_settings(config=found.config, environ=environ, dotenv=found.dotenv)
     print_notes([*found.notes, *notes])
-    named = url or environ.get(URL_VARIABLE, "").strip() or found.dotenv.get(URL_VARIABLE)
-    if named:
+    if named := url or environ.get(URL_VARIABLE, "").strip():
         return parse_url(named, settings, "--url" if url else URL_VARIABLE)
+    if theirs := found.dotenv.get(URL_VARIABLE):
+        address = parse_url(theirs, settings, f"{DOTENV} {URL_VARIABLE}")
+        # A folder that comes from elsewhere must not have the user's key sent to a host that it names.
+        return address._replace(api_key=found.dotenv.get(_KEY_VARIABLE) or None)
     if settings.port == 0:
         raise WrongUsage(
             "port is 0 in the settings, so that the server's port is unknown here; pass --url URL"

@@ -75,7 +75,15 @@ def _pull_first(address: Address, source: str) -> str:
 
     if source not in load_catalogue() and "/" not in source:  # a name in the store
         return source
+    from frontend.models.inventory import Inventory
     from frontend.models.pulling import Order, pull
+    from frontend.models.root import store_root
+    from frontend.shortened import shown_source
+
+    store = Inventory(store_root(address.settings.store))
+    stored = store.installed_named(source) or store.installed_from(shown_source(source))
+    if stored and (stored.is_current or source not in load_catalogue()):
+        return stored.name
 
     with TerminalReporter() as reporter:
         return pull(Order(source, address.settings.store, local=True), reporter).name

@@ -32,7 +32,7 @@ from frontend.models.sources.spec import (
     file_name,
 )
 from frontend.models.store import Store
-from frontend.shortened import shown_path
+from frontend.shortened import shown_path, shown_source, without_secrets
 
 _OFFLINE = (
     "; check the network, or set HF_ENDPOINT to a mirror; a model that was fetched elsewhere is pulled as a "
@@ -65,11 +65,13 @@ class Puller:
             return self._pulled(source, options)
         except SourceError as error:
             remedy = _OFFLINE if isinstance(error.__cause__, Unreachable) else ""
-            raise ModelError(f"cannot pull {text}: {error}{remedy}") from error
+            why = without_secrets(str(error), text)
+            raise ModelError(f"cannot pull {shown_source(text)}: {why}{remedy}") from error
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
-            raise ModelError(f"cannot pull {text}: {error.strerror or error}; {remedy}") from error
+            why = without_secrets(error.strerror or str(error), text)
+            raise ModelError(f"cannot pull {shown_source(text)}: {why}; {remedy}") from error
 
     def _pulled(self, source: Source, options: PullOptions) -> Pulled:
         match source:
@@ -104,13 +106,13 @@ class Puller:
 
     def _remote(self, source: RemotePath, options: PullOptions) -> Pulled:
         url, sleep = source.url, self._sleep
-        self._reporter.step(f"Looking for {url}")
+        self._reporter.step(f"Looking for {source}")
         listing = patiently(lambda: list_remote(url), self._reporter.note, Patience(LOOK_TRIES, sleep))
         name = options.name or default_name(file_name(url))
         if len(listing.files) == 1:
             (file,) = listing.files.values()
             return pull_single(self._assembly, url, file, name, _wish(options), sleep)
-        return pull_listed(self._assembly, listing, name, url, "remote", _wish(options), sleep)
+        return pull_listed(self._assembly, listing, name, str(source), "remote", _wish(options), sleep)
 
     def _local(self, source: LocalPath, options: PullOptions) -> Pulled:
         path = expanded(source.path, "SOURCE").absolute()

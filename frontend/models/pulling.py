@@ -1,8 +1,8 @@
 """`python -P -m frontend.models.pulling`: pulls one model, and prints how it proceeds as lines of JSON.
 
-A process of its own, so that hashing never holds the lock of a server's interpreter. It ends with stdin: with
---lifeline, the process kills its group, itself included, once stdin is closed. What it downloaded stays for
-the next pull.
+A process of its own, so that hashing never holds the lock of a server's interpreter. The first line of stdin
+is an Order as JSON. With --lifeline, the process kills its group, itself included, once stdin is closed. What
+it downloaded stays for the next pull.
 
     {"event": "step", "text": "Fetching …"}
     {"event": "progress", "done": 1048576, "total": 5242880, "bytes_per_second": 1.2e7, "seconds_left": 0.4}
@@ -127,7 +127,7 @@ class JsonReporter:
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to pull, as the first argument of the process."""
+    """What to pull: the first line that the process reads. Its URL may have a password."""
 
     source: str
     store: str | None = None
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
     from frontend.config import ConfigError
     from frontend.models.errors import ModelError
 
-    order = msgspec.json.decode(arguments[0], type=Order)
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     if LIFELINE in arguments:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     reporter = JsonReporter(sys.stdout.buffer)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from frontend.cli.address import find_server
 from frontend.config import ConfigError
 from frontend.config_dotenv import parse_dotenv
 from frontend.config_found import find_settings, settings_here
@@ -129,3 +130,27 @@ def test_lines_of_other_programs_are_not_looked_at():
 
 def test_the_last_line_for_a_name_counts():
     assert parse_dotenv("NACELLE_A=1\r\nNACELLE_A=2\r\n") == {"NACELLE_A": "2"}
+
+
+def test_an_error_about_a_value_does_not_show_it():
+    with pytest.raises(ConfigError) as caught:
+        parse_dotenv("NACELLE_API_KEY='sk-secret\n")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("group", "used"), [(4321, 8000), (0, 1)], ids=["others", "the user's own group"])
+def test_a_file_that_a_group_may_write_is_ignored(folder, group, used):
+    (folder / ".env").write_text("NACELLE_PORT=1\n")
+    os.chown(folder / ".env", 0, group)
+    (folder / ".env").chmod(0o664)
+    assert port() == used
+
+
+def test_the_url_of_a_folder_is_not_sent_the_key_of_the_environment(folder):
+    key = {"NACELLE_API_KEY": "mine"}
+    (folder / ".env").write_text("NACELLE_URL=https://foreign.example\n")
+    assert find_server(None, None, key).api_key is None
+    assert find_server("https://chosen.example", None, key).api_key == "mine"
+    (folder / ".env").write_text("NACELLE_URL=https://foreign.example\nNACELLE_API_KEY=its\n")
+    assert find_server(None, None, key).api_key == "its"

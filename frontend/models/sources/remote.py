@@ -14,6 +14,7 @@ from frontend.models.errors import ModelError, SourceError
 from frontend.models.sources.listing import Listed, Listing
 from frontend.models.sources.retries import Transient
 from frontend.models.sources.transfer import Digest, Expected, Opened
+from frontend.shortened import shown_source, without_secrets
 
 _PACKAGES = {
     "gs": "gcsfs",
@@ -55,10 +56,10 @@ def list_remote(url: str, filesystem: Any = None) -> Listing:
             found = fs.find(path, detail=True)
             infos = {name.removeprefix(top): info for name, info in found.items() if name.startswith(top)}
     if not infos:
-        raise SourceError(f"nothing is at {url}; correct it")
+        raise SourceError(f"nothing is at {shown_source(url)}; correct it")
     files = {name: _listed(fs, url, info) for name, info in infos.items()}
     states = "".join(f"{name} {file.size} {file.expected.identity}\n" for name, file in sorted(files.items()))
-    return Listing(url, hashlib.sha256(states.encode()).hexdigest(), files)
+    return Listing(shown_source(url), hashlib.sha256(states.encode()).hexdigest(), files)
 
 
 def _listed(fs: Any, url: str, info: dict[str, Any]) -> Listed:
@@ -93,7 +94,9 @@ def _connected(url: str, scheme: str) -> tuple[Any, str]:
         remedy = f"; install it with: {install_command(package)}" if package else f": {error}"
         raise ModelError(f"{scheme}:// needs {package or 'another package'}{remedy}") from error
     except ValueError as error:
-        raise ModelError(f"{url} cannot be opened: {error}") from error
+        raise ModelError(
+            f"{shown_source(url)} cannot be opened: {without_secrets(str(error), url)}"
+        ) from error
     return filesystem, str(path)
 
 
@@ -114,20 +117,27 @@ def _md5(info: dict[str, Any]) -> Digest | None:
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Turns what the many libraries behind fsspec raise into Transient and SourceError."""
+    shown = shown_source(url)
+
+    def words(error: Exception) -> str:
+        return without_secrets(str(error), url)
+
     try:
         yield
     except FileNotFoundError as error:
-        raise SourceError(f"nothing is at {url}; correct it") from error
+        raise SourceError(f"nothing is at {shown}; correct it") from error
     except PermissionError as error:
-        raise SourceError(f"{url} may not be read: {error}; set the credentials of its service") from error
+        raise SourceError(
+            f"{shown} may not be read: {words(error)}; set the credentials of its service"
+        ) from error
     except (ModelError, Transient, KeyboardInterrupt):
         raise
     except OSError as error:
         if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
             raise  # the disk's
-        raise Transient(f"the connection broke: {error or type(error).__name__}") from error
+        raise Transient(f"the connection broke: {words(error) or type(error).__name__}") from error
     except Exception as error:
         name = type(error).__name__
         if "credential" in f"{name} {error}".lower():
-            raise SourceError(f"no credentials for {url}: {error}") from error
-        raise Transient(f"{name}: {error}") from error
+            raise SourceError(f"no credentials for {shown}: {words(error)}") from error
+        raise Transient(f"{name}: {words(error)}") from error

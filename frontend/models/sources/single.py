@@ -20,6 +20,7 @@ from frontend.models.sources.retries import Patience, Sleep, patiently
 from frontend.models.sources.spec import WebFile, file_name
 from frontend.models.sources.transfer import Digest, Expected, transfer
 from frontend.models.sources.web import basic_authorization, open_url
+from frontend.shortened import shown_source
 
 _FILES, _FILE, _UNPACKED = "files", "file", "unpacked"  # in the folder of a download
 _GGUF = b"GGUF"
@@ -30,16 +31,17 @@ def pull_web(assembly: Assembly, source: WebFile, name: str, wish: Wish, sleep: 
 
     Raises ModelError, SourceError, and OSError if it cannot be written.
     """
-    assembly.refuse_taken(name, source.url)
+    shown = str(source)
+    assembly.refuse_taken(name, shown)
     open_at = open_url(source.url, basic_authorization(source.credentials), html=False)
-    assembly.reporter.step(f"Looking for {source.url}")
+    assembly.reporter.step(f"Looking for {shown}")
 
     def validator() -> str:
         with open_at(0, "") as opened:
             return opened.validator
 
     stored = assembly.store.installed_named(name)
-    if stored and stored.is_current and stored.manifest.source == source.url:
+    if stored and stored.is_current and stored.manifest.source == shown:
         origin = stored.manifest.origin
         if source.sha256:
             is_same = source.sha256 in origin.sha256.values()
@@ -47,7 +49,7 @@ def pull_web(assembly: Assembly, source: WebFile, name: str, wish: Wish, sleep: 
             now = patiently(validator, assembly.reporter.note, Patience(sleep=sleep))
             is_same = bool(now) and now == origin.revision
         if is_same:
-            return Pulled(name, str(stored.path), source.url, origin.revision)
+            return Pulled(name, str(stored.path), shown, origin.revision)
     digest = Digest("sha256", source.sha256) if source.sha256 else None
     file = Listed(0, Expected(digest=digest, identity=source.sha256), open_at)
     return pull_single(assembly, source.url, file, name, wish, sleep)
@@ -55,9 +57,10 @@ def pull_web(assembly: Assembly, source: WebFile, name: str, wish: Wish, sleep: 
 
 def pull_single(assembly: Assembly, url: str, file: Listed, name: str, wish: Wish, sleep: Sleep) -> Pulled:
     """The same, fetched in any case."""
-    assembly.refuse_taken(name, url)
+    shown = shown_source(url)
+    assembly.refuse_taken(name, shown)
     with assembly.store.downloading(key_of("single", url, file.expected.identity)) as area:
-        assembly.reporter.step(f"Fetching {url}")
+        assembly.reporter.step(f"Fetching {shown}")
         target = area / _FILE
         received = transfer(
             file.open,
@@ -75,8 +78,8 @@ def pull_single(assembly: Assembly, url: str, file: Listed, name: str, wish: Wis
             sha256={file_name(url): received.sha256},
         )
         if is_gguf(target):
-            return _gguf(assembly, target, url, name, wish, origin, received.sha256)
-        return pull_archive(assembly, target, url, name, wish, origin, received.sha256)
+            return _gguf(assembly, target, shown, name, wish, origin, received.sha256)
+        return pull_archive(assembly, target, shown, name, wish, origin, received.sha256)
 
 
 def _progress(assembly: Assembly, file: Listed) -> Callable[[int, int | None], None]:

@@ -16,7 +16,7 @@ import msgspec
 
 from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
-from frontend.shortened import quoted
+from frontend.shortened import quoted, shown_source
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _REPOSITORY = re.compile(rf"({_PART}/{_PART})(?:@([^:@\s]+))?(?::(.+))?\Z")
@@ -58,7 +58,7 @@ class WebFile(msgspec.Struct, frozen=True):
     credentials: str = ""  # USER:PASSWORD of the URL, which the store does not keep
 
     def __str__(self) -> str:
-        return self.url
+        return shown_source(self.url)
 
 
 class RemotePath(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class RemotePath(msgspec.Struct, frozen=True):
     url: str
 
     def __str__(self) -> str:
-        return self.url
+        return shown_source(self.url)
 
 
 class LocalPath(msgspec.Struct, frozen=True):
@@ -105,8 +105,9 @@ def parse_source(
 
 
 def file_name(url: str) -> str:
-    """The last part of a URL's path."""
-    return PurePosixPath(unquote(urlsplit(url).path.rstrip("/"))).name or urlsplit(url).netloc
+    """The last part of a URL's path, else its host."""
+    parts = urlsplit(url)
+    return PurePosixPath(unquote(parts.path.rstrip("/"))).name or parts.netloc.rpartition("@")[2]
 
 
 def _is_path(text: str) -> bool:
@@ -125,7 +126,9 @@ def _hub(text: str) -> HubRepository:
 def _of_url(text: str, scheme: str, hub_host: str) -> Source:
     is_web = scheme in ("http", "https")
     if scheme in _LOCAL_SCHEMES or ("::" in text and not is_web):  # an IPv6 address may have them
-        raise ModelError(f"{quoted(text)}: write the path of a local file or folder, without {scheme}:")
+        raise ModelError(
+            f"{quoted(shown_source(text))}: write the path of a local file or folder, without {scheme}:"
+        )
     if not is_web:
         return RemotePath(text)
     try:
@@ -134,14 +137,14 @@ def _of_url(text: str, scheme: str, hub_host: str) -> Source:
     except ValueError:
         is_sound = False
     if not is_sound:
-        raise ModelError(f"{quoted(text)} names no host; write https://HOST/FILE")
+        raise ModelError(f"{quoted(shown_source(text))} names no host; write https://HOST/FILE")
     is_hub = parts.hostname in _HUB_HOSTS or (hub_host and parts.netloc == hub_host)
     if is_hub and (match := _REPOSITORY_URL.match(unquote(parts.path))):
         repository, tree, revision, file = match.groups(default="")
         return HubRepository(repository, file, tree or revision)
     digest = parts.fragment.removeprefix("sha256=").lower()
     if parts.fragment.startswith("sha256=") and not _SHA256.match(digest):
-        raise ModelError(f"{quoted(text)}: #sha256= needs 64 hexadecimal digits")
+        raise ModelError(f"{quoted(shown_source(text))}: #sha256= needs 64 hexadecimal digits")
     credentials, _, place = parts.netloc.rpartition("@")
     url = parts._replace(netloc=place, fragment="").geturl()
     sha256 = digest if parts.fragment.startswith("sha256=") else ""

@@ -2,7 +2,7 @@
 
 FILE            the file, which has been verified
 FILE.part       its first bytes
-FILE.part.json  what they are the beginning of
+FILE.part.json  what they are the beginning of; it stays beside a file of which no checksum is known
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 class Received(NamedTuple):
-    """A file that is there. `validator` is empty if it was there before."""
+    """A file that is there. `validator` is empty if the source was not asked."""
 
     sha256: str
     validator: str
@@ -113,10 +113,16 @@ def transfer(
     Raises SourceError if the source does not have it, and OSError if it cannot be written.
     """
     patience = patience or Patience()
-    if target.exists():
-        return Received(_hash_file(target, expected, on_bytes), "")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + _PART)
+    if target.exists():
+        if not expected.digest and not expected.identity:
+            target.rename(part)  # the source may have another one by now: it is asked for the rest
+        elif digest := _hash_file(target, expected, on_bytes):
+            return Received(digest, "")
+        else:
+            on_note(f"{name or target.name} is damaged; fetching it again")
+            target.unlink()
     while True:
         try:
             received = _attempt(open_at, part, name or target.name, expected, on_bytes)
@@ -126,7 +132,8 @@ def transfer(
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.rename(target)
-            _facts(part).unlink(missing_ok=True)
+            if expected.digest or expected.identity:
+                _facts(part).unlink(missing_ok=True)
             return received
 
 
@@ -146,6 +153,9 @@ def _facts(part: Path) -> Path:
 def _attempt(open_at: Open, part: Path, name: str, expected: Expected, on_bytes: OnBytes) -> Received:
     known = _known(part, expected)
     with open_at(_size(part) if known else 0, known.validator if known else "") as opened:
+        if known and opened.start and not expected.digest and _is_another(known, opened):
+            _drop(part)  # the server does not heed If-Range
+            raise Transient(f"{name} has changed meanwhile")
         expected = _completed(expected, opened, name)
         if expected.size is not None:
             check_room(part.parent, expected.size - opened.start, name)
@@ -159,11 +169,19 @@ def _attempt(open_at: Open, part: Path, name: str, expected: Expected, on_bytes:
     if expected.size is not None and done > expected.size:
         complaint = f"{name} has {done} bytes, not the expected {expected.size}"
     if complaint:
-        part.unlink()
-        _facts(part).unlink()
+        _drop(part)
         # What was resumed may have been the beginning of another file.
         raise Transient(complaint) if opened.start else SourceError(complaint)
-    return Received(hashes.sha256, opened.validator)
+    return Received(hashes.sha256, opened.validator or (known.validator if known and opened.start else ""))
+
+
+def _is_another(known: _Part, opened: Opened) -> bool:
+    return bool(known.validator and opened.validator) and known.validator != opened.validator
+
+
+def _drop(part: Path) -> None:
+    part.unlink()
+    _facts(part).unlink()
 
 
 def _known(part: Path, expected: Expected) -> _Part | None:
@@ -226,11 +244,15 @@ def _size(part: Path) -> int:
 
 
 def _hash_file(target: Path, expected: Expected, on_bytes: OnBytes) -> str:
-    """Of a file that was verified when it was renamed."""
-    hashes = Hashes(expected.digest, expected.size)
+    """The SHA-256 of a file that is there; empty if it is not the expected one."""
+    size = target.stat().st_size
+    if expected.size not in (None, size):
+        return ""
+    hashes = Hashes(expected.digest, size)
     with target.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             hashes.update(chunk)
-    size = target.stat().st_size
+    if hashes.complaint(target.name):
+        return ""
     on_bytes(size, size)
     return hashes.sha256

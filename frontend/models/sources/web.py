@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from frontend.models.errors import SourceError
 from frontend.models.sources.retries import TRANSIENT_STATUSES, Transient, retry_after
 from frontend.models.sources.transfer import Digest, Open, Opened
+from frontend.shortened import shown_source
 
 _TIMEOUT_SECONDS = 30.0  # of one connect or read, not of the whole download
 _PARTIAL_CONTENT, _NOT_MODIFIED, _RANGE_NOT_SATISFIABLE = 206, 304, 416
@@ -109,13 +110,17 @@ class _Nothing:
 def _whole(error: urllib.error.HTTPError, offset: int) -> Opened | None:
     """A range that begins at the end of the file: all of it is there."""
     match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
-    return Opened(_Nothing(), offset, offset, "") if match and int(match[1]) == offset else None
+    return (
+        Opened(_Nothing(), offset, offset, validator_of(error.headers))
+        if match and int(match[1]) == offset
+        else None
+    )
 
 
 def _opened(response: http.client.HTTPResponse, offset: int, url: str, *, html: bool) -> Opened:
     headers = response.headers
     if not html and headers.get_content_type() == "text/html":
-        raise SourceError(f"{url} is a web page, not a file; name the URL of the file itself")
+        raise SourceError(f"{shown_source(url)} is a web page, not a file; name the URL of the file itself")
     start, total = 0, response.length
     if offset and response.status == _PARTIAL_CONTENT:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
@@ -171,6 +176,8 @@ def requests_explained(explain: Explain | None = None) -> Iterator[None]:
             raise SourceError(str(error.reason)) from error
         hint = f"; {_PROXY}" if isinstance(error.reason, socket.gaierror | TimeoutError) else ""
         raise Transient(f"no connection: {error.reason}{hint}") from error
+    except http.client.InvalidURL as error:  # whose text quotes the query
+        raise SourceError("that is no valid URL; write blanks and the like as %20") from error
     except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
         raise Transient(f"the connection broke: {error or type(error).__name__}") from error
     except ValueError as error:  # urllib's word for a URL that is none

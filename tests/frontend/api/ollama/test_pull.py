@@ -12,6 +12,7 @@ from frontend.api.errors import install
 from frontend.api.ollama.progress import ProgressLines
 from frontend.api.ollama.pull import Pull
 from frontend.config import Settings
+from frontend.download_job import command_of
 from frontend.downloads import Download, Downloads
 from frontend.errors import DownloadFailed
 from frontend.http.stack import with_stack
@@ -142,3 +143,28 @@ def test_a_client_that_leaves_ends_the_download_that_it_began(stream, others):
         assert downloads.list()[0].state == ("running" if others else "cancelled")
 
     pulling("waits", scenario)
+
+
+def test_the_secrets_of_a_url_are_neither_shown_nor_on_the_command_line():
+    orders = []
+    source = "https://me:hunter2@x.example/m.gguf?sig=abcdef"
+    echo = "import json, sys; print(json.dumps({'event': 'failed', 'error': sys.stdin.readline()}))"
+
+    def command(order: Order) -> list[str]:
+        orders.append(order)
+        assert "hunter2" not in " ".join(command_of(order))
+        return [sys.executable, "-c", echo]
+
+    async def run() -> None:
+        downloads = Downloads(None, check=lambda source, name: None, command=command)
+        try:
+            id = downloads.start(source).id
+            assert downloads.start(source).id == id
+            async for each in downloads.follow(id):
+                assert each.source == "https://x.example/m.gguf"
+            assert json.loads(each.error or "")["source"] == source
+        finally:
+            await downloads.close()
+
+    asyncio.run(run())
+    assert [order.source for order in orders] == [source]

@@ -35,8 +35,8 @@ class Pull:
     """A real process that pulls into `root`."""
 
     def __init__(self, source: str, root: Path) -> None:
-        order = msgspec.json.encode(Order(source, str(root), "tiny")).decode()
-        command = [sys.executable, "-P", "-m", "frontend.models.pulling", order, "--lifeline"]
+        order = msgspec.json.encode(Order(source, str(root), "tiny"))
+        command = [sys.executable, "-P", "-m", "frontend.models.pulling", "--lifeline"]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -45,6 +45,9 @@ class Pull:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert self.process.stdin is not None
+        self.process.stdin.write(order + b"\n")
+        self.process.stdin.flush()
 
     def events(self) -> list[Event]:
         assert self.process.stdout is not None

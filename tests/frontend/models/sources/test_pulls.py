@@ -3,15 +3,17 @@
 import hashlib
 import io
 import json
+import random
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from frontend.models.errors import ModelError
+from frontend.models.errors import ModelError, SourceError
 from frontend.models.manifest import Origin
 from frontend.models.pruning import prune
+from frontend.models.sources.archives import unpack
 from frontend.models.sources.asked import PullOptions, checked_source
 from frontend.models.sources.assembly import Assembly, Ingredients
 from frontend.models.sources.choice import Choice
@@ -433,3 +435,70 @@ def test_a_manifest_of_a_repository_does_not_become_ours(hub, puller, store):
     hub.add("org/tiny-ov", {**IR, "manifest.json": json.dumps(forged).encode()})
     puller.pull("org/tiny-ov")
     assert [one.name for one in store.installed()] == ["org/tiny-ov"]
+
+
+# --- secrets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [0, 403])
+def test_no_password_and_no_signature_of_a_url_is_shown_or_kept(files, puller, store, reporter, status):
+    files.files["/m.gguf"] = GGUF
+    files.statuses = [(status, {})] * bool(status)
+    source = f"http://me:hunter2@127.0.0.1:{files.port}/m.gguf?X-Amz-Signature=abcdef"
+    try:
+        pulled = puller.pull(source)
+    except ModelError as error:
+        assert str(error) == f"cannot pull {files.url}/m.gguf: HTTP status 403: the server does not allow it"
+    else:
+        assert status == 0
+        assert pulled.source == only(store).manifest.source == f"{files.url}/m.gguf"
+        assert puller.pull(source).path == pulled.path
+        assert files.bodies == 2, "it is fetched, and looked at when it is pulled again"
+        assert b"hunter2" not in (only(store).path / "manifest.json").read_bytes()
+    shown = " ".join(map(str, vars(reporter).values()))
+    assert "hunter2" not in shown
+    assert "abcdef" not in shown
+
+
+# --- archives that cannot be read -------------------------------------------------------------------------
+
+
+NOISE = bytes(byte & 15 for byte in random.Random(1).randbytes(400_000))
+
+
+def damaged(content: bytes) -> bytes:
+    return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
+def with_zip_header(at: int, value: int) -> bytes:
+    """A zip archive in whose headers a field of two bytes has another value."""
+    content = bytearray(zipped({"m.bin": b"m" * 100}))
+    for magic, more in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        place = content.index(magic) + at + more
+        content[place : place + 2] = value.to_bytes(2, "little")
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        damaged(tarred({"m.bin": NOISE}, "w:gz")),
+        damaged(tarred({"m.bin": NOISE}, "w:xz")),
+        damaged(tarred({"m.bin": NOISE}, "w:bz2")),
+        with_zip_header(6, 1),
+        with_zip_header(8, 77),
+    ],
+    ids=["gz", "xz", "bz2", "encrypted", "unknown method"],
+)
+def test_an_archive_that_cannot_be_read_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(SourceError, match=r"^a (is|cannot) [^\n]*\Z"):
+        unpack(tmp_path / "a", tmp_path / "new")
+
+
+def test_too_many_files_are_noticed_before_all_headers_are_read(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(damaged(tarred({f"{n}": b"" for n in range(40)}, "w")))
+    monkeypatch.setattr("frontend.models.sources.archives._MAX_FILES", 5)
+    monkeypatch.setattr(tarfile.TarFile, "getmembers", None)
+    with pytest.raises(SourceError, match="a holds more than 5 files"):
+        unpack(tmp_path / "a", tmp_path / "new")

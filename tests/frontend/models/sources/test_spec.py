@@ -11,6 +11,7 @@ from frontend.models.sources.spec import (
     WebFile,
     parse_source,
 )
+from frontend.shortened import shown_source, without_secrets
 
 SHA256 = "ab" * 32
 
@@ -73,3 +74,40 @@ def test_a_folder_that_is_there_comes_before_a_repository_of_its_name():
 def test_what_names_nothing_is_explained(text, complaint):
     with pytest.raises(ModelError, match=complaint):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("https://me:secret@x.example:8080/a/m.gguf", "https://x.example:8080/a/m.gguf"),
+        ("https://x.example/m.gguf?X-Amz-Signature=secret#top", "https://x.example/m.gguf"),
+        ("https://x.example/@org/m.gguf", "https://x.example/@org/m.gguf"),
+        ("https://x.example?secret", "https://x.example"),
+        ("https://me:sec/ret@x.example/m.gguf", "https://x.example/m.gguf"),
+        ("sftp://me:secret@x.example/m.gguf", "sftp://x.example/m.gguf"),
+        ("http://[::1]:80/m", "http://[::1]:80/m"),
+        ("http://[::1]/m", "http://[::1]/m"),
+        ("org/name@v1:Q8_0", "org/name@v1:Q8_0"),
+        ("./a?b", "./a?b"),
+    ],
+)
+def test_what_is_shown_of_a_source_has_no_secrets(source, shown):
+    assert shown_source(source) == shown
+
+
+@pytest.mark.parametrize(
+    "source", ["https://me:secret@x.example:0/m", "https://me:secret@/m", "https://me:secret@h/m#sha256=1"]
+)
+def test_errors_about_a_url_have_no_secrets(source):
+    with pytest.raises(ModelError) as caught:
+        parse(source)
+    assert "secret" not in str(caught.value)
+
+
+def test_messages_of_libraries_lose_the_secrets_of_the_url():
+    source = "sftp://me:secret@x.example/m?token=12345"
+    text = f"cannot open {source}: me:secret refused, password secret, /m?token=12345"
+    found = without_secrets(text, source)
+    assert found.startswith("cannot open sftp://x.example/m: ")
+    assert "secret" not in found
+    assert "12345" not in found

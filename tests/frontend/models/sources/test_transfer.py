@@ -201,6 +201,40 @@ def test_progress_includes_what_was_there(files, fetch, progress):
     assert progress[-1] == len(CONTENT)
 
 
+def test_a_damaged_file_that_is_there_is_fetched_again(files, fetch, tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT[:-1] + b"x")
+    assert fetch() == CONTENT
+    (tmp_path / "file").write_bytes(CONTENT[:-1])
+    assert fetch(Expected(len(CONTENT), identity="v1")) == CONTENT
+    assert files.bodies == 2
+    fetch()
+    assert files.bodies == 2
+
+
+def test_a_whole_file_without_a_checksum_is_asked_for_again(files, fetch, tmp_path):
+    assert fetch(Expected()) == CONTENT
+    assert fetch(Expected()) == CONTENT
+    assert files.bodies == 1, "it has not changed"
+    files.files[FILE] = other = CONTENT[::-1]
+    assert fetch(Expected()) == other
+
+
+def test_two_versions_are_not_joined_by_a_server_that_ignores_if_range(files, fetch, monkeypatch):
+    files.drop_every = 1
+    with pytest.raises(SourceError):
+        fetch(Expected(), tries=1)
+    files.drop_every = 0
+    files.files[FILE] = other = CONTENT[::-1]
+    send = files.send_file
+
+    def without_if_range(handler, content, **options):
+        del handler.headers["If-Range"]
+        send(handler, content, **options)
+
+    monkeypatch.setattr(files, "send_file", without_if_range)
+    assert fetch(Expected()) == other
+
+
 # --- patience ---------------------------------------------------------------------------------------------
 
 
