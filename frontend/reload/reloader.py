@@ -61,13 +61,15 @@ class Reloader:
             for note in read.notes:
                 log.log(note.level, "%s", note.text)
             wanted = _by_name(read.prepared)
-            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
             for model in read.settings.models:
                 backends_of(model)  # a key that is missing is noticed before anything has changed
-            await self._carry_out(plan, wanted)
-            self._router.names = Names.of(read.settings)
+            for name in wanted:
+                await self._stay(name)
+            plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
             self._settings = followed(self._settings, read.settings)
-            self._follow(self._settings)
+            self._follow(self._settings)  # limits hold for what is added
+            self._carry_out(plan, wanted)
+            self._router.names = Names.of(read.settings)
             self._configured = {name: self._running.get(name, model) for name, model in wanted.items()}
         log.info("the settings were reloaded; %s", in_words(plan))
         return plan
@@ -90,14 +92,14 @@ class Reloader:
             await self.reload()
         except (ConfigError, ModelError) as error:
             log.error("the settings were not reloaded, nothing was changed: %s", error)
+        except Exception:
+            log.exception("the settings were not reloaded completely")
 
     def close(self) -> None:
         for task in self._leaving.values():
             task.cancel()
 
-    async def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
-        for name in wanted:
-            await self._stay(name)
+    def _carry_out(self, plan: ReloadPlan, wanted: dict[str, PreparedModel]) -> None:
         added = [wanted[name] for name in plan.added]
         local = [model for model in added if model.engine != REMOTE]
         for model in local:
