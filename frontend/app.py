@@ -247,6 +247,7 @@ class _Server:
         if not self._cannot_start:  # else the last line says why
             log.info("shutting down")
         self._control.stopping.set()
+        downloads = asyncio.create_task(self._downloads.close())  # whoever follows one need not be waited for
         self._reloader.close()
         seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
@@ -260,7 +261,7 @@ class _Server:
             log.warning("ending what did not finish in time: %s", self._awaited())
             self._router.fail_all()
             await drained
-        await self._downloads.close()
+        await downloads
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from frontend.download_job import NOTES, Download, Job, State, command_of, run_child
-from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError
+from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError, ShuttingDown
 from frontend.models.pulling import Done, Failed, Order
 from frontend.shortened import shown_source
 
@@ -47,6 +47,7 @@ class Downloads:
         self._command = command
         self._slots = asyncio.Semaphore(max_running)
         self._jobs: dict[str, Job] = {}  # in the order of their creation
+        self._is_closed = False
 
     def start(self, source: str, name: str | None = None) -> Download:
         """Raises BadRequest, and QueueFull. One of the same source is continued, if it has not ended."""
@@ -54,6 +55,7 @@ class Downloads:
             known = job.download
             if known.state in _ACTIVE and (job.source, known.name) == (source, name):
                 return self.resume(known.id) if known.state == "paused" else known
+        self._check_open()
         self._check(source, name or "")
         if sum(job.download.state in _ACTIVE for job in self._jobs.values()) >= _MAX_ACTIVE:
             raise QueueFull(f"{_MAX_ACTIVE} downloads are under way; try again when some have ended")
@@ -92,6 +94,7 @@ class Downloads:
         job = self._job(id)
         if job.download.state not in ("paused", "failed", "cancelled"):
             raise Conflict(f"the download is {job.download.state}; only one that is paused can be resumed")
+        self._check_open()
         job.wanted = None
         job.change(state="queued", error=None, ended=None, step="")
         job.task = asyncio.create_task(self._run(job))
@@ -117,7 +120,8 @@ class Downloads:
             job.followers.discard(changed)
 
     async def close(self) -> None:
-        """End all children. Their downloads are paused."""
+        """End all children. Their downloads are paused, and no others begin."""
+        self._is_closed = True
         for job in self._jobs.values():
             job.wanted = job.wanted or "pause"
         tasks = [job.task for job in self._jobs.values() if job.task and not job.task.done()]
@@ -132,6 +136,10 @@ class Downloads:
             return self._jobs[id]
         except KeyError:
             raise NotFound(f"there is no download {id[:80]!r}") from None
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ShuttingDown("the server is shutting down", retry_after=1)
 
     def _forget(self) -> None:
         ended = [id for id, job in self._jobs.items() if job.download.state not in _ACTIVE]

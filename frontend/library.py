@@ -117,6 +117,13 @@ class Library:
         if manager is not None:
             await manager.unload(name)
 
+    async def let_go(self, name: str) -> None:
+        """Unload it if it is idle, or as soon as it is, unless it is pinned."""
+        name = self._name(name)
+        manager = self._managed(name)
+        if manager is not None:
+            await manager.let_go(name)
+
     def pin(self, name: str, pinned: bool) -> None:
         """A pinned model is unloaded only on request."""
         name = self._name(name)

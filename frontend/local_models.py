@@ -51,6 +51,7 @@ class LocalModels:
         self._available = available_memory
         self._replicas = 1  # that share the memory for KV caches
         self._measurements = measurements or WhileRunning()
+        self._is_limited = _is_limited(settings)
         self._adding = asyncio.Lock()
         self._prepared: dict[str, PreparedModel] = {}
         self._manager = Manager(
@@ -81,12 +82,11 @@ class LocalModels:
 
     def preload(self, prepared: Sequence[PreparedModel]) -> None:
         """Load those of these models that are not on demand, within the limits if any were set."""
-        limited = bool(self._settings.memory_budget_gib or self._settings.max_loaded_models)
         for model in prepared:
             name = model.settings.name
             if not model.settings.preload:
                 continue
-            if not limited:
+            if not self._is_limited:
                 self._manager.start_at_once(name)
             elif not self._manager.preload(name):
                 log.warning("%s does not fit beside the models before it; it is loaded on demand", name)
@@ -143,6 +143,9 @@ class LocalModels:
 
     def adjust(self, model: PreparedModel) -> None:
         """Follow settings that the model's processes do not know."""
+        if self._manager.is_replacing(model.settings.name):  # by what other settings asked for
+            self.replace(model)
+            return
         before = self._manager.served[model.settings.name]
         self._prepared[model.settings.name] = model
         before.route.settings = model.settings
@@ -154,6 +157,7 @@ class LocalModels:
 
     def limit(self, settings: Settings) -> None:
         """Follow the limits in these settings."""
+        self._is_limited = _is_limited(settings)
         self._manager.limit(limits_of(settings, self._available), settings.load_wait_seconds)
 
     def _defined(
@@ -225,6 +229,10 @@ class LocalModels:
             return spawn
 
         return [spawner(number) for number in range(model.settings.replicas)]
+
+
+def _is_limited(settings: Settings) -> bool:
+    return bool(settings.memory_budget_gib or settings.max_loaded_models)
 
 
 def _lifetime(seconds: float | None) -> float | None:

@@ -6,6 +6,7 @@ from frontend.api.area import Control
 from frontend.http.exchange import UNKNOWN_ROUTE, exchange_of
 
 _ABOUT_MODELS = ("/v1/models", "/api/", "/admin/models")
+_INFERENCE = ("/api/chat", "/api/generate", "/api/embed")  # and /api/embeddings
 
 
 class StoreFollowing:
@@ -16,7 +17,9 @@ class StoreFollowing:
         self._control = control
 
     async def process_request(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        if self._control.follow_store is not None and request.path.startswith(_ABOUT_MODELS):
+        path = request.path
+        is_about_models = path.startswith(_ABOUT_MODELS) and not path.startswith(_INFERENCE)
+        if self._control.follow_store is not None and is_about_models:
             await self._control.follow_store()
 
 

@@ -4,7 +4,14 @@ import msgspec
 
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import Asked, authorization_of, forwarding_header, judge, rules_of
+from frontend.http.access import (
+    Asked,
+    authorization_of,
+    forwarding_header,
+    is_administration,
+    judge,
+    rules_of,
+)
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -66,13 +73,16 @@ class Gate:
 
 
 def _asked(scope: Scope) -> Asked:
+    forwarded_by = None
+    if is_administration(scope["path"]):  # nothing else asks for it
+        forwarded_by = forwarding_header(name.decode("latin-1") for name, _ in scope["headers"])
     return Asked(
         scope.get("method", "GET"),
         scope["path"],
         header(scope, b"host"),
         header(scope, b"origin"),
         authorization_of(header(scope, b"authorization"), scope.get("subprotocols", ())),
-        forwarding_header(name.decode("latin-1") for name, _ in scope["headers"]),
+        forwarded_by,
         header(scope, b"sec-fetch-site"),
     )
 

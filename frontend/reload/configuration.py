@@ -1,7 +1,7 @@
 """What a server is asked to do: its settings and models, prepared at the start and for each reload."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -102,8 +102,7 @@ class ConfigurationSource:
 
     def _stored(self, settings: Settings) -> tuple[list[ModelSettings], list[Note]]:
         """The models of the store that no setting names, with the settings that apply to all models."""
-        named = {name for model in settings.models for name in (model.name, model.source)}
-        names = [name for name in stored_names(settings) if name not in named]
+        names = unnamed(settings, stored_names(settings))
         if not names:
             return [], []
         found = find_settings(self._config, self._environ)
@@ -120,6 +119,12 @@ def stored_names(settings: Settings) -> list[str]:
     """The names of the models in the store that can be served as they are."""
     inventory = Inventory(store_root(settings.store))
     return list(dict.fromkeys(one.name for one in inventory.installed() if one.is_current))
+
+
+def unnamed(settings: Settings, stored: Sequence[str]) -> list[str]:
+    """Those names in the store that the settings neither give to a model nor have as its source."""
+    named = {name for model in settings.models for name in (model.name, model.source)}
+    return [name for name in stored if name not in named]
 
 
 def _on_demand(model: ModelSettings) -> ModelSettings:

@@ -3,19 +3,48 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from frontend.config import Settings
 from frontend.errors import BadRequest, Conflict, NotFound, ServerError
 from frontend.library import Library
-from frontend.reload.configuration import stored_names
+from frontend.models.inventory import Inventory
+from frontend.models.root import store_root
+from frontend.reload.configuration import stored_names, unnamed
 from frontend.routing.names import LATEST
 
 _LOOKUP_SECONDS = 0.2  # between two looks into the store, whatever clients ask for
 
+T = TypeVar("T")
+
+
+def version_of(settings: Settings, name: str) -> object:
+    """Of a model of the store: another one once its folder has changed; None where it is gone."""
+    model = Inventory(store_root(settings.store)).installed_named(name)
+    try:
+        return None if model is None else (str(model.path), model.path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+class _Throttle:
+    """For one kind of look into the store."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._looked_at = -_LOOKUP_SECONDS
+
+    def may_look(self) -> bool:
+        now = self._clock()
+        if now - self._looked_at < _LOOKUP_SECONDS:
+            return False
+        self._looked_at = now
+        return True
+
 
 class FoundLater:
-    """For a server that serves its whole store."""
+    """For a server that serves its whole store. What several callers want at once is done once."""
 
     def __init__(
         self,
@@ -23,38 +52,62 @@ class FoundLater:
         library: Library,
         names: Callable[[Settings], list[str]] = stored_names,
         clock: Callable[[], float] = time.monotonic,
+        version: Callable[[Settings, str], object] = version_of,
     ) -> None:
-        """`names` are those in the store; it is called in a thread."""
+        """`names` are those in the store; it is called in a thread, as is `version`, which tells the states
+        of a model apart."""
         self.settings = settings
         self._library = library
         self._names = names
-        self._clock = clock
-        self._looked_at = -_LOOKUP_SECONDS
+        self._version = version
+        self._listing, self._missing = _Throttle(clock), _Throttle(clock)
+        self._following: asyncio.Task[None] | None = None
+        self._finding: dict[str, asyncio.Task[bool]] = {}
+        self._failed: dict[str, object] = {}  # the versions of models that cannot be served
 
     async def follow(self) -> None:
         """Before models are listed, or one is looked at: serve what the store has now."""
-        for name in self._library.gone():
-            with contextlib.suppress(NotFound):  # somebody else was faster
-                await self._library.remove(name)
-        if not self._may_look():
-            return
-        stored = await asyncio.to_thread(self._names, self.settings)
-        for name in set(stored) - self._library.names():
-            with contextlib.suppress(Conflict, NotFound, BadRequest):  # it cannot be served
-                await self._library.add(name)
+        if self._following is None or self._following.done():
+            self._following = _begun(self._follow())
+        await asyncio.shield(self._following)
 
-    def _may_look(self) -> bool:
-        now = self._clock()
-        if not self.settings.serve_store or now - self._looked_at < _LOOKUP_SECONDS:
-            return False
-        self._looked_at = now
-        return True
+    async def _follow(self) -> None:
+        for name in self._library.gone():
+            with contextlib.suppress(NotFound):  # a load has noticed it as well
+                await self._library.remove(name)
+        if not (self.settings.serve_store and self._listing.may_look()):
+            return
+        stored = unnamed(self.settings, await asyncio.to_thread(self._names, self.settings))
+        self._failed = {name: version for name, version in self._failed.items() if name in stored}
+        for name in set(stored) - self._library.names():
+            await self._serve(name)
+
+    async def _serve(self, name: str) -> None:
+        """Unless that failed, and nothing has changed since: a conversion may take minutes."""
+        if name in self._failed:
+            if self._failed[name] == await asyncio.to_thread(self._version, self.settings, name):
+                return
+            del self._failed[name]
+        version = await asyncio.to_thread(self._version, self.settings, name)
+        try:
+            await self._library.add(name)
+        except Conflict:  # somebody else was faster
+            pass
+        except (NotFound, BadRequest):
+            self._failed[name] = version
 
     async def find(self, name: str) -> bool:
         """Whether a model that was not served is now. Raises ServerError if it cannot be."""
-        if not self._may_look():
-            return False
         stored = name.removesuffix(LATEST)
+        task = self._finding.get(stored)
+        if task is None:
+            if not (self.settings.serve_store and self._missing.may_look()):
+                return False
+            task = self._finding[stored] = _begun(self._find(stored))
+            task.add_done_callback(lambda _: self._finding.pop(stored, None))
+        return await asyncio.shield(task)
+
+    async def _find(self, stored: str) -> bool:
         try:
             if stored not in await asyncio.to_thread(self._names, self.settings):
                 return False
@@ -66,3 +119,10 @@ class FoundLater:
                 return False
             raise ServerError(error.message) from None
         return True
+
+
+def _begun(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """A task that goes on without those who began it."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

@@ -67,10 +67,10 @@ class Reloader:
                 await self._stay(name)
             await self._router.settled(wanted)
             plan = plan_reload(self._settings, read.settings, self._configured, self._running, wanted)
+            self._settings = followed(self._settings, read.settings)
+            self._follow(self._settings)  # limits hold for what is added
             self._carry_out(plan, wanted)
             self._router.names = Names.of(read.settings)
-            self._settings = followed(self._settings, read.settings)
-            self._follow(self._settings)
             self._configured = {name: self._running.get(name, model) for name, model in wanted.items()}
         log.info("the settings were reloaded; %s", in_words(plan))
         return plan
@@ -93,6 +93,8 @@ class Reloader:
             await self.reload()
         except (ConfigError, ModelError) as error:
             log.error("the settings were not reloaded, nothing was changed: %s", error)
+        except Exception:
+            log.exception("the settings were not reloaded completely")
 
     def close(self) -> None:
         for task in self._leaving.values():

@@ -137,6 +137,10 @@ class Manager:
         else:
             self._post(Released(name))
 
+    def is_replacing(self, name: str) -> bool:
+        """Whether what `replace` began is not done yet."""
+        return name in self._swaps
+
     def _swap(self, name: str) -> None:
         """Its processes are gone, or there were none."""
         swap = self._swaps.pop(name, None)
@@ -202,10 +206,32 @@ class Manager:
         return self.resident(served.route.name)
 
     async def unload(self, name: str) -> None:
-        """Until its processes are gone; it may be loaded again at once, for requests that wait."""
+        """Until its processes are gone; it may be loaded again at once, for requests that wait.
+
+        Raises RequestTimeout.
+        """
         self._post(Released(name))
-        while name in self.served and self.resident(name).phase in _LEAVING:
-            await self._next_change(name)
+        await self._left_in_time(name)
+
+    async def let_go(self, name: str) -> None:
+        """Unload a model that is idle, or as soon as it is; one that is pinned stays, and a load that has
+        begun goes on. Raises RequestTimeout."""
+        self.keep_alive(name, 0.0)
+        model = self.resident(name)
+        if model.phase is Phase.READY and not model.busy and not model.pinned:
+            self._post(Released(name))
+        await self._left_in_time(name)
+
+    async def _left_in_time(self, name: str) -> None:
+        """A driver may hold a process that was killed."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                while name in self.served and self.resident(name).phase in _LEAVING:
+                    await self._next_change(name)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"{name} was not unloaded within {self._timeout_seconds:g} seconds; it still finishes"
+            ) from None
 
     async def finish(self, name: str, seconds: float) -> None:
         """Until a model has no work left, or that time is over."""
@@ -431,8 +457,15 @@ class Manager:
             removal = asyncio.create_task(self._remove_gone(load.name, served.route))
             self._removals.add(removal)
             removal.add_done_callback(self._removals.discard)
-        else:
-            self.fleet.load(load.name, served.launch(load.smaller))
+            return
+        try:
+            launch = served.launch(load.smaller)
+        except Exception as error:  # a folder that it needs is gone, and the like
+            log.exception("%s could not be launched", load.name)
+            served.reason = str(error)
+            self._post(LoadFailed(load.name, launched=False))
+            return
+        self.fleet.load(load.name, launch)
 
     async def _remove_gone(self, name: str, route: Route) -> None:
         router = self.fleet.router
@@ -463,10 +496,11 @@ class Manager:
         if model.demanded:
             log.warning("%s: its load ran out of memory and is tried once more", name)
             return
+        seconds = HALF_OPEN_SECONDS
         if not model.persistent:
             log.error("%s could not be loaded: %s", name, served.reason)
             seconds = model.again_after - time.monotonic()
-            served.route.fail_all(self._unavailable(served, seconds))
+        served.route.fail_all(self._unavailable(served, seconds))
 
     def _changed(self, name: str) -> None:
         for told in self.on_change:
@@ -474,10 +508,10 @@ class Manager:
 
     def _tick(self) -> None:
         """Once a second: answer those who have waited too long, and look at what hosts hold."""
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
         for name, served in list(self.served.items()):
             model = self.resident(name)
             if model.waiting:
                 served.route.answer_impatient(self.wait_seconds, self.waited(name))
             if model.phase is Phase.READY and (held := served.held_bytes) > model.bytes:
                 self._post(Measured(name, held))
-        self._ticker = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)

@@ -67,7 +67,7 @@ def _about_one(state: Residency, model: Resident, event: Event, now: float) -> t
         case LoadFailed(out_of_memory=True) if model.phase is Phase.LOADING and not model.retried:
             return _retry(state, model, now)
         case LoadFailed() if model.phase in (Phase.LOADING, Phase.READY):
-            model, actions = _failed(model, now)
+            model, actions = _failed(model, event, now)
         case Released():
             model, actions = _released(model, now)
         case _:
@@ -150,7 +150,7 @@ def _ready(model: Resident, event: BecameReady, now: float) -> Resident:
     )
 
 
-def _failed(model: Resident, now: float) -> tuple[Resident, list[Action]]:
+def _failed(model: Resident, event: LoadFailed, now: float) -> tuple[Resident, list[Action]]:
     """What waits is answered elsewhere; the next request tries again, though not at once every time."""
     delay = min(2.0**model.failures, _RETRY_LIMIT_SECONDS)
     model = replace(
@@ -160,7 +160,9 @@ def _failed(model: Resident, now: float) -> tuple[Resident, list[Action]]:
         demanded=False,
         wanted_at=None,
     )
-    if model.persistent:  # its hosts go on by themselves, but not with another first try each time
+    if (
+        model.persistent and event.launched
+    ):  # its hosts go on by themselves, but not with another first try each time
         return replace(model, phase=Phase.UNLOADED, changed_at=now), []
     return _stopped(replace(model, retried=False, smaller=False), Reason.FAILED, now)
 

@@ -106,6 +106,7 @@ class BecameReady(msgspec.Struct, frozen=True):
 class LoadFailed(msgspec.Struct, frozen=True):
     name: str
     out_of_memory: bool = False
+    launched: bool = True  # its processes were started, or are starting again by themselves
 
 
 class Started(msgspec.Struct, frozen=True):

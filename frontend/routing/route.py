@@ -163,8 +163,10 @@ class LocalRoute:
             self.jobs.apply(job, Dropped(cancellable=job.needs_slot))
             job.fail(error)
         for waiter in list(self._card_waiters):
+            del self._card_waiters[waiter]
             if not waiter.done():
                 waiter.set_exception(error)
+        self._measure_queue()
 
     def _check_queue(self, more: int) -> None:
         free = sum(replica.free_slots for replica in self.replicas)

@@ -150,17 +150,28 @@ class Router:
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
-        try:
-            resolved = self.resolve(name, key)
-        except ModelNotFound:
-            if name in self.removing or self.find_missing is None or not await self.find_missing(name):
-                raise
-            resolved = self.resolve(name, key)
+        resolved = await self.resolve_or_find(name, on_leave, key)
         on_resolved(resolved)
         route = self.routes[resolved.model]
         self.check_open()
         card = await self.in_time(route.card(), on_leave)
         return Model(self, route, card)
+
+    async def resolve_or_find(
+        self, name: str, on_leave: OnLeave = nobody_leaves, key: str | None = None
+    ) -> Resolved:
+        """As `resolve`, after a model that is not served was looked for.
+
+        Raises ModelNotFound, ServerError for one that cannot be served, RequestTimeout or ClientGone.
+        """
+        try:
+            return self.resolve(name, key)
+        except ModelNotFound:
+            if name in self.removing or self.find_missing is None:
+                raise
+            if not await self.in_time(_future(self.find_missing(name)), on_leave):
+                raise
+        return self.resolve(name, key)
 
     async def in_time(self, answer: "asyncio.Future[T]", on_leave: OnLeave) -> T:
         """Raises what the answer raises, ClientGone or RequestTimeout."""
@@ -292,6 +303,26 @@ def _removed(name: str) -> ModelNotFound:
 
 def _shown(name: str) -> str:
     return repr(shortened(name, _SHOWN_CHARACTERS))
+
+
+def _future(work: Awaitable[T]) -> "asyncio.Future[T]":
+    """The result of work, which is cancelled if the future ends before."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(work)
+
+    def settle(task: "asyncio.Future[T]") -> None:
+        if future.done():
+            return
+        if task.cancelled():
+            future.cancel()
+        elif (error := task.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    task.add_done_callback(settle)
+    future.add_done_callback(lambda _: task.cancel())
+    return future
 
 
 def _fail(answer: "asyncio.Future[T]", error: Exception) -> None:

@@ -5,15 +5,17 @@ import contextlib
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 
-from frontend.config import Settings
+from frontend.config import ConfigError, Settings
 from frontend.errors import Conflict, ModelNotFound, ModelUnavailable
 from frontend.library import ModelEvent
 from frontend.routing.route import LocalRoute
 from frontend.supervision.lifecycle import State
 from frontend.tasks.generation import generate
+from ipc.messages import Launch
 from tests.frontend.residency.serving import Serving, run, spec, synthetic, tokens_of, wait_for
 
 ONE = Settings(max_loaded_models=1, eviction_wait_seconds=0.2, drain_seconds=10.0)
@@ -365,3 +367,35 @@ def test_random_operations_with_requests_running_end_right_and_leave_no_host_beh
 
     models = (synthetic(name, preload=False) for name in "abc")
     run(scenario, Settings(max_loaded_models=2, eviction_wait_seconds=0.2), *models)
+
+
+def test_a_load_that_cannot_begin_is_answered_and_the_next_one_tried():
+    async def scenario(serving: Serving) -> None:
+        served = serving.models._manager.served["a"]
+        launch = served.launch
+
+        def fails(smaller: bool) -> Launch[Any]:
+            raise ConfigError("the folder for uploads is gone")
+
+        served.launch = fails
+        with pytest.raises(ModelUnavailable, match="the folder for uploads is gone"):
+            await serving.library.load("a")
+        assert serving.state("a") == "failed"
+        served.launch = launch
+        await wait_for(lambda: serving.models._manager.resident("a").again_after < time.monotonic(), "again")
+        await serving.library.load("a")
+
+    run(scenario, Settings(), synthetic("a", preload=False))
+
+
+def test_a_model_that_is_let_go_is_unloaded_unless_it_is_pinned():
+    async def scenario(serving: Serving) -> None:
+        await serving.until("a", "ready")
+        serving.library.pin("a", True)
+        await serving.library.let_go("a")
+        assert serving.state("a") == "ready"
+        serving.library.pin("a", False)
+        await serving.library.let_go("a")
+        assert serving.state("a") == "unloaded"
+
+    run(scenario, Settings(), synthetic("a"))

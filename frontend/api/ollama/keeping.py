@@ -3,8 +3,9 @@
 import falcon.asgi
 
 from frontend.api.area import Server
-from frontend.api.client import while_there
-from frontend.api.ollama.names import model_of, route_of
+from frontend.api.client import on_leave_of, while_there
+from frontend.api.ollama.names import model_of, naming_missing
+from frontend.errors import ModelNotFound
 
 
 class Keeper:
@@ -17,8 +18,11 @@ class Keeper:
         self._library.keep_alive(name, seconds)
 
     def is_loaded(self, name: str) -> bool:
-        """Raises ModelNotFound."""
-        return any(host.ready for host in route_of(self._router, name).hosts)
+        """False for one that is not served, which may be found later."""
+        try:
+            return any(host.ready for host in self._router.route(name).hosts)
+        except ModelNotFound:
+            return False
 
     def load_seconds(self, name: str) -> float | None:
         """How long the last load of a served model took; None: unknown."""
@@ -27,7 +31,9 @@ class Keeper:
     async def load_or_unload(self, name: str, seconds: float | None, request: falcon.asgi.Request) -> str:
         """Wait until it is done. Returns Ollama's name for it. Raises ServerError or ClientGone."""
         if seconds == 0:
-            await while_there(self._library.unload(route_of(self._router, name).name), request)
+            with naming_missing(name):
+                resolved = await self._router.resolve_or_find(name, on_leave_of(request))
+            await while_there(self._library.let_go(resolved.model), request)
             return "unload"
         model = await model_of(self._router, name, request)
         await while_there(self._library.load(model.name, seconds), request)

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from frontend.config import Settings
-from frontend.errors import ModelNotFound, ServerError
+from frontend.config import ModelSettings, Settings
+from frontend.errors import ModelNotFound, RequestTimeout, ServerError
 from frontend.library import Library, ModelStatus
 from frontend.reload.found_later import FoundLater
 from frontend.routing.router import Router, RouterOptions
@@ -104,3 +104,75 @@ def test_a_server_of_some_models_serves_no_others():
     with pytest.raises(ModelNotFound):
         asyncio.run(ask())
     assert looked == []
+
+
+def follower_of(router: Router) -> FoundLater:
+    return cast(FoundLater, cast(Any, router.find_missing).__self__)
+
+
+def test_all_who_miss_a_model_share_one_search_also_after_a_listing():
+    router, looked, _ = scenario(stored=("x",))
+    follower = follower_of(router)
+    asyncio.run(follower.follow())  # which does not use up the look of a miss
+    looked.clear()
+    follower._names = lambda _: ["m"]
+
+    async def ask() -> list[str]:
+        return [model.name for model in await asyncio.gather(*(router.model("m") for _ in range(3)))]
+
+    assert asyncio.run(ask()) == ["m"] * 3
+    assert looked == ["m"]
+
+
+def test_what_cannot_be_served_is_tried_again_only_after_it_has_changed():
+    router, looked, now = scenario(stored=("x",))
+    follower = follower_of(router)
+    version = [1]
+    follower._version = lambda *_: version[0]
+    for _ in range(2):
+        asyncio.run(follower.follow())
+        now[0] += 1.0
+    assert looked == ["x"]
+    version[0] = 2
+    asyncio.run(follower.follow())
+    assert looked == ["x", "x"]
+
+
+def test_a_model_of_the_settings_is_not_served_twice():
+    router, looked, _ = scenario(stored=("m",))
+    follower = follower_of(router)
+    follower.settings = Settings(serve_store=True, models=[ModelSettings(name="mine", source="m")])
+    asyncio.run(follower.follow())
+    assert looked == []
+
+
+def test_listings_at_the_same_time_remove_a_model_that_is_gone_once():
+    router, _, _ = scenario(stored=())
+    library = follower_of(router)._library
+    removed: list[str] = []
+
+    async def remove(name: str) -> None:
+        removed.append(name)
+        await asyncio.sleep(0)
+        raise ModelNotFound("it is gone")
+
+    library.gone = lambda: ["m"]  # type: ignore[method-assign]
+    library.remove = remove  # type: ignore[method-assign]
+
+    async def both() -> None:
+        await asyncio.gather(follower_of(router).follow(), follower_of(router).follow())
+
+    asyncio.run(both())
+    assert removed == ["m"]
+
+
+def test_a_search_does_not_hold_a_request_for_ever():
+    router = Router(RouterOptions(4096, 0.01))
+
+    async def never(_name: str) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    router.find_missing = never
+    with pytest.raises(RequestTimeout):
+        asyncio.run(router.model("m"))

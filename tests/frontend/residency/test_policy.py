@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frontend.residency.policy import advance
 from frontend.residency.state import (
+    Added,
     Close,
     Demanded,
     KeptAlive,
@@ -19,6 +21,7 @@ from frontend.residency.state import (
     Reason,
     Released,
     Reopen,
+    Residency,
     Resident,
     Started,
     Stop,
@@ -377,3 +380,11 @@ def test_no_more_loads_than_switches_of_the_order_of_requests(seed):
     switches = 1 + sum(one != other for one, other in itertools.pairwise(order))
     assert len(world.loads) <= switches
     assert not any(world.waiting.values())
+
+
+def test_a_load_that_could_not_begin_is_over_also_for_a_model_that_is_always_loaded():
+    residency, _ = advance(Residency(ONE), Added(model("a")), 0.0)
+    residency, _ = advance(residency, Started("a"), 0.0)
+    residency, actions = advance(residency, LoadFailed("a", launched=False), 1.0)
+    assert actions == [Stop("a", Reason.FAILED)]
+    assert not residency.models["a"].persistent
