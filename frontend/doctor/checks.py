@@ -136,6 +136,8 @@ def _check_port(port: PortFacts) -> Finding:
     text = f"{port.number} is in use by {who}" if in_use else f"{port.number}: {port.error}"
     if port.use == "ollama":  # nobody listens there unless asked to
         return Finding("port", "ok", f"{text}; this matters only to --ollama-port {port.number}")
+    if in_use and port.holder == "nacelle":
+        return Finding("port", "ok", f"a Nacelle runs on {port.number} (process {port.pid})")
     return Finding("port", "warn", text, "stop it, or choose another port with --port")
 
 

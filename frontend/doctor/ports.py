@@ -43,6 +43,7 @@ def _name(pid: int) -> str:
     try:
         process = psutil.Process(pid)
         words = process.cmdline()
-        return "nacelle" if any(word.endswith("/nacelle") for word in words[:2]) else process.name()
+        is_ours = any(word.endswith("/nacelle") for word in words[:2]) or "frontend.cli" in words[:4]
+        return "nacelle" if is_ours else process.name()
     except psutil.Error:
         return "a process"
