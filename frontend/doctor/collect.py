@@ -146,11 +146,12 @@ def _user() -> UserFacts:
 
 def _memory() -> MemoryFacts:
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    group = cgroups.tightest_memory()
     return MemoryFacts(
         total=memory.total,
         available=memory.available,
-        group_limit=cgroups.memory_limit(),
-        group_used=cgroups.memory_used(),
+        group_limit=group.limit if group else None,
+        group_used=group.used if group else 0,
         swap_total=swap.total,
         swap_used=swap.used,
         huge_pages=_transparent_huge_pages(),
