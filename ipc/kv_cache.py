@@ -26,6 +26,12 @@ def block_tokens(device: str) -> int:
     return _CPU_BLOCK_TOKENS if device.startswith("CPU") else _BLOCK_TOKENS
 
 
+def least_step_tokens(device: str) -> int:
+    """Tokens that a step must have room for, so that a prompt computed in pieces of whole blocks goes on: the
+    rest of a block that was found, and one more."""
+    return 2 * block_tokens(device)
+
+
 def block_bytes(shape: KvShape | None, device: str, properties: Mapping[str, str]) -> int:
     """Bytes of one block over all layers, keys and values."""
     tokens = block_tokens(device)

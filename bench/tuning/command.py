@@ -204,10 +204,19 @@ def keep(prepared: Prepared, tuning: Tuning) -> None:
     _write(prepared.settings, prepared.model, tuned)
 
 
+def is_tuned(prepared: Prepared) -> bool:
+    """Whether something is kept for the model, from this or an earlier tuning."""
+    store = Store(store_root(prepared.settings.store), Silent())
+    return store.learned(Path(prepared.model.path)).tuned is not None
+
+
 def reset(settings: Settings, reporter: Reporter) -> None:
     """Forget what was found. Raises ModelError."""
     [wanted] = settings.models
-    model = preparer_for(settings.store, reporter, tuned=False).prepare(wanted)
+    preparer = preparer_for(settings.store, reporter, tuned=False)
+    if not preparer.has(wanted.source):  # what was removed has taken its tuning along
+        return
+    model = preparer.prepare(wanted)
     _write(settings, model, None)
 
 

@@ -111,14 +111,16 @@ def tune(
     tuning = command.run(prepared, request, reporter, _tell)
     if tuning.is_worth_keeping:
         command.keep(prepared, tuning)
-    _show(command.report_of(prepared, tuning, kept=tuning.is_worth_keeping), as_json)
+    earlier = not tuning.is_worth_keeping and command.is_tuned(prepared)
+    _show(command.report_of(prepared, tuning, kept=tuning.is_worth_keeping), as_json, earlier=earlier)
 
 
 def _tell(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _show(report: Any, as_json: bool) -> None:
+def _show(report: Any, as_json: bool, *, earlier: bool) -> None:
+    """`earlier`: an earlier tuning stays in force."""
     import msgspec
 
     from bench.tuning.report import summary, table
@@ -132,5 +134,14 @@ def _show(report: Any, as_json: bool) -> None:
     console.print(table(report))
     for line in summary(report):
         console.print(line, markup=False, highlight=False)
-    kept = "Kept: nacelle serve uses it from now on." if report.kept else "Nothing was kept."
-    console.print(f"{kept} Undo with: nacelle tune {report.model} --reset" if report.kept else kept)
+    console.print(outcome(report.model, kept=report.kept, earlier=earlier))
+
+
+def outcome(model: str, *, kept: bool, earlier: bool) -> str:
+    """The last line: what nacelle serve uses from now on."""
+    undo = f"Undo with: nacelle tune {model} --reset"
+    if kept:
+        return f"Kept: nacelle serve uses it from now on. {undo}"
+    if earlier:
+        return f"Nothing new was kept: nacelle serve still uses an earlier tuning. {undo}"
+    return "Nothing was kept."

@@ -148,8 +148,9 @@ def _check_port(port: PortFacts) -> Finding:
     text = f"{port.number} is in use by {who}" if in_use else f"{port.number}: {port.error}"
     if port.use == "ollama":  # nobody listens there unless asked to
         return Finding("port", "ok", f"{text}; this matters only to --ollama-port {port.number}")
-    stop = "nacelle stop --server ends one in the background" if port.holder == "nacelle" else "stop it"
-    return Finding("port", "warn", text, f"{stop}, or choose another port: nacelle serve --port PORT")
+    if in_use and port.holder == "nacelle":
+        return Finding("port", "ok", f"a Nacelle runs on {port.number} (process {port.pid})")
+    return Finding("port", "warn", text, "stop it, or choose another port: nacelle serve --port PORT")
 
 
 def _check_extras(facts: Facts) -> Iterator[Finding]:

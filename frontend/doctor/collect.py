@@ -45,7 +45,11 @@ _EXTRAS = (
     ("redis", "it stores responses and conversations in Redis", ("redis",)),
 )
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_CONTAINER_MARKS = (
+    Path("/.dockerenv"),
+    Path("/run/.containerenv"),
+    Path("/var/run/secrets/kubernetes.io"),  # a pod's
+)
 
 
 def collect(environ: Mapping[str, str], config: Path | None, report: Callable[[str], None]) -> Facts:
@@ -67,6 +71,7 @@ def collect(environ: Mapping[str, str], config: Path | None, report: Callable[[s
         pci=tuple(intel_accelerators()),
         nodes=tuple(device_nodes()),
         libraries={name: _loads(name) for name in (OPENCL, LEVEL_ZERO, NPU_DRIVER)},
+        wanted_devices=tuple(_wanted_devices(settings)),
         machine=machine,
         machine_error=machine_error,
         self_tests=tuple(_self_tests(devices, settings, report)),
@@ -135,16 +140,18 @@ def _user() -> UserFacts:
             groups.append(grp.getgrgid(number).gr_name)
         except KeyError:
             groups.append(str(number))
-    return UserFacts(name, tuple(groups), any(mark.exists() for mark in _CONTAINER_MARKS))
+    marked = any(mark.exists() for mark in _CONTAINER_MARKS) or "KUBERNETES_SERVICE_HOST" in os.environ
+    return UserFacts(name, tuple(groups), marked)
 
 
 def _memory() -> MemoryFacts:
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    group = cgroups.tightest_memory()
     return MemoryFacts(
         total=memory.total,
         available=memory.available,
-        group_limit=cgroups.memory_limit(),
-        group_used=cgroups.memory_used(),
+        group_limit=group.limit if group else None,
+        group_used=group.used if group else 0,
         swap_total=swap.total,
         swap_used=swap.used,
         huge_pages=_transparent_huge_pages(),
@@ -167,6 +174,12 @@ def _reserved_huge_pages() -> int:
     found = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     hugetlb = found.get("Hugetlb", ["0"])
     return int(hugetlb[0]) * 1024
+
+
+def _wanted_devices(settings: Settings) -> list[str]:
+    """The kinds of devices that the models' settings name: GPU for GPU.1, both for HETERO:GPU,CPU."""
+    named = " ".join(model.device for model in settings.models)
+    return [kind for kind in ("GPU", "NPU") if kind in named]
 
 
 def _disk(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from frontend.config import GIB
-from frontend.doctor.facts import Facts, Finding, SelfTest
+from frontend.doctor.facts import Facts, Finding, Level, SelfTest
 from frontend.machine.hardware import NodeFacts
 from ipc.machine import DeviceFacts
 
@@ -15,6 +15,7 @@ _PACKAGES = {
 }
 _NEEDED = {False: (OPENCL,), True: (LEVEL_ZERO, NPU_DRIVER)}  # by whether it is an NPU
 _KERNEL = {False: "i915 or xe", True: "intel_vpu"}
+_INTEL_DRIVERS = ("", "i915", "xe", "intel_vpu")  # empty: a container may not say
 _REINSTALL = "reinstall the device's driver, or use another device with --device"
 
 
@@ -43,7 +44,7 @@ def _described(device: DeviceFacts) -> str:
 def check_accelerators(facts: Facts) -> Iterator[Finding]:
     """GPUs and NPUs that the machine has, and what keeps this user from them."""
     for is_npu, name in ((False, "GPU"), (True, "NPU")):
-        nodes = [node for node in facts.nodes if node.is_npu is is_npu]
+        nodes = [node for node in facts.nodes if node.is_npu is is_npu and node.driver in _INTEL_DRIVERS]
         on_bus = [device for device in facts.pci if device.is_npu is is_npu]
         if not nodes and not on_bus:
             yield Finding(name.lower(), "ok", f"no Intel {name} in this machine")
@@ -57,11 +58,12 @@ def _without_node(facts: Facts, name: str, is_npu: bool, drivers: Sequence[str])
     folder = "/dev/accel" if is_npu else "/dev/dri"
     text = f"an Intel {name} is on the PCI bus, but {folder} has no device file for it"
     if facts.user.in_container:
-        remedy = f"start the container with --device {folder}"
+        remedy = f"start the container with --device {folder}, or let the pod request the device"
     elif any(drivers):
-        remedy = f"the kernel driver {', '.join(filter(None, drivers))} has made none: sudo dmesg | tail"
+        named = ", ".join(filter(None, drivers))
+        remedy = f"in a container, pass {folder} through; else {named} has made none: sudo dmesg | tail"
     else:
-        remedy = f"install a kernel with the driver {_KERNEL[is_npu]}"
+        remedy = f"install a kernel with the driver {_KERNEL[is_npu]}; in a container, pass {folder} through"
     return Finding(name.lower(), "warn", text, remedy)
 
 
@@ -79,20 +81,24 @@ def _with_nodes(
     found = facts.machine is not None and any(
         device.name.startswith(name) for device in facts.machine.devices
     )
-    ours = is_intel or any(node.driver in ("i915", "xe", "intel_vpu") for node in nodes)
+    ours = is_intel or any(node.driver for node in nodes)
+    level: Level = "fail" if name in facts.wanted_devices else "warn"  # the CPU serves all the same
     if found or facts.machine is None or not ours or not any(node.usable for node in nodes):
         return
     missing = [library for library in _NEEDED[is_npu] if not facts.libraries.get(library, False)]
     if missing:
-        yield Finding(area, "fail", f"OpenVINO finds no {name}: no {missing[0]} here", _PACKAGES[missing[0]])
+        yield Finding(area, level, f"OpenVINO finds no {name}: no {missing[0]} here", _PACKAGES[missing[0]])
     else:
-        yield Finding(area, "fail", f"OpenVINO finds no {name}, although its driver is here", _REINSTALL)
+        yield Finding(area, level, f"OpenVINO finds no {name}, although its driver is here", _REINSTALL)
 
 
 def _admit(facts: Facts, node: NodeFacts) -> str:
     """How to let the user use a device file."""
     if facts.user.in_container:
-        return f"start the container with --group-add $(stat -c %g {node.path})"
+        return (
+            f"start the container with --group-add $(stat -c %g {node.path}), or put that number into the "
+            "pod's supplementalGroups"
+        )
     if node.group in facts.user.groups:  # the group has too few permissions, or is new to the session
         return f"log in again; if that does not help: sudo chmod g+rw {node.path}"
     if node.group == "root":

@@ -100,6 +100,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     pci: tuple[PciFacts, ...] = ()
     nodes: tuple[NodeFacts, ...] = ()
     libraries: dict[str, bool] = {}  # shared libraries of drivers: whether the loader finds them
+    wanted_devices: tuple[str, ...] = ()  # kinds that the settings name, such as GPU
     machine: MachineReport | None = None  # None: OpenVINO could not be asked
     machine_error: str = ""
     self_tests: tuple[SelfTest, ...] = ()

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_MEMORY_FILES = (  # limit, use, and what of it the kernel gives up; of the second and the first version
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _UNLIMITED = 2**60  # the first version reports a number of this size for no limit
 
 
@@ -35,23 +40,34 @@ def cpu_quota(root: Path = _ROOT, own: Path = _OWN) -> float | None:
     return min(quotas, default=None)
 
 
-def memory_limit(root: Path = _ROOT, own: Path = _OWN) -> int | None:
-    """In bytes; None without a limit."""
-    limits = [
-        limit
-        for folder in folders("memory", _read(own), root)
-        for name in ("memory.max", "memory.limit_in_bytes")
-        if (limit := _number(_read(folder / name))) and limit < _UNLIMITED
-    ]
-    return min(limits, default=None)
+class MemoryGroup(NamedTuple):
+    """A group with a limit, in bytes. `used` leaves out page cache that the kernel gives up."""
+
+    limit: int
+    used: int
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
 
 
-def memory_used(root: Path = _ROOT, own: Path = _OWN) -> int:
-    """Bytes that the process's own group uses, page cache included; 0 if unknown."""
+def tightest_memory(root: Path = _ROOT, own: Path = _OWN) -> MemoryGroup | None:
+    """Of the process's own group and those around it the one that leaves the least; None without a limit."""
+    groups = []
     for folder in folders("memory", _read(own), root):
-        for name in ("memory.current", "memory.usage_in_bytes"):
-            if used := _number(_read(folder / name)):
-                return used
+        for limit_name, used_name, cache in _MEMORY_FILES:
+            limit = _number(_read(folder / limit_name))
+            if limit and limit < _UNLIMITED:
+                used = _number(_read(folder / used_name)) - _statistic(folder, cache)
+                groups.append(MemoryGroup(limit, max(0, used)))
+    return min(groups, key=lambda group: group.left, default=None)
+
+
+def _statistic(folder: Path, wanted: str) -> int:
+    for line in _read(folder / "memory.stat").splitlines():
+        name, _, value = line.partition(" ")
+        if name == wanted:
+            return _number(value)
     return 0
 
 

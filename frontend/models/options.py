@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
 from frontend.shortened import quoted
+from ipc.kv_cache import least_step_tokens
 from ipc.messages import TASKS, Adapter, GenerationDefaults
 
 SYNTHETIC = "synthetic"
@@ -52,6 +53,13 @@ def check_options(model: ModelSettings) -> None:
         raise _clash(model, "an NPU has no continuous_batching engine")
     if len(batching_only) > 1:
         raise _clash(model, f"{' and '.join(batching_only)} exclude each other")
+    least = least_step_tokens(model.device)
+    if engine_kind(model) == "text" and model.prefix_caching and model.max_num_batched_tokens < least:
+        raise _clash(
+            model,
+            f"max_num_batched_tokens must be at least {least} on {model.device}, "
+            f"not {model.max_num_batched_tokens}; or turn prefix_caching off",
+        )
     if model.kv_cache_precision and _KV_CACHE_PRECISION in model.properties:
         raise _clash(model, f"kv_cache_precision and the property {_KV_CACHE_PRECISION} exclude each other")
     for name, text in model.adapters.items():

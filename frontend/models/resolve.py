@@ -158,6 +158,8 @@ class Preparer:
             return model
         if (draft := tuned.settings.get("draft_model")) and not model.draft_model:
             try:
+                if not self.has(str(draft)):  # nobody asked for a download
+                    raise ModelError(f"get it with nacelle pull {draft}")
                 self._draft_folder(msgspec.structs.replace(model, draft_model=str(draft)))
             except ModelError as error:
                 self._reporter.note(f"{model.name} was tuned with a draft model that is gone: {error}")

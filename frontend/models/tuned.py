@@ -4,10 +4,12 @@ import msgspec
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.models.manifest import Tuned
-from frontend.models.options import check_options
+from frontend.models.options import check_options, properties_of
 
 _PROPERTIES = "properties"
 _THREADS = "INFERENCE_NUM_THREADS"  # the setting threads stands for it
+# Measured with one replica: several would share the CPUs that one had for itself.
+_OF_ONE_REPLICA = {"threads", _THREADS, "ENABLE_CPU_PINNING"}
 _NEVER = {"name", "source", "explicit", _PROPERTIES}
 _FIELDS = {field.name: field for field in msgspec.structs.fields(ModelSettings)}
 
@@ -19,10 +21,14 @@ def with_tuned(model: ModelSettings, tuned: Tuned | None) -> ModelSettings:
     """
     if tuned is None:
         return model
+    unfit = _OF_ONE_REPLICA if model.replicas > 1 else set()
+    taken = {*properties_of(model), *unfit}
+    if "threads" in model.explicit:
+        taken.add(_THREADS)
     for name, value in tuned.settings.items():
-        model = _with(model, {name: value}) if _is_free(model, name) else model
+        model = _with(model, {name: value}) if name not in unfit and _is_free(model, name) else model
     for name, value in tuned.properties.items():
-        if name not in model.properties and not (name == _THREADS and model.threads):
+        if name not in taken and not (name == _THREADS and model.threads):
             model = _with(model, {_PROPERTIES: model.properties | {name: value}})
     return model
 

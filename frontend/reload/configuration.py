@@ -45,6 +45,7 @@ class ConfigurationSource:
         self._config = config
         self._environ = environ
         self._used: Path | None = None  # the settings file
+        self._named_models = False  # the settings that were read last did
 
     def settings(self) -> tuple[Settings, list[Note]]:
         """What is set now. Without any model, the whole store is to be served. Raises ConfigError."""
@@ -54,6 +55,9 @@ class ConfigurationSource:
         self._used = found.config
         settings, notes = self._load(found, self._models)
         if not settings.models and not settings.serve_store and settings.registry_url is None:
+            if self._named_models:  # an editor may have emptied the file to write it anew
+                where = found.config or "the settings"
+                raise ConfigError(f"{where} would remove every model; name one, or set serve_store = true")
             settings = msgspec.structs.replace(settings, serve_store=True)
             if not stored_names(settings):
                 raise ConfigError(
@@ -68,6 +72,7 @@ class ConfigurationSource:
             key_in(settings.registry_api_key_env, "registry_api_key_env")
         for model in settings.models:
             backends_of(model)  # notices a key that is missing
+        self._named_models = bool(settings.models)
         return settings, [*found.notes, *notes]
 
     def prepare(self, settings: Settings, reporter: Reporter) -> Configuration:

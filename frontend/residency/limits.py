@@ -1,12 +1,13 @@
 """The memory budget of each device, and what a model is expected to take. In bytes."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from frontend.config import GIB, Settings, memory_budgets
+from frontend.machine.cgroups import tightest_memory
 from frontend.models.estimate import PROCESS_BYTES
 from frontend.models.resolve import PreparedModel
 from frontend.residency.state import Limits
@@ -32,40 +33,10 @@ def limits_of(settings: Settings, available: int) -> Limits:
 
 def available_bytes(control_group: Path = Path("/sys/fs/cgroup")) -> int:
     """Memory that this process and its children can still get: the machine's, or what the limit of a
-    container (control groups, version 2) leaves."""
+    container leaves."""
     machine = psutil.virtual_memory().available
-    return min([machine, *_left_in_groups(control_group)])
-
-
-def _left_in_groups(root: Path) -> Iterator[int]:
-    """What each group on the way from ours to the root leaves."""
-    for folder in _groups(root):
-        try:
-            limit = (folder / "memory.max").read_text().strip()
-            if limit != "max":
-                used = int((folder / "memory.current").read_text())
-                yield max(0, int(limit) - used + _reclaimable(folder))
-        except (OSError, ValueError):
-            continue
-
-
-def _groups(root: Path) -> list[Path]:
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return [root]
-    own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
-    folder = root / own if ".." not in own else root
-    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
-
-
-def _reclaimable(folder: Path) -> int:
-    """The page cache of a group, which its limit counts and the kernel gives up under pressure."""
-    for line in (folder / "memory.stat").read_text().splitlines():
-        name, _, value = line.partition(" ")
-        if name == "inactive_file":
-            return int(value)
-    return 0
+    group = tightest_memory(control_group)
+    return machine if group is None else min(machine, group.left)
 
 
 def files_bytes(prepared: PreparedModel) -> int:

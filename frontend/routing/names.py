@@ -151,6 +151,14 @@ def check_alias(alias: str, served: Collection[str], adapters: Collection[str], 
         raise _unknown(where, target, {*served, *names.variants})
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name of the right characters is neither an address, a path nor one with the tag latest."""
+    parts = name.split(":")[0].split("/")
+    is_path = len(parts) > 2 or not all(part.strip(".") for part in parts)
+    has_odd_tag = ":" in name and not all(tag.strip("./") and "/" not in tag for tag in name.split(":")[1:])
+    return not (is_path or has_odd_tag or name.endswith(LATEST))
+
+
 def _refuse_ambiguous_adapters(models: Iterable[ModelSettings], served: Collection[str]) -> None:
     for model in models:
         for adapter in model.adapters:

@@ -31,16 +31,18 @@ class PrefillPlan:
         blocks = -(-len(ids) // self._block_tokens) + 2 - in_use
         if blocks > self._blocks and not (self._alone and self._empty):
             return 0, cached
-        if unfinished is not None:
-            if any(unfinished is other for other in self._unfinished):
-                return 0, cached
-            self._unfinished.append(unfinished)
-        end = min(len(ids), cached + self._room)
-        whole_blocks = end - end % self._block_tokens
-        if end < len(ids) and (whole_blocks > cached or not self._empty):
-            end = whole_blocks
-        if end <= cached:
+        if any(unfinished is other for other in self._unfinished):
             return 0, cached
+        end = min(len(ids), cached + self._room)
+        found_next_time = cached
+        if end < len(ids):
+            end -= end % self._block_tokens
+            if unfinished is not None:  # it stays filed under what it holds now until a block follows it
+                found_next_time += -cached % self._block_tokens
+        if end <= found_next_time:  # the next step would be where this one is
+            return 0, cached
+        if unfinished is not None:
+            self._unfinished.append(unfinished)
         self._empty = False
         self._blocks -= blocks
         self._room -= end - cached

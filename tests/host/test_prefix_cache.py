@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from host.engines.prefill import PrefillPlan
 from host.engines.prefix_cache import CachedSequence, PrefixCache
+from ipc.kv_cache import least_step_tokens
 
 BLOCK = 32
 TEXTS = [list(range(at, at + 200)) for at in (1000, 2000, 3000)]
@@ -197,8 +198,24 @@ def test_of_a_long_prompt_whole_blocks_are_added() -> None:
     assert plan(PrefixCache(100, BLOCK, 256), room=100).take(TEXTS[0]) == (96, 0)
 
 
-def test_a_step_with_less_room_than_a_block_still_goes_on() -> None:
-    assert plan(PrefixCache(100, BLOCK, 256), room=5).take(TEXTS[0]) == (5, 0)
+def test_with_less_room_than_a_block_a_prompt_waits() -> None:
+    """A piece of a block stays filed under its first tokens, so that the next step would compute it again."""
+    assert plan(PrefixCache(100, BLOCK, 256), room=5).take(TEXTS[0]) == (0, 0)
+
+
+@pytest.mark.parametrize("room", [least_step_tokens("CPU"), 256])
+@pytest.mark.parametrize("found", [0, 1, 31, 32, 33, 40, 63, 64, 65])
+def test_with_the_least_room_every_prompt_gets_in(room: int, found: int) -> None:
+    cache = PrefixCache(100, BLOCK, room)
+    if found:
+        cache.remove(_computed(cache, TEXTS[0][:found]))
+    for _ in range(10):
+        end, cached = plan(cache, room).take(TEXTS[0])
+        assert end > cached
+        if end == len(TEXTS[0]):
+            return
+        cache.remove(_computed(cache, TEXTS[0][:end]))
+    raise AssertionError("the prompt is computed again and again")
 
 
 def test_what_is_cached_takes_no_room() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from frontend.config import ConfigError, ModelSettings
@@ -122,3 +123,13 @@ def test_a_kv_cache_in_f32_needs_f32_arithmetic_unless_told_otherwise():
     assert properties_of(model(kv_cache_precision="f32", properties=told)) == told | {
         "KV_CACHE_PRECISION": "f32"
     }
+
+
+def test_a_step_too_small_for_a_prompt_to_get_in_is_refused():
+    least = ModelSettings(name="m", source="s", max_num_batched_tokens=64)
+    check_options(least)
+    small = msgspec.structs.replace(least, max_num_batched_tokens=63)
+    with pytest.raises(ConfigError, match="max_num_batched_tokens must be at least 64 on CPU, not 63"):
+        check_options(small)
+    check_options(msgspec.structs.replace(small, prefix_caching=False))
+    check_options(msgspec.structs.replace(small, device="GPU"))

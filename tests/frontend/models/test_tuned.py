@@ -107,3 +107,17 @@ def test_a_draft_model_that_is_gone_does_not_keep_the_model_from_serving(tmp_pat
     assert model.settings.draft_model is None
     assert model.settings.properties == TUNED.properties
     assert "gone" in note
+
+
+def test_a_draft_model_that_was_removed_is_not_downloaded(tmp_path, qwen3_ir, monkeypatch):
+    def pull(*_: object) -> Path:
+        raise AssertionError("nobody asked for a download")
+
+    monkeypatch.setattr(Preparer, "pull", pull)
+    notes = Notes()
+    store = Store(tmp_path, notes)
+    store.tune(qwen3_ir, msgspec.structs.replace(TUNED, settings={"draft_model": "smollm2"}))
+    model = Preparer(store, notes).prepare(ModelSettings(name="m", source=str(qwen3_ir)))
+    assert (model.settings.draft_model, model.draft_path) == (None, "")
+    assert model.settings.properties == TUNED.properties
+    assert "nacelle pull smollm2" in notes.notes[0]

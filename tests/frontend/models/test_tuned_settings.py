@@ -65,6 +65,27 @@ def test_a_property_is_not_tuned_against_the_setting_that_means_the_same():
     assert with_tuned(settings(), tuned).properties == tuned.properties
 
 
+def test_no_thread_count_is_tuned_against_an_explicit_0():
+    tuned = Tuned(properties={"INFERENCE_NUM_THREADS": "4", "A": "1"})
+    assert with_tuned(settings(threads=0, explicit=["threads"]), tuned).properties == {"A": "1"}
+
+
+def test_what_an_explicit_setting_implies_is_not_tuned():
+    tuned = Tuned(properties={"INFERENCE_PRECISION_HINT": "bf16", "A": "1"})
+    assert with_tuned(settings(kv_cache_precision="f32"), tuned).properties == {"A": "1"}
+    assert with_tuned(settings(kv_cache_precision="u8"), tuned).properties == tuned.properties
+
+
+def test_what_was_measured_with_all_cpus_is_not_for_replicas_that_share_them():
+    tuned = Tuned(
+        properties={"INFERENCE_NUM_THREADS": "4", "ENABLE_CPU_PINNING": "YES", "A": "1"},
+        settings={"threads": 4, "max_num_batched_tokens": 512},
+    )
+    found = with_tuned(settings(replicas=2), tuned)
+    assert (found.threads, found.max_num_batched_tokens, found.properties) == (0, 512, {"A": "1"})
+    assert with_tuned(settings(), tuned).properties["ENABLE_CPU_PINNING"] == "YES"
+
+
 def test_a_model_of_the_store_is_prepared_as_it_was_tuned(tmp_path: Path, reporter):
     store = Store(tmp_path / "store", reporter, convert)
     put(store, recipe())

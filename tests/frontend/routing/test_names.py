@@ -6,7 +6,15 @@ from collections import Counter
 import pytest
 
 from frontend.config import ConfigError, ModelSettings
-from frontend.routing.names import Names, Resolved, check_names, models_behind, pick, resolve
+from frontend.routing.names import (
+    Names,
+    Resolved,
+    check_names,
+    is_plain_name,
+    models_behind,
+    pick,
+    resolve,
+)
 
 SERVED = ["chat", "chat:v2", "chat:poet", "embed:latest"]
 ADAPTERS = {"chat:poet"}
@@ -171,3 +179,16 @@ def test_an_adapter_named_like_a_tag_is_refused(models, stored, why):
     ) as refused:
         check_names(Names(), models, stored)
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["file:///etc/passwd", "hf:../..", "k:latest", "http://a/b", "a/../b", "a/b/c", "a:", "a:b/c"],
+)
+def test_addresses_paths_and_the_tag_latest_are_no_names(name):
+    assert not is_plain_name(name)
+
+
+@pytest.mark.parametrize("name", ["gpt", "gpt-4.1", "org/model", "org/model:v2", "chat:v2", "m@1", "a+b"])
+def test_what_models_are_called_is_a_name(name):
+    assert is_plain_name(name)
