@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -33,6 +34,8 @@ MAX_FRAME_BYTES = 128 * 1024**2  # of results
 MAX_UNSENT = 16_384  # messages that the peer does not read
 
 _TRY_LATER = 1013
+
+log = logging.getLogger("nacelle.remote")
 
 
 class NotANacelle(Exception):
@@ -160,13 +163,18 @@ class Connection:
         raise ConnectionError("it shuts down" if socket.close_code == 1012 else "it closed the connection")
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):  # the reader reports it
+        try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 messages, self._unsent = self._unsent, []
                 for frame in frames(messages):
                     await socket.send_bytes(frame)
+        except (ConnectionError, aiohttp.ClientError):
+            pass  # the reader reports it
+        except Exception as error:  # nothing more would be sent
+            log.exception("messages to %s cannot be sent", self._backend.name)
+            self.close(ChannelError(f"messages cannot be sent: {error}"))
 
     async def _send_body(self, work: Work, body: bytes | Spool) -> None:
         size, number = len(body), work.request_id
@@ -192,10 +200,17 @@ class Connection:
 
 
 async def _text(socket: aiohttp.ClientWebSocketResponse) -> str:
+    """Raises NotANacelle for another greeting; ConnectionError for none, which says nothing of the server."""
     message = await socket.receive()
-    if message.type is not aiohttp.WSMsgType.TEXT:
+    if message.type is aiohttp.WSMsgType.TEXT:
+        return str(message.data)
+    if message.type is aiohttp.WSMsgType.BINARY:
         raise NotANacelle("it does not greet as a Nacelle does")
-    return str(message.data)
+    if message.type is aiohttp.WSMsgType.ERROR:
+        raise ConnectionError(words_of(message.data))
+    if socket.close_code == _TRY_LATER:
+        raise ConnectionError("it has no room for another connection")
+    raise ConnectionError("it closed the connection before it greeted")
 
 
 async def _closed(socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -148,7 +148,7 @@ class RemoteHost:
     def stop(self) -> None:
         """Finish what the peer still does, then disconnect. `stopped` is set then."""
         if self.http is not None:
-            self._closing = asyncio.create_task(self.http.close())
+            self._closing = asyncio.create_task(self.http.close(self._drain_seconds))
         self._handle(Stop(self._drain_seconds, 0.0))
         if self.life.state is State.STOPPED:
             self.stopped.set()

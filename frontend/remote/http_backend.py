@@ -5,6 +5,7 @@ Imports aiohttp, so import it late.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -16,6 +17,9 @@ CHECK_SECONDS = 10.0  # between health checks
 CHECK_TIMEOUT_SECONDS = 5.0
 _ALLOWED_FAILURES = 1  # of checks in a row, of a server that answered before
 _NO_LIST = (404, 405, 501)  # it answers, but has no list of models
+
+
+log = logging.getLogger("nacelle.remote")
 
 
 class HttpBackend:
@@ -31,6 +35,7 @@ class HttpBackend:
         self._session: aiohttp.ClientSession | None = None
         self._checking: asyncio.Task[None] | None = None
         self._doubt = asyncio.Event()
+        self._done = asyncio.Event()  # no request is outstanding
 
     def start(self) -> None:
         if self._checking is None:
@@ -46,8 +51,13 @@ class HttpBackend:
             self._checking.cancel()
             self._checking = None
 
-    async def close(self) -> None:
+    async def close(self, seconds: float) -> None:
+        """Once its requests have ended, or that time is over."""
         self.stop()
+        if self.outstanding:
+            self._done.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._done.wait(), seconds)
         if self._session is not None:
             await self._session.close()
 
@@ -73,6 +83,8 @@ class HttpBackend:
                 yield response
         finally:
             self.outstanding -= 1
+            if not self.outstanding:
+                self._done.set()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -80,6 +92,14 @@ class HttpBackend:
         return self._session
 
     async def _check(self) -> None:
+        try:
+            await self._check_until_ill()
+        except Exception as error:  # whatever it is, it can be tried again
+            log.exception("the health of %s cannot be checked", self.backend.name)
+            self._checking = None
+            self._unhealthy(words_of(error))
+
+    async def _check_until_ill(self) -> None:
         failures = _ALLOWED_FAILURES  # of a server that has not answered yet, the first counts
         while True:
             reason = await self._ill()

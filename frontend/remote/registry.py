@@ -90,7 +90,10 @@ class Registry:
 
     async def run(self) -> None:
         """For ever."""
-        await self._recall()
+        try:
+            await self._recall()
+        except Exception:  # the next document may be better
+            log.exception("the registry %s: its last document cannot be followed", self._url)
         while True:
             try:
                 await self.poll()

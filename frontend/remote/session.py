@@ -32,6 +32,7 @@ from ipc.messages import (
 MAX_REQUESTS = 4096  # of one connection
 MAX_HELD_BYTES = 512 * 1024**2  # of payloads in memory
 MAX_UNSENT_BYTES = 64 * 1024**2  # of replies that the other side does not read
+_RETRY_SECONDS = 10  # after a disk's failure
 _MESSAGE_BYTES = 256  # assumed of a reply, besides its payload
 
 log = logging.getLogger("nacelle.remote")
@@ -71,7 +72,7 @@ class Session:
         self._max_upload_bytes = max_upload_bytes
         self._send = send
         self._jobs: dict[int, RelayedJob] = {}
-        self._starting: dict[int, asyncio.Task[None]] = {}  # what waits for the model
+        self._starting: dict[int, tuple[asyncio.Task[None], Body]] = {}  # what waits for the model
         self._incoming: dict[int, _Incoming] = {}
         self._unsent: list[Message] = []
         self._unsent_bytes = 0
@@ -79,6 +80,7 @@ class Session:
         self._uploads = False  # the model takes files
         self._idle = asyncio.Event()
         self._reported = Gauges(0, 0)
+        self._writing = False  # what is said is sent
 
     @property
     def requests(self) -> int:
@@ -102,10 +104,11 @@ class Session:
 
     async def leave(self) -> None:
         """The server shuts down: finish what the other side has sent, and let it send no more."""
+        if not (self._writing or self.requests or self._incoming):
+            return  # the model is still loaded: nothing was sent yet
         self._idle.clear()
         self._say(Leaving())
         self._wake.set()
-        self._check_idle()
         await self._idle.wait()
 
     def _check_idle(self) -> None:
@@ -129,7 +132,7 @@ class Session:
                     await self._part(message)
                 case _:
                     raise ChannelError(f"an unexpected {type(message).__name__}")
-        self._report_gauges()
+        self._wake.set()
 
     def _announced(self, message: BodyStart) -> None:
         limit = self._max_upload_bytes if self._uploads else self._router.options.arena_bytes
@@ -146,7 +149,11 @@ class Session:
                 message.request_id, Overloaded("too many large requests of one server", retry_after=1)
             )
             return
-        spool = self._spools.create() if self._uploads else None
+        try:
+            spool = self._spools.create() if self._uploads else None
+        except OSError as error:
+            self._reject(message.request_id, _not_kept(error))
+            return
         self._incoming[message.request_id] = _Incoming(message.size, spool, bytearray())
 
     @property
@@ -167,9 +174,10 @@ class Session:
             return
         try:
             await incoming.spool.write(part.data)
-        except ServerError as error:
+        except (ServerError, OSError) as error:
             self._drop_incoming(part.request_id)
-            self._reject(part.request_id, error)
+            refusal = error if isinstance(error, ServerError) else _not_kept(error)
+            self._reject(part.request_id, refusal)
 
     def _drop_incoming(self, number: int) -> None:
         incoming = self._incoming.pop(number, None)
@@ -192,30 +200,31 @@ class Session:
             body = incoming.spool if incoming.spool is not None else bytes(incoming.data)
         work.payload = b""
         task = asyncio.create_task(self._submit(work, body))
-        self._starting[number] = task
+        self._starting[number] = task, body
 
     async def _submit(self, work: Work, body: Body) -> None:
+        """Whoever cancels it closes the body: a task that has not begun runs none of this."""
         number = work.request_id
-        job = None
         try:
             model = await self._router.model(self._model)
             job = RelayedJob(work, body, model, self)
             self._jobs[number] = job
             model.submit([job])
-        except ServerError as error:
+        except Exception as error:
+            if not isinstance(error, ServerError):
+                log.exception("work of another server could not be begun")
             self._jobs.pop(number, None)
-            job = None
+            _close(body)
             self._reject(number, error)
-        finally:
-            self._starting.pop(number, None)
-            if job is None:
-                _close(body)
-            self._report_gauges()
+        self._starting.pop(number, None)
+        self._wake.set()
 
     def _forget(self, number: int) -> None:
         self._drop_incoming(number)
-        if (task := self._starting.pop(number, None)) is not None:
+        if (starting := self._starting.pop(number, None)) is not None:
+            task, body = starting
             task.cancel()
+            _close(body)
         if (job := self._jobs.pop(number, None)) is not None:
             self._drop(job)
 
@@ -249,7 +258,6 @@ class Session:
             self._reject(job.number, error)
 
     def flush(self) -> None:
-        self._report_gauges()
         self._wake.set()
 
     def _reject(self, number: int, error: Exception) -> None:
@@ -264,19 +272,21 @@ class Session:
         self._unsent_bytes += _MESSAGE_BYTES
 
     def _report_gauges(self) -> None:
+        """Looks at all jobs, hence once for whatever was said together."""
         phases = [job.state.phase for job in self._jobs.values()]
         waiting = sum(phase in (Phase.QUEUED, Phase.SUSPECT) for phase in phases)
         gauges = Gauges(len(phases) - waiting, waiting + len(self._starting))
         if gauges != self._reported:
             self._reported = gauges
             self._say(gauges)
-            self._wake.set()
 
     async def write(self) -> None:
         """Send what there is to send, for ever. Raises ChannelError if the other side does not read."""
+        self._writing = True
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._report_gauges()
             messages: list[Message] = self._unsent
             self._unsent, self._unsent_bytes = [], 0
             for frame in frames(messages):
@@ -292,6 +302,11 @@ class Session:
             sending.result()
         finally:
             sending.cancel()
+
+
+def _not_kept(error: OSError) -> Overloaded:
+    log.error("an upload of another server cannot be kept: %s", error)
+    return Overloaded("uploads cannot be kept now", retry_after=_RETRY_SECONDS)
 
 
 def _close(body: Body) -> None:
