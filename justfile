@@ -12,7 +12,7 @@ types:
 
 # All tests, real processes included: files in parallel, the tests of a file one after the other.
 test *ARGS:
-    pytest -n 2 --dist loadfile --durations=25 {{ARGS}}
+    pytest -n 3 --dist loadfile --durations=25 {{ARGS}}
 
 # Rewrite files to the house format.
 format:

@@ -105,21 +105,22 @@ def test_kills_from_outside_during_quarantine_condemn_no_innocent(
     fields = FIELDS | {"max_tokens": 200}
     undisturbed = [text_of(server.chat(prompt, **fields), 200) for prompt in long_ones]
     blamed = server.metric("nacelle_blamed_total")
-    for _ in range(2):  # with one replica, and again with two; the histories do it more often
-        with ThreadPoolExecutor(2) as pool:
-            pair = [pool.submit(server.chat, prompt, **fields) for prompt in long_ones]
-            wait_for(lambda: server.running() == 2, "they run")
-            kill(server, signal.SIGSEGV)
-            wait_for(partial(on_trial, server), "a suspect is tried")
-            kill(server, signal.SIGKILL)
-            wait_for(lambda: not on_trial(server), "the trial is interrupted")
-            wait_for(partial(on_trial, server), "it is still a suspect")
-            assert [text_of(answer.result(), 200) for answer in pair] == undisturbed
-        wait_for(lambda: all_ready(server), "all replicas", 60)
-        # A replica that dies five times without having done anything would be given up for a while.
-        with ThreadPoolExecutor(NEIGHBOURS) as pool:
-            answers = pool.map(lambda prompt: server.chat(prompt, **FIELDS), PROMPTS)
-            assert list(map(text_of, answers)) == expected
+    with ThreadPoolExecutor(
+        2
+    ) as pool:  # once with one replica and once with two; the histories do it more often
+        pair = [pool.submit(server.chat, prompt, **fields) for prompt in long_ones]
+        wait_for(lambda: server.running() == 2, "they run")
+        kill(server, signal.SIGSEGV)
+        wait_for(partial(on_trial, server), "a suspect is tried")
+        kill(server, signal.SIGKILL)
+        wait_for(lambda: not on_trial(server), "the trial is interrupted")
+        wait_for(partial(on_trial, server), "it is still a suspect")
+        assert [text_of(answer.result(), 200) for answer in pair] == undisturbed
+    wait_for(lambda: all_ready(server), "all replicas", 60)
+    # A replica that dies five times without having done anything would be given up for a while.
+    with ThreadPoolExecutor(NEIGHBOURS) as pool:
+        answers = pool.map(lambda prompt: server.chat(prompt, **FIELDS), PROMPTS)
+        assert list(map(text_of, answers)) == expected
     assert server.metric("nacelle_blamed_total") == blamed
 
 
