@@ -25,7 +25,7 @@ PROMPTS = [
 ]
 GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 30}
 ENDLESS: dict[str, Any] = {"temperature": 0.0, "max_tokens": 2000, "ignore_eos": True}
-KV_TOKENS = 2560
+KV_TOKENS = 4096
 
 
 @pytest.fixture(scope="module")
