@@ -7,15 +7,24 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.serving import MODEL, Serving, wait_for
+from tests.e2e.serving import EXACT, MODEL, Serving, wait_for
 
 LONG = {"max_tokens": 4000, "ignore_eos": True, "temperature": 0}
 PROMPTS = {"decode": "Tell a long story.", "prefill": "word " * 3500}
 SECONDS_TO_CANCEL = 1.0
-SECONDS_OF_A_STEP = 8.0  # of prefill, in one thread on a busy machine; it cannot be interrupted
+SECONDS_OF_A_STEP = 4.0  # of prefill, on a busy machine; it cannot be interrupted
+
+
+@pytest.fixture(scope="module")
+def server(smollm2_ir: Path) -> Iterator[Serving]:
+    """As for other tests, but with all threads: steps are timed here."""
+    with Serving([str(smollm2_ir), "--name", MODEL], EXACT, {"NACELLE_THREADS": "0"}) as serving:
+        yield serving.wait_until_ready()
 
 
 class Asking:

@@ -119,7 +119,7 @@ def test_a_cancelled_request_leaves_the_engine(host: HostUnderTest) -> None:
     host.wait(lambda: len(host.outcomes[request].token_ids) > 3)
     host.wait(lambda: host.gauges is not None and host.gauges.running == 1)
     host.cancel(request)
-    host.wait(lambda: host.gauges is not None and host.gauges.running + host.gauges.waiting == 0, deadline=20)
+    host.wait(lambda: host.gauges is not None and host.gauges.running + host.gauges.waiting == 0, deadline=5)
     assert not host.outcomes[request].ended
 
 

@@ -101,7 +101,7 @@ def test_sigterm_stops_a_draining_host_at_once_with_0() -> None:
         host.wait(lambda: host.outcomes[request].token_ids)
         host.drain()
         host.process.terminate()
-        assert host.wait_exit(deadline=20) == 0
+        assert host.wait_exit(deadline=5) == 0
 
 
 def test_a_service_managers_sigterm_to_all_processes_leaves_the_drain_to_the_frontend() -> None:
@@ -111,7 +111,7 @@ def test_a_service_managers_sigterm_to_all_processes_leaves_the_drain_to_the_fro
         host.process.terminate()
         assert len(host.finish(request)[0].token_ids) == 20
         host.drain()
-        assert host.wait_exit(deadline=20) == 0
+        assert host.wait_exit(deadline=5) == 0
 
 
 def test_a_prompt_that_cannot_fit_the_context_is_refused_unread() -> None:
@@ -143,7 +143,7 @@ def test_it_ends_when_the_control_pipe_closes(busy: bool) -> None:
             host.wait(lambda: host.outcomes[request].token_ids)
         os.close(host.control)
         host.control = -1
-        assert host.wait_exit(deadline=20) == 3
+        assert host.wait_exit(deadline=5) == 3
 
 
 def test_it_ends_if_its_parent_is_not_who_launched_it() -> None:

@@ -82,7 +82,7 @@ def test_a_cancelled_request_makes_room_for_the_next(host: HostUnderTest, phase:
     host.wait(lambda: host.gauges is not None and host.gauges.running == 1)
     host.wait(lambda: phase == "prefill" or len(tokens) > 3)
     host.cancel(request)
-    host.wait(lambda: idle(host), deadline=20)
+    host.wait(lambda: idle(host), deadline=5)
     assert not host.outcomes[request].ended
     assert (len(tokens) == 0) is (phase == "prefill")
     assert host.run("The capital of France is", **GREEDY).text.startswith(" Paris.")

@@ -172,7 +172,7 @@ def test_a_cancelled_request_leaves_the_engine(host: HostUnderTest, phase: str) 
     host.wait(lambda: running(host, 1) and (phase == "prefill" or len(tokens) > 3))
     seen = len(host.received)
     host.cancel(request)
-    host.wait(lambda: idle(host), deadline=20)
+    host.wait(lambda: idle(host), deadline=5)
     assert not host.outcomes[request].ended
     assert (len(tokens) == 0) is (phase == "prefill")
     assert any(isinstance(message, Gauges) for message in host.received[seen:])
@@ -184,9 +184,9 @@ def test_requests_that_wait_inside_the_engine_can_be_cancelled(qwen3_ir: Path) -
         host.wait(lambda: host.gauges is not None and (host.gauges.running, host.gauges.waiting) == (1, 2))
         for request in requests[1:]:
             host.cancel(request)
-        host.wait(lambda: running(host, 1), deadline=20)
+        host.wait(lambda: running(host, 1), deadline=5)
         host.cancel(requests[0])
-        host.wait(lambda: idle(host), deadline=20)
+        host.wait(lambda: idle(host), deadline=5)
 
 
 @pytest.mark.parametrize("prefix_caching", [True, False])
