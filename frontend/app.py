@@ -20,6 +20,7 @@ from frontend.config import Settings
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
+from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
 from frontend.local_models import LocalModels
@@ -266,7 +267,7 @@ class _Server:
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS
         _, left = await asyncio.gather(
-            self._remotes.stop(self._remotes.hosts, self._settings.drain_seconds + _BURIAL_SECONDS),
+            stop_all(self._remotes.hosts, self._settings.drain_seconds + _BURIAL_SECONDS),
             self._fleet.stop(self._fleet.supervisors, budget),
         )
         if left:

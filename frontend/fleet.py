@@ -5,11 +5,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from frontend.config import ModelSettings
+from frontend.homes import Home, count_death, show_state, stop_all
 from frontend.observability.metrics import Metrics
-from frontend.routing.replica import Replica
 from frontend.routing.route import LocalRoute
 from frontend.routing.router import Router
 from frontend.supervision.death import Death
@@ -18,11 +16,6 @@ from frontend.supervision.supervisor import Listener, Supervisor
 from ipc.messages import Launch, ToFrontend
 
 Spawner = Callable[[Listener], Supervisor]  # makes a supervisor that reports to the listener
-
-
-class _Home(msgspec.Struct, frozen=True):
-    route: LocalRoute
-    replica: Replica
 
 
 class Fleet:
@@ -34,7 +27,7 @@ class Fleet:
         self.on_change: list[Callable[[Supervisor], None]] = []  # called after a replica's state has changed
         self.on_death: list[Callable[[Supervisor, Death], None]] = []
         self._max_queue = max_queue
-        self._homes: dict[Supervisor, _Home] = {}
+        self._homes: dict[Supervisor, Home] = {}
 
     @property
     def supervisors(self) -> list[Supervisor]:
@@ -59,7 +52,7 @@ class Fleet:
         self.router.add(route)
         added = [spawner(self) for spawner in spawners]
         for supervisor in added:
-            self._homes[supervisor] = _Home(route, route.add(supervisor))
+            self._homes[supervisor] = Home(route, route.add(supervisor))
         return added
 
     def exchange(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
@@ -68,7 +61,7 @@ class Fleet:
             route.replicas.remove(self._homes.pop(supervisor).replica)
         added = [spawner(self) for spawner in spawners]
         for supervisor in added:
-            self._homes[supervisor] = _Home(route, route.add(supervisor))
+            self._homes[supervisor] = Home(route, route.add(supervisor))
         return added
 
     def limit_queues(self, max_queue: int) -> None:
@@ -99,15 +92,7 @@ class Fleet:
     async def stop(self, supervisors: Sequence[Supervisor], seconds: float) -> int:
         """Stop replicas. Returns how many are still there after `seconds`: a driver can hold a process that
         was killed."""
-        for supervisor in supervisors:
-            supervisor.stop()
-        if not supervisors:
-            return 0
-        gone = [asyncio.create_task(supervisor.stopped.wait()) for supervisor in supervisors]
-        _, left = await asyncio.wait(gone, timeout=seconds)
-        for task in left:
-            task.cancel()
-        return len(left)
+        return await stop_all(supervisors, seconds)
 
     # --- Listener ---
 
@@ -117,9 +102,7 @@ class Fleet:
             if replica.life.state is State.STOPPED:
                 del self._homes[replica]
             return
-        gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
-        for state in State:
-            gauges.state(state.value).set(state is replica.life.state)
+        show_state(self.metrics, replica)
         route.changed()
         for told in self.on_change:
             told(replica)
@@ -130,13 +113,9 @@ class Fleet:
 
     def replica_died(self, replica: Supervisor, death: Death) -> bool:
         home = self._homes[replica]
-        if not self._is_served(
-            home.route
-        ):  # the metrics and whoever listens know its name as another model's
+        if not self._is_served(home.route):  # its name may be another model's by now
             return home.route.died(home.replica, death)
-        if not death.expected:
-            gauges = self.metrics.of_model(replica.model).of_replica(replica.number)
-            gauges.restarts(death.cause).inc()
+        count_death(self.metrics, replica, death)
         counted = home.route.died(home.replica, death)
         for told in self.on_death:
             told(replica, death)

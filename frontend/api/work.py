@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 import falcon
 import falcon.asgi
 
 from frontend.api.area import App, Server
+from frontend.api.together import until_one_ends
 from frontend.errors import BadRequest, ServerError
 from frontend.http.exchange import exchange_of
 from frontend.remote.backend import WORK_PATH
@@ -71,7 +70,7 @@ class RemoteWork:
         try:
             self._sessions.add(session)
             log.info("another Nacelle connects for work on %s", model)
-            await _until_one_ends(_receive(session, socket), _answer(session))
+            await until_one_ends(_receive(session, socket), _answer(session))
         finally:
             self._sessions.discard(session)
             session.close()
@@ -95,18 +94,6 @@ async def _receive(session: Session, socket: falcon.asgi.WebSocket) -> None:
 async def _answer(session: Session) -> None:
     await session.open()
     await session.write()
-
-
-async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def install(app: App, server: Server) -> None:

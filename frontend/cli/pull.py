@@ -16,8 +16,7 @@ from frontend.config_found import settings_here
 from frontend.models.errors import ModelError
 from frontend.models.pulling import Failed, JsonReporter, Order
 from frontend.models.pulling import pull as pull_one
-
-WEIGHT_FORMATS = ("int4", "int8", "fp16")
+from frontend.models.sources.asked import WEIGHT_FORMATS
 
 
 @click.command(

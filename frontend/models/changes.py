@@ -4,7 +4,6 @@ A copy is a model of its own, with a folder and a manifest. It shares the weight
 """
 
 import datetime
-import errno
 import re
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from frontend.models.errors import ModelError, ModelExists, ModelInUse
+from frontend.models.errors import ModelError, ModelExists, ModelInUse, is_full
 from frontend.models.files import bytes_of, remove_tree, share, sync_tree
 from frontend.models.leftovers import SCRATCH, clear, lock_of
 from frontend.models.locks import Busy, locked_at_once
@@ -35,8 +34,7 @@ def _changing(store: Shelf) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; free some space with nacelle prune" if full else ""
+        remedy = "; free some space with nacelle prune" if is_full(error) else ""
         raise ModelError(
             f"cannot change the store {store.root}: {error.strerror or error}{remedy}"
         ) from error

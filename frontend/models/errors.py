@@ -1,5 +1,7 @@
 """Errors in preparing models for hosts."""
 
+import errno
+
 
 class ModelError(Exception):
     """A model that cannot be prepared. The message is for the operator."""
@@ -19,3 +21,13 @@ class ModelInUse(ModelError):
 
 class ModelExists(ModelError):
     """Another model has this name."""
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk or a quota has no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def store_remedy(error: OSError) -> str:
+    """What to do about a store that cannot be written."""
+    return f"{'free some space, or ' if is_full(error) else ''}choose another store with --store"

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from frontend.config import GIB, ModelSettings
+from frontend.models.folder import read_json
 from frontend.models.inventory import Learned
 from frontend.models.options import properties_of
 from ipc.kv_cache import block_bytes, block_tokens, kv_shape_of, positive
 
 PROCESS_BYTES = 200 * 1024**2  # a process with OpenVINO and no model
 _WEIGHTS = {".bin", ".safetensors"}
-_MAX_DOCUMENT_BYTES = 4 * 1024**2
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +65,9 @@ def estimate_bytes(
 
 def _config(folder: Path) -> Mapping[str, Any]:
     """The model's config.json; that of its language part where it has several."""
-    file = folder / "config.json"
     try:
-        if file.stat().st_size > _MAX_DOCUMENT_BYTES:
-            return {}
-        config = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        config = read_json(folder / "config.json")
+    except OSError:
         return {}
     if not isinstance(config, dict):
         return {}

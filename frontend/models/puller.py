@@ -1,6 +1,5 @@
 """Pulls models into the store from wherever they are. What was downloaded is kept until a pull succeeds."""
 
-import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import msgspec
 from frontend.config_sources import default_name
 from frontend.config_values import expanded
 from frontend.models.catalogue import Entry
-from frontend.models.errors import ModelError, SourceError
+from frontend.models.errors import ModelError, SourceError, store_remedy
 from frontend.models.manifest import Origin, canonical
 from frontend.models.reporter import Reporter
 from frontend.models.resolve import Preparer
@@ -68,10 +67,8 @@ class Puller:
             why = without_secrets(str(error), text)
             raise ModelError(f"cannot pull {shown_source(text)}: {why}{remedy}") from error
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
             why = without_secrets(error.strerror or str(error), text)
-            raise ModelError(f"cannot pull {shown_source(text)}: {why}; {remedy}") from error
+            raise ModelError(f"cannot pull {shown_source(text)}: {why}; {store_remedy(error)}") from error
 
     def _pulled(self, source: Source, options: PullOptions) -> Pulled:
         match source:

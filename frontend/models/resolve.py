@@ -34,15 +34,13 @@ from frontend.models.store import Check, Store
 from frontend.models.tuned import with_tuned
 from frontend.models.versions import converter_versions
 from frontend.shortened import quoted, shown_path
+from ipc.conversion import HUGGING_FACE_FILES, HUGGING_FACE_TYPES
 from ipc.ir import check_model, newer_writer
 from ipc.messages import Adapter
 from ipc.model_files import FOLDER, REGULAR, FileFault
 
 _TEXT_ENGINES = ("text", "stateful")
 _VOICE_ACTIVITY = "silero_vad.onnx"  # a model that finds speech
-# Models that host.convert can convert, and the files that determine the result.
-_CONVERTIBLE_TYPES = {"bert", "xlm-roberta", "whisper"}
-_CONVERTIBLE_FILES = {"config.json", "tokenizer.json", "model.safetensors"}
 _CTRANSLATE2_FILES = {"config.json", "model.bin"}
 _SOURCE_FILES = ("*.json", "*.txt", "1_Pooling/*.json", "model.safetensors", "model.bin", _VOICE_ACTIVITY)
 
@@ -297,5 +295,5 @@ def _holds_voice_activity(entry: Entry) -> bool:
 def _is_convertible(facts: FolderFacts) -> bool:
     if any(name.startswith("openvino_") for name in facts.files):
         return False
-    known = facts.document("config.json").get("model_type") in _CONVERTIBLE_TYPES
-    return (known and facts.files >= _CONVERTIBLE_FILES) or facts.files >= _CTRANSLATE2_FILES
+    known = facts.document("config.json").get("model_type") in HUGGING_FACE_TYPES
+    return (known and facts.files >= HUGGING_FACE_FILES) or facts.files >= _CTRANSLATE2_FILES

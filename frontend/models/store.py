@@ -7,7 +7,6 @@ holder of the lock removes what a crash left behind. Finding a model takes no lo
 
 import contextlib
 import datetime
-import errno
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import msgspec
 from frontend.models.converter import convert
 from frontend.models.described import described
 from frontend.models.digests import DigestCache
-from frontend.models.errors import ModelError
+from frontend.models.errors import ModelError, store_remedy
 from frontend.models.files import remove_tree, sync_tree
 from frontend.models.inventory import Inventory
 from frontend.models.leftovers import PARTIAL, SCRATCH, clear, lock_of, scratches, sweep
@@ -75,10 +74,10 @@ class Store(Inventory):
             sweep(self.root)
             return built
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = f"{'free some space, or ' if full else ''}choose another store with --store"
             reason = error.strerror or error
-            raise ModelError(f"cannot store {recipe.name} in {home}: {reason}; {remedy}") from error
+            raise ModelError(
+                f"cannot store {recipe.name} in {home}: {reason}; {store_remedy(error)}"
+            ) from error
 
     @contextmanager
     def downloading(self, key: str) -> Iterator[Path]:

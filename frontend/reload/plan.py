@@ -93,10 +93,6 @@ def plan_reload(
     )
 
 
-def _is_elsewhere(model: PreparedModel) -> bool:
-    return bool(model.settings.remote)
-
-
 def followed(old: Settings, new: Settings) -> Settings:
     """What a server that ran with `old` settings runs with after following `new` ones."""
     changes = {name: getattr(new, name) for name in (*LIVE_SETTINGS, "models")}

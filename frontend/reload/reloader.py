@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,9 +19,8 @@ from frontend.reload.plan import ReloadPlan, followed, in_words, plan_reload
 from frontend.remote.backend import backends_of
 from frontend.remote.remotes import Remotes
 from frontend.routing.names import Names
+from frontend.routing.route import wait_until_idle
 from frontend.routing.router import Router
-
-_POLL_SECONDS = 0.1
 
 log = logging.getLogger("nacelle")
 T = TypeVar("T")
@@ -146,9 +144,7 @@ class Reloader:
         if name in self._models.running:
             await self._models.finish(name, seconds)
             return
-        deadline, route = time.monotonic() + seconds, self._router.routes.get(name)
-        while getattr(route, "running", 0) and time.monotonic() < deadline:  # noqa: ASYNC110 - elsewhere
-            await asyncio.sleep(_POLL_SECONDS)
+        await wait_until_idle(self._router.routes.get(name), seconds)
 
 
 def _by_name(prepared: list[PreparedModel]) -> dict[str, PreparedModel]:

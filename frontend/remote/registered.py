@@ -15,10 +15,9 @@ from frontend.models.reporter import Silent
 from frontend.models.resolve import PreparedModel, preparer_for
 from frontend.remote.backend import backends_of
 from frontend.remote.remotes import Remotes
+from frontend.routing.route import wait_until_idle
 from frontend.routing.router import Router
 from frontend.shortened import quoted
-
-_POLL_SECONDS = 0.1
 
 log = logging.getLogger("nacelle.registry")
 
@@ -67,8 +66,6 @@ class Registered:
         route = self._router.routes.get(name)
         if route is None:
             return
-        deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
-        while getattr(route, "running", 0) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_SECONDS)
+        await wait_until_idle(route, self._settings.drain_seconds)
         if self._router.routes.get(name) is route and name not in self._router.removing:
             await self._library.remove(name)

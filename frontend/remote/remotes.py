@@ -4,26 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-import msgspec
-
 from frontend.config import ModelSettings, Settings
 from frontend.errors import ServerError
 from frontend.fleet import Fleet
+from frontend.homes import Home, count_death, show_state, stop_all
 from frontend.models.options import REMOTE
 from frontend.remote.backend import Backend, backends_of
 from frontend.remote.host import RemoteHost
-from frontend.routing.replica import Replica
 from frontend.routing.route import LocalRoute, Route
 from frontend.supervision.death import Death
-from frontend.supervision.lifecycle import State
 from ipc.messages import ModelCard, TextCard, ToFrontend
 
 _HANG_UP_SECONDS = 2.0
-
-
-class _Home(msgspec.Struct, frozen=True):
-    route: LocalRoute
-    replica: Replica
 
 
 class Remotes:
@@ -34,7 +26,7 @@ class Remotes:
         self._metrics = fleet.metrics
         self._room_bytes = max(settings.arena_bytes, settings.max_upload_bytes)
         self._drain_seconds = settings.drain_seconds
-        self._homes: dict[RemoteHost, _Home] = {}
+        self._homes: dict[RemoteHost, Home] = {}
         self._leaving: dict[RemoteHost, asyncio.Task[None]] = {}
         fleet.router.on_remove.append(self._removed)
 
@@ -68,12 +60,12 @@ class Remotes:
         new = [backend for backend in backends if backend not in staying]
         added = [self._host(route, backend, number) for number, backend in enumerate(new, first)]
         for host in added:
-            self._homes[host] = _Home(route, route.add(host))
+            self._homes[host] = Home(route, route.add(host))
         for host in added:
             host.start()
 
     async def _leave(self, host: RemoteHost) -> None:
-        await self.stop([host], self._drain_seconds + _HANG_UP_SECONDS)
+        await stop_all([host], self._drain_seconds + _HANG_UP_SECONDS)
         home = self._homes.pop(host, None)
         if home is not None:
             home.route.replicas.remove(home.replica)
@@ -93,24 +85,13 @@ class Remotes:
             host.stop()
             del self._homes[host]
 
-    async def stop(self, hosts: Sequence[RemoteHost], seconds: float) -> None:
-        for host in hosts:
-            host.stop()
-        if hosts:
-            gone = [asyncio.create_task(host.stopped.wait()) for host in hosts]
-            _, left = await asyncio.wait(gone, timeout=seconds)
-            for task in left:
-                task.cancel()
-
     # --- Listener ---
 
     def replica_changed(self, replica: RemoteHost) -> None:
         home = self._homes.get(replica)
         if home is None:
             return
-        gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
-        for state in State:
-            gauges.state(state.value).set(state is replica.life.state)
+        show_state(self._metrics, replica)
         home.route.changed()
 
     def replica_said(self, replica: RemoteHost, messages: Sequence[ToFrontend]) -> None:
@@ -123,9 +104,7 @@ class Remotes:
         home = self._homes.get(replica)
         if home is None:
             return True
-        if not death.expected:
-            gauges = self._metrics.of_model(replica.model).of_replica(replica.number)
-            gauges.restarts(death.cause).inc()
+        count_death(self._metrics, replica, death)
         return home.route.died(home.replica, death)
 
     def replica_rejected(

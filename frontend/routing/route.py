@@ -19,6 +19,7 @@ from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import HALF_OPEN_SECONDS, State
 from ipc.messages import Gauges, ModelCard, ToFrontend
 
+_POLL_SECONDS = 0.1
 _HOPELESS = (State.FAILED, State.STOPPED)
 
 
@@ -52,6 +53,14 @@ class Route(Protocol):
 
     def measure(self) -> None:
         """Bring up to date the metrics that are cheaper to read than to keep."""
+
+
+async def wait_until_idle(route: Route | None, seconds: float) -> None:
+    """Until a route's hosts have finished what they hold, or that time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while getattr(route, "running", 0) and loop.time() < deadline:  # noqa: ASYNC110 - hosts may be elsewhere
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 class Loader(Protocol):
@@ -236,7 +245,8 @@ class LocalRoute:
 
     def rehearse(self) -> None:
         """From now on hosts that have lost their caches prefill again what was used lately."""
-        self.rehearsals = Rehearsals(self.jobs, self._metrics, self._clock, self._call_later)
+        if self.rehearsals is None:
+            self.rehearsals = Rehearsals(self.jobs, self._metrics, self._clock, self._call_later)
 
     def close(self, closed: bool) -> None:
         """While it is closed, its hosts finish what they have, and everything else waits."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
 
 import falcon
 import falcon.asgi
@@ -12,6 +10,7 @@ from frontend.api.area import App, Server
 from frontend.api.errors import presentable
 from frontend.api.realtime.session import Session
 from frontend.api.realtime.wire import Wire, envelope_of, error_event
+from frontend.api.together import until_one_ends
 from frontend.errors import BadRequest, Overloaded, ServerError
 from frontend.http.exchange import exchange_of
 from frontend.routing.router import Router
@@ -87,20 +86,7 @@ def closing_code(error: ServerError) -> int:
 async def _converse(session: Session, wire: Wire) -> None:
     """Until the client leaves or has been silent for too long. Raises WebSocketDisconnected."""
     await session.announce("created")
-    await _first_of(_receive(session, wire), session.input.listen(), session.items.run())
-
-
-async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
-    """Run until one of them ends, and end the others."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_one_ends(_receive(session, wire), session.input.listen(), session.items.run())
 
 
 async def _receive(session: Session, wire: Wire) -> None:

@@ -15,6 +15,7 @@ from frontend.models.sources.spec import CatalogueName, HubRepository, LocalPath
 from frontend.shortened import quoted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]*\Z")
+WEIGHT_FORMATS = ("int4", "int8", "fp16")
 _DEFAULT_ENDPOINT = "https://huggingface.co"
 
 

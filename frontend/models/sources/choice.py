@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from frontend.models.errors import ModelError
+from ipc.conversion import HUGGING_FACE_FILES, HUGGING_FACE_TYPES
 
 # ir: as it is; gguf, encoder: our converter; export: optimum-intel.
 Kind = Literal["ir", "gguf", "encoder", "export"]
@@ -30,9 +31,6 @@ _IR_FILES = ("openvino_*.xml", "openvino_*.bin", "silero_vad.onnx", "voices/*.bi
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _OLD_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
 _OUR_OWN = "manifest.json"  # of our store
-
-_CONVERTIBLE_TYPES = {"bert", "xlm-roberta", "whisper"}  # that host.convert converts
-_CONVERTIBLE_FILES = {"config.json", "tokenizer.json", "model.safetensors"}
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -95,7 +93,7 @@ def _convertible(names: list[str], config: Mapping[str, Any], wish: Wish, title:
 
 def is_convertible(names: Collection[str], config: Mapping[str, Any]) -> bool:
     """Whether our own converter can make IR of these files."""
-    return set(names) >= _CONVERTIBLE_FILES and config.get("model_type") in _CONVERTIBLE_TYPES
+    return set(names) >= HUGGING_FACE_FILES and config.get("model_type") in HUGGING_FACE_TYPES
 
 
 def _is_safe(name: str) -> bool:

@@ -27,7 +27,6 @@ _KEPT = (
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
 )
-WEIGHT_FORMATS = ("int4", "int8", "fp16")
 DEFAULT_WEIGHT_FORMAT = "int8"
 
 

@@ -1,13 +1,11 @@
 """Looks at a folder of this machine as if it were a repository."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import msgspec
-
 from frontend.models.errors import ModelError
-
-_MAX_DOCUMENT_BYTES = 4 * 1024**2
+from frontend.models.folder import read_json
 
 
 def sizes_of(folder: Path) -> dict[str, int]:
@@ -23,12 +21,9 @@ def documents_of(folder: Path, names: Iterable[str]) -> dict[str, object]:
     """The contents of JSON files; those that are too large or damaged are left out."""
     found: dict[str, object] = {}
     for name in names:
-        path = folder / name
-        try:
-            if path.stat().st_size <= _MAX_DOCUMENT_BYTES:
-                found[name] = msgspec.json.decode(path.read_bytes())
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            continue
+        with contextlib.suppress(OSError):
+            if (content := read_json(folder / name)) is not None:
+                found[name] = content
     return found
 
 
