@@ -247,7 +247,9 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     answer = ask(Gate(hello, settings), authorization="Bearer secret", origin="https://chat.example")
     assert (answer.status, answer.body) == (200, b"hello")
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
-    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, X-Nacelle-Model, Retry-After"
+    assert answer.headers["access-control-expose-headers"] == (
+        "X-Request-ID, Request-ID, X-Nacelle-Model, Retry-After"
+    )
     assert answer.headers["vary"] == "Accept, Origin"
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
 
