@@ -84,7 +84,7 @@ class Blocks:
     def _begin(self) -> None:
         self.kind: Kind | None = None  # of the block that is open
         self.index = -1  # its number
-        self._blank = ""  # white space, which alone makes no block
+        self._blanks = {"text": "", "thinking": ""}  # white space, which alone makes no block
         self._thought = ""
 
     def add(self, event: TurnEvent) -> list[BlockEvent]:
@@ -112,12 +112,12 @@ class Blocks:
         if self.kind == "thinking":
             signature = signature_of(self._thought, is_omitted=self._omits_thinking)
             events.insert(0, BlockDelta(self.index, SignatureDelta(signature)))
-        self.kind, self._blank = None, ""
+        self.kind = None
         return events
 
     def end(self) -> list[BlockEvent]:
         """What follows the last event. An answer of nothing but white space is one block."""
-        blank = self._blank
+        blank = self._blanks["text"]
         if self.index >= 0 or not blank:
             return self.close()
         begun = self._open("text", TextBlock(""))
@@ -125,14 +125,15 @@ class Blocks:
 
     def _open(self, kind: Kind, block: Block) -> BlockStart:
         self.index += 1
-        self.kind, self._blank, self._thought = kind, "", ""
+        self.kind, self._thought = kind, ""
+        self._blanks = dict.fromkeys(self._blanks, "")
         return BlockStart(self.index, block)
 
     def _text(self, kind: Literal["text", "thinking"], text: str) -> list[BlockEvent]:
         if self.kind == kind:
             return self._delta(kind, text)
-        if not (text := self._blank + text).strip():
-            self._blank = text
+        if not (text := self._blanks[kind] + text).strip():
+            self._blanks[kind] = text
             return []
         block: Block = TextBlock("") if kind == "text" else ThinkingBlock("", "")
         return [*self.close(), self._open(kind, block), *self._delta(kind, text)]
