@@ -46,11 +46,11 @@ def _reasons(markers: Sequence[str], prompt_text: str) -> bool:
 
 
 def _check_spelling(form: Any, vocabulary: Vocabulary) -> None:
-    """Raise RequestRefused if no token spells a character of a literal: the text could not go on."""
+    """Raise RequestRefused if no token spells a character of a literal."""
     character = next((found for text in _literals(form) if (found := vocabulary.unspelled(text))), None)
     if character is not None:
         raise invalid(
-            f"the vocabulary of this model cannot spell {character!r}, which the format of the answer requires; "
+            f"the vocabulary of this model cannot spell {character!r}, which the format requires; "
             "use another model, or no format, schema or forced call",
             "response_format",
         )
