@@ -59,7 +59,14 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
         form = self.dialect.tool_format
         return number[:9] if form is not None and form.name == "mistral" else f"call_{number[:24]}"
 
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the text may hold more than content."""
+        return self.tools is not None or self.dialect.reasoning is not None
+
     def sampling(self, asked: Sampling) -> Sampling:
+        if self.is_parsed and asked.stop:  # which then the reader of the content looks for
+            asked = msgspec.structs.replace(asked, stop=[])
         if self.dialect.needs_special_tokens and (self.tools is not None or self.dialect.reasoning):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
         if not self.grammar:

@@ -128,9 +128,7 @@ class TextEngine:
             work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
         )
         if self.card.takes_images:
-            request.content = PromptContent(
-                read.text, read.images, wanted_tokens(sampling, self._defaults)
-            )
+            request.content = PromptContent(read.text, read.images, wanted_tokens(sampling, self._defaults))
             request.by_replay = choices.continuation(bool(read.images)) is not Continuation.BY_TEXT
         if work.resume_token_ids:
             self._resume(request, work.resume_token_ids)
@@ -288,6 +286,8 @@ class TextEngine:
             if request.finish_reason is not None:
                 text += self._detokenizer.finish(request.stream)
             delta = Delta(request.request_id, ids, request.show(text))
+            if len(request.generated) == len(ids):
+                delta.cached_tokens = request.cached_tokens or 0
             if request.choices.logprobs:
                 delta.logprobs = request.logprobs
                 delta.token_bytes = self._detokenizer.token_bytes(ids)
@@ -304,7 +304,7 @@ class TextEngine:
         del self._live[request.request_id]
         if not self._live:
             self._last_read = None
-        finish = Finish(reason, request.stop, request.cached_tokens or 0)
+        finish = Finish(reason, request.stop)
         if request.stopped_early:
             self._drop(request)
         elif request.has_images and request.handle is not None:

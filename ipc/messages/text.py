@@ -180,7 +180,6 @@ class Finish(Value):
 
     reason: FinishReason
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
-    cached_tokens: int = 0  # of the prompt, found in the KV cache
     prompt_tokens: int | None = None  # where they are known only now: those of a prompt with images
 
 
@@ -193,6 +192,7 @@ class Delta(Reply):
     finish: Finish | None = None
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
+    cached_tokens: int = 0  # of the prompt, found in the KV cache; with the first tokens
 
     @property
     def ends(self) -> bool:
@@ -205,7 +205,7 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
-        if self.finish is not None and min(self.finish.cached_tokens, self.finish.prompt_tokens or 0) < 0:
+        if min(self.cached_tokens, (self.finish and self.finish.prompt_tokens) or 0) < 0:
             raise ValueError("a negative number of tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:

@@ -114,7 +114,7 @@ TO_FRONTEND = [
     Delta(2, [6, 7], ""),
     Delta(1, [5, 6], "\u00e9", None, [-0.5, 0.0], [b"\xc3", b"\xa9"]),
     Delta(1, [], "", Finish("length")),
-    Delta(1, [5], "a", Finish("stop", "\n", 32)),
+    Delta(1, [5], "a", Finish("stop", "\n"), cached_tokens=32),
     Delta(1, [5], "a", Finish("stop", 2)),
     Embedded(8, bytes(8), (1, 2), 5),
     Reranked(9, LEASE, (3,), 5),
