@@ -47,6 +47,7 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
+    may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
         """An id for a tool call, in the form that the chat template accepts."""
@@ -66,7 +67,9 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
         if not self.grammar:
             return asked
-        return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
+        bound = with_grammar(asked, self.grammar)
+        markers = self.dialect.reasoning_markers
+        return msgspec.structs.replace(bound, reasoning_markers=markers, may_reason=self.may_reason)
 
 
 class Plan(AnswerPlan, frozen=True, kw_only=True):
@@ -80,11 +83,10 @@ def encoded(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) -> Sampling:
+def with_grammar(asked: Sampling, grammar: str) -> Sampling:
     return msgspec.structs.replace(
         asked,
         grammar=grammar,
-        reasoning_markers=reasoning_markers,
         # With a seed the text can be generated again if its host dies.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
     )
@@ -103,8 +105,6 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
-    if grammar is not None and binds:
-        grammar = _with_reasoning(grammar, spec, dialect)
     return Plan(
         dialect=dialect,
         prompt=ChatPrompt(
@@ -117,6 +117,7 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
+        may_reason=binds and _wants_reasoning(spec),
     )
 
 
@@ -169,16 +170,6 @@ def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
         raise ConstraintError("must be object, as arguments are always objects", ".type")
     return {**schema, "type": "object"}
-
-
-def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:
-    """The grammar, optionally preceded by reasoning if the client explicitly asked for that."""
-    markers = dialect.reasoning_markers
-    if not markers or not _wants_reasoning(spec):
-        return grammar
-    begin, end = markers
-    thought = {"type": "tag", "begin": begin, "content": {"type": "any_text"}, "end": end}
-    return {"type": "or", "elements": [grammar, {"type": "sequence", "elements": [thought, grammar]}]}
 
 
 def _wants_reasoning(spec: TurnSpec) -> bool:
