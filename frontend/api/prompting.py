@@ -52,6 +52,7 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
+    may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
         """An id for a tool call, in the form that the chat template accepts."""
@@ -71,7 +72,9 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
         if not self.grammar:
             return asked
-        return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
+        bound = with_grammar(asked, self.grammar)
+        markers = self.dialect.reasoning_markers
+        return msgspec.structs.replace(bound, reasoning_markers=markers, may_reason=self.may_reason)
 
 
 class Plan(AnswerPlan, frozen=True, kw_only=True):
@@ -85,11 +88,10 @@ def encoded(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) -> Sampling:
+def with_grammar(asked: Sampling, grammar: str) -> Sampling:
     return msgspec.structs.replace(
         asked,
         grammar=grammar,
-        reasoning_markers=reasoning_markers,
         # With a seed the text can be generated again if its host dies.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
     )
@@ -108,8 +110,6 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
-    if grammar is not None and binds:
-        grammar = _with_reasoning(grammar, spec, dialect)
     return Plan(
         dialect=dialect,
         prompt=ChatPrompt(
@@ -122,6 +122,7 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
+        may_reason=binds and _wants_reasoning(spec),
     )
 
 
@@ -179,16 +180,6 @@ def _of_arguments(schema: dict[str, Any]) -> dict[str, Any]:
     declares = any(schema.get(keyword) for keyword in _DECLARING)
     closed = {} if declares or "additionalProperties" in schema else {"additionalProperties": False}
     return {**schema, **closed, "type": "object"}
-
-
-def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:
-    """The grammar, optionally preceded by reasoning if the client explicitly asked for that."""
-    markers = dialect.reasoning_markers
-    if not markers or not _wants_reasoning(spec):
-        return grammar
-    begin, end = markers
-    thought = {"type": "tag", "begin": begin, "content": {"type": "any_text"}, "end": end}
-    return {"type": "or", "elements": [grammar, {"type": "sequence", "elements": [thought, grammar]}]}
 
 
 def _wants_reasoning(spec: TurnSpec) -> bool:

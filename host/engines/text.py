@@ -45,7 +45,7 @@ from ipc.messages import (
 class _Read(NamedTuple):
     """A payload, read."""
 
-    key: tuple[bytes, int | None]  # the payload, and how many tokens of the prompt were to be kept
+    key: tuple[bytes, int | None, bool]  # the payload, the tokens of the prompt to keep, `may_reason`
     prompt: Prompt
     ids: list[int]
     text: str
@@ -104,12 +104,16 @@ class TextEngine:
         """The choices of one request arrive one after the other, with one payload: it is read once."""
         sampling = work.sampling
         keep = tokens_to_keep(sampling, self._limits)
-        key = bytes(body), keep
+        key = bytes(body), keep, sampling.may_reason
         if self._last_read is None or self._last_read.key != key:
             given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
             tag = structural_tag(
-                given.grammar, sampling.reasoning_markers, read.text, self._limits.vocabulary
+                given.grammar,
+                sampling.reasoning_markers,
+                read.text,
+                self._limits.vocabulary,
+                may_reason=sampling.may_reason,
             )
             self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
         return self._last_read

@@ -253,6 +253,7 @@ class Sampling(Value):
     grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
+    may_reason: bool = False  # before what the grammar binds, if the prompt has not begun or ended it
 
 
 class Generate(Work):

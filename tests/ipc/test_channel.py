@@ -71,6 +71,7 @@ FULL = Sampling(
     truncate_prompt=-1,
     grammar='{"type": "regex", "pattern": "a"}',
     reasoning_markers=["<think>", "</think>"],
+    may_reason=True,
 )
 CALLING = ChatMessage("assistant", None, tool_calls=[ToolCall("c1", "f", '{"a": 1}')], reasoning="hm")
 ANSWERED = ChatMessage("tool", "42", tool_call_id="c1")

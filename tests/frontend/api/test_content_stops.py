@@ -8,7 +8,7 @@ from frontend.api.content_stops import ContentStops
 from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning
 from ipc.messages import Sampling
 
-THOUGHT_AND_CALL = [
+THOUGHT_AND_CALL: list[Event] = [
     Reasoning("I think of STOP. "),
     Content("Before. "),
     CallBegun(0, "STOP"),

@@ -143,7 +143,7 @@ def test_a_generation_that_is_closed_keeps_its_usage_but_not_its_prompt():
 def test_a_choice_that_its_reader_ends_is_dropped_alone_with_the_tokens_it_has():
     async def scenario():
         stream, abandoned = generation(choices=2)
-        metrics = Metrics().model("m")
+        metrics = Metrics().of_model("m")
         stream.sequences[0].take(Delta(1, [5, 6], "ab"), 0.0, metrics)
         stream.sequences[0].take(Delta(1, [7], "c"), 0.0, metrics)
         stream.end(0, token_ids=2)
