@@ -16,6 +16,9 @@ from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
 _NO_REASONING = "none"
+# Arguments of chat templates, which differ in the name of the switch for reasoning.
+REASONING_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
+_REASONING_OFF = dict.fromkeys(REASONING_ON, False)
 _FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
@@ -178,18 +181,15 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
 
 
 def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
-    """Arguments for the chat template, as JSON. The client's own take precedence.
-
-    Templates differ in the name of the switch for reasoning.
-    """
+    """Arguments for the chat template, as JSON. The client's own take precedence."""
     arguments: dict[str, Any] = {}
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:
         if spec.reasoning_effort == _NO_REASONING or (bound and not _wants_reasoning(spec)):
-            arguments |= {"enable_thinking": False, "thinking": False}
+            arguments |= _REASONING_OFF
         elif spec.reasoning_effort is not None:
-            arguments |= {"enable_thinking": True, "thinking": True}
+            arguments |= REASONING_ON
     arguments |= spec.template_arguments
     return encoded(arguments) if arguments else ""
 
