@@ -1,11 +1,20 @@
 """From the events of a turn to the events of a response, and to the response object at any moment. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
 
-from frontend.api.responses.outputs import CallBuilder, ItemBuilder, MessageBuilder, NewId, ReasoningBuilder
+from frontend.api.responses.outputs import (
+    CallBuilder,
+    CustomCallBuilder,
+    FunctionCallBuilder,
+    ItemBuilder,
+    MessageBuilder,
+    NewId,
+    ReasoningBuilder,
+)
+from frontend.api.responses.tools import OfferedTool
 from frontend.api.schema.response_events import (
     Completed,
     Created,
@@ -36,8 +45,15 @@ class ResponseBuilder:
     The response is what it will stay before that is announced, so that it can be kept in between.
     """
 
-    def __init__(self, response: ResponseBody, new_id: NewId, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        response: ResponseBody,
+        new_id: NewId,
+        clock: Callable[[], float],
+        tools: Iterable[OfferedTool] = (),
+    ) -> None:
         """`response` is the object before any output; `clock` tells Unix seconds."""
+        self._tools = {tool.function.name: tool for tool in tools}
         self._response = response
         self._new_id = new_id
         self._clock = clock
@@ -81,7 +97,7 @@ class ResponseBuilder:
             case Reasoning(text) if text:
                 return self._numbered(self._append(ReasoningBuilder, text))
             case CallBegun(index, name):
-                call = CallBuilder(self._index_of_next(), self._new_id, name, call_id(index))
+                call = self._call(name, call_id(index))
                 return self._numbered([*self._end_item("completed"), *self._begin_item(call)])
             case CallArguments(text=text) if text and self._current is not None:
                 return self._numbered(self._current.append(text))
@@ -129,6 +145,13 @@ class ResponseBuilder:
     def _new(self, kind: type[AnyBuilder]) -> AnyBuilder:
         return kind(self._index_of_next(), self._new_id)
 
+    def _call(self, name: str, call_id: str) -> CallBuilder:
+        tool = self._tools.get(name)
+        if tool is None:
+            return FunctionCallBuilder(self._index_of_next(), self._new_id, name, call_id)
+        kind = CustomCallBuilder if tool.is_custom else FunctionCallBuilder
+        return kind(self._index_of_next(), self._new_id, tool.name, call_id, tool.namespace)
+
     def _append(self, kind: type[ItemBuilder], text: str) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
         if not isinstance(self._current, kind):
@@ -145,8 +168,9 @@ class ResponseBuilder:
         if self._current is None:
             return []
         item, self._current = self._current, None
+        events = item.end(status)  # which may be what completes its text
         self._items.append(item.item(status))
-        return item.end(status)
+        return events
 
     def _numbered(self, events: list[ResponseEvent]) -> list[ResponseEvent]:
         for event in events:

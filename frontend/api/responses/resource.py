@@ -1,5 +1,6 @@
 """/v1/responses: creating responses, and asking about stored ones."""
 
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -19,10 +20,11 @@ from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.items import image_characters, references_of, whole_input
 from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
-from frontend.api.responses.request import FITS_THE_CONTEXT, check, response_of, turn_of
+from frontend.api.responses.request import FITS_THE_CONTEXT, check, offered_to, response_of, turn_of
 from frontend.api.responses.stream import BeginTurn, Keep, collect, frames, refused, stream
-from frontend.api.schema.response_items import Item, ItemList
-from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
+from frontend.api.responses.tools import left_out
+from frontend.api.schema.response_items import ForeignItem, Item, ItemList
+from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest, ToolBody
 from frontend.api.sse import respond_events
 from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
@@ -38,11 +40,24 @@ _MOST_LOOKUPS = 50  # of stored responses for one request; one is usual
 # What hosts call the parameters → what they are called here.
 _PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
 
+_MOST_REPORTED = 100
+_reported: set[str] = set()  # types of tools that are left out
+
+log = logging.getLogger("nacelle.api")
+
 _decoder = msgspec.json.Decoder(ResponsesRequest)
 
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
+
+
+def report_left_out(tools: Sequence[ToolBody]) -> None:
+    """Once per type: agents offer such tools with every request."""
+    for kind in left_out(tools):
+        if kind not in _reported and len(_reported) < _MOST_REPORTED:
+            _reported.add(kind)
+            log.warning("tools of the type %r are left out: only OpenAI's servers can run them", kind)
 
 
 class Responses:
@@ -74,7 +89,8 @@ class Responses:
         may_take_long = body.is_constrained or len(items) > _MANY_ITEMS
         spec = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
-        builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
+        report_left_out(body.tools or [])
+        builder = ResponseBuilder(begun, item_ids(begun.id), time.time, offered_to(body, items))
         recording = self._record(begun, items, spec, request, known)
         if body.background:
             await self._background.start(spec, builder, await recording)
@@ -240,7 +256,7 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
             raise BadRequest(f"after: there is no item {after!r}", "after")
     shown = list(items[begin : begin + limit])
     return ItemList(
-        data=shown,
+        data=[item.body if isinstance(item, ForeignItem) else item for item in shown],
         first_id=shown[0].id if shown else None,
         last_id=shown[-1].id if shown else None,
         has_more=begin + limit < len(items),

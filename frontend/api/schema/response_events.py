@@ -112,3 +112,11 @@ class ArgumentsDelta(InItem, kw_only=True, tag="response.function_call_arguments
 
 class ArgumentsDone(InItem, kw_only=True, tag="response.function_call_arguments.done"):
     arguments: str
+
+
+class CustomInputDelta(InItem, kw_only=True, tag="response.custom_tool_call_input.delta"):
+    delta: str
+
+
+class CustomInputDone(InItem, kw_only=True, tag="response.custom_tool_call_input.done"):
+    input: str
