@@ -31,6 +31,11 @@ def event(body: msgspec.Struct) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
 
 
+def named_event(body: msgspec.Struct) -> bytes:
+    """An event whose name is the tag of its body."""
+    return b"event: %b\ndata: %b\n\n" % (str(body.__struct_config__.tag).encode(), _encode(body))
+
+
 def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
     """Split the event of `chunk(text)` at its text: the rest is the same over a request and encoded once."""
     before, after = event(chunk(_MARK)).split(_encode(_MARK))

@@ -21,6 +21,7 @@ from frontend.api.schema.response_events import (
     Failed,
     Incomplete,
     InProgress,
+    Queued,
     ResponseEvent,
 )
 from frontend.api.schema.response_items import ItemStatus, OutputItem
@@ -60,6 +61,7 @@ class ResponseBuilder:
         self._items: list[OutputItem] = []  # those that have ended
         self._current: ItemBuilder | None = None
         self._truncated = False
+        self._queued = False
         self._begun = False
         self._ended = False
         self._said = 0  # events
@@ -74,18 +76,32 @@ class ResponseBuilder:
     def ended(self) -> bool:
         return self._ended
 
+    def queue(self) -> list[ResponseEvent]:
+        """Before `begin`, where clients see that a response waits."""
+        self._queued = True
+        return self._numbered([Created(response=self.response), Queued(response=self.response)])
+
     def begin(self) -> list[ResponseEvent]:
         """None the second time."""
         if self._begun:
             return []
         self._begun = True
         self._become(status="in_progress")
-        return self._numbered([Created(response=self.response), InProgress(response=self.response)])
+        created = [] if self._queued else [Created(response=self.response)]
+        return self._numbered([*created, InProgress(response=self.response)])
 
     def heartbeat(self) -> list[ResponseEvent]:
         """What shows that a silent stream is alive."""
+        if not self._queued and not self._begun:
+            return self.begin()
+        return self._numbered([self.heartbeat_again()])
+
+    def heartbeat_again(self, number: int = 0) -> ResponseEvent:
+        """A heartbeat with a number that one had before."""
+        if self._queued and not self._begun:
+            return Queued(response=self.response, sequence_number=number)
         current = msgspec.structs.replace(self.response, status="in_progress", completed_at=None)
-        return self.begin() or self._numbered([InProgress(response=current)])
+        return InProgress(response=current, sequence_number=number)
 
     def apply(self, event: TurnEvent, call_id: Callable[[int], str]) -> list[ResponseEvent]:
         """`call_id` gives the id of the turn's n-th tool call."""
@@ -133,7 +149,9 @@ class ResponseBuilder:
 
     def announce(self) -> list[ResponseEvent]:
         """The last event."""
-        kind = {"completed": Completed, "incomplete": Incomplete}.get(self._response.status, Failed)
+        # There is no event for a response that was cancelled: it is not whole.
+        kinds = {"completed": Completed, "incomplete": Incomplete, "cancelled": Incomplete}
+        kind = kinds.get(self._response.status, Failed)
         return self._numbered([kind(response=self.response)])
 
     def _become(self, **changes: object) -> None:

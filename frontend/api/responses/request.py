@@ -43,8 +43,6 @@ def check(body: ResponsesRequest) -> None:
             raise BadRequest(f"include[{index}]: {what!r} is not supported", f"include[{index}]")
     if body.background and body.store is False:
         raise BadRequest("background: a background response must be stored", "background")
-    if body.background and body.stream:
-        raise BadRequest("stream: a background response cannot be streamed; poll it", "stream")
 
 
 def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:

@@ -237,7 +237,6 @@ def test_a_wrong_item_is_named(given, param):
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
         ({"background": True, "store": False}, "background"),
-        ({"background": True, "stream": True}, "stream"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
     ],
