@@ -57,7 +57,7 @@ def _with_reasoning(form: Any, markers: Sequence[str], prompt_text: str, may_rea
 
 
 def _check_spelling(form: Any, vocabulary: Vocabulary) -> None:
-    """Raise RequestRefused if no token spells a character of a literal: the text could not go on."""
+    """Raise RequestRefused if no token spells a character of a literal."""
     character = next((found for text in _literals(form) if (found := vocabulary.unspelled(text))), None)
     if character is not None:
         raise invalid(

@@ -215,6 +215,22 @@ class Delta(Reply):
             raise ValueError("log probabilities must be as many as tokens")
 
 
+class PromptScored(Reply):
+    """The log probability of each token of the prompt given those before it; comes before any Delta."""
+
+    logprobs: list[float]  # that of the first token means nothing
+    token_ids: list[int]
+    token_bytes: list[bytes]
+
+    @property
+    def ends(self) -> bool:
+        return False
+
+    def check(self, card: ModelCard) -> None:  # noqa: ARG002 - the same for every card
+        if not len(self.logprobs) == len(self.token_ids) == len(self.token_bytes):
+            raise ValueError("scores must be as many as tokens")
+
+
 class Tokenized(Reply):
     token_ids: list[int]
     text: str  # the prompt as the chat template wrote it, or as it was given; empty if it was token ids
@@ -264,11 +280,12 @@ class Generate(Work):
     text so far (a seed, penalties), generates them again silently and fails if they come out different.
     """
 
-    answers = (Accepted, Delta)
+    answers = (Accepted, Delta, PromptScored)
 
     sampling: Sampling
     resume_token_ids: list[int] = []
     report_prompt: bool = False  # Accepted is to carry the prompt's token ids
+    score_prompt: bool = False  # PromptScored is to be sent
 
     @property
     def done_units(self) -> int:
@@ -295,5 +312,5 @@ TASK = Task(
     options=TextOptions,
     card=TextCard,
     work=(Generate, Tokenize, Detokenize),
-    replies=(Accepted, Delta, Tokenized, Detokenized),
+    replies=(Accepted, Delta, PromptScored, Tokenized, Detokenized),
 )
