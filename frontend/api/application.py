@@ -27,6 +27,7 @@ AREAS = (
     "completions",
     "responses.resource",
     "responses.more",
+    "anthropic.resource",
     "tokenizing",
     "embeddings",
     "rerank",

@@ -18,6 +18,7 @@ from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.http.push import Source, body_of
 
 T = TypeVar("T")
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
 PATIENCE_SECONDS = 8.0  # until a stream whose request is still queued starts its response
 DONE = b"data: [DONE]\n\n"
@@ -36,9 +37,11 @@ def named_event(body: msgspec.Struct) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (str(body.__struct_config__.tag).encode(), _encode(body))
 
 
-def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
+def around_text(
+    chunk: Callable[[str], BodyT], event_of: Callable[[BodyT], bytes] = event
+) -> tuple[bytes, bytes]:
     """Split the event of `chunk(text)` at its text: the rest is the same over a request and encoded once."""
-    before, after = event(chunk(_MARK)).split(_encode(_MARK))
+    before, after = event_of(chunk(_MARK)).split(_encode(_MARK))
     return before, after
 
 
