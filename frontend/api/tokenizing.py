@@ -10,7 +10,7 @@ from frontend.api.chat import turn_spec
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import Plan
-from frontend.api.questions import text_of, tokens_of
+from frontend.api.questions import check_countable, text_of, tokens_of
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.tokenizing import (
     ChatTokenizeRequest,
@@ -110,9 +110,7 @@ class Tokenizing:
 
 async def _plan(model: Model, body: ChatRequest, is_large: bool) -> Plan:
     spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
-    if spec.images:
-        where = spec.images[0].where
-        raise BadRequest(f"{where}: only an answer shows how many tokens an image takes", where)
+    check_countable(spec)
     return await plan_of(model, spec)
 
 

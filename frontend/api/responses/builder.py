@@ -130,9 +130,9 @@ class ResponseBuilder:
         self._ended = True
         if self._truncated:
             details = IncompleteDetails("max_output_tokens")
-            self._become(status="incomplete", incomplete_details=details, usage=_usage(usage))
+            self._become(status="incomplete", incomplete_details=details, usage=usage_body(usage))
         else:
-            self._become(status="completed", completed_at=int(self._clock()), usage=_usage(usage))
+            self._become(status="completed", completed_at=int(self._clock()), usage=usage_body(usage))
         return self._numbered(events)
 
     def fail(self, error: ServerError) -> None:
@@ -197,7 +197,7 @@ class ResponseBuilder:
         return events
 
 
-def _usage(usage: TurnUsage) -> ResponseUsage:
+def usage_body(usage: TurnUsage) -> ResponseUsage:
     return ResponseUsage(
         usage.prompt_tokens,
         InputTokensDetails(usage.cached_tokens),

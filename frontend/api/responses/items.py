@@ -30,7 +30,7 @@ from frontend.media.given import GivenImages, joined_text
 from ipc.messages import ChatMessage, ContentPart, MediaPart, TextPart, ToolCall
 
 
-def references_of(given: str | list[Any]) -> list[str]:
+def references_of(given: str | list[Any] | None) -> list[str]:
     """The ids of stored items that stand for themselves in the input."""
     return [
         body["id"]
@@ -40,7 +40,7 @@ def references_of(given: str | list[Any]) -> list[str]:
 
 
 def whole_input(
-    given: str | list[Any], history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
+    given: str | list[Any] | None, history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
 ) -> list[Item]:
     """The history, and what a request adds to it, as `items_of` has it. Raises BadRequest."""
     items = [*history, *items_of(given, history, stored, new_id)]
@@ -54,12 +54,14 @@ def whole_input(
 
 
 def items_of(
-    given: str | list[Any], history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
+    given: str | list[Any] | None, history: Sequence[Item], stored: Mapping[str, Item], new_id: NewId
 ) -> list[Item]:
     """The items that a request adds to `history`, each with an id. Raises BadRequest.
 
     `stored` holds the items that it may refer to, by their ids.
     """
+    if given is None:
+        return []
     if isinstance(given, str):
         return [MessageItem(id=new_id("msg"), role="user", content=[InputText(given)])]
     items: list[Item] = []
@@ -156,7 +158,7 @@ def _text_of(item: MessageItem) -> str:
 class ItemImages:
     """Collects the images of items, named by their places in a request's input."""
 
-    def __init__(self, given: str | list[Any]) -> None:
+    def __init__(self, given: str | list[Any] | None) -> None:
         self.given = GivenImages()
         self._places = dict(_places_of(given))
 
@@ -177,7 +179,7 @@ class ItemImages:
         return self.given.part(part.image_url, part.detail, place, f"{place}.image_url")
 
 
-def _places_of(given: str | list[Any]) -> Iterator[tuple[str, str]]:
+def _places_of(given: str | list[Any] | None) -> Iterator[tuple[str, str]]:
     """(URL, where) of each image, the first of equal ones last."""
     bodies = given if isinstance(given, list) else []
     for index, body in reversed(list(enumerate(bodies))):
@@ -190,6 +192,6 @@ def _places_of(given: str | list[Any]) -> Iterator[tuple[str, str]]:
                     yield url, f"input[{index}].{name}[{position}]"
 
 
-def image_characters(given: str | list[Any]) -> int:
+def image_characters(given: str | list[Any] | None) -> int:
     """How much of an input is images in data URLs."""
     return sum(data_characters(url) for url, _ in _places_of(given))

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from frontend.api.schema.common import MOST_MESSAGES, GenerationRequest, TokenCount
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_GENERATION
-from frontend.api.schema.response_items import OutputItem
+from frontend.api.schema.response_items import CompactionItem, MessageItem, OutputItem
 from frontend.api.schema.tools import MAX_TOOLS, ToolName
 
 Metadata = Annotated[
@@ -74,7 +74,7 @@ class ReasoningBody(msgspec.Struct, kw_only=True):
 class ResponsesRequest(GenerationRequest, kw_only=True):
     """What chat completions know beyond OpenAI's fields, such as top_k and seed, is understood here, too."""
 
-    input: str | Annotated[list[Any], Meta(max_length=MOST_MESSAGES)]  # of items, each by its type
+    input: str | Annotated[list[Any], Meta(max_length=MOST_MESSAGES)] | None = None  # items, each by its type
     instructions: str | None = None
     max_output_tokens: TokenCount | None = None
     previous_response_id: ResponseId | None = None
@@ -211,3 +211,18 @@ class Deleted(msgspec.Struct):
     id: str
     object: str = "response"
     deleted: bool = True
+
+
+class InputTokens(msgspec.Struct):
+    input_tokens: int
+    object: str = "response.input_tokens"
+
+
+class CompactedBody(msgspec.Struct, kw_only=True):
+    """A conversation in short: what the user said, and a summary."""
+
+    id: str
+    object: str = "response.compaction"
+    created_at: int  # Unix seconds
+    output: list[MessageItem | CompactionItem]
+    usage: ResponseUsage
