@@ -31,6 +31,10 @@ class PromptReader:
     def __init__(self, tokenizer: Any, folder: ModelFolder, longest_token: int | None) -> None:
         """`longest_token`: in bytes, None if unknown."""
         self.template = _chat_template(tokenizer, folder)
+        # For turns with tools, in place of the other.
+        self.tool_template = (
+            folder.tool_template and _compiled(folder.tool_template, tokenizer, folder)
+        ) or None
         self._tokenizer = tokenizer
         self._normalize = find_normalizer(folder.path)
         self._longest_token = longest_token
@@ -83,7 +87,9 @@ class PromptReader:
             )
         if not prompt.messages:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "messages must not be empty", "messages")
-        return self.template.render(prompt)
+        has_tools = prompt.tools not in ("", "[]")
+        template = self.tool_template if has_tools and self.tool_template is not None else self.template
+        return template.render(prompt)
 
     def _encode(
         self, text: str, add_special_tokens: bool, keep: int | None = None, param: str = "prompt"
@@ -116,8 +122,10 @@ class PromptReader:
 
 def _chat_template(tokenizer: Any, folder: ModelFolder) -> ChatTemplate | None:
     source = folder.chat_template or tokenizer.get_original_chat_template() or tokenizer.chat_template
-    if not source:
-        return None
+    return _compiled(source.removeprefix("\ufeff"), tokenizer, folder) if source else None
+
+
+def _compiled(source: str, tokenizer: Any, folder: ModelFolder) -> ChatTemplate | None:
     own = {"bos_token": tokenizer.get_bos_token(), "eos_token": tokenizer.get_eos_token()}
     try:
         return ChatTemplate(source, own | folder.special_tokens)
