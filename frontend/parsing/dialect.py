@@ -111,13 +111,19 @@ def _content(turn_ends: tuple[str, ...]) -> Program:
 
 
 def parser_for(
-    dialect: Dialect, *, tools: Sequence[Tool] | None, prompt_tail: str, eager: bool
+    dialect: Dialect,
+    *,
+    tools: Sequence[Tool] | None,
+    prompt_tail: str,
+    eager: bool,
+    unmarked: bool = True,
 ) -> Parser | None:
     """The parser of one answer; None if all of its text is content.
 
     `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
     those that may be called; None if calls are not looked for. `eager` states that, thanks to a grammar,
-    whatever begins like a call is one, so that calls can be emitted before they are complete.
+    whatever begins like a call is one, so that calls can be emitted before they are complete. `unmarked`: JSON
+    without marks that is nothing but a call of an offered function is one.
     """
     form = dialect.tool_format if tools is not None else None
     reasoning = dialect.reasoning
@@ -127,7 +133,11 @@ def parser_for(
     if form is None and reasoning is None:
         return None
     turn_ends = dialect.turn_ends
-    rest = _content(turn_ends) if form is None else form.program(ParserOptions(tools or (), eager, turn_ends))
+    rest = (
+        _content(turn_ends)
+        if form is None
+        else form.program(ParserOptions(tools or (), eager, turn_ends, unmarked))
+    )
     if reasoning is None:
         return Machine(rest)
 

@@ -17,7 +17,7 @@ class Pythonic(MarkedCalls):
 
     name = "pythonic"
     starts = ("<|python_start|>", "<|tool_call_start|>")
-    bare = True
+    bare = "[{"
     needs_special_tokens = True
     turn_ends = (
         *("<|python_end|>", "<|tool_call_end|>"),

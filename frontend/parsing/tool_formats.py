@@ -1,5 +1,6 @@
 """Formats of tool calls: each has a program that reads calls and a grammar that enforces them."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -7,10 +8,14 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from frontend.parsing.calls import Call
+from frontend.parsing.calls import Call, read_json_calls
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
 from frontend.structured import Format, json_object, json_schema
+
+_FENCE = "```"
+_FENCED = ("", "json", "tool_call", "tool_calls")  # languages of blocks that may hold calls
+_WORD = re.compile(r"[\w.+-]*")
 
 
 class Tool(Protocol):
@@ -30,6 +35,7 @@ class ParserOptions(msgspec.Struct, frozen=True):
     tools: Sequence[Tool]
     eager: bool  # whatever begins like a call is one, and is emitted before it is complete
     turn_ends: tuple[str, ...]  # marks that are dropped from the output
+    unmarked: bool  # JSON that is nothing but a call is one, whatever the model's format
 
 
 class ToolFormat(ABC):
@@ -65,7 +71,7 @@ class MarkedCalls(ToolFormat):
     """Calls within text, each preceded by a mark."""
 
     starts: ClassVar[tuple[str, ...]]  # marks before calls
-    bare: ClassVar[bool] = False  # an answer may also begin with a call without a mark
+    bare: ClassVar[str] = ""  # an answer may also begin with a call without a mark: its possible first characters
 
     @abstractmethod
     def read_calls(self, context: "CallContext") -> Reading[None]:
@@ -75,23 +81,49 @@ class MarkedCalls(ToolFormat):
         """
 
     def program(self, options: ParserOptions) -> Program:
-        marks = marks_of(self.starts, options.turn_ends)
+        unmarked = options.unmarked and not options.eager and bool(options.tools)
+        marks = marks_of(self.starts, options.turn_ends, unmarked)
+
+        def attempt(scanner: Scanner, reading: Reading[None]) -> Reading[bool]:
+            try:
+                yield from reading
+            except Malformed:
+                if options.eager and scanner.ended:  # a call that is cut off
+                    scanner.drop_rest()
+                else:
+                    scanner.give_back()
+                return False
+            scanner.release()
+            scanner.into(scanner.drop)
+            yield from scanner.gap()
+            return True
+
+        def line(scanner: Scanner, bare: str) -> Reading[None]:
+            scanner.hold()
+            scanner.into(scanner.drop)
+            yield from scanner.space() if bare else scanner.blanks()
+            context = CallContext(scanner, "", options.tools, options.eager)
+            following = yield from scanner.peek()
+            if following and following in bare:
+                yield from self.read_calls(context)
+            elif unmarked and not (yield from scanner.at_mark(marks)):
+                yield from read_unmarked_calls(context)
+            else:
+                raise Malformed
 
         def read(scanner: Scanner) -> Reading[None]:
-            mark: str | None = ""
-            if self.bare:
-                scanner.hold()
-            else:
-                mark = yield from scanner.until(marks, scanner.content)
-            while mark is not None:
-                try:
-                    yield from self.read_calls(CallContext(scanner, mark, options.tools, options.eager))
-                except Malformed:
-                    scanner.give_back()
-                else:
-                    scanner.into(scanner.drop)
-                    yield from scanner.newlines()
-                mark = yield from scanner.until(marks, scanner.content)
+            called = yield from attempt(scanner, line(scanner, self.bare))
+            while True:
+                if called and unmarked:
+                    called = yield from attempt(scanner, line(scanner, ""))
+                    continue
+                mark = yield from scanner.until(marks, scanner.content, cut=options.eager)
+                if mark is None:
+                    return
+                context = CallContext(scanner, mark, options.tools, options.eager)
+                called = yield from attempt(
+                    scanner, self.read_calls(context) if mark else read_unmarked_calls(context)
+                )
 
         return read
 
@@ -121,6 +153,31 @@ def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Readin
             return
 
 
+def read_unmarked_calls(context: CallContext) -> Reading[None]:
+    """Read whole lines of JSON, or a fenced block, that are nothing but calls of offered functions.
+
+    Small models often write these, whatever the chat template asks for. Raises Malformed for anything else.
+    """
+    scanner, declared = context.scanner, {tool.name for tool in context.tools}
+    scanner.into(scanner.drop)
+    fenced = (yield from scanner.literal(_FENCE)) is not None
+    if fenced:
+        if (yield from scanner.word(_WORD)).lower() not in _FENCED:
+            raise Malformed
+        yield from scanner.space()
+    if (yield from scanner.peek()) not in ("{", "["):
+        raise Malformed
+    calls = yield from read_json_calls(scanner, context.call, declared)
+    if fenced:
+        yield from scanner.space()
+        yield from scanner.close(_FENCE)
+    yield from scanner.blanks()
+    if (yield from scanner.peek()) not in ("", "\r", "\n"):
+        raise Malformed
+    for call in calls:
+        call.complete()
+
+
 @lru_cache(maxsize=64)
-def marks_of(starts: tuple[str, ...], silent: tuple[str, ...]) -> Marks:
-    return Marks(*starts, silent=silent)
+def marks_of(starts: tuple[str, ...], silent: tuple[str, ...], unmarked: bool = False) -> Marks:
+    return Marks(*starts, silent=silent, unmarked=unmarked)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from frontend.parsing import TOOL_FORMAT_NAMES, parser_for
 from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning
-from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, read, text_of
+from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, read, text_of, together
 from tests.frontend.parsing.test_tool_formats import CALLS, MALFORMED, SEVERAL
 
 FORMS = [name for name in TOOL_FORMAT_NAMES if name != "none"]
@@ -121,9 +121,14 @@ def test_text_between_calls_is_complete_and_in_order(before, turns, ascii_only):
         written = json.dumps(arguments, ensure_ascii=ascii_only)
         opening = json.dumps({"name": name}, ensure_ascii=ascii_only)[:-1]
         text += f'\n<tool_call>\n{opening}, "arguments": {written}}}\n</tool_call>\n{after}'
-        expected += [*call(name, written, index), Content(after)]
-    for eager in (False, True):
-        assert read(text, formats("hermes"), eager=eager) == expected
+        expected += [*call(name, written, index), Content(f"\n{after}")]
+    assert read(text, formats("hermes")) == expected
+    # With a grammar, what may be the beginning of a mark at the end of the text is a call that was cut off.
+    eager = read(text, formats("hermes"), eager=True)
+    if text.endswith("\n<"):
+        assert eager == expected[:-1]
+    else:
+        assert together([*eager, *[Content("<")] * text.endswith("<")]) == expected
 
 
 @given(
@@ -200,4 +205,4 @@ def test_the_work_is_linear_in_the_text(kind, eager):
         events += parser.feed(text[start : start + 4])
     events += parser.finish()
     assert time.process_time() - began < 5
-    assert events
+    assert events or eager  # with a grammar, what never becomes a call is one that was cut off

@@ -183,7 +183,11 @@ def test_a_malformed_call_is_content_unchanged(form, text):
 
 def test_a_call_may_be_between_texts():
     text = 'One moment.\n\n<tool_call>{"name": "f", "arguments": {}}</tool_call>\n\n Done <b> \n'
-    assert parse(text, "hermes") == [Content("One moment."), *call("f", "{}"), Content(" Done <b> \n")]
+    assert parse(text, "hermes") == [
+        Content("One moment."),
+        *call("f", "{}"),
+        Content("\n\n Done <b> \n"),
+    ]
 
 
 def test_eight_newlines_before_a_mark_belong_to_it():
