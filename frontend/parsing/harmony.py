@@ -24,6 +24,7 @@ _CONSTRAIN, _TO = "<|constrain|>", "to="
 _PARTS = (_CHANNEL, _TO, _CONSTRAIN, _MESSAGE)
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
 _MARKS = Marks(*_ENDS, _START, _CHANNEL)  # the beginning of the next message ends one, too
+_END_MARKS = Marks(*_ENDS)
 _ASSISTANT = "assistant"
 _FUNCTIONS = "functions."
 _NOT_FUNCTIONS = ("", _FUNCTIONS, "user", "assistant", "all")
@@ -84,6 +85,7 @@ def read_messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) 
                 scanner.give_back()
             elif header.recipient in _NOT_FUNCTIONS:
                 scanner.release()
+                scanner.part()
                 sink = scanner.reasoning if reasons and header.channel == "analysis" else sink
             elif not calls:
                 scanner.give_back()
@@ -146,11 +148,16 @@ def _read_call(scanner: Scanner, recipient: str, eager: bool) -> Reading[str | N
     try:
         call.named(recipient.removeprefix(_FUNCTIONS))
         yield from scanner.space()
-        yield from read_json_arguments(scanner, call)
-        yield from scanner.space()
+        # A grammar writes arguments, so if there are none the call is cut off. Otherwise it is one without any.
+        if not (yield from scanner.at_mark(_END_MARKS)) and (eager or (yield from scanner.peek())):
+            yield from read_json_arguments(scanner, call)
+            yield from scanner.space()
         yield from scanner.close(*_ENDS)
         call.complete()
     except Malformed:
-        scanner.give_back()
+        if eager and scanner.ended:  # a call that is cut off
+            scanner.drop_rest()
+        else:
+            scanner.give_back()
         return None
     return _ENDS[0]

@@ -24,8 +24,7 @@ class JsonBlocks(MarkedCalls):
         yield from scanner.space()
         calls = yield from read_json_calls(scanner, context.call)
         if self.end:
-            yield from scanner.space()
-            yield from scanner.close(self.end)
+            yield from self.read_end(scanner, self.end)
         for call in calls:
             call.complete()
 

@@ -80,6 +80,12 @@ class MarkedCalls(ToolFormat):
         The text is held until it is certain to be a call.
         """
 
+    def read_end(self, scanner: Scanner, mark: str) -> Reading[None]:
+        """Read the mark after a call, which models sometimes omit before the next one. Raises Malformed."""
+        yield from scanner.space()
+        if not (yield from scanner.at_mark(marks_of(self.starts, ()))):
+            yield from scanner.close(mark)
+
     def program(self, options: ParserOptions) -> Program:
         unmarked = options.unmarked and not options.eager and bool(options.tools)
         marks = marks_of(self.starts, options.turn_ends, unmarked)
