@@ -104,9 +104,15 @@ class BatchedDetokenizer:
     _KEEP = 8  # ids kept as context when a window is cut; a character spans at most 4
     _CUT_AT = 24
 
-    def __init__(self, tokenizer: Tokenizer, special: Mapping[int, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        special: Mapping[int, str] = MappingProxyType({}),
+        by_id: Mapping[int, bytes] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
-        self._pieces = {number: _sentencepiece(piece) for piece, number in tokenizer.get_vocab().items()}
+        raw = _by_id(tokenizer) if by_id is None else by_id
+        self._pieces = {number: _sentencepiece(piece) for number, piece in raw.items()}
         self.special = special
 
     def open(self, skip_special_tokens: bool = True) -> _Window:
@@ -161,9 +167,13 @@ class BatchedDetokenizer:
             window.ids = tail
 
 
-def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
-    """The vocabulary way if it gives the tokenizer's own text for every id, else the batched way."""
-    by_id = {number: piece for piece, number in tokenizer.get_vocab().items()}
+def choose_detokenizer(tokenizer: Tokenizer, pieces_by_id: Sequence[bytes] | None = None) -> Detokenizer[Any]:
+    """The vocabulary way if it gives the tokenizer's own text for every id, else the batched way.
+
+    `pieces_by_id` is given if several ids stand for the same bytes, which the tokenizer's vocabulary cannot
+    express, as it is a mapping from bytes.
+    """
+    by_id = _by_id(tokenizer) if pieces_by_id is None else dict(enumerate(pieces_by_id))
     ids = range(max(by_id, default=-1) + 1)
     each = [[number] for number in ids]
     shown = tokenizer.decode(each, skip_special_tokens=False)
@@ -186,7 +196,11 @@ def choose_detokenizer(tokenizer: Tokenizer) -> Detokenizer[Any]:
             for run, text in zip(runs, run_texts, strict=True)
         ):
             return VocabularyDetokenizer(pieces, special, errors)
-    return BatchedDetokenizer(tokenizer, special)
+    return BatchedDetokenizer(tokenizer, special, by_id)
+
+
+def _by_id(tokenizer: Tokenizer) -> dict[int, bytes]:
+    return {number: piece for piece, number in tokenizer.get_vocab().items()}
 
 
 def _sentencepiece(piece: bytes) -> bytes:

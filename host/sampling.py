@@ -7,6 +7,7 @@ import msgspec
 
 from host.engines.base import RequestRefused, context_length_exceeded
 from host.model_folder import SamplingDefaults
+from host.vocabulary import Vocabulary
 from ipc.continuation import Continuation, continuation
 from ipc.errors import ErrorCode
 from ipc.messages import Sampling
@@ -18,11 +19,12 @@ _FLOAT32 = struct.Struct("<f")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a replica can hold, in tokens."""
+    """What a replica can hold, in tokens, and what these can spell."""
 
     context_length: int
     vocab_size: int
     kv_cache_tokens: int
+    vocabulary: Vocabulary | None = None  # None if it is not known
 
 
 class Choices(msgspec.Struct, frozen=True):

@@ -16,6 +16,11 @@ from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
 _NO_REASONING = "none"
+# Keywords that declare a function's parameters, or allow parameters without declaring them.
+_DECLARING = frozenset(
+    "properties patternProperties propertyNames minProperties required unevaluatedProperties"
+    " $ref allOf anyOf oneOf enum const".split()
+)
 _FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
@@ -146,19 +151,24 @@ def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -
     Those of a strict function validate against its schema, and so do those of others if a call is forced and
     the schema is supported. Otherwise they are any object. Raises BadRequest for a strict function's schema.
     """
-    if not tool.parameters or not (tool.strict or forced):
+    if not (tool.strict or forced):
         return form.arguments_format(None)
     with constraint_at(where) if tool.strict else contextlib.suppress(ConstraintError):
-        return form.arguments_format(_of_objects(tool.parameters))
+        return form.arguments_format(_of_arguments(tool.parameters or {}))
     return form.arguments_format(None)
 
 
-def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError."""
+def _of_arguments(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError.
+
+    A function that declares no parameters has none, as in OpenAI's API.
+    """
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
         raise ConstraintError("must be object, as arguments are always objects", ".type")
-    return {**schema, "type": "object"}
+    declares = any(schema.get(keyword) for keyword in _DECLARING)
+    closed = {} if declares or "additionalProperties" in schema else {"additionalProperties": False}
+    return {**schema, **closed, "type": "object"}
 
 
 def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:

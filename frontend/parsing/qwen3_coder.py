@@ -1,33 +1,20 @@
 """Qwen3-Coder: <function=…> with a <parameter=…> per argument, whose type only the schema specifies."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from frontend.parsing.calls import Call
-from frontend.parsing.grammar import (
-    ANY_TEXT,
-    NOTHING,
-    constant,
-    either,
-    one_or_more,
-    regex,
-    sequence,
-    tag,
-    triggered,
-)
+from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Malformed, Reading, Scanner
-from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.parsing.tagged_values import Tags, TaggedValues, parameters_format
 from frontend.parsing.tool_formats import CallContext, MarkedCalls
-from frontend.structured import Format, faults_below, json_schema
-from frontend.structured import regex as checked_regex
-from frontend.structured.outputs import cache
+from frontend.structured import Format
 
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _NEXT, _LAST = f"\n{_PARAMETER}", f"\n{_FUNCTION_END}"  # at the beginning of a line
-_MAX_COUNTED = 32  # characters of a string; the engine would need seconds to count more
+_TAGS = Tags(f"\n{_PARAMETER}", ">\n", "\n", _PARAMETER_END)
 _NAME = re.compile(r"[^<>\r\n]*")
 _PLAIN = re.compile(r"[^<\n]*")
 
@@ -56,7 +43,7 @@ class Qwen3Coder(MarkedCalls):
             yield from scanner.literal(self.end)
 
     def arguments_format(self, schema: dict[str, Any] | None) -> Format:
-        return _parameters_format(schema)
+        return parameters_format(schema, _TAGS)
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         named = [tag(f"{name}>", arguments, f"\n{_FUNCTION_END}") for name, arguments in calls.items()]
@@ -69,34 +56,20 @@ class Qwen3Coder(MarkedCalls):
 
 def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None, end: str) -> Reading[bool]:
     """Read up to the end of the function and write a JSON object. True if the call's `end` was read, too."""
-    scanner, schemas = context.scanner, _properties(root)
-    seen: set[str] = set()
-
-    def may_follow(name: str) -> bool:
-        return bool(name) and name not in seen and (not schemas or name in schemas)
-
-    def is_complete() -> bool:
-        required = root.get("required") if root is not None else None
-        return isinstance(required, list) and bool(seen) and seen.issuperset(required)
+    scanner, values = context.scanner, TaggedValues(call, root)
 
     following: str | None = None
     while name := following if following is not None else (
-        yield from _opening(scanner, end, not context.eager and is_complete())
+        yield from _opening(scanner, end, not context.eager and values.are_complete)
     ):
         if name == end:
             following = ""
             break
-        if name in seen:
-            raise Malformed
-        before = ", " if seen else "{"
-        seen.add(name)
+        values.begin(name)
         # With a grammar every parameter has its end tag, so anything else is part of the value.
-        text, following = yield from _value(scanner, None if context.eager else may_follow, end)
-        call.write(
-            f"{before}{json.dumps(name, ensure_ascii=False)}: {as_json(text, schemas.get(name), root)}"
-        )
-    if seen:
-        call.write("}")
+        text, following = yield from _value(scanner, None if context.eager else values.may_have, end)
+        values.add(text)
+    values.end()
     return following is not None
 
 
@@ -188,61 +161,3 @@ def _missed(
     scanner.into(parts.append)
     parts.extend(tried)
     return None
-
-
-def _properties(schema: object) -> Mapping[str, Any]:
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return properties if isinstance(properties, Mapping) else {}
-
-
-# --- grammar ---------------------------------------------------------------------------------------------
-
-
-@cache.memoize
-def _parameters_format(root: dict[str, Any] | None) -> Format:
-    """Parameters in the schema's order, of which optional ones may be missing; any without a schema."""
-    if root is not None:
-        json_schema(root)  # so that all families reject the same schemas
-    properties = _properties(root)
-    if not properties:
-        if root is not None and root.get("additionalProperties") is False:
-            return NOTHING
-        anything = tag(f"\n{_PARAMETER}", regex(r"[a-zA-Z_][a-zA-Z0-9_]*>\n([^<]|<[^/])*"), _PARAMETER_END)
-        return {**one_or_more([anything], "", parallel=True), "at_least_one": False}
-    required = root.get("required") if root is not None else None
-    parameters = []
-    for name, schema in properties.items():
-        with faults_below(f".properties.{name}"):
-            named = sequence(constant(f"{name}>\n"), _value_format(schema, root))
-        parameter = tag(f"\n{_PARAMETER}", named, _PARAMETER_END)
-        parameters.append(
-            parameter if isinstance(required, list) and name in required else either(parameter, NOTHING)
-        )
-    return sequence(*parameters)
-
-
-def _value_format(schema: object, root: Mapping[str, Any] | None) -> Format:
-    """The value and the newline after it. Strings have no quotes; free text may end with a newline.
-
-    Raises ConstraintError for a pattern that no grammar can enforce.
-    """
-    schema = resolved(schema, root)
-    types = allowed_types(schema, root)
-    if not isinstance(schema, Mapping) or not types:
-        return ANY_TEXT
-    options = [schema["const"]] if "const" in schema else schema.get("enum")
-    newline = constant("\n")
-    if isinstance(options, list) and options:
-        texts = [option if isinstance(option, str) else json.dumps(option) for option in options]
-        return either(*(constant(f"{text}\n") for text in texts))
-    if "string" not in types:
-        definitions = {name: root[name] for name in ("$defs", "definitions") if root and name in root}
-        return sequence(json_schema({**schema, **definitions}), newline)
-    if types == {"string"} and "pattern" in schema:
-        with faults_below(".pattern"):
-            return sequence(checked_regex(schema["pattern"]), newline)
-    if types == {"string"} and ("minLength" in schema or "maxLength" in schema):
-        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
-        if max(least, most or 0) <= _MAX_COUNTED:
-            return sequence(regex(f"[^<]{{{least},{'' if most is None else int(most)}}}"), newline)
-    return ANY_TEXT

@@ -108,7 +108,9 @@ class TextEngine:
         if self._last_read is None or self._last_read.key != key:
             given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
-            tag = structural_tag(given.grammar, sampling.reasoning_markers, read.text)
+            tag = structural_tag(
+                given.grammar, sampling.reasoning_markers, read.text, self._limits.vocabulary
+            )
             self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
         return self._last_read
 

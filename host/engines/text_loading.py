@@ -28,6 +28,7 @@ from host.model_folder import (
 from host.results import Results
 from host.sampling import Limits
 from host.turns import NO_TURNS, find_turn_markers
+from host.vocabulary import Vocabulary, load_tokenizer
 from ipc.ir import check_model
 from ipc.messages import (
     DraftModel,
@@ -81,9 +82,9 @@ def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
     _check_draft(launch)
     _check_kv_cache(launch)
     folder = overridden(read_model_folder(Path(launch.path)), launch)
-    tokenizer = genai.Tokenizer(folder.path)
+    tokenizer, pieces = load_tokenizer(folder.path)
     check_vocabulary(folder.path, tokenizer.encode(VARIED_TEXT).input_ids.data.flat, folder.vocab_size)
-    detokenizer = choose_detokenizer(tokenizer)
+    detokenizer = choose_detokenizer(tokenizer, pieces)
     prompts = parts.reader(tokenizer, folder, detokenizer)
     pipeline = parts.pipeline(launch, folder, tokenizer, prompts)
     limits = Limits(
@@ -92,6 +93,7 @@ def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
         ),
         vocab_size=folder.vocab_size or len(tokenizer.get_vocab()),
         kv_cache_tokens=pipeline.kv_cache_tokens,
+        vocabulary=Vocabulary(tokenizer.get_vocab()),
     )
     template = prompts.template
     turns = NO_TURNS if template is None else find_turn_markers(template, detokenizer.special)

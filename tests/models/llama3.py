@@ -26,12 +26,13 @@ def tiny_llama3() -> Path:
 def _build(folder: Path) -> None:
     scratch = folder / "scratch"
     scratch.mkdir()
-    _write_gguf(scratch / "llama3.gguf")
+    write_llama(scratch / "llama3.gguf", "llama3", chat_template("llama3.1"))
     convert(scratch / "llama3.gguf", folder)
     shutil.rmtree(scratch)
 
 
-def _write_gguf(path: Path) -> None:
+def write_llama(path: Path, vocabulary: str, template: str) -> None:
+    """A GGUF file of random weights with a model's tokens; see `vocabularies`."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(_CONTEXT)
     writer.add_embedding_length(_HIDDEN)
@@ -42,8 +43,8 @@ def _write_gguf(path: Path) -> None:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(5e5)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_chat_template(chat_template("llama3.1"))
-    tokens = write_vocabulary(writer, "llama3")
+    writer.add_chat_template(template)
+    tokens = write_vocabulary(writer, vocabulary)
     random = np.random.default_rng(1)
 
     def linear(outputs: int, inputs: int) -> np.ndarray:

@@ -105,11 +105,25 @@ def test_arguments_of_a_forced_call_are_any_object_if_the_schema_is_unsupported_
         use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
         return grammar_of(planned(dialect, tool_use=use))
 
-    assert forced(parameters=IMPOSSIBLE) == forced(parameters=None)
-    assert forced(parameters={"type": "string"}) == forced(parameters=None)
+    anything = forced(parameters={"type": "object", "additionalProperties": True})
+    assert forced(parameters=IMPOSSIBLE) == anything
+    assert forced(parameters={"type": "string"}) == anything
     with pytest.raises(BadRequest) as caught:
         forced(parameters=IMPOSSIBLE, strict=True)
     assert caught.value.param == "tools[0].parameters.properties.x.not"
+
+
+@pytest.mark.parametrize("dialect", FORMS)
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}])
+def test_a_function_without_parameters_is_called_with_none(dialect, strict, parameters):
+    def forced(parameters: Any) -> Any:
+        tool = FunctionTool(name="f", parameters=parameters, strict=strict)
+        return grammar_of(planned(dialect, tool_use=ToolUse(tools=[tool], choice="required")))
+
+    none = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert forced(parameters) == forced(none)
+    assert forced({**none, "additionalProperties": True}) != forced(none)
 
 
 def test_arguments_are_objects_even_if_the_schema_does_not_say_so():
