@@ -159,6 +159,7 @@ class _Choice:
             tools=self._plan.tools,
             prompt_tail=self._prompt_tail,
             eager=self._plan.calls_are_certain,
+            unmarked=self._plan.calls_may_be_unmarked,
         )
         self._called = False
         self._reasons = False  # the last that came was reasoning

@@ -15,6 +15,7 @@ class DeepSeekV31(NamedCalls):
     name = "deepseek_v31"
     section = ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>")
     begin, end = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
+    example = f"{section[0]}{begin}NAME{_SEPARATOR}OBJECT{end}{section[1]}"
     starts = (section[0], begin)
     turn_ends = ("<｜end▁of▁sentence｜>",)
 
@@ -35,6 +36,7 @@ class DeepSeekV31(NamedCalls):
 
 class DeepSeekV3(DeepSeekV31):
     name = "deepseek_v3"
+    example = DeepSeekV31.example.replace("NAME", "function").replace("OBJECT", "NAME\n```json\nOBJECT\n```")
     between = "\n"
 
     def written(self, name: str, arguments: Format) -> Format:

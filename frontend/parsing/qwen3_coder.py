@@ -59,8 +59,10 @@ def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None, e
     scanner, values = context.scanner, TaggedValues(call, root)
 
     following: str | None = None
-    while name := following if following is not None else (
-        yield from _opening(scanner, end, not context.eager and values.are_complete)
+    while (
+        name := following
+        if following is not None
+        else (yield from _opening(scanner, end, not context.eager and values.are_complete))
     ):
         if name == end:
             following = ""

@@ -4,7 +4,18 @@ import json
 from typing import Any, NamedTuple
 
 from frontend.parsing.calls import Call
-from frontend.parsing.grammar import ANY_TEXT, NOTHING, constant, ebnf, either, escaped, one_or_more, regex, sequence, tag
+from frontend.parsing.grammar import (
+    ANY_TEXT,
+    NOTHING,
+    constant,
+    ebnf,
+    either,
+    escaped,
+    one_or_more,
+    regex,
+    sequence,
+    tag,
+)
 from frontend.parsing.scanner import Malformed
 from frontend.parsing.schema_types import allowed_types, argument_schemas, as_json
 from frontend.parsing.unquoted import unquoted_arguments
@@ -39,6 +50,7 @@ class TaggedValues:
         """The value of `name` follows. Raises Malformed if it has one already."""
         if name in self._seen:
             raise Malformed
+        self._seen.add(name)
         self._name = name
 
     def add(self, text: str, is_string: bool = False) -> None:
@@ -48,8 +60,7 @@ class TaggedValues:
             if is_string
             else as_json(text, self._schemas.get(self._name), self._root)
         )
-        before = ", " if self._seen else "{"
-        self._seen.add(self._name)
+        before = ", " if len(self._seen) > 1 else "{"
         self._call.write(f"{before}{json.dumps(self._name, ensure_ascii=False)}: {value}")
 
     def end(self) -> None:

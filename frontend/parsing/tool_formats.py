@@ -42,6 +42,7 @@ class ToolFormat(ABC):
     """The way in which a family of models writes tool calls."""
 
     name: ClassVar[str]  # as in the settings
+    example: ClassVar[str] = ""  # a call of NAME with OBJECT, for prompts that have to explain it
     needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
     turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that then become visible, and must be dropped
 
@@ -71,7 +72,9 @@ class MarkedCalls(ToolFormat):
     """Calls within text, each preceded by a mark."""
 
     starts: ClassVar[tuple[str, ...]]  # marks before calls
-    bare: ClassVar[str] = ""  # an answer may also begin with a call without a mark: its possible first characters
+    bare: ClassVar[str] = (
+        ""  # an answer may also begin with a call without a mark: its possible first characters
+    )
 
     @abstractmethod
     def read_calls(self, context: "CallContext") -> Reading[None]:
