@@ -79,10 +79,10 @@ def resolve(
     `structural_tag` is what the engine is to make of the grammar, if it can.
     """
     temperature = _single(sampling.temperature, defaults.temperature)
-    asked, default = token_limit(sampling, defaults)
+    max_tokens = _max_tokens(wanted_tokens(sampling, defaults), limits, prompt_tokens, prompt_param)
     choices = Choices(
-        max_tokens=_max_tokens(asked, default, limits, prompt_tokens, prompt_param),
-        min_tokens=sampling.min_tokens,
+        max_tokens=max_tokens,
+        min_tokens=min(sampling.min_tokens, max_tokens),
         temperature=0.0 if 0 < temperature < _GREEDY_BELOW else temperature,
         top_p=_single(sampling.top_p, defaults.top_p),
         top_k=max(0, defaults.top_k if sampling.top_k is None else sampling.top_k),
@@ -105,11 +105,9 @@ def resolve(
     return choices
 
 
-def token_limit(sampling: Sampling, defaults: SamplingDefaults) -> tuple[int | None, int | None]:
-    """The number of tokens that was asked for, which must fit the context, and the one that is cut to fit."""
-    if sampling.shrinkable and sampling.max_tokens is not None:
-        return None, sampling.max_tokens
-    return sampling.max_tokens, defaults.max_tokens
+def wanted_tokens(sampling: Sampling, defaults: SamplingDefaults) -> int | None:
+    """How many tokens to generate if the context has room for them; None for as many as it has."""
+    return defaults.max_tokens if sampling.max_tokens is None else sampling.max_tokens
 
 
 def check_token_ids(token_ids: list[int], limits: Limits, param: str = "prompt") -> None:
@@ -123,8 +121,9 @@ def tokens_to_keep(sampling: Sampling, limits: Limits) -> int | None:
     """How many of a prompt's last tokens are used; None for all. Raises RequestRefused."""
     asked = sampling.truncate_prompt
     if asked == -1:
-        room = min(limits.context_length, limits.kv_cache_tokens) - (sampling.max_tokens or 1)
-        return max(1, room)
+        room = min(limits.context_length, limits.kv_cache_tokens)
+        # The text to generate, of which no more is certain than that it is wanted, may take half.
+        return max(1, room - min(sampling.max_tokens or 1, room // 2))
     if asked is not None and asked < 1:
         raise _invalid("truncate_prompt_tokens", "truncate_prompt_tokens must be at least 1, or -1")
     return asked
@@ -143,27 +142,26 @@ def _invalid(param: str, message: str) -> RequestRefused:
     return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
 
 
-def _max_tokens(
-    asked: int | None, default: int | None, limits: Limits, prompt_tokens: int, prompt_param: str
-) -> int:
-    if asked is not None and asked < 1:
-        raise _invalid("max_tokens", f"max_tokens must be at least 1, not {asked}")
-    total = prompt_tokens + (asked or 1)
-    if total > limits.context_length:
+def _max_tokens(wanted: int | None, limits: Limits, prompt_tokens: int, prompt_param: str) -> int:
+    """`wanted`, or what the context has room for if that is less: a prompt that leaves no room is refused."""
+    if wanted is not None and wanted < 0:
+        raise _invalid("max_tokens", f"max_tokens must be at least 0, not {wanted}")
+    least = 1 if wanted is None else min(wanted, 1)
+    if prompt_tokens + least > limits.context_length:
         raise context_length_exceeded(
             limits.context_length,
-            f"you requested {total} tokens ({prompt_tokens} in the prompt, {asked or 1} to generate)",
-            prompt_param if prompt_tokens >= limits.context_length else "max_tokens",
+            f"your prompt has {prompt_tokens}" + (", which leaves no room for an answer" if least else ""),
+            prompt_param,
         )
-    if total > limits.kv_cache_tokens:
+    if prompt_tokens + least > limits.kv_cache_tokens:
         raise RequestRefused(
             ErrorCode.KV_CACHE_EXCEEDED,
-            f"{total} tokens ({prompt_tokens} in the prompt and {asked or 1} to generate) exceed this "
-            f"server's KV cache of {limits.kv_cache_tokens} tokens",
-            prompt_param if prompt_tokens >= limits.kv_cache_tokens else "max_tokens",
+            f"a prompt of {prompt_tokens} tokens and its answer exceed this server's KV cache of "
+            f"{limits.kv_cache_tokens} tokens",
+            prompt_param,
         )
     room = min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
-    return asked or min(default or room, room)
+    return room if wanted is None else min(wanted, room)
 
 
 def _check_ranges(choices: Choices) -> None:

@@ -26,6 +26,7 @@ AREAS = (
     "chat",
     "completions",
     "responses.resource",
+    "anthropic.resource",
     "tokenizing",
     "embeddings",
     "rerank",

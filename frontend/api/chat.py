@@ -1,11 +1,13 @@
 """POST /v1/chat/completions."""
 
+from functools import partial
+
 import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
-from frontend.api.chat_answer import ChatChunks, completion
+from frontend.api.chat_answer import ChatChunks, completion, heartbeat
 from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.images import Images
@@ -44,32 +46,33 @@ class ChatCompletions:
         extra = self._images.body_bytes()
         body, is_large = await read_json(request, limit, _decoder, extra, image_characters)
         spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
+        identity = Identity.new("chatcmpl", body.model)
         if body.stream:
-            await respond_streaming(request, response, self._stream(body, spec, request))
+            begin = self._stream(identity, body, spec, request)
+            await respond_streaming(request, response, begin, heartbeat=partial(heartbeat, identity, body))
         else:
-            identity, turn = await self._begin(body, spec, request)
+            turn = await self._begin(identity, body, spec, request)
             respond_json(response, await completion(identity, turn, body))
 
     async def _stream(
-        self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
+        self, identity: Identity, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
     ) -> Stream[tuple[int, TurnEvent]]:
-        identity, turn = await self._begin(body, spec, request)
+        turn = await self._begin(identity, body, spec, request)
         chunks = ChatChunks(identity, turn, body)
         return Stream(turn, chunks.encode, chunks.ending, turn.close, chunks.opening, turn.finish)
 
     async def _begin(
-        self, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
-    ) -> tuple[Identity, AnyTurn]:
+        self, identity: Identity, body: ChatRequest, spec: TurnSpec, request: falcon.asgi.Request
+    ) -> AnyTurn:
         key = body.variant_key or body.session_id
         model = await model_of(self._router, body.model, request, key)
         await self._images.fill(spec, request)
         body.messages.clear()  # data URLs are large
-        identity = Identity.new("chatcmpl", model)
+        identity.answered_by(model)
         with renaming_params({} if body.max_completion_tokens is None else _PARAMS):
             if body.session_id is None:
-                return identity, await begin_turn(model, spec, request)
-            kept = begin_kept_turn(model, spec, request, self._conversations, body.session_id)
-            return identity, await kept
+                return await begin_turn(model, spec, request)
+            return await begin_kept_turn(model, spec, request, self._conversations, body.session_id)
 
 
 def turn_spec(body: ChatRequest) -> TurnSpec:

@@ -100,6 +100,13 @@ async def completion(identity: Identity, turn: AnyTurn, body: ChatRequest) -> Ch
     )
 
 
+def heartbeat(identity: Identity, body: ChatRequest) -> bytes:
+    """A chunk that adds nothing."""
+    nothing = ChunkChoice(index=0, delta=DeltaBody())
+    no_usage = None if body.include_usage else UNSET
+    return event(ChatChunk(**identity.fields, choices=[nothing], usage=no_usage))
+
+
 class ChatChunks:
     """Encodes a turn's events. What is the same over a request is encoded once."""
 
@@ -114,21 +121,35 @@ class ChatChunks:
         self._reasoning = [
             around_text(partial(self._text_chunk, "reasoning_content", index)) for index in choices
         ]
-        first = DeltaBody(role="assistant", content="")
-        self.opening = b"".join(event(self._chunk(index, first)) for index in choices)
+        self._unopened = set(choices)  # whose role was not sent yet
+        self.opening = b""
         if body.return_token_ids:
-            self.opening += event(
+            self.opening = event(
                 ChatChunk(**self._fields, choices=[], prompt_token_ids=turn.prompt_token_ids)
             )
 
     def encode(self, events: list[tuple[int, TurnEvent]]) -> bytes:
-        return b"".join([self._encoded(index, happened) for index, happened in events])
+        if not self._unopened:
+            return b"".join([self._encoded(index, happened) for index, happened in events])
+        return b"".join(
+            [self._opened(index, happened) + self._encoded(index, happened) for index, happened in events]
+        )
 
     def ending(self) -> bytes:
         if not self._body.include_usage:
             return b""
         usage = self._turn.usage
         return event(ChatChunk(**self._fields, choices=[], usage=usage_body(usage, usage.reasoning_tokens)))
+
+    def _opened(self, index: int, happened: TurnEvent) -> bytes:
+        """The choice's first chunk. Its content is text only if text follows: clients would show an empty one
+        before a call."""
+        if index not in self._unopened or isinstance(happened, Tokens):
+            return b""
+        self._unopened.remove(index)
+        content = "" if isinstance(happened, Content | Finished) else None
+        first = ChunkChoice(index=index, delta=DeltaBody(role="assistant", content=content))
+        return event(ChatChunk(**self._fields, choices=[first], usage=self._no_usage))
 
     def _encoded(self, index: int, happened: TurnEvent) -> bytes:
         if type(happened) is Content:  # once per token: a class pattern takes a third of the time for it

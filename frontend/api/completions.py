@@ -9,7 +9,7 @@ import msgspec
 from frontend.api.abilities import text_card
 from frontend.api.area import App, Server
 from frontend.api.body import LARGE_BYTES, decode, read_sized
-from frontend.api.completions_answer import TextChunks, completion
+from frontend.api.completions_answer import TextChunks, completion, heartbeat
 from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import encoded, with_grammar
@@ -50,27 +50,37 @@ class Completions:
             body.prompt = await _long_prompts(array, body.n or 1)
         may_take_long = body.is_constrained or len(data) + len(array) > LARGE_BYTES
         specs = await off_loop(may_take_long, specs_of, body)
+        identity = Identity.new("cmpl", body.model)
         if body.stream:
-            await respond_streaming(request, response, self._stream(body, specs, request))
+            begin = self._stream(identity, body, specs, request)
+            await respond_streaming(request, response, begin, heartbeat=partial(heartbeat, identity, body))
         else:
-            identity, generation, echoes = await self._begin(body, specs, request)
+            generation, echoes = await self._begin(identity, body, specs, request)
             respond_json(response, await completion(identity, generation, body, echoes))
 
     async def _stream(
-        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
+        self,
+        identity: Identity,
+        body: CompletionRequest,
+        specs: list[SequenceSpec],
+        request: falcon.asgi.Request,
     ) -> Stream[Output]:
-        identity, generation, echoes = await self._begin(body, specs, request)
+        generation, echoes = await self._begin(identity, body, specs, request)
         chunks = TextChunks(identity, generation, body, echoes)
         return Stream(generation, chunks.encode, chunks.ending, generation.close, chunks.opening)
 
     async def _begin(
-        self, body: CompletionRequest, specs: list[SequenceSpec], request: falcon.asgi.Request
-    ) -> tuple[Identity, Generation, list[str]]:
+        self,
+        identity: Identity,
+        body: CompletionRequest,
+        specs: list[SequenceSpec],
+        request: falcon.asgi.Request,
+    ) -> tuple[Generation, list[str]]:
         model = await model_of(self._router, body.model, request, body.variant_key)
+        identity.answered_by(model)
         text_card(model)
         echoes = await self._echoes(body, model, specs, request)
-        generation = await start(request, model, specs, bool(body.stream))
-        return Identity.new("cmpl", model), generation, echoes
+        return await start(request, model, specs, bool(body.stream)), echoes
 
     async def _echoes(
         self, body: CompletionRequest, model: Model, specs: list[SequenceSpec], request: falcon.asgi.Request

@@ -67,6 +67,12 @@ async def completion(
     return Completion(**identity.fields, choices=choices, usage=usage_body(generation.usage))
 
 
+def heartbeat(identity: Identity, body: CompletionRequest) -> bytes:
+    """A chunk that adds nothing."""
+    no_usage = None if body.include_usage else UNSET
+    return event(Completion(**identity.fields, choices=[TextChoice(index=0, text="")], usage=no_usage))
+
+
 class TextChunks:
     """Encodes outputs. What is the same over a request is encoded once."""
 

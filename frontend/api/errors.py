@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import falcon
 import falcon.asgi
-import msgspec
 
 from frontend.errors import (
     BadRequest,
@@ -18,7 +17,7 @@ from frontend.errors import (
     RequestTooLarge,
     ServerError,
 )
-from frontend.http.error_body import error_body_for, error_headers
+from frontend.http.error_body import error_response
 from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
 
 log = logging.getLogger("nacelle.api")
@@ -55,12 +54,12 @@ def install(app: falcon.asgi.App) -> None:  # type: ignore[type-arg]
 
 
 def answer(request: falcon.asgi.Request, response: falcon.asgi.Response | None, error: ServerError) -> None:
-    exchange_of(request.scope).fail(error.code, error.param)
+    exchange = exchange_of(request.scope)
+    exchange.fail(error.code, error.param)
     if response is None:  # of a WebSocket, whose handshake is refused
         raise falcon.HTTPError(error.status)
-    response.status = error.status
-    response.data = msgspec.json.encode(error_body_for(request.path, error))
-    response.set_headers(error_headers(error))
+    response.status, headers, response.data = error_response(request.path, error, exchange.request_id)
+    response.set_headers(headers)
 
 
 async def _on_server_error(

@@ -23,17 +23,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct):
     """What all bodies of one response have in common."""
 
     id: str
     created: int  # Unix seconds
-    model: str
-    system_fingerprint: str  # changes with the model's files and the engine
+    model: str  # as the client named it, until the model is there
+    system_fingerprint: str | None = None  # changes with the model's files and the engine
 
     @classmethod
-    def new(cls, prefix: str, model: Model) -> "Identity":
-        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model.name, model.card.fingerprint)
+    def new(cls, prefix: str, model: str) -> "Identity":
+        return cls(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model)
+
+    def answered_by(self, model: Model) -> None:
+        self.model, self.system_fingerprint = model.name, model.card.fingerprint
 
     @property
     def fields(self) -> dict[str, Any]:

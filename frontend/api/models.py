@@ -5,6 +5,7 @@ import falcon.asgi
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from frontend.api.anthropic.models import AnthropicModel, anthropic_list, anthropic_model, speaks_anthropic
 from frontend.api.area import App, Server
 from frontend.routing.route import Route
 from frontend.routing.router import Router
@@ -35,13 +36,18 @@ class Models:
 
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         names = [*self._router.served, *self._router.names.all]
-        _answer(response, ModelList(data=[body for name in names if (body := self._body(name)) is not None]))
+        bodies = [body for name in names if (body := self._body(name)) is not None]
+        if speaks_anthropic(request):
+            _answer(response, anthropic_list([_for_anthropic(body) for body in bodies]))
+        else:
+            _answer(response, ModelList(data=bodies))
 
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
         route = self._router.route(model)  # raises ModelNotFound
-        _answer(response, self._body(model) or self._model(route))
+        body = self._body(model) or self._model(route)
+        _answer(response, _for_anthropic(body) if speaks_anthropic(request) else body)
 
     on_head, on_head_one = on_get, on_get_one
 
@@ -64,6 +70,10 @@ class Models:
 
     def _model(self, route: Route) -> ModelBody:
         return ModelBody(id=route.name, created=self._created, max_model_len=context_length(route))
+
+
+def _for_anthropic(body: ModelBody) -> AnthropicModel:
+    return anthropic_model(body.id, body.created, body.max_model_len)
 
 
 def context_length(route: Route) -> int | None:

@@ -22,6 +22,9 @@ _DECLARING = frozenset(
     "properties patternProperties propertyNames minProperties required unevaluatedProperties"
     " $ref allOf anyOf oneOf enum const".split()
 )
+# Arguments of chat templates, which differ in the name of the switch for reasoning.
+REASONING_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
+_REASONING_OFF = dict.fromkeys(REASONING_ON, False)
 _FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
@@ -196,10 +199,7 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
 def _template_arguments(
     spec: TurnSpec, dialect: Dialect, bound: bool, offered: Sequence[FunctionTool]
 ) -> str:
-    """Arguments for the chat template, as JSON. The client's own take precedence.
-
-    Templates differ in the names of the switch for reasoning and of the variable for tools.
-    """
+    """Arguments for the chat template, as JSON. The client's own take precedence."""
     arguments: dict[str, Any] = {}
     if offered and dialect.tools_variable not in ("tools", ""):
         arguments[dialect.tools_variable] = [_definition(tool) for tool in offered]
@@ -207,9 +207,9 @@ def _template_arguments(
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:
         if spec.reasoning_effort == _NO_REASONING or (bound and not _wants_reasoning(spec)):
-            arguments |= {"enable_thinking": False, "thinking": False}
+            arguments |= _REASONING_OFF
         elif spec.reasoning_effort is not None:
-            arguments |= {"enable_thinking": True, "thinking": True}
+            arguments |= REASONING_ON
     arguments |= spec.template_arguments
     return encoded(arguments) if arguments else ""
 

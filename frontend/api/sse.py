@@ -18,8 +18,9 @@ from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.http.push import Source, body_of
 
 T = TypeVar("T")
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
-PATIENCE_SECONDS = 15.0  # until a stream whose request is still queued starts its response
+PATIENCE_SECONDS = 8.0  # until a stream whose request is still queued starts its response
 DONE = b"data: [DONE]\n\n"
 EVENT_STREAM = "text/event-stream"
 _MARK = "\0text\0"
@@ -31,9 +32,11 @@ def event(body: msgspec.Struct) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
 
 
-def around_text(chunk: Callable[[str], msgspec.Struct]) -> tuple[bytes, bytes]:
+def around_text(
+    chunk: Callable[[str], BodyT], event_of: Callable[[BodyT], bytes] = event
+) -> tuple[bytes, bytes]:
     """Split the event of `chunk(text)` at its text: the rest is the same over a request and encoded once."""
-    before, after = event(chunk(_MARK)).split(_encode(_MARK))
+    before, after = event_of(chunk(_MARK)).split(_encode(_MARK))
     return before, after
 
 
@@ -64,6 +67,7 @@ async def respond_streaming(
     response: falcon.asgi.Response,
     begin: Coroutine[Any, Any, Stream[T]],
     framing: Framing = SSE,
+    heartbeat: Callable[[], bytes] | None = None,
 ) -> None:
     """As `respond_events`."""
     scope = request.scope
@@ -71,7 +75,7 @@ async def respond_streaming(
     async def begun() -> AsyncIterator[bytes]:
         return _stream(await begin, writer_of(scope), exchange_of(scope), framing)
 
-    await respond_events(request, response, begun(), framing.error, framing.content_type)
+    await respond_events(request, response, begun(), framing.error, framing.content_type, heartbeat)
 
 
 async def respond_events(
@@ -80,14 +84,20 @@ async def respond_events(
     begin: Coroutine[Any, Any, AsyncIterator[bytes]],
     error_event: Callable[[ServerError], bytes],
     content_type: str = EVENT_STREAM,
+    heartbeat: Callable[[], bytes] | None = None,
 ) -> None:
     """Answer with events that are already encoded.
 
     An error of `begin` is an HTTP error. After PATIENCE_SECONDS the response starts without waiting for
     `begin` any longer, so that proxies and clients see a sign of life; from then on an error can only be
     an event, as `error_event` encodes it.
+
+    `heartbeat` makes the event that shows clients that a silent stream is alive, also before `begin` has
+    returned. It is called just before its event is written, so it may number it. None: comments.
     """
-    exchange_of(request.scope).stream = True
+    exchange = exchange_of(request.scope)
+    exchange.stream = True
+    exchange.heartbeat = heartbeat
     begun = asyncio.create_task(begin)
     try:
         await asyncio.wait([begun], timeout=PATIENCE_SECONDS)
@@ -97,7 +107,7 @@ async def respond_events(
     if begun.done():
         response.stream = begun.result()
     else:
-        response.stream = _late(begun, error_event, exchange_of(request.scope))
+        response.stream = _late(begun, error_event, heartbeat, exchange)
     response.content_type = content_type
     response.set_header("Cache-Control", "no-cache")
     response.set_header("X-Accel-Buffering", "no")  # nginx must not hold events back
@@ -106,9 +116,12 @@ async def respond_events(
 async def _late(
     begun: "asyncio.Task[AsyncIterator[bytes]]",
     error_event: Callable[[ServerError], bytes],
+    heartbeat: Callable[[], bytes] | None,
     exchange: Exchange,
 ) -> AsyncIterator[bytes]:
     try:
+        if heartbeat is not None:
+            yield heartbeat()
         events = await begun
     except ClientGone:
         exchange.fail(CLIENT_GONE)
@@ -116,6 +129,8 @@ async def _late(
     except Exception as error:
         yield error_event(failed(exchange, error, "a stream that waited"))
         return
+    finally:
+        begun.cancel()  # if the client left before its turn came
     async for data in events:
         yield data
 

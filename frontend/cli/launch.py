@@ -14,7 +14,7 @@ import click
 from frontend.cli.abilities import check_chats, generates_text, tasks_of
 from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.agents.jsonc import UnreadableJson
-from frontend.cli.agents.known import AGENTS, KEY_VARIABLE, NOT_YET, OTHER_NAMES, Agent, Start, Target
+from frontend.cli.agents.known import AGENTS, KEY_VARIABLE, OTHER_NAMES, Agent, Start, Target
 from frontend.cli.choices import complete_choice
 from frontend.cli.client import Client, NoServer, Refused, segment
 from frontend.cli.completion import complete_model
@@ -89,8 +89,6 @@ def launch(
 
 def _find(name: str) -> Agent:
     name = OTHER_NAMES.get(name.lower(), name.lower())
-    if name in NOT_YET:
-        raise click.ClickException(f"{NOT_YET[name]}; these work: {', '.join(AGENTS)}")
     if name not in AGENTS:
         hint = suggestion(name, AGENTS) or f"; choose one of {', '.join(AGENTS)}"
         raise WrongUsage(f"no agent {name!r} is known{hint}")

@@ -85,6 +85,7 @@ class Asked(msgspec.Struct, frozen=True):
     authorization: str | None
     forwarded_by: str | None = None  # the first header that a proxy added
     site: str | None = None  # Sec-Fetch-Site: how the page that asks is related to this server
+    api_key: str | None = None  # X-Api-Key, in which Anthropic's clients send the key
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
         return Verdict(shared_with=asked.origin, is_preflight=True)
     try:
         if rules.api_key is not None:
-            check_key(asked.authorization, rules.api_key, asked.path)
+            check_key(asked.authorization, rules.api_key, asked.path, asked.api_key)
     except Unauthorized as error:
         return Verdict(error, asked.origin)
     if rules.api_key is None and is_administration(asked.path) and (why := _not_local(rules, asked)):
@@ -158,13 +159,15 @@ def forwarding_header(names: Iterable[str]) -> str | None:
     )
 
 
-def check_key(authorization: str | None, api_key: str, path: str) -> None:
-    """Raises Unauthorized unless the header carries the key as a bearer token."""
+def check_key(authorization: str | None, api_key: str, path: str, x_api_key: str | None = None) -> None:
+    """Raises Unauthorized unless one of the headers carries the key, Authorization as a bearer token."""
     if path in OPEN_PATHS or path.startswith("/ready/"):
         return
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), api_key.encode()):
-        raise Unauthorized("send the server's API key as `Authorization: Bearer …`")
+    given = [token] if scheme.lower() == "bearer" else []
+    given += [] if x_api_key is None else [x_api_key]
+    if not any(hmac.compare_digest(key.strip().encode(), api_key.encode()) for key in given):
+        raise Unauthorized("send the server's API key as `Authorization: Bearer …` or as `X-Api-Key: …`")
 
 
 def authorization_of(header: str | None, subprotocols: Iterable[str]) -> str | None:

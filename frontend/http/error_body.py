@@ -1,4 +1,6 @@
-"""Errors on the wire: OpenAI's error object or Ollama's, and the headers that go with them."""
+"""Errors on the wire: the forms of OpenAI's, Anthropic's and Ollama's API, with status and headers."""
+
+from typing import NamedTuple
 
 import msgspec
 
@@ -8,6 +10,23 @@ from frontend.shortened import shortened
 _MESSAGE_CHARACTERS = 4000
 _PARAM_CHARACTERS = 500
 _OLLAMA_PATHS = "/api/"
+_ANTHROPIC_PATH = "/v1/messages"
+_OVERLOADED = 529  # Anthropic's status for what is 503 elsewhere
+# What Anthropic's API calls errors, by HTTP status. The client's other errors are `invalid_request_error`,
+# the server's `api_error`.
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+# Clients of Anthropic's API know by these words that they must shorten the conversation.
+_TOO_LONG = "prompt is too long"
+_TOO_LONG_CODES = ("context_length_exceeded", "kv_cache_exceeded")
 
 
 class ErrorObject(msgspec.Struct):
@@ -37,16 +56,64 @@ def ollama_error_body(error: ServerError) -> OllamaErrorBody:
     return OllamaErrorBody(shortened(error.message, _MESSAGE_CHARACTERS))
 
 
-def error_body_for(path: str, error: ServerError) -> ErrorBody | OllamaErrorBody:
-    """In the form of the API that the path belongs to."""
-    return ollama_error_body(error) if path.startswith(_OLLAMA_PATHS) else error_body(error)
+class AnthropicErrorObject(msgspec.Struct):
+    type: str
+    message: str
 
 
-def error_headers(error: ServerError) -> dict[str, str]:
-    """The headers of an error response, its Content-Length left out."""
+class AnthropicErrorBody(msgspec.Struct, tag_field="type", tag="error"):
+    error: AnthropicErrorObject
+    request_id: str
+
+
+def anthropic_error_body(error: ServerError, request_id: str) -> AnthropicErrorBody:
+    other = "invalid_request_error" if error.status < 500 else "api_error"
+    message = f"{_TOO_LONG}: {error.message}" if error.code in _TOO_LONG_CODES else error.message
+    kind = _ANTHROPIC_TYPES.get(error.status, other)
+    return AnthropicErrorBody(AnthropicErrorObject(kind, shortened(message, _MESSAGE_CHARACTERS)), request_id)
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether a path, which is as `paths.canonical` has it, belongs to Anthropic's API."""
+    return path == _ANTHROPIC_PATH or path.startswith(f"{_ANTHROPIC_PATH}/")
+
+
+class ErrorResponse(NamedTuple):
+    status: int
+    headers: dict[str, str]  # without the Content-Length
+    body: bytes
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """As ASGI has them, with the Content-Length."""
+        headers = {**self.headers, "Content-Length": str(len(self.body))}
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def error_response(path: str, error: ServerError, request_id: str) -> ErrorResponse:
+    """The response in the form of the API that the path belongs to."""
+    status = error.status
+    body: ErrorBody | OllamaErrorBody | AnthropicErrorBody
+    if is_anthropic(path):
+        body = anthropic_error_body(error, request_id)
+        status = _OVERLOADED if status == 503 else status
+    else:
+        body = ollama_error_body(error) if path.startswith(_OLLAMA_PATHS) else error_body(error)
+    return ErrorResponse(status, _headers(error), msgspec.json.encode(body))
+
+
+def _headers(error: ServerError) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
+
+
+def error_event(path: str, error: ServerError, request_id: str) -> bytes:
+    """The server-sent event that ends a stream of the path's API."""
+    if not is_anthropic(path):
+        return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
+    body = msgspec.json.encode(anthropic_error_body(error, request_id))
+    return b"event: error\ndata: " + body + b"\n\n"

@@ -34,6 +34,7 @@ class Exchange(msgspec.Struct):
     variants: str | None = None  # the set of variants from which that was picked
     variant_key: str | None = None  # what decided, for the whole request
     stream: bool = False  # the client asked for a stream
+    heartbeat: Callable[[], bytes] | None = None  # makes the event that a silent stream sends; None: comments
     tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
     audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done
     status: int | None = None  # of HTTP, once the response has started

@@ -23,7 +23,7 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
-from frontend.http.error_body import error_body_for, error_headers
+from frontend.http.error_body import error_response
 from frontend.http.exchange import exchange_of
 
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
@@ -84,6 +84,7 @@ def _asked(scope: Scope) -> Asked:
         authorization_of(header(scope, b"authorization"), scope.get("subprotocols", ())),
         forwarded_by,
         header(scope, b"sec-fetch-site"),
+        header(scope, b"x-api-key"),
     )
 
 
@@ -93,7 +94,7 @@ def cors_headers(origin: str | None) -> Headers:
         return []
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"X-Request-ID, X-Nacelle-Model, Retry-After"),
+        (b"access-control-expose-headers", b"X-Request-ID, Request-ID, X-Nacelle-Model, Retry-After"),
         (b"vary", b"Origin"),
     ]
 
@@ -117,10 +118,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError
             await send({"type": "websocket.close"})
             return
         kind = "websocket.http"
-    body = msgspec.json.encode(error_body_for(scope["path"], error))
-    headers = [
-        (name.lower().encode(), value.encode("latin-1")) for name, value in error_headers(error).items()
-    ]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": f"{kind}.response.start", "status": error.status, "headers": headers})
-    await send({"type": f"{kind}.response.body", "body": body})
+    answer = error_response(scope["path"], error, exchange_of(scope).request_id)
+    await send({"type": f"{kind}.response.start", "status": answer.status, "headers": answer.raw_headers})
+    await send({"type": f"{kind}.response.body", "body": answer.body})

@@ -1,4 +1,5 @@
-"""The outermost layer: gives each request its id, which the response repeats in X-Request-ID.
+"""The outermost layer: gives each request its id, which the response repeats in X-Request-ID and, where the
+API is Anthropic's, in Request-ID.
 
 X-Nacelle-Model names the model that answers, whatever name the client used for it.
 """
@@ -17,7 +18,9 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
+from frontend.http.error_body import is_anthropic
 from frontend.http.exchange import Exchange, attach
+from frontend.http.paths import canonical
 
 _OURS = re.compile(r"req_([0-9a-f]{6})[0-9a-f]{26}")
 _WELL_FORMED = re.compile(r"[\x21-\x7e]{1,128}")  # what is safe in a header and in a log line
@@ -46,7 +49,8 @@ class Identity:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(request_id(header(scope, b"x-request-id")), self._clock())
-        headers = [(b"x-request-id", exchange.request_id.encode())]
+        names = [b"x-request-id", *([b"request-id"] if is_anthropic(canonical(scope["path"])) else [])]
+        headers = [(name, exchange.request_id.encode()) for name in names]
 
         async def send_with_id(message: Message) -> None:
             if is_response_start(message):

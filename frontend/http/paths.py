@@ -6,7 +6,7 @@ from frontend.http.asgi import Application, Receive, Scope, Send
 
 _VERSION = "/v1"
 # What clients ask for if their base URL lacks `/v1`. Other endpoints have paths of their own without it.
-_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses")
+_OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses", "/messages")
 _SLASHES = re.compile("//+")
 
 

@@ -12,10 +12,16 @@ _MAX_HEAD_CHARACTERS = 1000
 _MAX_ESCAPES = 300_000  # such as %2B; each costs more memory than a byte
 
 _EXAMPLE = "data:image/png;base64,…"
+_OF_BASE64 = "data:image/unknown;base64,"  # whoever decodes the bytes finds out what they are
 
 
 def is_data_url(url: str) -> bool:
     return url[:5].lower() == "data:"
+
+
+def as_data_url(image: str) -> str:
+    """A data URL of an image that is given as base64, or as such a URL already."""
+    return image if is_data_url(image) else _OF_BASE64 + image
 
 
 def data_characters(url: str) -> int:

@@ -3,21 +3,24 @@
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.manifest import Manifest
 from frontend.models.reporter import Reporter
 from frontend.models.shelf import Shelf
-from frontend.models.store import Store
 from frontend.shortened import PATH_CHARACTERS, shown_path
+
+if TYPE_CHECKING:  # short commands need only `explain_unknown`, and the store imports what builds models
+    from frontend.models.store import Store
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(?:@[\w.-]+)?(?::[\w.-]+)?")  # of a model on Hugging Face's hub
 _HUB_PREFIX = re.compile(r"hf:(?://)?|(?:https?://)?(?:hf\.co|huggingface\.co)/")
 
 
 def find_by_name(
-    store: Store, name: str, converters: dict[str, str], reporter: Reporter
+    store: "Store", name: str, converters: dict[str, str], reporter: Reporter
 ) -> tuple[Path, bool] | None:
     """An IR folder in the store, or what to convert again, and whether it is the former; None: no such model.
 

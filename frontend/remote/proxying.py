@@ -24,7 +24,7 @@ from frontend.errors import (
 )
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, header
 from frontend.http.client import client_of
-from frontend.http.error_body import error_body, error_headers
+from frontend.http.error_body import error_event, error_response
 from frontend.http.exchange import Exchange, exchange_of
 from frontend.remote.host import RemoteHost
 from frontend.routing.route import Route
@@ -34,7 +34,10 @@ from frontend.supervision.lifecycle import State
 
 PATHS = frozenset(
     f"/v1/{area}"
-    for area in ("chat/completions", "completions", "embeddings", "rerank", "responses", "audio/speech")
+    for area in (
+        *("chat/completions", "completions", "responses", "messages", "messages/count_tokens"),
+        *("embeddings", "rerank", "audio/speech"),
+    )
 )
 _EVENTS = "text/event-stream"
 _MAX_EVENT_BYTES = 1024**2  # held back, while the event is incomplete
@@ -81,7 +84,7 @@ class Proxying:
         try:
             body = await _read(scope, receive, self._max_body_bytes)
         except ServerError as error:
-            await _fail(send, exchange, error)
+            await _fail(send, scope["path"], exchange, error)
             return
         request = _peeked(body)
         route = self._route(request.model) if request is not None else None
@@ -118,7 +121,8 @@ class Proxying:
     ) -> bool:
         """Whether it was answered; else the replicas on this machine may."""
         exchange, model = exchange_of(scope), route.name
-        answer = _Answer(send, exchange, model, self._router.options.request_timeout_seconds)
+        seconds = self._router.options.request_timeout_seconds
+        answer = _Answer(send, scope["path"], exchange, model, seconds)
         try:
             self._router.check_open()
             busy = sum(host.http.outstanding for host in hosts if host.http)
@@ -141,9 +145,10 @@ class Proxying:
 class _Answer:
     """One response, from whichever server gives it."""
 
-    def __init__(self, send: Send, exchange: Exchange, model: str, seconds: float) -> None:
+    def __init__(self, send: Send, path: str, exchange: Exchange, model: str, seconds: float) -> None:
         """`seconds`: that a server may take for all of it."""
         self._send = send
+        self._path = path
         self._exchange = exchange
         self._model = model
         self._seconds = seconds
@@ -159,7 +164,7 @@ class _Answer:
         from frontend.remote.client import words_of
 
         assert host.http is not None
-        path = scope["path"].removeprefix("/v1")
+        path = self._path.removeprefix("/v1")
         accept = header(scope, b"accept") or "*/*"
         renamed = _renamed(body, host.backend.model)
         try:
@@ -216,12 +221,12 @@ class _Answer:
 
     async def fail(self, error: ServerError) -> None:
         if not self._begun:
-            await _fail(self._send, self._exchange, error)
+            await _fail(self._send, self._path, self._exchange, error)
             return
         self._exchange.fail(error.code, error.param)
         if not self._is_stream:  # without its end, the client notices
             raise error
-        event = b"data: " + msgspec.json.encode(error_body(error)) + _BREAK
+        event = error_event(self._path, error, self._exchange.request_id)
         await self._send({"type": "http.response.body", "body": event})
 
 
@@ -338,12 +343,8 @@ def _seconds(retry_after: str | None) -> int:
     return min(int(retry_after), 600) if retry_after is not None and retry_after.isdigit() else 1
 
 
-async def _fail(send: Send, exchange: Exchange, error: ServerError) -> None:
+async def _fail(send: Send, path: str, exchange: Exchange, error: ServerError) -> None:
     exchange.fail(error.code, error.param)
-    body = msgspec.json.encode(error_body(error))
-    headers = [
-        (name.lower().encode(), value.encode("latin-1")) for name, value in error_headers(error).items()
-    ]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    answer = error_response(path, error, exchange.request_id)
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -30,8 +30,7 @@ class PromptContent(NamedTuple):
 
     text: str
     images: tuple[MediaPart, ...] = ()  # still encoded: pixels would take much memory while it waits
-    max_tokens: int | None = None  # that the client asked for
-    default_max_tokens: int | None = None
+    max_tokens: int | None = None  # to generate, if the context has room for them; None for what it has
 
 
 class ReplayMismatch(Exception):

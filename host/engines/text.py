@@ -17,7 +17,7 @@ from host.grammar import structural_tag
 from host.model_folder import SamplingDefaults
 from host.native_errors import grammar_fault, is_wedged, summary
 from host.recovery import Standing, plan_recovery
-from host.sampling import Limits, check_token_ids, resolve, token_limit, tokens_to_keep
+from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep, wanted_tokens
 from host.turns import NO_TURNS, TurnMarkers
 from ipc.continuation import Continuation
 from ipc.errors import ErrorCode, RequestError
@@ -128,7 +128,9 @@ class TextEngine:
             work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
         )
         if self.card.takes_images:
-            request.content = PromptContent(read.text, read.images, *token_limit(sampling, self._defaults))
+            request.content = PromptContent(
+                read.text, read.images, wanted_tokens(sampling, self._defaults)
+            )
             request.by_replay = choices.continuation(bool(read.images)) is not Continuation.BY_TEXT
         if work.resume_token_ids:
             self._resume(request, work.resume_token_ids)

@@ -56,21 +56,21 @@ class VisionPipeline(Pipeline):
             images = [Tensor(pixels) for pixels in decode_images(content.images, _PARAM)]
             prompt = ImagePrompt(text, images)
             if images:
-                self._enter_bounded(request, prompt, config, content.max_tokens, content.default_max_tokens)
+                self._enter_bounded(request, prompt, config, content.max_tokens)
             else:
                 self._enter(request, prompt, config)
         self.native.finish_chat()  # otherwise it keeps the token ids of every prompt
         return True
 
     def _enter_bounded(
-        self, request: TextRequest, prompt: ImagePrompt, config: Any, asked: int | None, default: int | None
+        self, request: TextRequest, prompt: ImagePrompt, config: Any, wanted: int | None
     ) -> None:
         """`max_length` makes the pipeline refuse a prompt that is too long before it takes it in.
 
-        `asked` and `default`: how many tokens to generate, for the client and for the model.
+        `wanted`: how many tokens to generate, if there is room for them; None for as many as there is.
         """
         limit = min(self._reader.context_length, self.kv_cache_tokens)
-        if asked is None and default is None:
+        if wanted is None:
             config.max_new_tokens, config.max_length = _UNLIMITED, limit
         else:
             config.max_length = limit - config.max_new_tokens + 1
@@ -81,13 +81,13 @@ class VisionPipeline(Pipeline):
                 print(f"the pipeline refuses images: {error}", file=sys.stderr, flush=True)
                 message = f"the model cannot take these images: {summary(error)}"
                 raise RequestRefused(ErrorCode.INVALID_VALUE, message, _PARAM) from error
-            if asked is None and default is not None:  # as many as fit will do
-                self._enter_bounded(request, prompt, config, None, None)
+            if wanted is not None:
+                self._enter_bounded(request, prompt, config, None)
                 return
-            raise self._too_long(asked or 1) from error
+            raise self._too_long() from error
 
-    def _too_long(self, max_tokens: int) -> RequestRefused:
-        wanted = f"your prompt with its images and {max_tokens} to generate have more"
+    def _too_long(self) -> RequestRefused:
+        wanted = "your prompt with its images has more"
         if self._reader.context_length <= self.kv_cache_tokens:
             return context_length_exceeded(self._reader.context_length, wanted, _PARAM)
         message = f"this server's KV cache holds {self.kv_cache_tokens} tokens, and {wanted}"

@@ -231,7 +231,8 @@ class Detokenized(Reply):
 class Sampling(Value):
     """How to choose tokens and when to stop. None means the model's default."""
 
-    max_tokens: int | None = None  # None: as many as the context still holds
+    # None: as many as the context still holds, which also bounds a number; 0: the prompt alone is wanted
+    max_tokens: int | None = None
     min_tokens: int = 0
     temperature: float | None = None  # 0 is greedy
     top_p: float | None = None
@@ -252,7 +253,6 @@ class Sampling(Value):
     grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
-    shrinkable: bool = False  # `max_tokens` beyond what the context holds is cut instead of refused
 
 
 class Generate(Work):

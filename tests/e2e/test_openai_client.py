@@ -123,11 +123,20 @@ def test_an_unknown_model_is_a_404_that_says_so(client):
 
 
 def test_a_bad_value_is_a_400_that_names_it_also_for_a_stream(client):
+    overlong = [{"role": "user", "content": "word " * 9000}]
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError) as caught:
-            client.chat.completions.create(model=MODEL, messages=PARIS, max_tokens=1_000_000, stream=stream)
+            client.chat.completions.create(model=MODEL, messages=overlong, stream=stream)
         assert caught.value.code == "context_length_exceeded"
-        assert caught.value.param == "max_tokens"
+        assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_more_tokens_than_the_context_holds_are_as_many_as_it_holds(client, name: str):
+    """Coding agents ask for 32000, whatever the model."""
+    answer = client.chat.completions.create(model=MODEL, messages=PARIS, temperature=0, **{name: 1_000_000})
+    assert "Paris" in answer.choices[0].message.content
+    assert answer.choices[0].finish_reason == "stop"
 
 
 def test_a_parameter_that_cannot_be_honoured_is_a_400_that_names_it(client):

@@ -166,7 +166,8 @@ def test_cancel_empties_the_engine() -> None:
 
 def test_the_context_is_checked() -> None:
     with host_running(launch_of("nowhere", engine="synthetic", context_length=100)) as host:
-        assert host.run("word " * 50, max_tokens=51).error.code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
+        assert host.run("word " * 100, max_tokens=51).error.code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
+        assert len(host.run("word " * 50, max_tokens=51).token_ids) == 50
         assert host.run(TokenPrompt([10**6])).error.param == "prompt"
 
 

@@ -63,8 +63,8 @@ def test_without_max_tokens_all_room_is_used() -> None:
         *[("repetition_penalty", value) for value in (0.0, -1.0, math.nan, math.inf, 1e-300, 1e300)],
         *[("presence_penalty", value) for value in (-2.1, 2.1, math.nan)],
         *[("frequency_penalty", value) for value in (-2.1, 2.1, math.nan)],
-        *[("max_tokens", value) for value in (0, -1)],
-        *[("min_tokens", value) for value in (-1, 99)],
+        *[("max_tokens", value) for value in (-1, -5)],
+        *[("min_tokens", value) for value in (-1, -99)],
         *[("seed", value) for value in (-1, 2**64)],
         ("top_k", 2**31),
         ("stop", ["a", ""]),
@@ -75,27 +75,26 @@ def test_a_value_outside_its_range_is_refused_by_name(name: str, value: Any) -> 
     assert (error.code, error.param) == (ErrorCode.INVALID_VALUE, name)
 
 
-def test_the_context_is_refused_with_both_numbers() -> None:
-    error = refusal(prompt_tokens=10, max_tokens=95)
-    assert (error.code, error.param) == (ErrorCode.CONTEXT_LENGTH_EXCEEDED, "max_tokens")
-    assert "100" in error.message and "105" in error.message
-
-
-def test_a_prompt_that_fills_the_context_alone_is_what_is_named() -> None:
-    error = refusal(prompt_tokens=100)
+@pytest.mark.parametrize("asked", [{}, {"max_tokens": 1}, {"max_tokens": 1000}])
+def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(asked: dict[str, Any]) -> None:
+    error = refusal(prompt_tokens=103, **asked)
     assert (error.code, error.param) == (ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages")
+    assert "100" in error.message and "103" in error.message
+    assert refusal(prompt_tokens=100, **asked).code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
+    assert refusal(prompt_tokens=80, **asked).code is ErrorCode.KV_CACHE_EXCEEDED
 
 
-def test_what_never_fits_the_kv_cache_is_refused() -> None:
-    assert refusal(prompt_tokens=10, max_tokens=71).code is ErrorCode.KV_CACHE_EXCEEDED
-    assert choose(prompt_tokens=10, max_tokens=70).max_tokens == 70
+def test_more_tokens_than_there_is_room_for_are_cut_to_the_room() -> None:
+    assert choose(max_tokens=1000).max_tokens == 70
+    assert choose(max_tokens=5).max_tokens == 5
+    assert choose(prompt_tokens=79, max_tokens=32_000).max_tokens == 1
+    assert choose(max_tokens=1000, min_tokens=500).min_tokens == 70
+    assert choose(max_tokens=5, min_tokens=3).min_tokens == 3
 
 
-def test_a_limit_that_may_shrink_is_cut_to_the_room() -> None:
-    assert choose(max_tokens=1000, shrinkable=True).max_tokens == 70
-    assert choose(max_tokens=5, shrinkable=True).max_tokens == 5
-    assert choose(shrinkable=True).max_tokens == choose().max_tokens
-    assert refusal(prompt_tokens=100, max_tokens=5, shrinkable=True).param == "messages"
+def test_a_prompt_without_an_answer_may_fill_all_room() -> None:
+    assert choose(prompt_tokens=80, max_tokens=0).max_tokens == 0
+    assert refusal(prompt_tokens=81, max_tokens=0).code is ErrorCode.KV_CACHE_EXCEEDED
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_limit_that_may_shrink_is_cut_to_the_room() -> None:
         ({"truncate_prompt": 7}, 7),
         ({"truncate_prompt": -1}, 79),
         ({"truncate_prompt": -1, "max_tokens": 30}, 50),
-        ({"truncate_prompt": -1, "max_tokens": 500}, 1),
+        ({"truncate_prompt": -1, "max_tokens": 500}, 40),
     ],
 )
 def test_a_prompt_can_be_cut_to_its_last_tokens(asked: dict[str, Any], kept: int | None) -> None:

@@ -118,8 +118,8 @@ def test_ignore_eos_goes_on(host: HostUnderTest) -> None:
         (TextPrompt("a " * 9000), {}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "prompt"),
         (TextPrompt("a" * 3_000_000), {}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "prompt"),
         (chat("a " * 9000), {}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages"),
-        (TextPrompt("hi"), {"max_tokens": 8192}, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "max_tokens"),
-        (TextPrompt("hi"), {"max_tokens": KV_TOKENS}, ErrorCode.KV_CACHE_EXCEEDED, "max_tokens"),
+        (TokenPrompt([600] * KV_TOKENS), {}, ErrorCode.KV_CACHE_EXCEEDED, "prompt"),
+        (TextPrompt("hi"), {"max_tokens": -1}, ErrorCode.INVALID_VALUE, "max_tokens"),
         (TextPrompt("hi"), {"temperature": -1.0}, ErrorCode.INVALID_VALUE, "temperature"),
         (TextPrompt("hi"), {"seed": -1}, ErrorCode.INVALID_VALUE, "seed"),
     ],
@@ -162,7 +162,9 @@ def test_a_large_prompt_in_shared_memory_is_read_and_released(host: HostUnderTes
 
 def test_a_request_may_fill_the_whole_kv_cache(host: HostUnderTest) -> None:
     ids = [504] * (KV_TOKENS - 20)
-    assert len(host.run(TokenPrompt(ids), max_tokens=20, ignore_eos=True).token_ids) == 20
+    for max_tokens in (20, 32_000):
+        outcome = host.run(TokenPrompt(ids), max_tokens=max_tokens, ignore_eos=True)
+        assert (len(outcome.token_ids), outcome.finish_reason) == (20, "length")
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])

@@ -252,7 +252,10 @@ def test_an_answer_without_a_limit_ends_with_the_kv_cache(host: HostUnderTest) -
     assert outcome.prompt_tokens + len(outcome.token_ids) == KV_TOKENS
     room = len(outcome.token_ids)
     assert len(host.run(filled, temperature=0.0, ignore_eos=True, max_tokens=room).token_ids) == room
-    assert refusal(host, filled, max_tokens=room + 1).code is ErrorCode.KV_CACHE_EXCEEDED
+    beyond = host.run(filled, temperature=0.0, ignore_eos=True, max_tokens=room + 1)
+    assert (len(beyond.token_ids), beyond.finish_reason) == (room, "length")
+    overlong = ask(picture("red"), "word " * KV_TOKENS)
+    assert refusal(host, overlong, max_tokens=1).param == "messages"
 
 
 def test_more_requests_than_the_kv_cache_holds_are_all_answered(host: HostUnderTest) -> None:

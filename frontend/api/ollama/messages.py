@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from frontend.api.ollama.requests import CallBody, MessageBody
 from frontend.api.prompting import encoded
 from frontend.errors import BadRequest
-from frontend.media.data_url import is_data_url
+from frontend.media.data_url import as_data_url
 from frontend.media.given import GivenImages
 from ipc.messages import ChatMessage, ContentPart, TextPart, ToolCall
 
-_IMAGE_URL = "data:image/unknown;base64,"  # what the bytes are is found out by whoever decodes them
 _SUBJECT = "the string"
 
 
@@ -31,8 +30,7 @@ def content_of(
     parts: list[ContentPart] = []
     for index, image in enumerate(images):
         place = f"{where}[{index}]"
-        url = image if is_data_url(image) else _IMAGE_URL + image
-        parts.append(given.part(url, None, place, place, _SUBJECT))
+        parts.append(given.part(as_data_url(image), None, place, place, _SUBJECT))
     return [*parts, TextPart(text)] if text else parts
 
 

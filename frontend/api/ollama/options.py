@@ -78,5 +78,4 @@ def sampling_of(options: Options, logprobs: bool = False) -> Sampling:
         seed=None if options.seed is None or options.seed == -1 else int(options.seed) % 2**64,
         stop=[options.stop] if isinstance(options.stop, str) else options.stop or [],
         logprobs=logprobs,
-        shrinkable=True,
     )

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from frontend.api.prompting import REASONING_ON
 from frontend.errors import BadRequest
 
 _LEVELS = ("low", "medium", "high")
-# Chat templates differ in the name of the switch.
-_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
 
 
 def check_think(think: bool | str | None) -> None:
@@ -25,7 +24,7 @@ def effort_of(think: bool | str | None) -> str | None:
 
 
 def template_arguments_of(think: bool | str | None) -> dict[str, Any]:
-    return _ON if think is True else {}
+    return REASONING_ON if think is True else {}
 
 
 def check_thinks(think: bool | str | None, reasons: bool, model: str) -> None:

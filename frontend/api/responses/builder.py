@@ -31,7 +31,7 @@ AnyBuilder = TypeVar("AnyBuilder", bound=ItemBuilder)
 
 
 class ResponseBuilder:
-    """Begun once, then fed with a turn's events, then ended, failed or cancelled, and at last announced.
+    """Begun, then fed with a turn's events, then ended, failed or cancelled, and at last announced.
 
     The response is what it will stay before that is announced, so that it can be kept in between.
     """
@@ -44,6 +44,7 @@ class ResponseBuilder:
         self._items: list[OutputItem] = []  # those that have ended
         self._current: ItemBuilder | None = None
         self._truncated = False
+        self._begun = False
         self._ended = False
         self._said = 0  # events
 
@@ -58,8 +59,17 @@ class ResponseBuilder:
         return self._ended
 
     def begin(self) -> list[ResponseEvent]:
+        """None the second time."""
+        if self._begun:
+            return []
+        self._begun = True
         self._become(status="in_progress")
         return self._numbered([Created(response=self.response), InProgress(response=self.response)])
+
+    def heartbeat(self) -> list[ResponseEvent]:
+        """What shows that a silent stream is alive."""
+        current = msgspec.structs.replace(self.response, status="in_progress", completed_at=None)
+        return self.begin() or self._numbered([InProgress(response=current)])
 
     def apply(self, event: TurnEvent, call_id: Callable[[int], str]) -> list[ResponseEvent]:
         """`call_id` gives the id of the turn's n-th tool call."""
@@ -74,7 +84,7 @@ class ResponseBuilder:
                 call = CallBuilder(self._index_of_next(), self._new_id, name, call_id(index))
                 return self._numbered([*self._end_item("completed"), *self._begin_item(call)])
             case CallArguments(text=text) if text and self._current is not None:
-                return self._numbered([self._current.append(text)])
+                return self._numbered(self._current.append(text))
             case Finished(reason=reason):
                 self._truncated = reason == "length"
             case StartedOver():
@@ -125,7 +135,7 @@ class ResponseBuilder:
             item = self._new(kind)
             events = [*self._end_item("completed"), *self._begin_item(item)]
         assert self._current is not None
-        return [*events, self._current.append(text)]
+        return [*events, *self._current.append(text)]
 
     def _begin_item(self, item: ItemBuilder) -> list[ResponseEvent]:
         self._current = item
@@ -157,6 +167,8 @@ def _usage(usage: TurnUsage) -> ResponseUsage:
 
 def _error(error: ServerError) -> ResponseError:
     match error:
+        case BadRequest(code="context_length_exceeded"):
+            return ResponseError("context_length_exceeded", error.message)
         case BadRequest():
             return ResponseError("invalid_prompt", error.message)
         case QueueFull():

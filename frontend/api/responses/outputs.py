@@ -16,6 +16,10 @@ from frontend.api.schema.response_events import (
     ReasoningDelta,
     ReasoningDone,
     ResponseEvent,
+    SummaryDelta,
+    SummaryDone,
+    SummaryPartAdded,
+    SummaryPartDone,
     TextDelta,
     TextDone,
 )
@@ -27,6 +31,7 @@ from frontend.api.schema.response_items import (
     OutputText,
     ReasoningItem,
     ReasoningText,
+    SummaryText,
 )
 
 NewId = Callable[[str], str]  # from a prefix
@@ -53,7 +58,7 @@ class ItemBuilder:
     def begin(self) -> list[ResponseEvent]:
         raise NotImplementedError
 
-    def append(self, piece: str) -> ResponseEvent:
+    def append(self, piece: str) -> list[ResponseEvent]:
         self._pieces.append(piece)
         return self._delta(piece)
 
@@ -64,7 +69,7 @@ class ItemBuilder:
         """The item as of now."""
         raise NotImplementedError
 
-    def _delta(self, piece: str) -> ResponseEvent:
+    def _delta(self, piece: str) -> list[ResponseEvent]:
         raise NotImplementedError
 
 
@@ -90,12 +95,12 @@ class MessageBuilder(ItemBuilder):
     def item(self, status: ItemStatus) -> MessageItem:
         return MessageItem(id=self.id, role="assistant", status=status, content=[OutputText(self.text)])
 
-    def _delta(self, piece: str) -> TextDelta:
-        return TextDelta(**self._where, delta=piece)
+    def _delta(self, piece: str) -> list[ResponseEvent]:
+        return [TextDelta(**self._where, delta=piece)]
 
 
 class ReasoningBuilder(ItemBuilder):
-    """What the model wrote for itself."""
+    """What the model wrote for itself: as it is, and as its own summary, which is what SDKs show."""
 
     prefix = "rs"
 
@@ -104,20 +109,28 @@ class ReasoningBuilder(ItemBuilder):
         return [
             ItemAdded(output_index=self._index, item=empty),
             PartAdded(**self._where, part=ReasoningText("")),
+            SummaryPartAdded(**self._where, part=SummaryText("")),
         ]
 
     def end(self, status: ItemStatus) -> list[ResponseEvent]:
         return [
             ReasoningDone(**self._where, text=self.text),
             PartDone(**self._where, part=ReasoningText(self.text)),
+            SummaryDone(**self._where, text=self.text),
+            SummaryPartDone(**self._where, part=SummaryText(self.text)),
             ItemDone(output_index=self._index, item=self.item(status)),
         ]
 
     def item(self, status: ItemStatus) -> ReasoningItem:
-        return ReasoningItem(id=self.id, status=status, content=[ReasoningText(self.text)])
+        return ReasoningItem(
+            id=self.id,
+            status=status,
+            summary=[SummaryText(self.text)],
+            content=[ReasoningText(self.text)],
+        )
 
-    def _delta(self, piece: str) -> ReasoningDelta:
-        return ReasoningDelta(**self._where, delta=piece)
+    def _delta(self, piece: str) -> list[ResponseEvent]:
+        return [ReasoningDelta(**self._where, delta=piece), SummaryDelta(**self._where, delta=piece)]
 
 
 class CallBuilder(ItemBuilder):
@@ -144,5 +157,5 @@ class CallBuilder(ItemBuilder):
             id=self.id, call_id=self._call_id, name=self._name, arguments=self.text, status=status
         )
 
-    def _delta(self, piece: str) -> ArgumentsDelta:
-        return ArgumentsDelta(**self._where, delta=piece)
+    def _delta(self, piece: str) -> list[ResponseEvent]:
+        return [ArgumentsDelta(**self._where, delta=piece)]

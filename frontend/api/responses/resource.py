@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
 
 import falcon
@@ -20,7 +20,7 @@ from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.items import image_characters, references_of, whole_input
 from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
 from frontend.api.responses.request import FITS_THE_CONTEXT, check, response_of, turn_of
-from frontend.api.responses.stream import BeginTurn, Keep, collect, refused, stream
+from frontend.api.responses.stream import BeginTurn, Keep, collect, frames, refused, stream
 from frontend.api.schema.response_items import Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
@@ -75,19 +75,21 @@ class Responses:
         spec = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
         builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
-        fetched = await self._images.fill(spec, request, known)
-        record = Record(response=begun, input=items, fetched=fetched)
-        if begun.store:
-            self._records.check_images(record)
+        recording = self._record(begun, items, spec, request, known)
         if body.background:
-            await self._background.start(spec, builder, record)
+            await self._background.start(spec, builder, await recording)
             respond_json(response, builder.response)
             return
-        keep = await self._keeper(record)
         if body.stream:
-            begin = self._stream(spec, request, builder, keep)
-            await respond_events(request, response, begin, partial(refused, builder))
+            await respond_events(
+                request,
+                response,
+                self._stream(spec, request, builder, recording),
+                partial(refused, builder),
+                heartbeat=lambda: frames(builder.heartbeat()),
+            )
             return
+        keep = await self._keeper(await recording)
         turn = await self._begin_turn(spec, request)
         try:
             await collect(turn, builder)
@@ -101,9 +103,29 @@ class Responses:
         with renaming_params(_PARAMS | ({"truncate_prompt_tokens": "truncation"} if truncates else {})):
             return await self._begin(spec, request)
 
+    async def _record(
+        self,
+        begun: ResponseBody,
+        items: list[Item],
+        spec: TurnSpec,
+        request: falcon.asgi.Request,
+        known: dict[str, Media],
+    ) -> Record:
+        """Of a response before its output, whose images have been fetched. Raises ServerError."""
+        fetched = await self._images.fill(spec, request, known)
+        record = Record(response=begun, input=items, fetched=fetched)
+        if begun.store:
+            self._records.check_images(record)
+        return record
+
     async def _stream(
-        self, spec: TurnSpec, request: falcon.asgi.Request, builder: ResponseBuilder, keep: Keep
+        self,
+        spec: TurnSpec,
+        request: falcon.asgi.Request,
+        builder: ResponseBuilder,
+        recording: Awaitable[Record],
     ) -> AsyncIterator[bytes]:
+        keep = await self._keeper(await recording)
         turn = await self._begin_turn(spec, request)
         return stream(turn, builder, keep, writer_of(request.scope), exchange_of(request.scope))
 

@@ -60,7 +60,8 @@ async def stream(
         return frames(said for _, event in pairs for said in builder.apply(event, call_id))
 
     try:
-        yield frames(builder.begin())
+        if begun := builder.begin():  # unless the stream began while the turn waited
+            yield frames(begun)
         try:
             async for data in body_of(turn, encode, writer):
                 yield data

@@ -127,7 +127,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     object: str = "chat.completion"
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None
     choices: list[Choice]
     usage: UsageBody
     prompt_token_ids: list[int] | UnsetType = UNSET
@@ -135,7 +135,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
 
 class DeltaBody(msgspec.Struct, omit_defaults=True):
     role: str | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
@@ -154,7 +154,7 @@ class ChatChunk(msgspec.Struct, kw_only=True):
     object: str = "chat.completion.chunk"
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None  # None until the model is loaded
     choices: list[ChunkChoice]
     usage: UsageBody | UnsetType | None = UNSET
     prompt_token_ids: list[int] | UnsetType = UNSET

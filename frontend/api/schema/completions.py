@@ -43,6 +43,6 @@ class Completion(msgspec.Struct, kw_only=True):
     object: str = "text_completion"
     created: int
     model: str
-    system_fingerprint: str
+    system_fingerprint: str | None  # None until the model is loaded
     choices: list[TextChoice]
     usage: UsageBody | UnsetType | None = UNSET

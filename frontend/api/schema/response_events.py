@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from frontend.api.schema.response_items import OutputItem, OutputText, ReasoningText
+from frontend.api.schema.response_items import OutputItem, OutputText, ReasoningText, SummaryText
 from frontend.api.schema.responses import ResponseBody
 
 
@@ -81,6 +81,28 @@ class ReasoningDelta(InPart, kw_only=True, tag="response.reasoning_text.delta"):
 
 
 class ReasoningDone(InPart, kw_only=True, tag="response.reasoning_text.done"):
+    text: str
+
+
+class InSummary(InItem, kw_only=True):
+    """Something about one part of a reasoning item's summary; ours have one each."""
+
+    summary_index: int = 0
+
+
+class SummaryPartAdded(InSummary, kw_only=True, tag="response.reasoning_summary_part.added"):
+    part: SummaryText
+
+
+class SummaryPartDone(InSummary, kw_only=True, tag="response.reasoning_summary_part.done"):
+    part: SummaryText
+
+
+class SummaryDelta(InSummary, kw_only=True, tag="response.reasoning_summary_text.delta"):
+    delta: str
+
+
+class SummaryDone(InSummary, kw_only=True, tag="response.reasoning_summary_text.done"):
     text: str
 
 

@@ -47,7 +47,7 @@ class TextBody(msgspec.Struct, kw_only=True):
 
 class ReasoningBody(msgspec.Struct, kw_only=True):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None  # never made: the reasoning itself is there
+    summary: Literal["auto", "concise", "detailed"] | None = None  # always the reasoning itself
 
 
 class ResponsesRequest(GenerationRequest, kw_only=True):
@@ -130,7 +130,7 @@ class ResponseUsage(msgspec.Struct):
 
 
 class ResponseError(msgspec.Struct):
-    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+    code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt", "context_length_exceeded"]
     message: str
 
 

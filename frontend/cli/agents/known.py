@@ -185,6 +185,20 @@ def _continue(_: str, target: Target) -> str:
     )
 
 
+def _claude(old: str, target: Target) -> str:
+    """Settings of its own, so that Claude Code without them uses Anthropic's servers as before."""
+    models = ("ANTHROPIC_MODEL", *(f"ANTHROPIC_DEFAULT_{name}_MODEL" for name in ("OPUS", "SONNET", "HAIKU")))
+    variables = {
+        "ANTHROPIC_BASE_URL": target.base_url.removesuffix("/v1"),
+        **({} if target.has_key else {_CLAUDE_KEY: "unused"}),
+        **dict.fromkeys(models, target.model),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+    return with_value(old or "{}\n", ["env"], variables)
+
+
+_CLAUDE_KEY = "ANTHROPIC_AUTH_TOKEN"
+
 AGENTS = {
     "codex": Agent(
         "Codex",
@@ -193,6 +207,16 @@ AGENTS = {
         lambda _, __: Start(["codex", "--profile", "nacelle"], {}),
         "npm install -g @openai/codex",
         "It is a profile of its own, for Codex 0.134 and later.",
+    ),
+    "claude": Agent(
+        "Claude Code",
+        lambda environ: _config_home(environ) / "nacelle" / "claude.json",
+        _claude,
+        lambda file, target: Start(
+            ["claude", "--settings", str(file)],
+            {_CLAUDE_KEY: f"${KEY_VARIABLE}"} if target.has_key else {},
+        ),
+        "npm install -g @anthropic-ai/claude-code",
     ),
     "opencode": Agent(
         "OpenCode",
@@ -246,8 +270,4 @@ AGENTS = {
     ),
 }
 
-# Names that are asked for, and why they cannot be served.
-NOT_YET = {
-    "claude": "Claude Code speaks Anthropic's API (/v1/messages), which Nacelle does not serve yet",
-}
 OTHER_NAMES = {"claude-code": "claude", "cn": "continue", "open-code": "opencode", "codex-cli": "codex"}

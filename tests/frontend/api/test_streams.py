@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import falcon.asgi
@@ -27,7 +27,9 @@ async def one_event() -> AsyncIterator[bytes]:
     yield b"data: 1\n\n"
 
 
-async def respond(outcome: Exception | None, patience: float) -> list[bytes]:
+async def respond(
+    outcome: Exception | None, patience: float, heartbeat: Callable[[], bytes] | None = None
+) -> list[bytes]:
     """The events of an answer that begins, or fails to, after some turns of the event loop."""
 
     async def begin() -> AsyncIterator[bytes]:
@@ -40,7 +42,7 @@ async def respond(outcome: Exception | None, patience: float) -> list[bytes]:
     response = falcon.asgi.Response()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "PATIENCE_SECONDS", patience)
-        await sse.respond_events(a_request(), response, begin(), told)
+        await sse.respond_events(a_request(), response, begin(), told, heartbeat=heartbeat)
     assert response.content_type == "text/event-stream"
     stream: Any = response.stream
     return [data async for data in stream]
@@ -49,6 +51,13 @@ async def respond(outcome: Exception | None, patience: float) -> list[bytes]:
 @pytest.mark.parametrize("patience", [60.0, 0.0], ids=["soon", "late"])
 def test_a_stream_says_the_same_whenever_it_begins(patience: float) -> None:
     assert asyncio.run(respond(None, patience)) == [b"data: 1\n\n"]
+
+
+def test_a_stream_that_begins_late_shows_at_once_that_it_is_alive() -> None:
+    assert asyncio.run(respond(None, 0.0, lambda: b"beat")) == [b"beat", b"data: 1\n\n"]
+    assert asyncio.run(respond(None, 60.0, lambda: b"beat")) == [b"data: 1\n\n"]
+    beat, refusal = asyncio.run(respond(EngineCrashed("it died"), 0.0, lambda: b"beat"))
+    assert (beat, json.loads(refusal.removeprefix(b"data: "))["error"]["code"]) == (b"beat", "engine_crashed")
 
 
 @pytest.mark.parametrize("error", [QueueFull("full"), ClientGone()])

@@ -76,7 +76,7 @@ def test_any_json_keeps_its_other_values(document, first, second, indent):
 def test_every_agent_gets_address_and_model_and_no_key(name, target):
     agent = AGENTS[name]
     text = agent.text("", target)
-    assert "http://127.0.0.1:8000/v1" in text
+    assert f"http://127.0.0.1:8000{'' if name == 'claude' else '/v1'}" in text
     start = agent.start(agent.file({}), target)
     assert target.model in text + " ".join([*start.command, *start.variables.values()])
     named = "NACELLE_API_KEY" in text + " ".join(start.variables.values()) or name == "zed"
@@ -93,6 +93,20 @@ def test_codex_gets_a_profile_that_speaks_responses():
         "env_key": "NACELLE_API_KEY",
         "wire_api": "responses",
     }
+
+
+def test_claude_code_gets_settings_of_its_own_for_all_its_models():
+    agent = AGENTS["claude"]
+    variables = json.loads(agent.text("", TARGET))["env"]
+    assert variables["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8000"  # it adds /v1 itself
+    assert {value for name, value in variables.items() if name.endswith("_MODEL")} == {"smollm2"}
+    assert variables["ANTHROPIC_AUTH_TOKEN"] == "unused"  # or it asks for a login
+    file = agent.file({"XDG_CONFIG_HOME": "/c"})
+    assert agent.start(file, TARGET) == (["claude", "--settings", "/c/nacelle/claude.json"], {})
+    assert "ANTHROPIC_AUTH_TOKEN" not in json.loads(agent.text("", KEYED))["env"]
+    assert agent.start(file, KEYED).variables == {"ANTHROPIC_AUTH_TOKEN": "$NACELLE_API_KEY"}
+    kept = json.loads(agent.text('{"permissions": {"allow": ["Read"]}}', TARGET))
+    assert kept["permissions"] == {"allow": ["Read"]}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +190,6 @@ def test_a_file_that_cannot_be_read_is_left_alone(home):
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
-        (["claude", "--model", "m"], 1, "which Nacelle does not serve yet"),
         (["codx", "--model", "m"], 2, "no agent 'codx' is known; did you mean 'codex'?"),
         (["codex"], 1, "no server answers at http://127.0.0.1:9; check --url"),
     ],

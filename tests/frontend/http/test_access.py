@@ -42,6 +42,16 @@ def test_the_key_opens_and_probes_need_none():
     check_key(None, "secret", "/ready/smollm2")
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/models", "/v1/chat/completions", "/metrics"])
+def test_the_key_may_also_come_in_the_header_of_anthropics_clients(path):
+    check_key(None, "secret", path, "secret")
+    check_key("Bearer of another service", "secret", path, "secret")
+    check_key("Bearer secret", "secret", path, "of another service")
+    for authorization, key in ((None, "wrong"), (None, ""), ("Bearer wrong", "wrong"), ("secret", None)):
+        with pytest.raises(Unauthorized, match="X-Api-Key"):
+            check_key(authorization, "secret", path, key)
+
+
 @pytest.mark.parametrize("path", ["/healthy", "/readyz", "/v1/ready", "/metrics"])
 def test_paths_that_only_look_like_probes_need_the_key(path):
     with pytest.raises(Unauthorized):
@@ -247,7 +257,9 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     answer = ask(Gate(hello, settings), authorization="Bearer secret", origin="https://chat.example")
     assert (answer.status, answer.body) == (200, b"hello")
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
-    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, X-Nacelle-Model, Retry-After"
+    assert answer.headers["access-control-expose-headers"] == (
+        "X-Request-ID, Request-ID, X-Nacelle-Model, Retry-After"
+    )
     assert answer.headers["vary"] == "Accept, Origin"
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
 

@@ -24,6 +24,8 @@ from tests.frontend.http.driving import ask
         ("/completions", "/v1/completions"),
         ("/embeddings", "/v1/embeddings"),
         ("/responses/resp_1/cancel", "/v1/responses/resp_1/cancel"),
+        ("/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/v1/v1/messages", "/v1/messages"),
         ("/v1/v1/chat/completions", "/v1/chat/completions"),
         ("/v1/v1/v1/models", "/v1/models"),
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model of that name

@@ -42,12 +42,11 @@ def test_each_option_has_its_parameter():
         repetition_penalty=1.1,
         presence_penalty=0.2,
         frequency_penalty=0.3,
-        shrinkable=True,
     )
 
 
 def test_what_is_not_given_is_left_to_the_model():
-    assert of() == of(temperature=None, stop=None) == Sampling(shrinkable=True)
+    assert of() == of(temperature=None, stop=None) == Sampling()
 
 
 @pytest.mark.parametrize("num_predict", [-1, -2, 0])

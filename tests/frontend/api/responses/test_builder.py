@@ -90,23 +90,47 @@ def test_reasoning_text_and_calls_are_items_of_their_own():
         ]
     )
     reasoning, message, first, second = events[-1].response.output
-    assert (reasoning.type, reasoning.content[0].text, reasoning.summary) == ("reasoning", "hm", [])
+    assert (reasoning.type, reasoning.content[0].text) == ("reasoning", "hm")
+    assert [part.text for part in reasoning.summary] == ["hm"]
     assert (message.type, message.content[0].text) == ("message", "Let me see.")
     assert (first.type, first.name, first.arguments) == ("function_call", "f", '{"a":1}')
     assert (second.name, second.arguments) == ("g", "{}")
     assert (first.call_id, second.call_id) == ("call_0", "call_1")
     assert all(item.status == "completed" for item in events[-1].response.output)
     names = types(events)
-    assert names[2:7] == [
+    assert names[2:11] == [
         "output_item.added",
         "content_part.added",
+        "reasoning_summary_part.added",
         "reasoning_text.delta",
+        "reasoning_summary_text.delta",
         "reasoning_text.done",
         "content_part.done",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
     ]
     assert [e.output_index for e in events if e.type == "response.output_item.done"] == [0, 1, 2, 3]
     assert names.count("function_call_arguments.done") == 2
     assert accumulated(events).output_text == "Let me see."
+
+
+def test_a_silent_stream_says_again_that_it_is_in_progress_with_numbers_without_gaps():
+    builder = begun()
+    said = [*builder.heartbeat(), *builder.heartbeat()]
+    assert builder.begin() == []  # it has begun already
+    said += builder.apply(Content("Hel"), CALL_ID)
+    said += builder.heartbeat()
+    said += builder.apply(Content("lo"), CALL_ID)
+    said += [*builder.end(USAGE), *builder.heartbeat(), *builder.announce()]
+    events = decoded(said)
+    assert types(events)[:3] == ["created", "in_progress", "in_progress"]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    beats = [event.response for event in events if event.type == "response.in_progress"]
+    assert [(beat.status, beat.output_text) for beat in beats[-2:]] == [
+        ("in_progress", "Hel"),
+        ("in_progress", "Hello"),
+    ]
+    assert accumulated(events).output_text == "Hello"
 
 
 def test_a_call_without_arguments_is_a_call():
@@ -270,10 +294,12 @@ def test_whatever_a_turn_says_the_stream_is_whole(turn, finish):
     if finish is not None:
         assert len(done) == len(final.output)
     for index, item in enumerate(final.output):
-        deltas = [
-            e.delta for e in events if getattr(e, "output_index", None) == index and hasattr(e, "delta")
-        ]
+        deltas: dict[str, str] = {}
+        for event in events:
+            if getattr(event, "output_index", None) == index and hasattr(event, "delta"):
+                deltas[event.type] = deltas.get(event.type, "") + event.delta
         text = item.arguments if item.type == "function_call" else item.content[0].text
-        assert "".join(deltas) == text
+        assert set(deltas.values()) <= {text}
+        assert len(deltas) == (0 if not text else 2 if item.type == "reasoning" else 1)
     whole = accumulated(events)
     assert (whole is not None) == (final.status == "completed")

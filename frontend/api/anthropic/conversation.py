@@ -1,0 +1,123 @@
+"""The messages of a request as those of a turn. Pure."""
+
+from collections.abc import Sequence
+
+from frontend.api.anthropic.blocks import (
+    Placed,
+    content_of,
+    foreign_result_of,
+    placed,
+    required,
+    result_of,
+    system_text,
+    text_of,
+)
+from frontend.api.anthropic.thinking import thought_of
+from frontend.api.prompting import encoded
+from frontend.api.schema.messages import BlockBody, CountTokensRequest, MessageBody
+from frontend.media.given import GivenImages
+from ipc.messages import ChatMessage, ContentPart, ToolCall
+
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+_RESULT = "tool_result"
+_UNTIL_NEXT_USER = "next_user_message"
+
+
+def chat_messages(body: CountTokensRequest, given: GivenImages) -> list[ChatMessage]:
+    """With parts for images, which are added to `given`. Consecutive messages of one role become one.
+
+    Raises BadRequest naming the field.
+    """
+    conversation = _Conversation(given)
+    if body.system:
+        conversation.system(system_text(body.system, "system"))
+    role, blocks = "", list[Placed]()
+    for index, message in enumerate(_shown(body.messages)):
+        if message is None:
+            continue
+        where = f"messages[{index}].content"
+        if message.role != role:
+            conversation.add(role, blocks)
+            role, blocks = message.role, []
+        if role == "system":
+            conversation.system(system_text(message.content, where))
+        else:
+            blocks += placed(message.content, where)
+    conversation.add(role, blocks)
+    return conversation.messages
+
+
+def continues(messages: Sequence[ChatMessage]) -> bool:
+    """Whether the answer is to continue the last message, which the client has begun for the assistant."""
+    last = messages[-1] if messages else None
+    return last is not None and last.role == "assistant" and bool(last.content) and not last.tool_calls
+
+
+def _shown(messages: Sequence[MessageBody]) -> list[MessageBody | None]:
+    """None for system messages that were only for a user's message that is over."""
+    last_user = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
+    return [
+        None
+        if message.role == "system" and message.clear_at == _UNTIL_NEXT_USER and index < last_user
+        else message
+        for index, message in enumerate(messages)
+    ]
+
+
+class _Conversation:
+    def __init__(self, given: GivenImages) -> None:
+        self.messages: list[ChatMessage] = []
+        self._given = given
+        self._names: dict[str, str] = {}  # of the tools that were called, by the ids of the calls
+
+    def system(self, text: str) -> None:
+        if text:
+            self.messages.append(ChatMessage("system", text))
+
+    def add(self, role: str, blocks: Sequence[Placed]) -> None:
+        if role == "user":
+            self._user(blocks)
+        elif role == "assistant":
+            self._assistant(blocks)
+
+    def _user(self, blocks: Sequence[Placed]) -> None:
+        """Results first, as chat templates expect them right after their calls."""
+        results = [(where, block) for where, block in blocks if block.type == _RESULT]
+        for where, block in results:
+            self._result(block, where, result_of(block, where, self._given))
+        others = [(where, block) for where, block in blocks if block.type != _RESULT]
+        if others or not results:
+            self.messages.append(ChatMessage("user", content_of(others, self._given)))
+
+    def _assistant(self, blocks: Sequence[Placed]) -> None:
+        said: list[Placed] = []
+        thoughts: list[str] = []
+        calls: list[ToolCall] = []
+        for where, block in blocks:
+            if block.type == "thinking":
+                thoughts.append(thought_of(block.thinking or "", block.signature or ""))
+            elif block.type in _CALLS:
+                calls.append(self._call(block, where))
+            elif block.type.endswith(f"_{_RESULT}"):  # of a tool that Anthropic's servers ran
+                self._say(said, thoughts, calls)
+                said, thoughts, calls = [], [], []
+                self._result(block, where, foreign_result_of(block))
+            elif block.type != "redacted_thinking":  # which nobody else can read
+                said.append((where, block))
+        self._say(said, thoughts, calls)
+
+    def _say(self, said: list[Placed], thoughts: list[str], calls: list[ToolCall]) -> None:
+        content = text_of(said) or (None if calls else "")
+        reasoning = "\n".join(filter(None, thoughts)) or None
+        if content or calls or reasoning:
+            self.messages.append(ChatMessage("assistant", content, tool_calls=calls, reasoning=reasoning))
+
+    def _call(self, block: BlockBody, where: str) -> ToolCall:
+        call_id, name = required(block.id, f"{where}.id"), required(block.name, f"{where}.name")
+        self._names[call_id] = name
+        return ToolCall(call_id, name, encoded(block.input or {}))
+
+    def _result(self, block: BlockBody, where: str, content: str | list[ContentPart]) -> None:
+        call_id = required(block.tool_use_id, f"{where}.tool_use_id")
+        name = self._names.get(call_id)
+        self.messages.append(ChatMessage("tool", content, name, tool_call_id=call_id))
