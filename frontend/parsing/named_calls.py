@@ -42,8 +42,10 @@ class NamedCalls(MarkedCalls):
             call = context.call()
             call.named((yield from self.read_name(scanner)))
             yield from scanner.space()
-            fenced = (yield from scanner.literal(f"{_FENCE}json", _FENCE)) is not None
-            yield from scanner.space()
+            fenced = (yield from scanner.literal(_FENCE)) is not None
+            if fenced:
+                yield from scanner.literal("json")
+                yield from scanner.space()
             yield from read_json_arguments(scanner, call)
             yield from scanner.space()
             if fenced:

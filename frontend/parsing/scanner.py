@@ -204,7 +204,7 @@ class Scanner:
         return "".join(parts)
 
     def literal(self, *options: str) -> Reading[str | None]:
-        """Read and return the option that follows, if any."""
+        """Read and return the option that follows, if any. None may be a prefix of another."""
         longest = max(map(len, options))
         while True:
             there = self._text[self._at : self._at + longest]

@@ -4,6 +4,7 @@ import pytest
 
 from frontend.parsing import parser_for
 from frontend.parsing.events import CallArguments, Content, Reasoning
+from tests.frontend.parsing import written
 from tests.frontend.parsing.parsed import FUNCTIONS, Function, call, calls_of, formats, parse
 
 WEATHER = Function(
@@ -58,6 +59,8 @@ CALLS = {
     ],
 }
 
+CALLS |= written.CALLS
+
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize(("form", "text"), [(form, text) for form in CALLS for text in CALLS[form]])
@@ -78,6 +81,8 @@ SEVERAL = {
     "qwen3_coder": "<tool_call><function=f></function></tool_call>\n"
     "<tool_call>\n<function=new>\n</function>\n</tool_call>",
 }
+
+SEVERAL |= written.SEVERAL
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -174,6 +179,8 @@ MALFORMED = {
         "<function=f>",
     ],
 }
+
+MALFORMED |= written.MALFORMED
 
 
 @pytest.mark.parametrize(("form", "text"), [(form, text) for form in MALFORMED for text in MALFORMED[form]])
