@@ -152,7 +152,7 @@ def prompts_of(
 
 def _sampling(body: CompletionRequest, grammar: str, choice: int) -> Sampling:
     sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
-    return with_grammar(sampling, grammar, []) if grammar else sampling
+    return with_grammar(sampling, grammar) if grammar else sampling
 
 
 def install(app: App, server: Server) -> None:

@@ -26,13 +26,14 @@ MAX_FORMS = 16  # alternatives of all parameters together
 
 ReadAs = Callable[[str], Set[str]]  # name of a parameter → the types of JSON that its reader expects
 
+_ANY = "(?:[^a]|a)*"
 _SPACE = r"[ \t\n\r]*"
 _READ_AS_JSON = {  # patterns of what is, or may be, read as each type
     "null": "null|None",
     "boolean": "true|false|True|False",
     "number": r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?",
-    "object": r"\{[\s\S]*",
-    "array": r"\[[\s\S]*",
+    "object": rf"\{{{_ANY}",
+    "array": rf"\[{_ANY}",
 }
 _WITHOUT_END = r"(?:[^<]|<+[^<\/])*<*"
 

@@ -29,6 +29,7 @@ from ipc.messages import (
     ModelCard,
     Payload,
     Prompt,
+    PromptScored,
     Reply,
     Rerank,
     RerankInputs,
@@ -64,9 +65,11 @@ class Kind(msgspec.Struct, frozen=True):
     advance: Callable[[Any, Any], None] | None = None  # note in the work what a reply has done of it
 
 
-def _advance_text(work: Generate, reply: Delta) -> None:
+def _advance_text(work: Generate, reply: Reply) -> None:
     if isinstance(reply, Delta):
         work.resume_token_ids += reply.token_ids
+    elif isinstance(reply, PromptScored):
+        work.score_prompt = False
 
 
 def _advance_transcript(work: Transcribe, reply: Transcribed) -> None:

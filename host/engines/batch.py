@@ -43,6 +43,15 @@ class Batch:
             )
 
     @property
+    def has_pieces(self) -> bool:
+        return bool(self._pieces)
+
+    @property
+    def step_tokens(self) -> int:
+        """What one step computes at most."""
+        return self._step_tokens
+
+    @property
     def short_of_room(self) -> bool:
         return self._cache is not None and self._cache.blocks_short > 0
 

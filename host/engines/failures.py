@@ -11,6 +11,13 @@ NOT_REPRODUCIBLE = RequestError(
 )
 OUT_OF_KV_CACHE = RequestError(ErrorCode.KV_CACHE_EXCEEDED, "the KV cache has no room left for this request")
 
+NOT_SCORED = RequestError(
+    ErrorCode.INVALID_VALUE,
+    "echo: this device does not compute log probabilities of a prompt beside its prefix cache; "
+    "start the model with --no-prefix-caching",
+    "echo",
+)
+
 
 def bad_grammar(fault: str) -> RequestError:
     return RequestError(

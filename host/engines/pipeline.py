@@ -12,6 +12,7 @@ from host.engines.kv_cache import block_count, eviction
 from host.engines.prefix_cache import PrefixCache
 from host.engines.quantization import chosen_properties, given_properties
 from host.engines.request import Handle, TextRequest
+from host.engines.scoring import Scorer
 from host.engines.speculation import Assist
 from host.engines.stateful import OneAtATime, check_request, static_shape
 from host.model_folder import ModelFolder, language_xml
@@ -50,12 +51,14 @@ class Pipeline:
                 folder.path, tokenizer, _scheduler(launch, blocks), launch.device, **options
             )
         self.eos_token_ids = set(folder.eos_token_ids) or _own_eos_token_ids(self.native, tokenizer)
+        cache = _prefix_cache(launch, self.kv_cache_tokens)
         self._batch = Batch(
-            self.native,
-            _prefix_cache(launch, self.kv_cache_tokens),
-            block_tokens(launch.device),
-            launch.options.max_num_batched_tokens,
+            self.native, cache, block_tokens(launch.device), launch.options.max_num_batched_tokens
         )
+        self.scorer: Scorer | None = None  # where the pipeline gives log probabilities of prompts
+        if _scores_prompts(launch):
+            rows = folder.vocab_size or len(tokenizer.get_vocab())
+            self.scorer = Scorer(self._batch, cache is not None, rows, block_tokens(launch.device))
         self.step = self._batch.step
         self.plan = self._batch.plan
         self.stop_pieces = self._batch.stop_pieces
@@ -203,6 +206,12 @@ class _CollidingHandles:
 
     def read(self) -> dict[int, Any]:
         return {}
+
+
+def _scores_prompts(launch: Launch[TextOptions]) -> bool:
+    """Not for prompts with images, with a draft's tokens among the model's, or of tokens that were evicted."""
+    options = launch.options
+    return launch.engine == "text" and options.speculation is None and not options.cache_eviction_tokens
 
 
 def _prefix_cache(launch: Launch[TextOptions], tokens: int) -> PrefixCache | None:

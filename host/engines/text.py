@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from host.detokenizer import Detokenizer
 from host.engines import failures
-from host.engines.base import Body, EngineLost, RequestRefused, not_served
+from host.engines.base import Body, EngineLost, RequestRefused, invalid, not_served
 from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
@@ -34,6 +34,7 @@ from ipc.messages import (
     Generate,
     MediaPart,
     Prompt,
+    PromptScored,
     Reply,
     TextCard,
     Tokenize,
@@ -41,11 +42,13 @@ from ipc.messages import (
     Work,
 )
 
+_PATIENCE = 500  # steps
+
 
 class _Read(NamedTuple):
     """A payload, read."""
 
-    key: tuple[bytes, int | None]  # the payload, and how many tokens of the prompt were to be kept
+    key: tuple[bytes, int | None, bool]  # the payload, the tokens of the prompt to keep, `may_reason`
     prompt: Prompt
     ids: list[int]
     text: str
@@ -78,7 +81,9 @@ class TextEngine:
         self._waiting: deque[TextRequest] = deque()  # live, but not in the pipeline yet
         self._cautious = False  # after a failure newcomers enter one at a time, to find the guilty one
         self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
-        self._over: list[TextRequest] = []  # resumed after their last token: nothing is left to do
+        self._over: list[TextRequest] = []  # nothing is left to do but to report their end
+        self._unscored: deque[TextRequest] = deque()  # live, their prompts to be scored before they wait
+        self._passed_by = 0  # steps in which a prompt waited for being scored
         self._uncounted: list[tuple[Handle, int, Delta]] = []  # see `_counted`
         self._last_read: _Read | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
@@ -104,12 +109,16 @@ class TextEngine:
         """The choices of one request arrive one after the other, with one payload: it is read once."""
         sampling = work.sampling
         keep = tokens_to_keep(sampling, self._limits)
-        key = bytes(body), keep
+        key = bytes(body), keep, sampling.may_reason
         if self._last_read is None or self._last_read.key != key:
             given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
             tag = structural_tag(
-                given.grammar, sampling.reasoning_markers, read.text, self._limits.vocabulary
+                given.grammar,
+                sampling.reasoning_markers,
+                read.text,
+                self._limits.vocabulary,
+                may_reason=sampling.may_reason,
             )
             self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
         return self._last_read
@@ -128,20 +137,34 @@ class TextEngine:
             work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
         )
         if self.card.takes_images:
-            request.content = PromptContent(
-                read.text, read.images, wanted_tokens(sampling, self._defaults)
-            )
+            request.content = PromptContent(read.text, read.images, wanted_tokens(sampling, self._defaults))
             request.by_replay = choices.continuation(bool(read.images)) is not Continuation.BY_TEXT
         if work.resume_token_ids:
             self._resume(request, work.resume_token_ids)
         self._live[work.request_id] = request
-        (self._waiting if request.finish_reason is None else self._over).append(request)
+        if work.score_prompt:
+            self._check_scoring()
+            self._unscored.append(request)
+        else:
+            self._queue(request)
         tail = read.text[-PROMPT_TAIL:] if is_chat else ""
         accepted = Accepted(work.request_id, len(read.ids), tail, read.ids if work.report_prompt else [])
         if read.images and request.finish_reason is None:
             request.accepted = accepted  # the pipeline alone can count the tokens of images, and may refuse
             return []
         return [accepted]
+
+    def _check_scoring(self) -> None:
+        scorer = self._pipeline.scorer
+        if scorer is None or scorer.refusal:
+            reason = scorer.refusal if scorer is not None else "this model's engine does not compute them"
+            raise invalid(f"echo: log probabilities of the prompt are not available: {reason}", "echo")
+
+    def _queue(self, request: TextRequest) -> None:
+        """Let a request generate, if it is to."""
+        if not request.choices.max_tokens:
+            request.finish_reason = "length"
+        (self._waiting if request.finish_reason is None else self._over).append(request)
 
     def _resume(self, request: TextRequest, ids: list[int]) -> None:
         """Bring a request to where an earlier host left it. What that host has shown is not shown again."""
@@ -174,7 +197,9 @@ class TextEngine:
 
     def step(self) -> list[Reply | Failed]:
         self._make_room()
-        admitted = self._top_up() if self._waiting else ()
+        if self._unscored:
+            self._begin_scoring()
+        admitted = self._top_up() if self._waiting and not self._scoring_has_its_turn else ()
         over = self._deltas([(request, []) for request in self._over])
         self._over.clear()
         self._dropped = False
@@ -184,7 +209,37 @@ class TextEngine:
             raise
         except Exception as error:
             return [*admitted, *over, *self._recover(error)]
-        return [*admitted, *over, *self._counted(), *self._collect()]
+        return [*admitted, *over, *self._counted(), *self._collect(), *self._scored()]
+
+    @property
+    def _scoring_has_its_turn(self) -> bool:
+        scorer = self._pipeline.scorer
+        return (scorer is not None and scorer.busy) or self._passed_by > _PATIENCE
+
+    def _begin_scoring(self) -> None:
+        """Prompts are scored while nothing else is in the pipeline. Others pass them by, but not for ever."""
+        scorer = self._pipeline.scorer
+        assert scorer is not None, "others were refused"
+        if any(self._in_pipeline()) or scorer.is_kept_waiting:
+            self._passed_by += 1
+            return
+        self._passed_by = 0
+        while self._unscored and scorer.has_room_for(self._unscored[0]):
+            scorer.begin(self._unscored.popleft())
+
+    def _scored(self) -> list[Reply | Failed]:
+        scorer = self._pipeline.scorer
+        if scorer is None or not scorer.busy:
+            return []
+        replies: list[Reply | Failed] = []
+        for request, scores in scorer.collect():
+            if scores is None:
+                replies.append(self._fail(request, failures.NOT_SCORED))
+                continue
+            ids = request.prompt_ids
+            replies.append(PromptScored(request.request_id, scores, ids, self._detokenizer.token_bytes(ids)))
+            self._queue(request)
+        return replies
 
     def _make_room(self) -> None:
         """Requests that came last wait again rather than that the pipeline runs out of KV cache: it would cut
@@ -234,6 +289,10 @@ class TextEngine:
         """Take a request out of the pipeline; it is gone after the next step."""
         if request in self._waiting:
             self._waiting.remove(request)
+        elif request in self._unscored:
+            self._unscored.remove(request)
+        elif self._pipeline.scorer is not None and self._pipeline.scorer.drop(request):
+            self._dropped = True
         elif request in self._over:
             self._over.remove(request)
         elif request.handle is not None:
@@ -288,6 +347,8 @@ class TextEngine:
             if request.finish_reason is not None:
                 text += self._detokenizer.finish(request.stream)
             delta = Delta(request.request_id, ids, request.show(text))
+            if len(request.generated) == len(ids):
+                delta.cached_tokens = request.cached_tokens or 0
             if request.choices.logprobs:
                 delta.logprobs = request.logprobs
                 delta.token_bytes = self._detokenizer.token_bytes(ids)
@@ -304,7 +365,7 @@ class TextEngine:
         del self._live[request.request_id]
         if not self._live:
             self._last_read = None
-        finish = Finish(reason, request.stop, request.cached_tokens or 0)
+        finish = Finish(reason, request.stop)
         if request.stopped_early:
             self._drop(request)
         elif request.has_images and request.handle is not None:
@@ -343,6 +404,7 @@ class TextEngine:
             raise EngineLost(f"the engine failed: {summary(error)}") from error
         for request in in_pipeline:
             self._drop(request)
+        scoring = self._pipeline.scorer.abandon() if self._pipeline.scorer is not None else []
         self._pipeline.stop_pieces()
         try:
             self._pipeline.step()
@@ -353,7 +415,7 @@ class TextEngine:
             self._live[request_id] for request_id in reversed(plan.readd + plan.probation)
         )
         self._cautious = bool(plan.probation)
-        failed: list[Reply | Failed] = []
+        failed: list[Reply | Failed] = [self._fail(request, failures.ENGINE_FAILED) for request in scoring]
         for request_id in plan.fail:
             del self._live[request_id]
             failed.append(

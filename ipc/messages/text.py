@@ -180,7 +180,6 @@ class Finish(Value):
 
     reason: FinishReason
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
-    cached_tokens: int = 0  # of the prompt, found in the KV cache
     prompt_tokens: int | None = None  # where they are known only now: those of a prompt with images
 
 
@@ -193,6 +192,7 @@ class Delta(Reply):
     finish: Finish | None = None
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
+    cached_tokens: int = 0  # of the prompt, found in the KV cache; with the first tokens
 
     @property
     def ends(self) -> bool:
@@ -205,7 +205,7 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
-        if self.finish is not None and min(self.finish.cached_tokens, self.finish.prompt_tokens or 0) < 0:
+        if min(self.cached_tokens, (self.finish and self.finish.prompt_tokens) or 0) < 0:
             raise ValueError("a negative number of tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:
@@ -213,6 +213,22 @@ class Delta(Reply):
                 raise ValueError(f"token id {token} is outside the vocabulary of {vocab_size}")
         if self.logprobs and not len(self.logprobs) == len(self.token_bytes) == len(self.token_ids):
             raise ValueError("log probabilities must be as many as tokens")
+
+
+class PromptScored(Reply):
+    """The log probability of each token of the prompt given those before it; comes before any Delta."""
+
+    logprobs: list[float]  # that of the first token means nothing
+    token_ids: list[int]
+    token_bytes: list[bytes]
+
+    @property
+    def ends(self) -> bool:
+        return False
+
+    def check(self, card: ModelCard) -> None:  # noqa: ARG002 - the same for every card
+        if not len(self.logprobs) == len(self.token_ids) == len(self.token_bytes):
+            raise ValueError("scores must be as many as tokens")
 
 
 class Tokenized(Reply):
@@ -253,6 +269,7 @@ class Sampling(Value):
     grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
+    may_reason: bool = False  # before what the grammar binds, if the prompt has not begun or ended it
 
 
 class Generate(Work):
@@ -263,11 +280,12 @@ class Generate(Work):
     text so far (a seed, penalties), generates them again silently and fails if they come out different.
     """
 
-    answers = (Accepted, Delta)
+    answers = (Accepted, Delta, PromptScored)
 
     sampling: Sampling
     resume_token_ids: list[int] = []
     report_prompt: bool = False  # Accepted is to carry the prompt's token ids
+    score_prompt: bool = False  # PromptScored is to be sent
 
     @property
     def done_units(self) -> int:
@@ -294,5 +312,5 @@ TASK = Task(
     options=TextOptions,
     card=TextCard,
     work=(Generate, Tokenize, Detokenize),
-    replies=(Accepted, Delta, Tokenized, Detokenized),
+    replies=(Accepted, Delta, PromptScored, Tokenized, Detokenized),
 )

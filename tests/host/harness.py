@@ -37,6 +37,7 @@ from ipc.messages import (
     Payload,
     Produced,
     Prompt,
+    PromptScored,
     Ready,
     Release,
     Reply,
@@ -103,6 +104,8 @@ class Outcome(msgspec.Struct):
     prompt_tokens: int | None = None
     prompt_tail: str = ""
     prompt_token_ids: list[int] = []
+    prompt_logprobs: list[float] = []
+    prompt_bytes: bytes = b""
     finish_reason: str | None = None
     stop: str | int | None = None
     cached_tokens: int = 0
@@ -203,7 +206,9 @@ class HostUnderTest:
         self._next_id += 1
         self.outcomes[self._next_id] = Outcome()
         payload = input_of(prompt, sampling.pop("grammar", ""))
-        self.channel.send([Generate(self._next_id, payload, Sampling(**sampling), list(resume), True)])
+        scored = sampling.pop("score_prompt", False)
+        work = Generate(self._next_id, payload, Sampling(**sampling), list(resume), True, scored)
+        self.channel.send([work])
         return self._next_id
 
     def run(self, prompt: Prompt | str | Lease, resume: Sequence[int] = (), **sampling: Any) -> Outcome:
@@ -248,19 +253,13 @@ class HostUnderTest:
                 outcome.prompt_tokens = message.prompt_tokens
                 outcome.prompt_tail = message.prompt_tail
                 outcome.prompt_token_ids = message.prompt_token_ids
-            case Delta():
+            case PromptScored():
                 outcome = self.outcomes[message.request_id]
-                assert not outcome.ended, "a delta after the end"
-                outcome.text += message.text
-                outcome.token_ids += message.token_ids
-                outcome.logprobs += message.logprobs
-                outcome.token_bytes += message.token_bytes
-                outcome.shown += [len(outcome.text)] * len(message.token_ids)
-                if message.finish is not None:
-                    outcome.finish_reason = message.finish.reason
-                    outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
-                    if message.finish.prompt_tokens is not None:
-                        outcome.prompt_tokens = message.finish.prompt_tokens
+                assert not (outcome.prompt_logprobs or outcome.token_ids), "before any token, and once"
+                outcome.prompt_logprobs = message.logprobs
+                outcome.prompt_bytes = b"".join(message.token_bytes)
+            case Delta():
+                self._book_delta(self.outcomes[message.request_id], message)
             case Produced(payload=Lease() as lease):
                 message.payload = self.results.copy(lease)
                 release = Release(lease.slot, lease.generation)
@@ -274,6 +273,20 @@ class HostUnderTest:
                 self.arena.release(message.slot, message.generation)
             case Ready() | Gauges() | Fatal() | Reply():
                 pass
+
+    @staticmethod
+    def _book_delta(outcome: Outcome, message: Delta) -> None:
+        assert not outcome.ended, "a delta after the end"
+        outcome.text += message.text
+        outcome.token_ids += message.token_ids
+        outcome.logprobs += message.logprobs
+        outcome.token_bytes += message.token_bytes
+        outcome.shown += [len(outcome.text)] * len(message.token_ids)
+        outcome.cached_tokens += message.cached_tokens
+        if message.finish is not None:
+            outcome.finish_reason, outcome.stop = message.finish.reason, message.finish.stop
+            if message.finish.prompt_tokens is not None:
+                outcome.prompt_tokens = message.finish.prompt_tokens
 
     def wait(self, condition: Any, deadline: float = DEADLINE) -> None:
         """Pump until `condition()`; fails past the deadline or when the host died first."""

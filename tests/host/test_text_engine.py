@@ -324,3 +324,56 @@ def test_a_model_without_a_template_still_completes(qwen3_ir: Path, tmp_path: Pa
         error = host.run(chat("hello")).error
         assert (error.code, error.param) == (ErrorCode.CHAT_TEMPLATE_FAILED, "messages")
         assert host.run("hello", max_tokens=1).finish_reason == "length"
+
+
+def scores(host: HostUnderTest, prompt: Any, **values: Any) -> list[float]:
+    outcome = host.run(prompt, temperature=0.0, score_prompt=True, **values)
+    assert outcome.error is None and len(outcome.prompt_logprobs) == outcome.prompt_tokens
+    return outcome.prompt_logprobs[1:]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS[:2])
+def test_a_prompt_scores_what_its_tokens_scored_when_they_were_generated(
+    host: HostUnderTest, prompt: str
+) -> None:
+    """Also where the prefix cache holds all of it, again and again, and whatever its length."""
+    written = host.run(prompt, **GREEDY, logprobs=True, ignore_eos=True)
+    ids = written.prompt_token_ids + written.token_ids
+    for length in (len(ids), len(ids), len(written.prompt_token_ids) + 1):
+        given = scores(host, TokenPrompt(ids[:length]), max_tokens=0)[len(written.prompt_token_ids) - 1 :]
+        assert given == pytest.approx(written.logprobs[: len(given)], abs=1e-3)
+
+
+def test_a_long_prompt_is_scored_and_continued(host: HostUnderTest) -> None:
+    """Longer than a step: a part is cached, the rest is not, and the answer is what it would have been."""
+    ids = [600 + number * 7 % 900 for number in range(400)]
+    plain = host.run(TokenPrompt(ids[:300]), **GREEDY, ignore_eos=True)
+    whole = scores(host, TokenPrompt(ids), max_tokens=0)
+    outcome = host.run(TokenPrompt(ids[:300]), **GREEDY, ignore_eos=True, score_prompt=True)
+    assert outcome.prompt_logprobs[1:] == pytest.approx(whole[:299], abs=1e-3)
+    assert outcome.token_ids == plain.token_ids
+
+
+def test_prompts_are_scored_beside_texts_that_are_generated(host: HostUnderTest, alone: list[str]) -> None:
+    expected = [scores(host, prompt, max_tokens=0) for prompt in PROMPTS]
+    texts = [host.start(prompt, **GREEDY) for prompt in PROMPTS]
+    scored = [host.start(prompt, temperature=0.0, max_tokens=1, score_prompt=True) for prompt in PROMPTS]
+    assert [outcome.text for outcome in host.finish(*texts)] == alone
+    for outcome, values in zip(host.finish(*scored), expected, strict=True):
+        assert outcome.prompt_logprobs[1:] == pytest.approx(values, abs=1e-3)
+        assert len(outcome.token_ids) == 1
+
+
+def test_a_prompt_alone_can_be_asked_for(host: HostUnderTest) -> None:
+    outcome = host.run("Hello, world", max_tokens=0, score_prompt=True)
+    assert (outcome.token_ids, outcome.text, outcome.finish_reason) == ([], "", "length")
+    assert outcome.prompt_bytes == b"Hello, world"
+    assert host.run("Hello", max_tokens=0).finish_reason == "length"
+
+
+def test_scoring_can_be_cancelled(host: HostUnderTest, alone: list[str]) -> None:
+    scored = host.start(TokenPrompt([700] * 1500), max_tokens=0, score_prompt=True)
+    host.wait(lambda: running(host, 1))
+    host.cancel(scored)
+    assert host.run(PROMPTS[0], **GREEDY).text == alone[0]
+    assert not host.outcomes[scored].ended

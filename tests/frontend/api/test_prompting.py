@@ -187,8 +187,10 @@ def test_a_constrained_answer_reasons_only_if_the_client_asks_for_it():
     assert arguments(planned(output_format=FORMAT))["enable_thinking"] is False
     plan = planned(output_format=FORMAT, reasoning_effort="high")
     assert arguments(plan)["enable_thinking"] is True
-    assert grammar_of(plan)["type"] == "or"
-    assert plan.sampling(Sampling()).reasoning_markers == ["<think>", "</think>"]
+    assert grammar_of(plan) == FORMAT
+    sampling = plan.sampling(Sampling())
+    assert (sampling.reasoning_markers, sampling.may_reason) == (["<think>", "</think>"], True)
+    assert not planned(output_format=FORMAT).sampling(Sampling()).may_reason
 
 
 def test_optional_calls_do_not_change_the_reasoning():
@@ -196,6 +198,7 @@ def test_optional_calls_do_not_change_the_reasoning():
         plan = planned(tool_use=ToolUse(tools=[STRICT]), reasoning_effort=effort)
         assert arguments(plan).get("enable_thinking") is (None if effort is None else True)
         assert grammar_of(plan)["type"] == "triggered_tags"
+        assert not plan.sampling(Sampling()).may_reason
 
 
 def test_a_model_without_reasoning_receives_no_arguments_for_it():

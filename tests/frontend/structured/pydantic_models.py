@@ -79,6 +79,17 @@ class Strings(BaseModel):
     page: str = Field(min_length=1, max_length=500)
 
 
+class Bounded(BaseModel):
+    """A bit of everything whose texts end soon."""
+
+    note: Annotated[str, Field(max_length=5)] | None
+    day: date | None
+    colour: Colour
+    size: Literal["S", 1, None]
+    count: Annotated[int, Field(ge=3, le=12)] | Annotated[str, Field(pattern="^[a-c5]{1,2}$")]
+    pet: Cat | None
+
+
 class Nested(BaseModel):
     address: Address
     pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = Field(max_length=2)
@@ -88,7 +99,7 @@ class Nested(BaseModel):
 
 
 MODELS: dict[str, type[BaseModel]] = {
-    model.__name__: model for model in (Optionals, Unions, Enums, Times, Strings, Nested)
+    model.__name__: model for model in (Optionals, Unions, Enums, Times, Strings, Nested, Bounded)
 }
 
 
