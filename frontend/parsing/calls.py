@@ -93,9 +93,13 @@ def read_json_call(scanner: Scanner, call: Call, declared: Collection[str] | Non
 
 
 def read_json_calls(
-    scanner: Scanner, new_call: Callable[[], Call], declared: Collection[str] | None = None
+    scanner: Scanner,
+    new_call: Callable[[], Call],
+    declared: Collection[str] | None = None,
+    *,
+    row: bool = True,
 ) -> Reading[list[Call]]:
-    """Read one call, several in a row, or a list of them. Raises Malformed.
+    """Read one call, several in a row unless `row` is false, or a list of them. Raises Malformed.
 
     The returned calls are still to be completed. Eager ones have been.
     """
@@ -110,6 +114,8 @@ def read_json_calls(
             scanner.hold()
         else:
             calls.append(call)
+        if not (listed or row):
+            return calls
         yield from scanner.space()
         if listed:
             if (yield from scanner.expect(",", "]")) == "]":

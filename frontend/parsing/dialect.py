@@ -171,8 +171,8 @@ def parser_for(
 
     `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
     those that may be called; None if calls are not looked for. `eager` states that, thanks to a grammar,
-    whatever begins like a call is one, so that calls can be emitted before they are complete. `unmarked`: JSON
-    without marks that is nothing but a call of an offered function is one.
+    whatever begins like a call is one, so that calls can be emitted before they are complete. `unmarked`
+    states that JSON without marks, if it is nothing but a call of an offered function, is one.
     """
     form = dialect.tool_format if tools is not None else None
     reasoning = dialect.reasoning

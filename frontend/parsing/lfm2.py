@@ -10,7 +10,7 @@ _START, _END = "<|tool_call_start|>", "<|tool_call_end|>"
 
 
 class Lfm2(Pythonic):
-    """Also reads JSON in place of Python, which the family was taught too and grammars use to enforce schemas."""
+    """Also reads JSON in place of Python: the family was taught that too, and grammars enforce schemas."""
 
     name = "lfm2"
     starts = (_START,)

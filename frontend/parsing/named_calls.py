@@ -55,7 +55,8 @@ class NamedCalls(MarkedCalls):
             call.complete()
             scanner.hold()
             yield from scanner.space()
-            if (yield from scanner.literal(self.section[1], self.begin)) != self.begin:
+            if (yield from scanner.literal(self.begin)) is None:
+                yield from scanner.may_close(self.section[1])
                 return
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from frontend.parsing.calls import read_json_call
 from frontend.parsing.grammar import either, triggered, unless_beginning_with
@@ -19,10 +20,10 @@ class Pythonic(MarkedCalls):
     """Also reads calls in the form of Llama 3, which grammars use to enforce schemas."""
 
     name = "pythonic"
-    starts = ("<|python_start|>", "<|tool_call_start|>")
+    starts: ClassVar[tuple[str, ...]] = ("<|python_start|>", "<|tool_call_start|>")
     bare = "[{"
     needs_special_tokens = True
-    turn_ends = (
+    turn_ends: ClassVar[tuple[str, ...]] = (
         *("<|python_end|>", "<|tool_call_end|>"),
         *("<|eot|>", "<|eom|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|im_end|>"),
     )

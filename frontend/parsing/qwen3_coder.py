@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from frontend.parsing.calls import Call
 from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Malformed, Reading, Scanner
-from frontend.parsing.tagged_values import Tags, TaggedValues, parameters_format
+from frontend.parsing.tagged_values import TaggedValues, Tags, parameters_format
 from frontend.parsing.tool_formats import CallContext, MarkedCalls
 from frontend.structured import Format
 
@@ -40,7 +40,7 @@ class Qwen3Coder(MarkedCalls):
         call.complete()
         if not whole and not closed:
             yield from scanner.newlines()
-            yield from scanner.literal(self.end)
+            yield from scanner.may_close(self.end)
 
     def arguments_format(self, schema: dict[str, Any] | None) -> Format:
         return parameters_format(schema, _TAGS)

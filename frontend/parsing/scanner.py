@@ -5,6 +5,7 @@ more has arrived or the text has ended. No text is read twice, so the work is li
 that uses only the methods of Scanner cannot observe how the text was split.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Generator
 from functools import partial
@@ -143,7 +144,7 @@ class Scanner:
         self._held = None
 
     def give_back(self) -> None:
-        """Emit the held text as content, unchanged. Newlines at its end, which may precede a mark, are unread."""
+        """Emit the held text as content, but unread newlines at its end, which may precede a mark."""
         self._pour()
         held, self._held = "".join(self._held or ()), None
         text = held.rstrip("\r\n")
@@ -231,6 +232,11 @@ class Scanner:
                 raise Malformed
             self._at = len(self._text)
 
+    def may_close(self, *marks: str) -> Reading[None]:
+        """The same, if one of them follows."""
+        with contextlib.suppress(Malformed):
+            yield from self.close(*marks)
+
     def at_mark(self, marks: Marks) -> Reading[bool]:
         """Whether a mark follows, possibly after newlines."""
         while (found := marks.match(self._text, self._at)) is None:
@@ -251,7 +257,7 @@ class Scanner:
         return True
 
     def before(self, end: str) -> Reading[str]:
-        """Read up to and including `end`, which begins with `<`. Returns the text before it. Raises Malformed."""
+        """Read up to and including `end`, which begins with `<`; the text before it. Raises Malformed."""
         parts: list[str] = []
         self.into(parts.append)
         while True:
@@ -292,7 +298,7 @@ class Scanner:
                 self._newlines = found[0].removesuffix(mark)
                 return mark
             self.release()
-            yield from self.newlines()
+            yield from self.gap()
             self.into(sink)
 
 

@@ -90,51 +90,92 @@ class MarkedCalls(ToolFormat):
             yield from scanner.close(mark)
 
     def program(self, options: ParserOptions) -> Program:
-        unmarked = options.unmarked and not options.eager and bool(options.tools)
-        marks = marks_of(self.starts, options.turn_ends, unmarked)
+        return _MarkedReader(self, options).read
 
-        def attempt(scanner: Scanner, reading: Reading[None]) -> Reading[bool]:
-            try:
-                yield from reading
-            except Malformed:
-                if options.eager and scanner.ended:  # a call that is cut off
-                    scanner.drop_rest()
-                else:
-                    scanner.give_back()
-                return False
-            scanner.release()
-            scanner.into(scanner.drop)
-            yield from scanner.gap()
-            return True
 
-        def line(scanner: Scanner, bare: str) -> Reading[None]:
-            scanner.hold()
-            scanner.into(scanner.drop)
-            yield from scanner.space() if bare else scanner.blanks()
-            context = CallContext(scanner, "", options.tools, options.eager)
-            following = yield from scanner.peek()
-            if following and following in bare:
-                yield from self.read_calls(context)
-            elif unmarked and not (yield from scanner.at_mark(marks)):
-                yield from read_unmarked_calls(context)
+class _MarkedReader:
+    """Reads an answer: text, calls after marks, and lines that are nothing but calls."""
+
+    def __init__(self, form: MarkedCalls, options: ParserOptions) -> None:
+        self._form = form
+        self._options = options
+        self._unmarked = options.unmarked and not options.eager and bool(options.tools)
+        self._marks = marks_of(form.starts, options.turn_ends, self._unmarked)
+        self._in_block = False  # a fenced one that is no call
+
+    def read(self, scanner: Scanner) -> Reading[None]:
+        called = yield from self._attempt(scanner, self._line(scanner, self._form.bare))
+        while True:
+            if called and self._unmarked:
+                called = yield from self._attempt(scanner, self._line(scanner, ""))
+                continue
+            mark = yield from scanner.until(self._marks, scanner.content, cut=self._options.eager)
+            if mark is None:
+                return
+            context = self._context(scanner, mark)
+            reading = self._form.read_calls(context) if mark else self._read_unmarked(context)
+            called = yield from self._attempt(scanner, reading)
+
+    def _attempt(self, scanner: Scanner, reading: Reading[None]) -> Reading[bool]:
+        """Whether `reading` found calls. If not, what it read becomes content."""
+        try:
+            yield from reading
+        except Malformed:
+            if self._options.eager and scanner.ended:  # a call that is cut off
+                scanner.drop_rest()
             else:
+                scanner.give_back()
+            return False
+        scanner.release()
+        scanner.into(scanner.drop)
+        yield from scanner.gap()
+        return True
+
+    def _line(self, scanner: Scanner, bare: str) -> Reading[None]:
+        """Read calls without marks at the beginning of a line. Raises Malformed."""
+        scanner.hold()
+        scanner.into(scanner.drop)
+        yield from scanner.space() if bare else scanner.blanks()
+        following = yield from scanner.peek()
+        if following and following in bare:
+            yield from self._form.read_calls(self._context(scanner, ""))
+        elif following and self._unmarked and not (yield from scanner.at_mark(self._marks)):
+            yield from self._read_unmarked(self._context(scanner, ""))
+        else:
+            raise Malformed
+
+    def _read_unmarked(self, context: "CallContext") -> Reading[None]:
+        """Read a line of JSON, or a fenced block, that is nothing but calls of offered functions.
+
+        Small models often write these, whatever the chat template asks for. Raises Malformed for anything
+        else, which is at least one character.
+        """
+        scanner, declared = context.scanner, {tool.name for tool in context.tools}
+        scanner.into(scanner.drop)
+        fenced = (yield from scanner.literal(_FENCE)) is not None
+        if self._in_block:
+            self._in_block = not fenced
+            if not fenced:
+                scanner.advance()
+            raise Malformed
+        self._in_block = fenced
+        if fenced:
+            if (yield from scanner.word(_WORD)).lower() not in _FENCED:
                 raise Malformed
+            yield from scanner.space()
+        calls = yield from read_json_calls(scanner, context.call, declared, row=fenced)
+        if fenced:
+            yield from scanner.space()
+            yield from scanner.close(_FENCE)
+            self._in_block = False
+        yield from scanner.blanks()
+        if (yield from scanner.peek()) not in ("", "\r", "\n"):
+            raise Malformed
+        for call in calls:
+            call.complete()
 
-        def read(scanner: Scanner) -> Reading[None]:
-            called = yield from attempt(scanner, line(scanner, self.bare))
-            while True:
-                if called and unmarked:
-                    called = yield from attempt(scanner, line(scanner, ""))
-                    continue
-                mark = yield from scanner.until(marks, scanner.content, cut=options.eager)
-                if mark is None:
-                    return
-                context = CallContext(scanner, mark, options.tools, options.eager)
-                called = yield from attempt(
-                    scanner, self.read_calls(context) if mark else read_unmarked_calls(context)
-                )
-
-        return read
+    def _context(self, scanner: Scanner, mark: str) -> "CallContext":
+        return CallContext(scanner, mark, self._options.tools, self._options.eager)
 
 
 class CallContext(msgspec.Struct, frozen=True):
@@ -160,31 +201,6 @@ def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Readin
         if (yield from scanner.expect(",", "]")) == "]":
             scanner.release()
             return
-
-
-def read_unmarked_calls(context: CallContext) -> Reading[None]:
-    """Read whole lines of JSON, or a fenced block, that are nothing but calls of offered functions.
-
-    Small models often write these, whatever the chat template asks for. Raises Malformed for anything else.
-    """
-    scanner, declared = context.scanner, {tool.name for tool in context.tools}
-    scanner.into(scanner.drop)
-    fenced = (yield from scanner.literal(_FENCE)) is not None
-    if fenced:
-        if (yield from scanner.word(_WORD)).lower() not in _FENCED:
-            raise Malformed
-        yield from scanner.space()
-    if (yield from scanner.peek()) not in ("{", "["):
-        raise Malformed
-    calls = yield from read_json_calls(scanner, context.call, declared)
-    if fenced:
-        yield from scanner.space()
-        yield from scanner.close(_FENCE)
-    yield from scanner.blanks()
-    if (yield from scanner.peek()) not in ("", "\r", "\n"):
-        raise Malformed
-    for call in calls:
-        call.complete()
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Calls as families of models write them: each of f with the same arguments, several calls, and what is none."""
+"""Calls as families of models write them: of f with the same arguments, several calls, and what is none."""
 
 _ARGUMENTS = '{"a": "}\\"{", "b": [1, {}]}'
 _ONE = f'{{"name": "f", "arguments": {_ARGUMENTS}}}'
@@ -32,7 +32,10 @@ def _dsml(name: str, *parameters: tuple[str, str, str]) -> str:
 
 
 _DSML_CALL = _dsml("f", ("a", "true", '}"{'), ("b", "false", "[1, {}]"))
-_INVOKED = '<invoke name="f">\n<parameter name="a">}"{</parameter>\n<parameter name="b">[1, {}]</parameter>\n</invoke>\n'
+_INVOKED = (
+    '<invoke name="f">\n<parameter name="a">}"{</parameter>\n'
+    '<parameter name="b">[1, {}]</parameter>\n</invoke>\n'
+)
 _GLM = "<arg_key>{}</arg_key>{}<arg_value>{}</arg_value>{}"
 _GLM_VALUES = (("a", '}"{'), ("b", "[1, {}]"))
 
@@ -95,7 +98,8 @@ SEVERAL = {
     "kimi_k2": f"{_KIMI}{_kimi('f', '{}')}{_kimi('new', '{}', 1)}{_KIMI_END}",
     "deepseek_v32": f"{_V32}\n{_dsml('f')}{_dsml('new')}{_V32_END}",
     "deepseek_v4": f"{_V4}\n{_dsml('f')}{_dsml('new')}{_V4_END}",
-    "minimax_m2": '<minimax:tool_call>\n<invoke name="f">\n</invoke>\n<invoke name="new">\n</invoke>\n</minimax:tool_call>',
+    "minimax_m2": '<minimax:tool_call>\n<invoke name="f">\n</invoke>\n<invoke name="new">\n</invoke>\n'
+    "</minimax:tool_call>",
     "glm45": "<tool_call>f\n</tool_call>\n<tool_call>new\n</tool_call>",
     "glm47": "<tool_call>f</tool_call><tool_call>new</tool_call>",
     "seed_oss": "<seed:tool_call><function=f></function></seed:tool_call>\n"
