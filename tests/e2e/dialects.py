@@ -30,7 +30,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = "{}"
     ends: tuple[str, ...] = ()
     vocabulary: Form = "byte-level"
-    unclosed: bool = False  # the model may call without ending its reasoning
+    unclosed: bool = False  # the model may call without ending its reasoning, or reason twice
 
     @property
     def reasoning(self) -> str:
@@ -43,6 +43,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
             scripts[f"paris{split}"] = f"{thought}{self.call}"
         if self.unclosed:
             scripts["rome0"] = f"{REASONING}\n{self.call.removeprefix(LOOK)}"
+            scripts["nice0"] = f"{thought}{self.call.removeprefix(LOOK).strip()}"
+            scripts["lyon0"] = f"{thought}<think>\nOnce more.\n</think>\n\n{_JSON}"
         for split in range(SPLITS):
             scripts[f"sunny{split}"] = thought + self.answer.replace("{}", _ANSWER)
         return scripted_model(scripts, chat_template(self.family), self.vocabulary, ends=self.ends)

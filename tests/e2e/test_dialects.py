@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
-from tests.e2e.dialects import ANSWER, ARGUMENTS, DIALECTS, SPLITS, USUAL, Dialect
+from tests.e2e.dialects import ANSWER, ARGUMENTS, DIALECTS, REASONING, SPLITS, USUAL, Dialect
 from tests.e2e.serving import Serving
 
 Body = dict[str, Any]
@@ -111,7 +112,25 @@ def test_a_tool_loop(server: Serving, family: str) -> None:
         assert ended.usage["completion_tokens"] < whole.usage["completion_tokens"]
 
 
-@pytest.mark.parametrize("family", [family for family in USUAL if DIALECTS[family].unclosed])
+UNCLOSED = pytest.mark.parametrize("family", [family for family in USUAL if DIALECTS[family].unclosed])
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "place", "schema": PARAMETERS, "strict": True}}
+
+
+@UNCLOSED
+@pytest.mark.parametrize(
+    ("city", "fields"),
+    [("lyon0", {"response_format": SCHEMA, "tools": None}), ("nice0", {"tool_choice": "required"})],
+)
+def test_where_the_prompt_begins_the_reasoning_a_grammar_allows_no_other(
+    server: Serving, family: str, city: str, fields: Body
+) -> None:
+    seen = answer(server, family, [user(f"And {city}?")], reasoning_effort="high", **fields)
+    assert seen.reasoning == REASONING
+    (text,) = [arguments for _, arguments in seen.calls] or [seen.content]
+    jsonschema.validate(json.loads(text), PARAMETERS)
+
+
+@UNCLOSED
 def test_a_call_in_reasoning_that_never_ends(server: Serving, family: str) -> None:
     seen = answer(server, family, [user("How is the weather in rome0?")], stop=STOPS)
     check_call(seen, DIALECTS[family])
