@@ -9,6 +9,7 @@ import msgspec
 import zmq
 
 from frontend.config import GIB, Settings
+from frontend.dialect_log import DialectLog
 from frontend.fleet import Fleet, Spawner
 from frontend.library import Library
 from frontend.models.placement import launch_of, total_replicas
@@ -54,6 +55,7 @@ class LocalModels:
         self._is_limited = _is_limited(settings)
         self._adding = asyncio.Lock()
         self._prepared: dict[str, PreparedModel] = {}
+        fleet.on_change.append(DialectLog(lambda name: self._prepared[name].settings).replica_changed)
         self._manager = Manager(
             fleet,
             limits_of(settings, available_memory),

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
+    calls_may_be_unmarked: bool = True  # JSON that is nothing but a call of one of the tools is no answer
     may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
@@ -104,7 +106,9 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     messages, offered = spec.messages, use.tools if use is not None else []
     if form is None:
         form = tool_format(_FALLBACK_FORMAT)
-        messages, offered = explain_tools(spell_out_calls(messages), offered), []
+        messages, offered = explain_tools(spell_out_calls(messages), offered, form.example), []
+    elif not dialect.tools_variable and form.example:  # the template shows calls, but not what can be called
+        messages, offered = explain_tools(messages, offered, form.example), []
     answer = None if spec.output_format is None else dialect.answer_format(spec.output_format)
     grammar = _grammar(use, form, answer)
     binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
@@ -115,13 +119,15 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         prompt=ChatPrompt(
             messages,
             tools=encoded([_definition(tool) for tool in offered]) if offered else "",
-            template_arguments=_template_arguments(spec, dialect, binds),
+            template_arguments=_template_arguments(spec, dialect, binds, offered),
             add_generation_prompt=spec.add_generation_prompt,
             continue_final_message=spec.continue_final_message,
         ),
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
+        # With a format, calls have marks, and the answer may be such JSON.
+        calls_may_be_unmarked=answer is None,
         may_reason=binds and _wants_reasoning(spec),
     )
 
@@ -149,7 +155,7 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
-        tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
+        tool.name: _arguments(tool, use.place(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
         if use.named in (None, tool.name)
     }
@@ -188,9 +194,13 @@ def _wants_reasoning(spec: TurnSpec) -> bool:
     return bool(spec.template_arguments.get("enable_thinking"))
 
 
-def _template_arguments(spec: TurnSpec, dialect: Dialect, bound: bool) -> str:
+def _template_arguments(
+    spec: TurnSpec, dialect: Dialect, bound: bool, offered: Sequence[FunctionTool]
+) -> str:
     """Arguments for the chat template, as JSON. The client's own take precedence."""
     arguments: dict[str, Any] = {}
+    if offered and dialect.tools_variable not in ("tools", ""):
+        arguments[dialect.tools_variable] = [_definition(tool) for tool in offered]
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:

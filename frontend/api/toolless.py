@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -12,20 +13,25 @@ _EXPLANATION = """You can call functions. These are their names, what they do, a
 arguments:
 {tools}
 To call one, write nothing but this:
-<tool_call>
-{{"name": NAME, "arguments": OBJECT}}
-</tool_call>"""
+{example}"""
+
+encoded = partial(json.dumps, ensure_ascii=False)  # with a space after each comma, as models know it
 
 
-def explain_tools(messages: Sequence[ChatMessage], tools: Sequence[FunctionTool]) -> list[ChatMessage]:
-    """Describe the tools in the system message, which becomes the first message."""
+def explain_tools(
+    messages: Sequence[ChatMessage], tools: Sequence[FunctionTool], example: str
+) -> list[ChatMessage]:
+    """Describe the tools in the system message, which becomes the first message.
+
+    `example` is a call of NAME with OBJECT, as the model is to write it.
+    """
     if not tools:
         return list(messages)
     lines = "\n".join(
-        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
+        encoded({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
         for tool in tools
     )
-    text = _EXPLANATION.format(tools=lines)
+    text = _EXPLANATION.format(tools=lines, example=example)
     if messages and messages[0].role == "system":
         first, *others = messages
         return [msgspec.structs.replace(first, content=_with_text(first.content, text)), *others]
@@ -43,7 +49,7 @@ def _spelled_out(message: ChatMessage) -> ChatMessage:
     if not message.tool_calls:
         return message
     calls = [
-        f'<tool_call>\n{{"name": {json.dumps(call.name)}, "arguments": {call.arguments}}}\n</tool_call>'
+        f'<tool_call>\n{{"name": {encoded(call.name)}, "arguments": {call.arguments or "{}"}}}\n</tool_call>'
         for call in message.tool_calls
     ]
     return ChatMessage(message.role, "\n".join([*filter(None, [message.text]), *calls]))

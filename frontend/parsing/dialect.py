@@ -6,15 +6,25 @@ from functools import lru_cache
 
 import msgspec
 
+from frontend.parsing.deepseek import DeepSeekV3, DeepSeekV31
+from frontend.parsing.deepseek_dsml import DeepSeekV4, DeepSeekV32
 from frontend.parsing.events import Parser
+from frontend.parsing.glm import Glm45, Glm47
+from frontend.parsing.granite import Granite
 from frontend.parsing.harmony import Harmony, answer_format, read_messages
 from frontend.parsing.hermes import Hermes
+from frontend.parsing.kimi_k2 import KimiK2
+from frontend.parsing.lfm2 import Lfm2
 from frontend.parsing.llama3_json import Llama3Json
+from frontend.parsing.minimax import Apriel, MiniMax
+from frontend.parsing.minimax_m2 import MiniMaxM2
 from frontend.parsing.mistral import Mistral
+from frontend.parsing.nemotron_json import NemotronJson
 from frontend.parsing.pythonic import Pythonic
 from frontend.parsing.qwen3_coder import Qwen3Coder
 from frontend.parsing.reasoning import HARMONY, REASONING_FORMATS, ReasoningFormat
 from frontend.parsing.scanner import Machine, Program, Reading, Scanner
+from frontend.parsing.seed_oss import SeedOss
 from frontend.parsing.tool_formats import ParserOptions, Tool, ToolFormat, marks_of
 from frontend.structured import Format
 
@@ -23,7 +33,11 @@ OFF = "none"
 _MISTRAL_LISTED = Mistral(listed=True)
 _TOOL_FORMATS: dict[str, ToolFormat] = {
     form.name: form
-    for form in (Hermes(), Qwen3Coder(), Llama3Json(), Pythonic(), Mistral(listed=False), Harmony())
+    for form in (
+        *(Hermes(), Qwen3Coder(), Llama3Json(), Pythonic(), Lfm2(), Mistral(listed=False), Harmony()),
+        *(Granite(), NemotronJson(), Glm45(), Glm47(), SeedOss(), KimiK2(), MiniMax(), MiniMaxM2(), Apriel()),
+        *(DeepSeekV3(), DeepSeekV31(), DeepSeekV32(), DeepSeekV4()),
+    )
 }
 TOOL_FORMAT_NAMES = (*_TOOL_FORMATS, OFF)
 REASONING_FORMAT_NAMES = (*REASONING_FORMATS, OFF)
@@ -32,17 +46,43 @@ REASONING_FORMAT_NAMES = (*REASONING_FORMATS, OFF)
 _SIGNS = (
     ("harmony", re.compile(r"<\|channel\|>")),
     ("mistral", re.compile(r"\[TOOL_CALLS\]")),
+    ("deepseek_v32", re.compile(r"｜DSML｜[\s\S]*function_calls>")),
+    ("deepseek_v4", re.compile(r"｜DSML｜[\s\S]*tool_calls>")),
+    ("deepseek_v3", re.compile(r"<｜tool▁sep｜>[\s\S]*```json")),
+    ("deepseek_v31", re.compile(r"<｜tool▁sep｜>")),
+    ("kimi_k2", re.compile(r"<\|tool_calls_section_begin\|>")),
+    ("minimax_m2", re.compile(r"<minimax:tool_call>")),
+    ("seed_oss", re.compile(r"<seed:tool_call>")),
+    ("granite", re.compile(r"<\|tool_call\|>")),
+    ("nemotron_json", re.compile(r"<TOOLCALL>")),
+    ("lfm2", re.compile(r"<\|tool_call_start\|>|<\|tool_list_start\|>")),
+    ("apriel", re.compile(r"<tool_calls>\s*\[")),
+    ("minimax", re.compile(r"<tool_calls>")),
+    ("glm45", re.compile(r"<tool_call>[\s\S]*(?:\n|\\n)<arg_key>")),
+    ("glm47", re.compile(r"<tool_call>[\s\S]*<arg_key>")),
     ("qwen3_coder", re.compile(r"<tool_call>[\s\S]*<function=[\s\S]*<parameter=")),
-    ("hermes", re.compile(r"\A(?![\s\S]*<arg_key>)[\s\S]*<tool_call>")),  # GLM puts keys and values into tags
-    ("pythonic", re.compile(r"<\|python_start\|>|<\|tool_call_start\|>\[|\[func\w*\(")),
-    ("llama3_json", re.compile(r'<\|python_tag\|>|\{\\?"name\\?": function name, \\?"parameters\\?"')),
+    ("hermes", re.compile(r"\A(?![\s\S]*\]<\]minimax\[>\[)[\s\S]*<tool_call>")),  # MiniMax M3 nests tags
+    ("pythonic", re.compile(r"<\|python_start\|>|\[func\w*\(")),
+    # Functionary 3.1 has the tag for Python code alone.
+    (
+        "llama3_json",
+        re.compile(
+            r"\A(?![\s\S]*<function=)[\s\S]*<\|python_tag\|>"
+            r'|\{\\?"name\\?": function name, \\?"parameters\\?"'
+        ),
+    ),
+    ("lfm2", re.compile(r"List of tools: \[")),
 )
+_KNOWS_TOOLS = re.compile(r"\b(?:xml_tools|tools|tool_calls)\b")
+_TOOLS_VARIABLE = re.compile(r"\b(?:tools|xml_tools)\b")
 _MISTRAL_NAMES_CALLS = "[ARGS]"
 
 
 class Dialect(msgspec.Struct, frozen=True):
     tool_format: ToolFormat | None
     reasoning: ReasoningFormat | None
+    is_unread: bool = False  # the template has tools, in a form that no parser reads
+    tools_variable: str = "tools"  # the one in which the template expects tools; empty if it ignores them
 
     @property
     def needs_special_tokens(self) -> bool:
@@ -77,9 +117,18 @@ def detect(
 
     Raises KeyError for a name that is not in TOOL_FORMAT_NAMES or REASONING_FORMAT_NAMES.
     """
+    form = _detected_tools(chat_template, tool_format)
     return Dialect(
-        _detected_tools(chat_template, tool_format), _detected_reasoning(chat_template, reasoning_format)
+        form,
+        _detected_reasoning(chat_template, reasoning_format),
+        form is None and tool_format is None and _KNOWS_TOOLS.search(chat_template) is not None,
+        _tools_variable(chat_template),
     )
+
+
+def _tools_variable(template: str) -> str:
+    names = set(_TOOLS_VARIABLE.findall(template))
+    return "tools" if "tools" in names else "".join(names)
 
 
 def _detected_tools(template: str, named: str | None) -> ToolFormat | None:
@@ -111,13 +160,19 @@ def _content(turn_ends: tuple[str, ...]) -> Program:
 
 
 def parser_for(
-    dialect: Dialect, *, tools: Sequence[Tool] | None, prompt_tail: str, eager: bool
+    dialect: Dialect,
+    *,
+    tools: Sequence[Tool] | None,
+    prompt_tail: str,
+    eager: bool,
+    unmarked: bool = True,
 ) -> Parser | None:
     """The parser of one answer; None if all of its text is content.
 
     `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
     those that may be called; None if calls are not looked for. `eager` states that, thanks to a grammar,
-    whatever begins like a call is one, so that calls can be emitted before they are complete.
+    whatever begins like a call is one, so that calls can be emitted before they are complete. `unmarked`
+    states that JSON without marks, if it is nothing but a call of an offered function, is one.
     """
     form = dialect.tool_format if tools is not None else None
     reasoning = dialect.reasoning
@@ -127,7 +182,11 @@ def parser_for(
     if form is None and reasoning is None:
         return None
     turn_ends = dialect.turn_ends
-    rest = _content(turn_ends) if form is None else form.program(ParserOptions(tools or (), eager, turn_ends))
+    rest = (
+        _content(turn_ends)
+        if form is None
+        else form.program(ParserOptions(tools or (), eager, turn_ends, unmarked))
+    )
     if reasoning is None:
         return Machine(rest)
 

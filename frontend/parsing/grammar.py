@@ -16,7 +16,7 @@ _SPECIAL = "\\.^$|?*+()[]{}"  # in a pattern
 def constant(text: str) -> Format:
     """Exactly this text, which must not be empty."""
     if _MISREAD.search(text):
-        return regex("".join(map(_literally, text)))
+        return regex(escaped(text))
     return {"type": "const_string", "value": text}
 
 
@@ -74,9 +74,14 @@ def unless_beginning_with(*beginnings: str) -> Format:
     ways_out = [f"[^{first}]"]
     for beginning in beginnings:
         for length in range(1, len(beginning)):
-            same = "".join(map(_literally, beginning[:length]))
+            same = escaped(beginning[:length])
             ways_out.append(f"{same}[^{_in_class(beginning[length])}]")
     return sequence(regex("|".join(ways_out)), ANY_TEXT)
+
+
+def escaped(text: str) -> str:
+    """The pattern of exactly this text."""
+    return "".join(map(_literally, text))
 
 
 def _literally(character: str) -> str:

@@ -24,6 +24,7 @@ _CONSTRAIN, _TO = "<|constrain|>", "to="
 _PARTS = (_CHANNEL, _TO, _CONSTRAIN, _MESSAGE)
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
 _MARKS = Marks(*_ENDS, _START, _CHANNEL)  # the beginning of the next message ends one, too
+_END_MARKS = Marks(*_ENDS)
 _ASSISTANT = "assistant"
 _FUNCTIONS = "functions."
 _NOT_FUNCTIONS = ("", _FUNCTIONS, "user", "assistant", "all")
@@ -78,12 +79,13 @@ def read_messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) 
         header = _open_header(prompt_tail)
         scanner.hold()
         while mark is not None:
-            header = header or (yield from _read_header(scanner, mark))
+            header = header or (yield from _read_header(scanner, mark, eager))
             sink, mark = scanner.content, None
             if header is None:
                 scanner.give_back()
             elif header.recipient in _NOT_FUNCTIONS:
                 scanner.release()
+                scanner.part()
                 sink = scanner.reasoning if reasons and header.channel == "analysis" else sink
             elif not calls:
                 scanner.give_back()
@@ -112,7 +114,7 @@ def _open_header(prompt_tail: str) -> _Header | None:
     return None if found is None else _Header(found[1])
 
 
-def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
+def _read_header(scanner: Scanner, mark: str, eager: bool) -> Reading[_Header | None]:
     """Read a header, starting after `mark`. None, with all text still held, if it is not a header.
 
     The prompt ends within the first header. A header that the end of the answer cuts off is dropped.
@@ -134,8 +136,8 @@ def _read_header(scanner: Scanner, mark: str) -> Reading[_Header | None]:
             yield from scanner.space()
             mark = (yield from scanner.literal(*_PARTS)) or _CONSTRAIN  # a content type without its mark
     except Malformed:
-        if not (yield from scanner.peek()):
-            scanner.release()
+        if scanner.ended and (eager or not (yield from scanner.peek())):
+            scanner.drop_rest()
         return None
     return _Header(words.get(_CHANNEL, ""), words.get(_TO, ""))
 
@@ -146,11 +148,16 @@ def _read_call(scanner: Scanner, recipient: str, eager: bool) -> Reading[str | N
     try:
         call.named(recipient.removeprefix(_FUNCTIONS))
         yield from scanner.space()
-        yield from read_json_arguments(scanner, call)
-        yield from scanner.space()
+        # A grammar writes arguments: without them the call is cut off. Otherwise it is one that has none.
+        if not (yield from scanner.at_mark(_END_MARKS)) and (eager or (yield from scanner.peek())):
+            yield from read_json_arguments(scanner, call)
+            yield from scanner.space()
         yield from scanner.close(*_ENDS)
         call.complete()
     except Malformed:
-        scanner.give_back()
+        if eager and scanner.ended:  # a call that is cut off
+            scanner.drop_rest()
+        else:
+            scanner.give_back()
         return None
     return _ENDS[0]

@@ -1,8 +1,13 @@
-"""An incremental JSON reader: checks each character once and leaves the text unchanged."""
+"""An incremental JSON reader: checks each character once and leaves the text unchanged.
 
+Models sometimes write a Python dictionary instead. Its words and its strings in single quotes become JSON.
+"""
+
+import json
 import re
 
-from frontend.parsing.scanner import Malformed, Reading, Scanner
+from frontend.parsing import python_literal
+from frontend.parsing.scanner import Malformed, Reading, Scanner, Sink
 
 MAX_DEPTH = 128  # of nested arrays and objects
 
@@ -11,13 +16,21 @@ _DIGITS = re.compile(r"[0-9]*")
 _CLOSERS = {"{": "}", "[": "]"}
 _EXPONENTS = ("e", "E")
 _WORDS = {"t": "true", "f": "false", "n": "null"}
+_PYTHON_WORDS = {"T": "True", "F": "False", "N": "None"}
+_IN_JSON = {"True": "true", "False": "false", "None": "null"}
 
 
-def value(scanner: Scanner) -> Reading[None]:
-    """Read one value. Raises Malformed at the first invalid character."""
+def value(scanner: Scanner, sink: Sink) -> Reading[None]:
+    """Read one value into `sink`. Raises Malformed at the first invalid character."""
+    scanner.into(sink)
+    yield from _value(scanner, sink)
+    scanner.into(scanner.drop)
+
+
+def _value(scanner: Scanner, sink: Sink) -> Reading[None]:
     open_closers: list[str] = []
     while True:
-        closer = yield from _scalar_or_opening(scanner)
+        closer = yield from _scalar_or_opening(scanner, sink)
         if closer is not None:
             if len(open_closers) == MAX_DEPTH:
                 raise Malformed
@@ -25,23 +38,23 @@ def value(scanner: Scanner) -> Reading[None]:
             yield from scanner.space()
             if (yield from scanner.peek()) != closer:
                 if closer == "}":
-                    yield from key(scanner)
+                    yield from _key(scanner, sink)
                 continue
         while open_closers:
             yield from scanner.space()
             if (yield from scanner.expect(open_closers[-1], ",")) == ",":
                 yield from scanner.space()
                 if open_closers[-1] == "}":
-                    yield from key(scanner)
+                    yield from _key(scanner, sink)
                 break
             open_closers.pop()
         else:
             return
 
 
-def key(scanner: Scanner) -> Reading[None]:
-    """Read a key and its colon, up to the value. Raises Malformed."""
-    yield from string(scanner)
+def _key(scanner: Scanner, sink: Sink) -> Reading[None]:
+    """Read a key and its colon, up to the value."""
+    yield from _string(scanner, sink)
     yield from scanner.space()
     yield from scanner.expect(":")
     yield from scanner.space()
@@ -66,16 +79,30 @@ def string(scanner: Scanner) -> Reading[None]:
                 scanner.advance()
 
 
-def _scalar_or_opening(scanner: Scanner) -> Reading[str | None]:
+def _string(scanner: Scanner, sink: Sink) -> Reading[None]:
+    if (yield from scanner.peek()) != "'":
+        yield from string(scanner)
+        return
+    scanner.into(scanner.drop)
+    text = yield from python_literal.string(scanner)
+    sink(json.dumps(text, ensure_ascii=False))
+    scanner.into(sink)
+
+
+def _scalar_or_opening(scanner: Scanner, sink: Sink) -> Reading[str | None]:
     """Read a scalar or an opening bracket. Returns the matching closing bracket, if any."""
     first = yield from scanner.peek()
     if first in _CLOSERS:
         scanner.advance()
         return _CLOSERS[first]
-    if first == '"':
-        yield from string(scanner)
+    if first and first in "'\"":
+        yield from _string(scanner, sink)
     elif first in _WORDS:
         yield from scanner.expect(_WORDS[first])
+    elif first in _PYTHON_WORDS:
+        scanner.into(scanner.drop)
+        sink(_IN_JSON[(yield from scanner.expect(_PYTHON_WORDS[first]))])
+        scanner.into(sink)
     else:
         yield from _number(scanner)
     return None

@@ -22,7 +22,7 @@ _BEGIN = '{"name": "'
 class Llama3Json(MarkedCalls):
     name = "llama3_json"
     starts = (_PYTHON_TAG,)
-    bare = True
+    bare = "{"
     needs_special_tokens = True
     turn_ends = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 

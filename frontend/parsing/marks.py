@@ -6,23 +6,30 @@ from collections.abc import Iterable
 # The maximum number of newlines before a mark that belong to it. Newlines are held back until this is known.
 _MAX_NEWLINES = 8
 _NEWLINES = rf"[\r\n]{{0,{_MAX_NEWLINES}}}"
+_FENCE = "```"
+_UNMARKED = rf"[\r\n]{{1,{_MAX_NEWLINES}}}(?=[{{\[]|{_FENCE})"  # the beginning of a line that may be a call
 
 
 class Marks:
     """A compiled set of strings, none of which may be a prefix of another."""
 
-    def __init__(self, *marks: str, silent: Iterable[str] = ()) -> None:
-        """`silent` marks, which only end a turn, are found too but not reported to the reader of the text."""
+    def __init__(self, *marks: str, silent: Iterable[str] = (), unmarked: bool = False) -> None:
+        """`silent` marks, which only end a turn, are found too but not reported to the reader of the text.
+
+        With `unmarked`, so are newlines before JSON or a fenced block, as a match without a mark.
+        """
         self.silent = frozenset(silent)
         wanted = [*dict.fromkeys((*marks, *self.silent))]
+        if unmarked:
+            wanted.append(_FENCE)
         self._longest = _MAX_NEWLINES + max(map(len, wanted), default=0)
-        whole = "|".join(map(re.escape, wanted)) or r"(?!)"
+        whole = "|".join(re.escape(mark) for mark in wanted if mark != _FENCE) or r"(?!)"
         begun = "|".join(map(_beginnings, wanted)) or r"(?!)"
-        self._whole = re.compile(f"{_NEWLINES}({whole})")
+        self._whole = re.compile(f"{_NEWLINES}({whole})" + (f"|{_UNMARKED}" if unmarked else ""))
         self._begun = re.compile(f"{_NEWLINES}(?:{begun})?\\Z" if wanted else r"\Z")
 
     def search(self, text: str, start: int) -> re.Match[str] | None:
-        """The first mark, with the newlines before it. Group 1 is the mark itself."""
+        """The first mark, with the newlines before it. Group 1 is the mark itself, if there is one."""
         return self._whole.search(text, start)
 
     def match(self, text: str, start: int) -> re.Match[str] | None:

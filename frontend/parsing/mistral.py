@@ -86,6 +86,5 @@ def _named_call(context: CallContext) -> Reading[None]:
         raise Malformed
     call = context.call()
     call.named(name)
-    scanner.into(call.write)
-    yield from json_text.value(scanner)
+    yield from json_text.value(scanner, call.write)
     call.complete()

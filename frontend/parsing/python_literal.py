@@ -4,8 +4,7 @@ import ast
 import json
 import re
 
-from frontend.parsing.calls import is_encodable
-from frontend.parsing.scanner import Malformed, Reading, Scanner
+from frontend.parsing.scanner import Malformed, Reading, Scanner, is_encodable
 
 _MAX_DEPTH = 32  # of nested containers
 
@@ -43,7 +42,7 @@ def _value(scanner: Scanner, depth: int) -> Reading[object]:
     first = yield from scanner.peek()
     value: object
     if first and first in "'\"":
-        value = yield from _string(scanner, first)
+        value = yield from string(scanner)
     elif first and first in "[({":
         if depth == _MAX_DEPTH:
             raise Malformed
@@ -84,7 +83,9 @@ def _dict(scanner: Scanner, depth: int) -> Reading[dict[str, object]]:
             return values
 
 
-def _string(scanner: Scanner, quote: str) -> Reading[str]:
+def string(scanner: Scanner) -> Reading[str]:
+    """Read and decode a string, at whose opening quote the scanner is. Raises Malformed."""
+    quote = yield from scanner.peek()
     literal: list[str] = []
     scanner.into(literal.append)
     scanner.advance()

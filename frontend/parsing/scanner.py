@@ -5,6 +5,7 @@ more has arrived or the text has ended. No text is read twice, so the work is li
 that uses only the methods of Scanner cannot observe how the text was split.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Generator
 from functools import partial
@@ -19,10 +20,47 @@ Sink = Callable[[str], Any]  # receives the text that was read, in pieces
 
 _NEWLINES = re.compile(r"[\r\n]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
+_BLANKS = re.compile(r"[ \t]*")
+_NO_TAG = re.compile(r"[^<]*")
+
+
+def is_encodable(text: str) -> bool:
+    """Whether the text can be sent as UTF-8, that is, has no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Malformed(Exception):
     """The text is not what it seemed to begin. The offending character has not been read yet."""
+
+
+class _Joint:
+    """Keeps pieces of one kind of text apart where a call or the end of a message was between them."""
+
+    def __init__(self) -> None:
+        self._last = ""  # the last character so far
+        self._gap: str | None = None  # the newlines that were around what is between, if anything is
+
+    def part(self, newlines: str = "") -> None:
+        """Something is between the text so far and what follows, with `newlines` on one side of it."""
+        if self._last:
+            self._gap = max(self._gap or "", newlines, key=len)
+
+    def widen(self, newlines: str) -> None:
+        if self._gap is not None:
+            self.part(newlines)
+
+    def joined(self, text: str) -> str:
+        """The text, which is not empty, with what separates it from the text before it."""
+        if self._gap is not None:
+            apart = self._last.isspace() or text[0].isspace()
+            text = (self._gap or ("" if apart else "\n")) + text
+            self._gap = None
+        self._last = text[-1]
+        return text
 
 
 class Scanner:
@@ -37,6 +75,9 @@ class Scanner:
         self._held: list[str] | None = None
         self._events: list[Event] = []
         self._calls = 0
+        self._newlines = ""  # those before the last mark
+        self._content = _Joint()
+        self._reasoning = _Joint()
 
     # --- the outer side -----------------------------------------------------------------------------
 
@@ -55,13 +96,20 @@ class Scanner:
     def drop(self, text: str) -> None: ...
 
     def content(self, text: str) -> None:
-        self._events.append(Content(text))
+        self._events.append(Content(self._content.joined(text)))
 
     def reasoning(self, text: str) -> None:
-        self._events.append(Reasoning(text))
+        self._events.append(Reasoning(self._reasoning.joined(text)))
+
+    def part(self) -> None:
+        """What follows does not continue the text so far, so that they must not be glued."""
+        self._content.part()
+        self._reasoning.part()
 
     def begin_call(self, name: str) -> Sink:
         """Emit the beginning of a call, and return the sink of its arguments."""
+        self._content.part(self._newlines)
+        self._newlines = ""
         index = self._calls
         self._calls += 1
         self._events.append(CallBegun(index, name))
@@ -96,11 +144,20 @@ class Scanner:
         self._held = None
 
     def give_back(self) -> None:
-        """Emit the held text as content, unchanged."""
+        """Emit the held text as content, but unread newlines at its end, which may precede a mark."""
         self._pour()
         held, self._held = "".join(self._held or ()), None
-        if held:
-            self.content(held)
+        text = held.rstrip("\r\n")
+        self._text = held[len(text) :] + self._text[self._at :]
+        self._at = self._sunk = 0
+        if text:
+            self.content(text)
+
+    def drop_rest(self) -> None:
+        """Discard the held text and all that follows."""
+        self.into(self.drop)
+        self._at = len(self._text)
+        self.release()
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -129,8 +186,15 @@ class Scanner:
     def space(self) -> Reading[None]:
         return self.run(_SPACE)
 
+    def blanks(self) -> Reading[None]:
+        return self.run(_BLANKS)
+
     def newlines(self) -> Reading[None]:
         return self.run(_NEWLINES)
+
+    def gap(self) -> Reading[None]:
+        """Read newlines after a call. They separate the text before it from what follows, if both exist."""
+        self._content.widen((yield from self.word(_NEWLINES)))
 
     def word(self, pattern: re.Pattern[str]) -> Reading[str]:
         """Read and return a run of a class of characters."""
@@ -141,7 +205,7 @@ class Scanner:
         return "".join(parts)
 
     def literal(self, *options: str) -> Reading[str | None]:
-        """Read and return the option that follows, if any."""
+        """Read and return the option that follows, if any. None may be a prefix of another."""
         longest = max(map(len, options))
         while True:
             there = self._text[self._at : self._at + longest]
@@ -168,6 +232,19 @@ class Scanner:
                 raise Malformed
             self._at = len(self._text)
 
+    def may_close(self, *marks: str) -> Reading[None]:
+        """The same, if one of them follows."""
+        with contextlib.suppress(Malformed):
+            yield from self.close(*marks)
+
+    def at_mark(self, marks: Marks) -> Reading[bool]:
+        """Whether a mark follows, possibly after newlines."""
+        while (found := marks.match(self._text, self._at)) is None:
+            if self.ended or not marks.begin_at(self._text, self._at):
+                return False
+            yield
+        return bool(found[1])
+
     def opens_with(self, marks: Marks) -> Reading[bool]:
         """Read a mark that follows, with the newlines around it. False if none follows."""
         while (found := marks.match(self._text, self._at)) is None:
@@ -179,18 +256,36 @@ class Scanner:
         yield from self.newlines()
         return True
 
-    def until(self, marks: Marks, sink: Sink) -> Reading[str | None]:
+    def before(self, end: str) -> Reading[str]:
+        """Read up to and including `end`, which begins with `<`; the text before it. Raises Malformed."""
+        parts: list[str] = []
+        self.into(parts.append)
+        while True:
+            yield from self.run(_NO_TAG)
+            if (yield from self.literal(end)) is not None:
+                break
+            if not (yield from self.peek()):
+                raise Malformed
+            self.advance()
+        self.into(self.drop)
+        return "".join(parts).removesuffix(end)
+
+    def until(self, marks: Marks, sink: Sink, *, cut: bool = False) -> Reading[str | None]:
         """Read up to and including the next mark, which is returned; None if the text ends first.
 
-        `sink` receives the text without the newlines around marks. The mark and the newlines before it are
-        held, to be released or given back. Silent marks are skipped.
+        The beginning of a line that may hold an unmarked call is an empty mark. `sink` receives the text
+        without the newlines around marks. The mark and the newlines before it are held, to be released or
+        given back. Silent marks are skipped. `cut` states that what looks like the beginning of a mark at
+        the end of the text is one, and is dropped.
         """
         self.into(sink)
         while True:
             found = marks.search(self._text, self._at)
             if found is None:
-                self._at = len(self._text) if self.ended else marks.first_open(self._text, self._at)
+                self._at = marks.first_open(self._text, self._at)
                 if self.ended:
+                    self.into(self.drop if cut else sink)
+                    self._at = len(self._text)
                     return None
                 yield
                 continue
@@ -198,10 +293,12 @@ class Scanner:
             self.hold()
             self.into(self.drop)
             self._at = found.end()
-            if found[1] not in marks.silent:
-                return found[1]
+            mark = found[1] or ""
+            if mark not in marks.silent:
+                self._newlines = found[0].removesuffix(mark)
+                return mark
             self.release()
-            yield from self.newlines()
+            yield from self.gap()
             self.into(sink)
 
 

@@ -1,5 +1,6 @@
 """Formats of tool calls: each has a program that reads calls and a grammar that enforces them."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -7,10 +8,14 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from frontend.parsing.calls import Call
+from frontend.parsing.calls import Call, read_json_calls
 from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
 from frontend.structured import Format, json_object, json_schema
+
+_FENCE = "```"
+_FENCED = ("", "json", "tool_call", "tool_calls")  # languages of blocks that may hold calls
+_WORD = re.compile(r"[\w.+-]*")
 
 
 class Tool(Protocol):
@@ -30,12 +35,14 @@ class ParserOptions(msgspec.Struct, frozen=True):
     tools: Sequence[Tool]
     eager: bool  # whatever begins like a call is one, and is emitted before it is complete
     turn_ends: tuple[str, ...]  # marks that are dropped from the output
+    unmarked: bool  # JSON that is nothing but a call is one, whatever the model's format
 
 
 class ToolFormat(ABC):
     """The way in which a family of models writes tool calls."""
 
     name: ClassVar[str]  # as in the settings
+    example: ClassVar[str] = ""  # a call of NAME with OBJECT, for prompts that have to explain it
     needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
     turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that then become visible, and must be dropped
 
@@ -65,7 +72,9 @@ class MarkedCalls(ToolFormat):
     """Calls within text, each preceded by a mark."""
 
     starts: ClassVar[tuple[str, ...]]  # marks before calls
-    bare: ClassVar[bool] = False  # an answer may also begin with a call without a mark
+    bare: ClassVar[str] = (
+        ""  # an answer may also begin with a call without a mark: its possible first characters
+    )
 
     @abstractmethod
     def read_calls(self, context: "CallContext") -> Reading[None]:
@@ -74,26 +83,99 @@ class MarkedCalls(ToolFormat):
         The text is held until it is certain to be a call.
         """
 
+    def read_end(self, scanner: Scanner, mark: str) -> Reading[None]:
+        """Read the mark after a call, which models sometimes omit before the next one. Raises Malformed."""
+        yield from scanner.space()
+        if not (yield from scanner.at_mark(marks_of(self.starts, ()))):
+            yield from scanner.close(mark)
+
     def program(self, options: ParserOptions) -> Program:
-        marks = marks_of(self.starts, options.turn_ends)
+        return _MarkedReader(self, options).read
 
-        def read(scanner: Scanner) -> Reading[None]:
-            mark: str | None = ""
-            if self.bare:
-                scanner.hold()
+
+class _MarkedReader:
+    """Reads an answer: text, calls after marks, and lines that are nothing but calls."""
+
+    def __init__(self, form: MarkedCalls, options: ParserOptions) -> None:
+        self._form = form
+        self._options = options
+        self._unmarked = options.unmarked and not options.eager and bool(options.tools)
+        self._marks = marks_of(form.starts, options.turn_ends, self._unmarked)
+        self._in_block = False  # a fenced one that is no call
+
+    def read(self, scanner: Scanner) -> Reading[None]:
+        called = yield from self._attempt(scanner, self._line(scanner, self._form.bare))
+        while True:
+            if called and self._unmarked:
+                called = yield from self._attempt(scanner, self._line(scanner, ""))
+                continue
+            mark = yield from scanner.until(self._marks, scanner.content, cut=self._options.eager)
+            if mark is None:
+                return
+            context = self._context(scanner, mark)
+            reading = self._form.read_calls(context) if mark else self._read_unmarked(context)
+            called = yield from self._attempt(scanner, reading)
+
+    def _attempt(self, scanner: Scanner, reading: Reading[None]) -> Reading[bool]:
+        """Whether `reading` found calls. If not, what it read becomes content."""
+        try:
+            yield from reading
+        except Malformed:
+            if self._options.eager and scanner.ended:  # a call that is cut off
+                scanner.drop_rest()
             else:
-                mark = yield from scanner.until(marks, scanner.content)
-            while mark is not None:
-                try:
-                    yield from self.read_calls(CallContext(scanner, mark, options.tools, options.eager))
-                except Malformed:
-                    scanner.give_back()
-                else:
-                    scanner.into(scanner.drop)
-                    yield from scanner.newlines()
-                mark = yield from scanner.until(marks, scanner.content)
+                scanner.give_back()
+            return False
+        scanner.release()
+        scanner.into(scanner.drop)
+        yield from scanner.gap()
+        return True
 
-        return read
+    def _line(self, scanner: Scanner, bare: str) -> Reading[None]:
+        """Read calls without marks at the beginning of a line. Raises Malformed."""
+        scanner.hold()
+        scanner.into(scanner.drop)
+        yield from scanner.space() if bare else scanner.blanks()
+        following = yield from scanner.peek()
+        if following and following in bare:
+            yield from self._form.read_calls(self._context(scanner, ""))
+        elif following and self._unmarked and not (yield from scanner.at_mark(self._marks)):
+            yield from self._read_unmarked(self._context(scanner, ""))
+        else:
+            raise Malformed
+
+    def _read_unmarked(self, context: "CallContext") -> Reading[None]:
+        """Read a line of JSON, or a fenced block, that is nothing but calls of offered functions.
+
+        Small models often write these, whatever the chat template asks for. Raises Malformed for anything
+        else, which is at least one character.
+        """
+        scanner, declared = context.scanner, {tool.name for tool in context.tools}
+        scanner.into(scanner.drop)
+        fenced = (yield from scanner.literal(_FENCE)) is not None
+        if self._in_block:
+            self._in_block = not fenced
+            if not fenced:
+                scanner.advance()
+            raise Malformed
+        self._in_block = fenced
+        if fenced:
+            if (yield from scanner.word(_WORD)).lower() not in _FENCED:
+                raise Malformed
+            yield from scanner.space()
+        calls = yield from read_json_calls(scanner, context.call, declared, row=fenced)
+        if fenced:
+            yield from scanner.space()
+            yield from scanner.close(_FENCE)
+            self._in_block = False
+        yield from scanner.blanks()
+        if (yield from scanner.peek()) not in ("", "\r", "\n"):
+            raise Malformed
+        for call in calls:
+            call.complete()
+
+    def _context(self, scanner: Scanner, mark: str) -> "CallContext":
+        return CallContext(scanner, mark, self._options.tools, self._options.eager)
 
 
 class CallContext(msgspec.Struct, frozen=True):
@@ -122,5 +204,5 @@ def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Readin
 
 
 @lru_cache(maxsize=64)
-def marks_of(starts: tuple[str, ...], silent: tuple[str, ...]) -> Marks:
-    return Marks(*starts, silent=silent)
+def marks_of(starts: tuple[str, ...], silent: tuple[str, ...], unmarked: bool = False) -> Marks:
+    return Marks(*starts, silent=silent, unmarked=unmarked)

@@ -108,6 +108,7 @@ def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=pipeline.chosen,
         takes_images=parts.takes_images,
+        special_tokens={name: text for name, text in prompts.special_tokens.items() if text},
         threads=inference_threads(launch),
         weights=weights_format(language_xml(folder.path)),
     )

@@ -77,6 +77,7 @@ class TextCard(ModelCard):
     kv_cache_tokens: int  # tokens that the KV cache holds
     chat_template: str  # its source; empty for none
     takes_images: bool = False
+    special_tokens: dict[str, str] = {}  # bos_token, eos_token, … → text
 
 
 # --- prompts ------------------------------------------------------------------------------------------

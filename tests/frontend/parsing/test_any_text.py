@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from frontend.parsing import TOOL_FORMAT_NAMES, parser_for
 from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning
-from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, read, text_of
+from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, read, text_of, together
 from tests.frontend.parsing.test_tool_formats import CALLS, MALFORMED, SEVERAL
 
-FORMS = [name for name in TOOL_FORMAT_NAMES if name != "none"]
+_ALIKE = {  # these differ from others in their marks alone
+    *("granite", "minimax", "apriel", "glm47", "deepseek_v31", "deepseek_v3", "deepseek_v4", "seed_oss"),
+}
+FORMS = [name for name in TOOL_FORMAT_NAMES if name != "none" and name not in _ALIKE]
+_FIRST = ("hermes", "qwen3_coder", "llama3_json", "pythonic", "mistral", "harmony")
 
 _FRAGMENTS = [
     *("<tool_call>", "</tool_call>", "<function=f>", "<parameter=a>", "</parameter>", "</function>"),
@@ -21,6 +25,11 @@ _FRAGMENTS = [
     *("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|call|>", "<|return|>"),
     *("assistant", "analysis", "final", "commentary", " to=functions.f", "<|eot_id|>", "<think>", "</think>"),
     *('{"name": "f", ', '"arguments": {', '"parameters": {"a": ', "[f(", "a=1)]", "}", "]", '"', ";", "\\"),
+    *("```json\n", "\n```", "\n[", '\n{"name": "f", "arguments": {}}', "function", "f", "True"),
+    *("<|tool_call_start|>[f(", "<|tool_call_end|>", "<TOOLCALL>[", "]</TOOLCALL>", "</tool_call>\n"),
+    *("<tool_call>f\n", "<arg_key>a</arg_key>", "<arg_value>", "</arg_value>", "</minimax:tool_call>"),
+    *("<minimax:tool_call>", '<invoke name="f">', '<parameter name="a">', "</invoke>", "<|tool_call_end|>"),
+    *("<|tool_call_begin|>functions.f:0", "<|tool_call_argument_begin|>{}", "<|tool_calls_section_end|>"),
     *("\n", "\n\n", " ", "1", "-", "0.5e", "true", "null", ", ", "é", "𝄞", "<", "[", "'"),
 ]
 _WELL_FORMED = [text for form in FORMS for text in (*CALLS[form], SEVERAL[form], *MALFORMED.get(form, ()))]
@@ -38,8 +47,11 @@ how = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("reasoning", ["none", "think", "harmony"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "reasoning"),
+    [(form, kind) for form in _FIRST for kind in ("none", "think", "harmony")]
+    + [(form, "think") for form in FORMS if form not in _FIRST],
+)
 @given(text=texts, how=how, data=st.data())
 @settings(max_examples=40)
 def test_events_do_not_depend_on_how_the_text_is_split(form, reasoning, text, how, data):
@@ -121,9 +133,14 @@ def test_text_between_calls_is_complete_and_in_order(before, turns, ascii_only):
         written = json.dumps(arguments, ensure_ascii=ascii_only)
         opening = json.dumps({"name": name}, ensure_ascii=ascii_only)[:-1]
         text += f'\n<tool_call>\n{opening}, "arguments": {written}}}\n</tool_call>\n{after}'
-        expected += [*call(name, written, index), Content(after)]
-    for eager in (False, True):
-        assert read(text, formats("hermes"), eager=eager) == expected
+        expected += [*call(name, written, index), Content(f"\n{after}")]
+    assert read(text, formats("hermes")) == expected
+    # With a grammar, what may be the beginning of a mark at the end of the text is a call that was cut off.
+    eager = read(text, formats("hermes"), eager=True)
+    if text.endswith("\n<"):
+        assert eager == expected[:-1]
+    else:
+        assert together([*eager, *[Content("<")] * text.endswith("<")]) == expected
 
 
 @given(
@@ -200,4 +217,4 @@ def test_the_work_is_linear_in_the_text(kind, eager):
         events += parser.feed(text[start : start + 4])
     events += parser.finish()
     assert time.process_time() - began < 5
-    assert events
+    assert events or eager  # with a grammar, what never becomes a call is one that was cut off

@@ -4,6 +4,7 @@ import pytest
 
 from frontend.parsing import parser_for
 from frontend.parsing.events import CallArguments, Content, Reasoning
+from tests.frontend.parsing import written
 from tests.frontend.parsing.parsed import FUNCTIONS, Function, call, calls_of, formats, parse
 
 WEATHER = Function(
@@ -58,6 +59,8 @@ CALLS = {
     ],
 }
 
+CALLS |= written.CALLS
+
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize(("form", "text"), [(form, text) for form in CALLS for text in CALLS[form]])
@@ -78,6 +81,8 @@ SEVERAL = {
     "qwen3_coder": "<tool_call><function=f></function></tool_call>\n"
     "<tool_call>\n<function=new>\n</function>\n</tool_call>",
 }
+
+SEVERAL |= written.SEVERAL
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -175,6 +180,8 @@ MALFORMED = {
     ],
 }
 
+MALFORMED |= written.MALFORMED
+
 
 @pytest.mark.parametrize(("form", "text"), [(form, text) for form in MALFORMED for text in MALFORMED[form]])
 def test_a_malformed_call_is_content_unchanged(form, text):
@@ -183,7 +190,11 @@ def test_a_malformed_call_is_content_unchanged(form, text):
 
 def test_a_call_may_be_between_texts():
     text = 'One moment.\n\n<tool_call>{"name": "f", "arguments": {}}</tool_call>\n\n Done <b> \n'
-    assert parse(text, "hermes") == [Content("One moment."), *call("f", "{}"), Content(" Done <b> \n")]
+    assert parse(text, "hermes") == [
+        Content("One moment."),
+        *call("f", "{}"),
+        Content("\n\n Done <b> \n"),
+    ]
 
 
 def test_eight_newlines_before_a_mark_belong_to_it():
