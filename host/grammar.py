@@ -17,11 +17,17 @@ _BLANKS = {"type": "regex", "pattern": "[ \\n]{0,4}"}  # that models write after
 
 
 def structural_tag(
-    grammar: str, reasoning_markers: Sequence[str], prompt_text: str, vocabulary: Vocabulary | None = None
+    grammar: str,
+    reasoning_markers: Sequence[str],
+    prompt_text: str,
+    vocabulary: Vocabulary | None = None,
+    *,
+    may_reason: bool = False,
 ) -> str:
     """The request's grammar as an XGrammar structural tag, JSON; empty for none.
 
-    Where the prompt leaves the model in its reasoning, the grammar holds after the reasoning's end. Raises
+    Where the prompt leaves the model in its reasoning, the grammar holds after the reasoning's end, and so it
+    does after reasoning that the model begins where it `may_reason`. A text has one reasoning. Raises
     RequestRefused if the grammar is not JSON, or if tokens of the vocabulary cannot spell what it forces.
     """
     if not grammar:
@@ -34,23 +40,28 @@ def structural_tag(
         ) from error
     if vocabulary is not None and not vocabulary.spells_all:
         _check_spelling(form, vocabulary)
-    if _reasons(reasoning_markers, prompt_text):
-        reasoning = {"type": "tag", "begin": "", "content": {"type": "any_text"}}
-        end = reasoning_markers[1].strip()
-        form = {"type": "sequence", "elements": [reasoning | {"end": end}, _BLANKS, form]}
+    if len(reasoning_markers) == 2:
+        form = _with_reasoning(form, reasoning_markers, prompt_text.rstrip(), may_reason)
     return json.dumps({"type": "structural_tag", "format": form})
 
 
-def _reasons(markers: Sequence[str], prompt_text: str) -> bool:
-    return len(markers) == 2 and prompt_text.rstrip().endswith(markers[0].strip())
+def _with_reasoning(form: Any, markers: Sequence[str], prompt_text: str, may_reason: bool) -> Any:
+    begin, end = (marker.strip() for marker in markers)
+    reasoning = {"type": "tag", "begin": "", "content": {"type": "any_text"}, "end": end}
+    if prompt_text.endswith(begin):
+        return {"type": "sequence", "elements": [reasoning, _BLANKS, form]}
+    if may_reason and not prompt_text.endswith(end):
+        after_reasoning = {"type": "sequence", "elements": [reasoning | {"begin": begin}, _BLANKS, form]}
+        return {"type": "or", "elements": [form, after_reasoning]}
+    return form
 
 
 def _check_spelling(form: Any, vocabulary: Vocabulary) -> None:
-    """Raise RequestRefused if no token spells a character of a literal: the text could not go on."""
+    """Raise RequestRefused if no token spells a character of a literal."""
     character = next((found for text in _literals(form) if (found := vocabulary.unspelled(text))), None)
     if character is not None:
         raise invalid(
-            f"the vocabulary of this model cannot spell {character!r}, which the format of the answer requires; "
+            f"the vocabulary of this model cannot spell {character!r}, which the format requires; "
             "use another model, or no format, schema or forced call",
             "response_format",
         )

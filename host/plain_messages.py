@@ -1,4 +1,4 @@
-"""A conversation in plainer forms, for chat templates that refuse or cannot render it as it is. Pure.
+"""A conversation in plainer forms, for chat templates that refuse it or do not show all of it. Pure.
 
 OpenAI takes system messages anywhere, several users in a row and calls of any id; many templates do not.
 """
@@ -12,10 +12,13 @@ from itertools import chain, takewhile
 
 import msgspec
 
+from host.spelled_out import calls_as_text, results_as_text, spell_out_stray_results, with_text
 from ipc.messages import ChatMessage, ToolCall
 
 _BETWEEN = "\n\n"
+_NOTHING = " "  # of a message that only separates two others: some templates refuse an empty one
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
+_OTHER = {"user": "assistant", "assistant": "user"}
 
 
 def merge_leading_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -24,16 +27,42 @@ def merge_leading_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return [*([_joined(first)] if len(first) > 1 else first), *messages[len(first) :]]
 
 
+def name_results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Every result with its function's name, which some templates show and OpenAI's API does not send."""
+    names: dict[str | None, str] = {}
+    named = []
+    for message in messages:
+        if message.tool_calls:
+            names = {call.id: call.name for call in message.tool_calls}
+        if message.role == "tool" and message.name is None and message.tool_call_id in names:
+            message = msgspec.structs.replace(message, name=names[message.tool_call_id])
+        named.append(message)
+    return named
+
+
 def plainer(messages: Sequence[ChatMessage]) -> Iterator[list[ChatMessage]]:
-    """Forms of `messages`, each further from what the client wrote, to be tried in this order."""
+    """Forms of `messages`, each further from what the client wrote, to be tried in this order.
+
+    All of them hold everything that `messages` says, in its order.
+    """
     form = list(messages)
-    for simplify in (_complete, _in_turns, _one_call_at_a_time, _without_system):
+    for simplify in (
+        _complete,
+        _system_first,
+        _in_turns,
+        _one_call_at_a_time,
+        _text_apart_from_calls,
+        _alternating,
+        _without_system,
+        _calls_as_text,
+        _results_as_text,
+    ):
         form = simplify(form)
         yield form
 
 
 def _complete(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Every message with a content, every call with an object of arguments."""
+    """Every message with a content, every call with an object of arguments, every result with its call."""
     return [
         msgspec.structs.replace(
             message,
@@ -42,22 +71,35 @@ def _complete(messages: list[ChatMessage]) -> list[ChatMessage]:
                 msgspec.structs.replace(call, arguments=_object(call)) for call in message.tool_calls
             ],
         )
-        for message in messages
+        for message in spell_out_stray_results(messages)
     ]
 
 
 def _object(call: ToolCall) -> str:
     try:
-        return call.arguments if isinstance(json.loads(call.arguments), dict) else "{}"
+        arguments = json.loads(call.arguments) if call.arguments.strip() else {}
     except (ValueError, RecursionError):
-        return "{}"
+        arguments = call.arguments
+    if isinstance(arguments, dict):
+        return call.arguments if arguments else "{}"
+    return json.dumps({"arguments": arguments}, ensure_ascii=False)
+
+
+def _system_first(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Later messages of the system as the user's, where they are: moved to the front, they would lose what
+    they refer to, and each of them would invalidate the cached prefix."""
+    first = list(takewhile(lambda message: message.role == "system", messages))
+    later = [
+        msgspec.structs.replace(message, role="user") if message.role == "system" else message
+        for message in messages[len(first) :]
+    ]
+    return [*first, *later]
 
 
 def _in_turns(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """One system message, which comes first; users and assistants in turns; ids as Mistral wants them."""
-    system = [message for message in messages if message.role == "system"]
+    """Users and assistants in turns; ids as Mistral wants them."""
     turns: list[list[ChatMessage]] = []
-    for message in [*system, *(message for message in messages if message.role != "system")]:
+    for message in messages:
         if turns and _is_one_turn(turns[-1][-1], message):
             turns[-1].append(message)
         else:
@@ -71,8 +113,10 @@ def _is_one_turn(first: ChatMessage, second: ChatMessage) -> bool:
 
 def _joined(messages: Sequence[ChatMessage]) -> ChatMessage:
     """All at once: one by one, each would copy the text of those before."""
-    texts = [message.text for message in messages if message.content]
-    return msgspec.structs.replace(messages[-1], content=_BETWEEN.join(texts))
+    if len(messages) == 1:
+        return messages[0]
+    texts = [message.text for message in messages if message.text.strip()]
+    return with_text(messages[-1], _BETWEEN.join(texts))
 
 
 def _with_short_ids(message: ChatMessage) -> ChatMessage:
@@ -103,11 +147,42 @@ def _one_call_at_a_time(messages: list[ChatMessage]) -> list[ChatMessage]:
             result = rest.popleft()
             results.setdefault(result.tool_call_id, []).append(result)
         for index, call in enumerate(message.tool_calls):
-            content = "" if index else message.content
-            split.append(msgspec.structs.replace(message, content=content, tool_calls=[call]))
+            if index:
+                message = msgspec.structs.replace(message, content="", reasoning=None)
+            split.append(msgspec.structs.replace(message, tool_calls=[call]))
             split += results.pop(call.id, [])
         split += chain.from_iterable(results.values())  # of no call here
     return split
+
+
+def _text_apart_from_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
+    apart: list[ChatMessage] = []
+    for message in messages:
+        if message.tool_calls and message.text.strip():
+            apart.append(msgspec.structs.replace(message, tool_calls=[]))
+            apart.append(msgspec.structs.replace(message, content="", reasoning=None))
+        else:
+            apart.append(message)
+    return apart
+
+
+def _alternating(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Users and assistants strictly in turns, a user first. Messages with calls and results do not count."""
+    last = "assistant"
+    separated: list[ChatMessage] = []
+    for message in messages:
+        if message.role == "system" or (message.role == "tool" and separated):
+            separated.append(message)
+            continue
+        counts = message.role in _OTHER and not message.tool_calls
+        is_first = last == "assistant" and not any(other.role != "system" for other in separated)
+        if (counts and message.role == last) or (is_first and message.role != "user"):
+            separated.append(with_text(ChatMessage(_OTHER[last], message.content), _NOTHING))
+            last = _OTHER[last]
+        separated.append(message)
+        if counts:
+            last = message.role
+    return separated
 
 
 def _without_system(messages: list[ChatMessage]) -> list[ChatMessage]:
@@ -119,3 +194,11 @@ def _without_system(messages: list[ChatMessage]) -> list[ChatMessage]:
     if others and others[0].role == "user":
         return [_joined([first, others[0]]), *others[1:]]
     return [first, *others]
+
+
+def _calls_as_text(messages: list[ChatMessage]) -> list[ChatMessage]:
+    return _alternating(_in_turns(calls_as_text(messages)))
+
+
+def _results_as_text(messages: list[ChatMessage]) -> list[ChatMessage]:
+    return _alternating(_in_turns(results_as_text(messages)))

@@ -1,38 +1,39 @@
-"""Chat templates: messages in, prompt text out, as Hugging Face's `apply_chat_template` would write it."""
+"""Chat templates: messages in, prompt text out, as Hugging Face's `apply_chat_template` would write it.
 
-import contextlib
+If a template refuses a conversation or does not show all of it, it gets it in a plainer form.
+"""
+
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
-from jinja2 import Template, TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, meta
 
 from host.engines.base import RequestRefused
-from host.plain_messages import merge_leading_system, plainer
+from host.plain_messages import merge_leading_system, name_results, plainer
+from host.shape import conversation_of, shape_of
+from host.shown import count_missing, count_said
+from host.spelled_out import tools_as_text
+from host.template_environment import Given, RaisedByTemplate, environment
+from host.template_manner import Manner, find_manner
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
 
 _REASONING_KEYS = ("reasoning_content", "reasoning")  # templates differ in what they call it
 # Where a text is to go on. The blank shows whether the template trims what it is given.
 _END_OF_TEXT = "\ue000end of text\ue000 "
+_REMEMBERED = 256  # shapes of conversations
 
 
-class _RaisedByTemplate(TemplateError):
-    """The template called raise_exception: its author's words for the client."""
+class _Setting(NamedTuple):
+    """What a prompt says beside its messages."""
 
-
-class _GenerationBlock(Extension):
-    """{% generation %} marks the assistant's part for training; here its body is simply shown."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+    tools: str
+    arguments: str
+    generation: bool
+    goes_on: bool
 
 
 class ChatTemplate:
@@ -41,47 +42,136 @@ class ChatTemplate:
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         """Raises jinja2.TemplateError if the source is not valid."""
         self.source = source
-        self._template: Template = _environment().from_string(source)
+        jinja = environment()
+        self._template: Template = jinja.from_string(source)
         self._special_tokens = dict(special_tokens)
+        self._wanted = meta.find_undeclared_variables(jinja.parse(source))
+        self._known: dict[object, float] = {}  # shape and setting → share that is lost
+        self._manner = Manner()
+        self._manner = find_manner(self._render_small)
 
     def render(self, prompt: ChatPrompt) -> str:
         """The prompt up to where the assistant speaks. Raises RequestRefused naming `messages`."""
+        setting = _setting(prompt)
+        text, lost = self._render_best(merge_leading_system(prompt.messages), setting)
+        if lost and setting.tools:
+            explained = merge_leading_system(tools_as_text(prompt.messages, setting.tools))
+            other, still_lost = self._render_best(explained, setting._replace(tools=""))
+            text = other if still_lost < lost else text
+        return _cut(text) if setting.goes_on else text
+
+    def render_unchanged(self, prompt: ChatPrompt) -> str:
+        """The same, without a plainer form if the template refuses the messages or leaves some out."""
+        setting = _setting(prompt)
+        try:
+            text = self._render(prompt.messages, setting)
+        except Exception as error:  # a template is a program: it may raise anything
+            raise _refusal(error) from error
+        return _cut(text) if setting.goes_on else text
+
+    def _render_best(self, messages: list[ChatMessage], setting: _Setting) -> tuple[str, float]:
+        """The text of the first form that loses nothing, else of the one that loses least, and how much."""
+        lossy: list[tuple[float, int, list[ChatMessage]]] = []
+        error: Exception | None = None
+        for number, form in enumerate(chain([messages], plainer(messages))):
+            lost = self._lost(form, setting)
+            if not lost:
+                try:
+                    text = self._render(form, setting)
+                except Exception as raised:
+                    error = error or raised
+                    continue
+                lost = count_missing(messages, text) / max(1, count_said(messages))
+                if not lost:
+                    return text, 0
+            lossy.append((lost, number, form))
+        for lost, _, form in sorted(lossy, key=lambda tried: tried[:2]):
+            try:
+                return self._render(form, setting), lost
+            except Exception as raised:
+                error = error or raised
+        raise _refusal(error) from error
+
+    def _lost(self, messages: Sequence[ChatMessage], setting: _Setting) -> float:
+        """The share of a conversation of this shape that the template does not show; 0 if it raises."""
+        shape = shape_of(messages)
+        key = (shape, hash(setting))
+        known = self._known.get(key)
+        if known is None:
+            known = self._find_lost(conversation_of(shape), setting)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def _find_lost(self, messages: list[ChatMessage], setting: _Setting) -> float:
+        try:
+            text = self._render(messages, setting._replace(goes_on=False))
+        except Exception:
+            return 0
+        names = [tool["function"]["name"] for tool in _list(setting.tools)]
+        missing = count_missing(messages, text) + sum(name not in text for name in names)
+        return missing / max(1, count_said(messages) + len(names))
+
+    def _render(self, messages: Sequence[ChatMessage], setting: _Setting) -> str:
+        entries = [_as_dict(message, self._manner) for message in name_results(messages)]
+        if setting.goes_on:
+            _append(entries[-1], _END_OF_TEXT)
+        arguments = json.loads(setting.arguments) if setting.arguments else {}
+        return self._render_entries(
+            entries, self._manner, _list(setting.tools), arguments, setting.generation
+        )
+
+    def _render_small(self, manner: Manner, messages: list[ChatMessage], tools: list[dict[str, Any]]) -> str:
+        return self._render_entries(
+            [_as_dict(message, manner) for message in messages], manner, tools, {}, True
+        )
+
+    def _render_entries(
+        self,
+        entries: list[dict[str, Any]],
+        manner: Manner,
+        tools: list[dict[str, Any]],
+        arguments: dict[str, Any],
+        generation: bool,
+    ) -> str:
+        given = manner.tools(tools)
         variables = {
             "documents": None,
-            **(json.loads(prompt.template_arguments) if prompt.template_arguments else {}),
-            "tools": (json.loads(prompt.tools) if prompt.tools else None) or None,
-            "add_generation_prompt": prompt.add_generation_prompt and not prompt.continue_final_message,
+            **self._extra(tools),
+            **arguments,
+            "tools": given,
+            "add_generation_prompt": generation,
             **self._special_tokens,
+            "messages": Given(entries),
         }
-        messages = merge_leading_system(prompt.messages)
-        goes_on = prompt.continue_final_message
-        try:
-            text = self._render(messages, variables, goes_on)
-        except Exception as error:  # a template is a program: it may raise anything
-            rendered = self._render_plainer(messages, variables, goes_on)
-            if rendered is None:
-                raise _refusal(error) from error
-            text = rendered
-        return _cut(text) if goes_on else text
+        return self._template.render(variables)
 
-    def _render(self, messages: Sequence[ChatMessage], variables: dict[str, Any], goes_on: bool) -> str:
-        entries = [_as_dict(message) for message in messages]
-        if goes_on:
-            _append(entries[-1], _END_OF_TEXT)
-        return self._template.render({**variables, "messages": entries})
-
-    def _render_plainer(
-        self, messages: Sequence[ChatMessage], variables: dict[str, Any], goes_on: bool
-    ) -> str | None:
-        """None if the template takes none of the plainer forms either."""
-        for form in plainer(messages):
-            with contextlib.suppress(Exception):
-                return self._render(form, variables, goes_on)
-        return None
+    def _extra(self, tools: list[dict[str, Any]]) -> dict[str, Any]:
+        """What Firefunction takes beside `tools`, or instead."""
+        extra: dict[str, Any] = {}
+        if "functions" in self._wanted:
+            extra["functions"] = json.dumps(tools, indent=4, ensure_ascii=False)
+        if "datetime" in self._wanted:
+            extra["datetime"] = datetime.now().strftime("%Y-%m-%d")
+        return extra
 
 
-def _refusal(error: Exception) -> RequestRefused:
-    if isinstance(error, _RaisedByTemplate):
+def _setting(prompt: ChatPrompt) -> _Setting:
+    return _Setting(
+        prompt.tools if prompt.tools != "[]" else "",
+        prompt.template_arguments,
+        prompt.add_generation_prompt and not prompt.continue_final_message,
+        prompt.continue_final_message,
+    )
+
+
+def _list(tools: str) -> list[dict[str, Any]]:
+    return json.loads(tools) if tools else []
+
+
+def _refusal(error: Exception | None) -> RequestRefused:
+    if isinstance(error, RaisedByTemplate):
         return _rejected(f"the model's chat template says: {error}")
     return _rejected("the model's chat template cannot render these messages")
 
@@ -98,7 +188,11 @@ def _cut(text: str) -> str:
     return text[:at] if text.startswith(_END_OF_TEXT, at) else text[:at].rstrip()
 
 
-def _as_dict(message: ChatMessage) -> dict[str, Any]:
+def _with_names(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    return messages
+
+
+def _as_dict(message: ChatMessage, manner: Manner) -> dict[str, Any]:
     """What Hugging Face's templates know of a message. Nothing is there that was not given."""
     entry: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.name is not None:
@@ -106,7 +200,8 @@ def _as_dict(message: ChatMessage) -> dict[str, Any]:
     if message.tool_call_id is not None:
         entry["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        entry["tool_calls"] = [_call(call) for call in message.tool_calls]
+        entry["content"] = entry["content"] or manner.content_of_calls
+        entry["tool_calls"] = [_call(call, manner) for call in message.tool_calls]
     if message.reasoning is not None:
         for key in _REASONING_KEYS:
             entry[key] = message.reasoning
@@ -131,56 +226,15 @@ def _append(entry: dict[str, Any], text: str) -> None:
         entry["content"] = (content or "") + text
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, manner: Manner) -> dict[str, Any]:
     """Templates write the arguments with `tojson` or one by one, and want them as an object for both."""
+    text = call.arguments if call.arguments.strip() else "{}"
     try:
-        arguments = json.loads(call.arguments)
+        arguments = json.loads(text)
     except (ValueError, RecursionError):
         arguments = None
     function = {
         "name": call.name,
-        "arguments": arguments if isinstance(arguments, dict) else call.arguments,
+        "arguments": arguments if isinstance(arguments, dict) and not manner.arguments_as_text else text,
     }
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", _GenerationBlock],
-        finalize=_shown,
-    )
-    environment.filters["tojson"] = _to_json
-    helpers: dict[str, Callable[..., object]] = {
-        "raise_exception": _raise_exception,
-        "strftime_now": _strftime_now,
-    }
-    environment.globals.update(helpers)
-    return environment
-
-
-def _shown(value: object) -> object:
-    """A content of None renders as nothing, not as the word None."""
-    return "" if value is None else value
-
-
-def _raise_exception(message: str) -> None:
-    raise _RaisedByTemplate(message)
-
-
-def _strftime_now(layout: str) -> str:
-    return datetime.now().strftime(layout)  # local time, as the templates' authors expect
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Jinja's own filter escapes HTML, which would reach the model."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )

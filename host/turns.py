@@ -83,7 +83,7 @@ def _inside(template: ChatTemplate) -> str:
 
 def _rendered(template: ChatTemplate, messages: list[ChatMessage]) -> str:
     try:
-        return template.render(ChatPrompt(messages, add_generation_prompt=False))
+        return template.render_unchanged(ChatPrompt(messages, add_generation_prompt=False))
     except RequestRefused:
         return ""
 

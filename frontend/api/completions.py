@@ -159,7 +159,7 @@ def prompts_of(
 def _sampling(body: CompletionRequest, grammar: str, choice: int) -> Sampling:
     max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
     sampling = body.sampling(max_tokens, choice, body.logprobs is not None)
-    return with_grammar(sampling, grammar, []) if grammar else sampling
+    return with_grammar(sampling, grammar) if grammar else sampling
 
 
 def install(app: App, server: Server) -> None:

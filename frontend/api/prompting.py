@@ -19,6 +19,11 @@ _NO_REASONING = "none"
 # Arguments of chat templates, which differ in the name of the switch for reasoning.
 REASONING_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
 _REASONING_OFF = dict.fromkeys(REASONING_ON, False)
+# Keywords that declare a function's parameters, or allow parameters without declaring them.
+_DECLARING = frozenset(
+    "properties patternProperties propertyNames minProperties required unevaluatedProperties"
+    " $ref allOf anyOf oneOf enum const".split()
+)
 _FALLBACK_FORMAT = "hermes"  # for models whose chat template does not support tools
 
 
@@ -47,6 +52,7 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
+    may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
         """An id for a tool call, in the form that the chat template accepts."""
@@ -54,12 +60,21 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
         form = self.dialect.tool_format
         return number[:9] if form is not None and form.name == "mistral" else f"call_{number[:24]}"
 
+    @property
+    def is_parsed(self) -> bool:
+        """Whether the text may hold more than content."""
+        return self.tools is not None or self.dialect.reasoning is not None
+
     def sampling(self, asked: Sampling) -> Sampling:
+        if self.is_parsed and asked.stop:  # which then the reader of the content looks for
+            asked = msgspec.structs.replace(asked, stop=[])
         if self.dialect.needs_special_tokens and (self.tools is not None or self.dialect.reasoning):
             asked = msgspec.structs.replace(asked, skip_special_tokens=False)
         if not self.grammar:
             return asked
-        return with_grammar(asked, self.grammar, self.dialect.reasoning_markers)
+        bound = with_grammar(asked, self.grammar)
+        markers = self.dialect.reasoning_markers
+        return msgspec.structs.replace(bound, reasoning_markers=markers, may_reason=self.may_reason)
 
 
 class Plan(AnswerPlan, frozen=True, kw_only=True):
@@ -73,11 +88,10 @@ def encoded(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def with_grammar(asked: Sampling, grammar: str, reasoning_markers: list[str]) -> Sampling:
+def with_grammar(asked: Sampling, grammar: str) -> Sampling:
     return msgspec.structs.replace(
         asked,
         grammar=grammar,
-        reasoning_markers=reasoning_markers,
         # With a seed the text can be generated again if its host dies.
         seed=secrets.randbits(63) if asked.seed is None else asked.seed,
     )
@@ -96,8 +110,6 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
     binds = answer is not None or (use is not None and _is_forced(use))  # the text from its beginning
     if use is not None:
         dialect = msgspec.structs.replace(dialect, tool_format=form)
-    if grammar is not None and binds:
-        grammar = _with_reasoning(grammar, spec, dialect)
     return Plan(
         dialect=dialect,
         prompt=ChatPrompt(
@@ -110,6 +122,7 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
+        may_reason=binds and _wants_reasoning(spec),
     )
 
 
@@ -136,7 +149,7 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
-        tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
+        tool.name: _arguments(tool, use.place(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
         if use.named in (None, tool.name)
     }
@@ -149,29 +162,24 @@ def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -
     Those of a strict function validate against its schema, and so do those of others if a call is forced and
     the schema is supported. Otherwise they are any object. Raises BadRequest for a strict function's schema.
     """
-    if not tool.parameters or not (tool.strict or forced):
+    if not (tool.strict or forced):
         return form.arguments_format(None)
     with constraint_at(where) if tool.strict else contextlib.suppress(ConstraintError):
-        return form.arguments_format(_of_objects(tool.parameters))
+        return form.arguments_format(_of_arguments(tool.parameters or {}))
     return form.arguments_format(None)
 
 
-def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError."""
+def _of_arguments(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema restricted to objects, as arguments are never anything else. Raises ConstraintError.
+
+    A function that declares no parameters has none, as in OpenAI's API.
+    """
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
         raise ConstraintError("must be object, as arguments are always objects", ".type")
-    return {**schema, "type": "object"}
-
-
-def _with_reasoning(grammar: Format, spec: TurnSpec, dialect: Dialect) -> Format:
-    """The grammar, optionally preceded by reasoning if the client explicitly asked for that."""
-    markers = dialect.reasoning_markers
-    if not markers or not _wants_reasoning(spec):
-        return grammar
-    begin, end = markers
-    thought = {"type": "tag", "begin": begin, "content": {"type": "any_text"}, "end": end}
-    return {"type": "or", "elements": [grammar, {"type": "sequence", "elements": [thought, grammar]}]}
+    declares = any(schema.get(keyword) for keyword in _DECLARING)
+    closed = {} if declares or "additionalProperties" in schema else {"additionalProperties": False}
+    return {**schema, **closed, "type": "object"}
 
 
 def _wants_reasoning(spec: TurnSpec) -> bool:

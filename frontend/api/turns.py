@@ -10,6 +10,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.abilities import text_card
+from frontend.api.content_stops import content_stops
 from frontend.api.generating import off_loop, start
 from frontend.api.images import check_taken, naming_images
 from frontend.api.prompting import AnswerPlan, Plan, TurnSpec, encoded, plan_turn
@@ -19,7 +20,7 @@ from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
 from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation, Timing, Usage
 from frontend.tasks.text import Output, SequenceSpec
-from ipc.messages import Prompt, TextPrompt
+from ipc.messages import Prompt, Sampling, TextPrompt
 
 _MANY_MESSAGES = 500  # take milliseconds
 
@@ -88,10 +89,14 @@ class AnyTurn(Protocol):
 class Turn:
     """Read `events` to the end, then `usage`; `close` it whatever happens."""
 
-    def __init__(self, generation: Generation, plan: AnswerPlan, reports_tokens: bool) -> None:
+    def __init__(
+        self, generation: Generation, plan: AnswerPlan, asked: list[Sampling], reports_tokens: bool
+    ) -> None:
+        """`asked`: by choice, as the client did."""
         self._generation = generation
         self._choices = [
-            _Choice(plan, sequence.journal.prompt_tail, reports_tokens) for sequence in generation.sequences
+            _Choice(plan, sequence.journal.prompt_tail, sampling, reports_tokens)
+            for sequence, sampling in zip(generation.sequences, asked, strict=True)
         ]
         self.prompt_token_ids = generation.sequences[0].journal.prompt_token_ids
         self._plan = plan
@@ -130,8 +135,15 @@ class Turn:
         """Nothing is left to do."""
 
     def _read(self, outputs: list[Output]) -> list[tuple[int, TurnEvent]]:
-        choices = self._choices
-        return [(output.choice, event) for output in outputs for event in choices[output.choice].read(output)]
+        found: list[tuple[int, TurnEvent]] = []
+        for output in outputs:
+            number, choice = output.choice, self._choices[output.choice]
+            if choice.is_over:
+                continue
+            found += [(number, event) for event in choice.read(output)]
+            if choice.is_over and output.finish_reason is None:
+                self._generation.end(number, choice.tokens)
+        return found
 
     @property
     def timing(self) -> Timing:
@@ -147,9 +159,10 @@ class Turn:
 class _Choice:
     """One choice's parser, and what it needs to know of what came before."""
 
-    def __init__(self, plan: AnswerPlan, prompt_tail: str, reports_tokens: bool) -> None:
+    def __init__(self, plan: AnswerPlan, prompt_tail: str, asked: Sampling, reports_tokens: bool) -> None:
         self._plan = plan
         self._prompt_tail = prompt_tail
+        self._asked = asked
         self._reports_tokens = reports_tokens
         self._begin()
 
@@ -160,15 +173,19 @@ class _Choice:
             prompt_tail=self._prompt_tail,
             eager=self._plan.calls_are_certain,
         )
+        self._stops = content_stops(self._asked) if self._plan.is_parsed else None
         self._called = False
         self._reasons = False  # the last that came was reasoning
         self.reasoning_tokens = 0
+        self.tokens = 0
+        self.is_over = False  # what may still come is not part of the answer
 
     def read(self, output: Output) -> list[TurnEvent]:
         if output.starts_over:
             self._begin()
             return [StartedOver()]
         events: list[TurnEvent] = []
+        self.tokens += len(output.token_ids)
         if self._reports_tokens and output.token_ids:
             events.append(Tokens(output.token_ids, output.logprobs, output.token_bytes))
         if self._parser is None:
@@ -176,15 +193,21 @@ class _Choice:
                 events.append(Content(output.text))
         else:
             events += self._parsed(self._parser, output)
-        if output.finish_reason is not None:
-            called = self._called and output.finish_reason == "stop"
-            events.append(Finished("tool_calls" if called else output.finish_reason, output.stop))
+        reason, stop = output.finish_reason, output.stop
+        if self._stops is not None and self._stops.matched is not None:
+            reason, stop = "stop", self._stops.matched
+        if reason is not None:
+            self.is_over = True
+            called = self._called and reason == "stop"
+            events.append(Finished("tool_calls" if called else reason, stop))
         return events
 
     def _parsed(self, parser: Parser, output: Output) -> list[Event]:
         events = parser.feed(output.text) if output.text else []
         if output.finish_reason is not None:
             events += parser.finish()
+        if self._stops is not None:
+            events = self._stops.cut(events, self.tokens, ended=output.finish_reason is not None)
         if events:
             self._reasons = isinstance(events[-1], Reasoning)
             self._called = self._called or any(isinstance(event, CallBegun) for event in events)
@@ -222,7 +245,8 @@ async def _begun(
     ]
     with naming_images(spec):
         generation = await start(request, model, specs, spec.streaming)
-    return Turn(generation, plan, spec.report_ids or any(sampling.logprobs for sampling in spec.samplings))
+    reports_tokens = spec.report_ids or any(sampling.logprobs for sampling in spec.samplings)
+    return Turn(generation, plan, spec.samplings, reports_tokens)
 
 
 async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Request | None) -> Turn:

@@ -1,5 +1,6 @@
 """Errors on the wire: the forms of OpenAI's, Anthropic's and Ollama's API, with status and headers."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -24,9 +25,11 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-# Clients of Anthropic's API know by these words that they must shorten the conversation.
+# Clients of Anthropic's API know by its words that they must shorten the conversation, and by how much.
 _TOO_LONG = "prompt is too long"
 _TOO_LONG_CODES = ("context_length_exceeded", "kv_cache_exceeded")
+_LIMIT = re.compile(r"(?:context length is|KV cache of) (\d+) tokens")
+_PROMPT = re.compile(r"(\d+) in the prompt|prompt has at least (\d+)")
 
 
 class ErrorObject(msgspec.Struct):
@@ -56,9 +59,14 @@ def ollama_error_body(error: ServerError) -> OllamaErrorBody:
     return OllamaErrorBody(shortened(error.message, _MESSAGE_CHARACTERS))
 
 
+class AnthropicErrorDetails(msgspec.Struct):
+    error_code: str
+
+
 class AnthropicErrorObject(msgspec.Struct):
     type: str
     message: str
+    details: AnthropicErrorDetails
 
 
 class AnthropicErrorBody(msgspec.Struct, tag_field="type", tag="error"):
@@ -68,9 +76,19 @@ class AnthropicErrorBody(msgspec.Struct, tag_field="type", tag="error"):
 
 def anthropic_error_body(error: ServerError, request_id: str) -> AnthropicErrorBody:
     other = "invalid_request_error" if error.status < 500 else "api_error"
-    message = f"{_TOO_LONG}: {error.message}" if error.code in _TOO_LONG_CODES else error.message
-    kind = _ANTHROPIC_TYPES.get(error.status, other)
-    return AnthropicErrorBody(AnthropicErrorObject(kind, shortened(message, _MESSAGE_CHARACTERS)), request_id)
+    message = _too_long(error.message) if error.code in _TOO_LONG_CODES else error.message
+    shown = AnthropicErrorObject(
+        _ANTHROPIC_TYPES.get(error.status, other),
+        shortened(message, _MESSAGE_CHARACTERS),
+        AnthropicErrorDetails(error.code),
+    )
+    return AnthropicErrorBody(shown, request_id)
+
+
+def _too_long(message: str) -> str:
+    limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
+    sizes = f"{prompt[prompt.lastindex or 0]} tokens > {limit[1]} maximum; " if limit and prompt else ""
+    return f"{_TOO_LONG}: {sizes}{message}"
 
 
 def is_anthropic(path: str) -> bool:

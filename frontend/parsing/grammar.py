@@ -24,6 +24,11 @@ def regex(pattern: str) -> Format:
     return {"type": "regex", "pattern": pattern}
 
 
+def ebnf(grammar: str) -> Format:
+    """Text of a grammar that `frontend.structured` wrote."""
+    return {"type": "grammar", "grammar": grammar}
+
+
 def tag(begin: str, content: Format, end: str) -> Format:
     return {"type": "tag", "begin": begin, "content": content, "end": end}
 

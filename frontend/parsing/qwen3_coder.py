@@ -10,6 +10,7 @@ from frontend.parsing.grammar import (
     ANY_TEXT,
     NOTHING,
     constant,
+    ebnf,
     either,
     one_or_more,
     regex,
@@ -18,17 +19,19 @@ from frontend.parsing.grammar import (
     triggered,
 )
 from frontend.parsing.scanner import Malformed, Reading, Scanner
-from frontend.parsing.schema_types import allowed_types, as_json, resolved
+from frontend.parsing.schema_types import argument_schemas, as_json
 from frontend.parsing.tool_formats import CallContext, MarkedCalls
-from frontend.structured import Format, faults_below, json_schema
-from frontend.structured import regex as checked_regex
+from frontend.parsing.unquoted import unquoted_arguments
+from frontend.structured import Format, json_schema
 from frontend.structured.outputs import cache
+from frontend.structured.unquoted import Form
 
 _START, _END = "<tool_call>", "</tool_call>"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _NEXT, _LAST = f"\n{_PARAMETER}", f"\n{_FUNCTION_END}"  # at the beginning of a line
-_MAX_COUNTED = 32  # characters of a string; the engine would need seconds to count more
+_VALUE_END = f"\n{_PARAMETER_END}"
+_ANY_NAME = "[a-zA-Z_][a-zA-Z0-9_]*"
 _NAME = re.compile(r"[^<>\r\n]*")
 _PLAIN = re.compile(r"[^<\n]*")
 
@@ -68,7 +71,7 @@ class Qwen3Coder(MarkedCalls):
 
 def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None) -> Reading[bool]:
     """Read up to the end of the function and write a JSON object. True if the call's end was read, too."""
-    scanner, schemas = context.scanner, _properties(root)
+    scanner, schemas = context.scanner, argument_schemas(root)
     seen: set[str] = set()
 
     def may_follow(name: str) -> bool:
@@ -167,59 +170,39 @@ def _missed(
     return None
 
 
-def _properties(schema: object) -> Mapping[str, Any]:
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return properties if isinstance(properties, Mapping) else {}
-
-
 # --- grammar ---------------------------------------------------------------------------------------------
 
 
 @cache.memoize
 def _parameters_format(root: dict[str, Any] | None) -> Format:
     """Parameters in the schema's order, of which optional ones may be missing; any without a schema."""
-    if root is not None:
-        json_schema(root)  # so that all families reject the same schemas
-    properties = _properties(root)
-    if not properties:
-        if root is not None and root.get("additionalProperties") is False:
-            return NOTHING
-        anything = tag(f"\n{_PARAMETER}", regex(r"[a-zA-Z_][a-zA-Z0-9_]*>\n([^<]|<[^/])*"), _PARAMETER_END)
-        return {**one_or_more([anything], "", parallel=True), "at_least_one": False}
-    required = root.get("required") if root is not None else None
-    parameters = []
-    for name, schema in properties.items():
-        with faults_below(f".properties.{name}"):
-            named = sequence(constant(f"{name}>\n"), _value_format(schema, root))
-        parameter = tag(f"\n{_PARAMETER}", named, _PARAMETER_END)
-        parameters.append(
-            parameter if isinstance(required, list) and name in required else either(parameter, NOTHING)
-        )
-    return sequence(*parameters)
+    if root is None:
+        return _any_parameters(None)
+    json_schema(root)  # so that all families reject the same schemas
+    return either(*(_form(form) for form in unquoted_arguments(root, _VALUE_END)))
 
 
-def _value_format(schema: object, root: Mapping[str, Any] | None) -> Format:
-    """The value and the newline after it. Strings have no quotes; free text may end with a newline.
+def _form(form: Form) -> Format:
+    if form.unnamed is not None:
+        return _any_parameters(form.unnamed.grammar)
+    parameters = [
+        _parameter(constant(f"{one.name}>\n"), one.grammar)
+        if one.required
+        else either(_parameter(constant(f"{one.name}>\n"), one.grammar), NOTHING)
+        for one in form.parameters
+    ]
+    return sequence(*parameters) if parameters else NOTHING
 
-    Raises ConstraintError for a pattern that no grammar can enforce.
-    """
-    schema = resolved(schema, root)
-    types = allowed_types(schema, root)
-    if not isinstance(schema, Mapping) or not types:
-        return ANY_TEXT
-    options = [schema["const"]] if "const" in schema else schema.get("enum")
-    newline = constant("\n")
-    if isinstance(options, list) and options:
-        texts = [option if isinstance(option, str) else json.dumps(option) for option in options]
-        return either(*(constant(f"{text}\n") for text in texts))
-    if "string" not in types:
-        definitions = {name: root[name] for name in ("$defs", "definitions") if root and name in root}
-        return sequence(json_schema({**schema, **definitions}), newline)
-    if types == {"string"} and "pattern" in schema:
-        with faults_below(".pattern"):
-            return sequence(checked_regex(schema["pattern"]), newline)
-    if types == {"string"} and ("minLength" in schema or "maxLength" in schema):
-        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
-        if max(least, most or 0) <= _MAX_COUNTED:
-            return sequence(regex(f"[^<]{{{least},{'' if most is None else int(most)}}}"), newline)
-    return ANY_TEXT
+
+def _parameter(name: Format, value: str | None) -> Format:
+    if value is None:
+        return tag(f"\n{_PARAMETER}", sequence(name, ANY_TEXT), _PARAMETER_END)
+    return tag(f"\n{_PARAMETER}", sequence(name, ebnf(value)), "")
+
+
+def _any_parameters(value: str | None) -> Format:
+    if value is None:
+        anything = tag(f"\n{_PARAMETER}", regex(rf"{_ANY_NAME}>\n([^<]|<[^/])*"), _PARAMETER_END)
+    else:
+        anything = _parameter(regex(rf"{_ANY_NAME}>\n"), value)
+    return {**one_or_more([anything], "", parallel=True), "at_least_one": False}

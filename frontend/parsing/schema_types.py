@@ -10,6 +10,7 @@ from frontend.parsing.scanner import Machine, Malformed, Reading, Scanner
 from frontend.structured.shapes import type_of
 
 _MAX_HOPS = 16  # through references and alternatives
+_MAX_COMBINED = 256  # schemas that make up the arguments
 _MAX_PYTHON = 16 * 1024  # characters of a literal, which is read at once
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # as Jinja renders them
 
@@ -63,6 +64,23 @@ def _arguments(text: str) -> dict[str, Any]:
 def allowed_types(schema: object, root: object) -> set[str]:
     """The JSON types that a schema allows; empty if it does not specify any."""
     return set(_types(schema, root, _MAX_HOPS))
+
+
+def argument_schemas(root: object) -> dict[str, Any]:
+    """The schema of each named argument, also where the root refers to or combines other schemas."""
+    found: dict[str, list[Any]] = {}
+    waiting = [root]
+    for schema in waiting:
+        schema = resolved(schema, root)
+        if not isinstance(schema, Mapping) or len(waiting) > _MAX_COMBINED:
+            continue
+        properties = schema.get("properties")
+        for name, one in properties.items() if isinstance(properties, Mapping) else ():
+            found.setdefault(name, []).append(one)
+        for several in ("anyOf", "oneOf", "allOf"):
+            alternatives = schema.get(several)
+            waiting += alternatives if isinstance(alternatives, list) else ()
+    return {name: some[0] if len(some) == 1 else {"anyOf": some} for name, some in found.items()}
 
 
 def resolved(schema: object, root: object) -> object:

@@ -69,7 +69,7 @@ class JsonGrammar:
 
     def _of_shape(self, shape: Shape) -> Options:
         if shape.values is not None:
-            return [(quoted(_json(value)), set()) for value in self._permitted(shape)]
+            return [(quoted(json_text(value)), set()) for value in self._permitted(shape)]
         found = []
         for kind in sorted(shape.written_types()):
             match kind:
@@ -108,29 +108,38 @@ class JsonGrammar:
         found = [] if items is None else [_with_values(one) for one in self._resolver.alternatives(items)]
         if shape.prefix or any(one.values is None for one in found):
             reject(shape.unique or "", "is only supported if the items are an enum or booleans")
-        values = {_json(value): None for one in found for value in self._permitted(one)}
+        values = {json_text(value): None for one in found for value in self._permitted(one)}
         entries = [Entry(quoted(value), False) for value in values]
         rule = self._sequences.rule(entries, [], minimum, maximum, '"]"', distinct=False)
         return [(f'"[" {rule}', set())] if rule else []
 
     def _object(self, shape: Shape) -> Options:
-        entries, needed, names = [], set(), dict.fromkeys([*shape.properties, *sorted(shape.required)])
+        named = self._named(shape)
+        if named is None:
+            return []
+        entries, needed = [], set()
         keys = self._keys(shape)
-        for name in names:
-            part = shape.properties.get(name, shape.additional or ()) + self._of_patterns(shape, name)
-            required = name in shape.required | shape.always
-            allowed = keys is None or fa.matches(keys, name)
-            if not allowed or not self._resolver.alternatives(part):
-                if required:
-                    return []
-                continue
+        names = dict.fromkeys([*shape.properties, *sorted(shape.required)])
+        for name, part, required in named:
             value = self._rule(part)
-            entries.append(Entry(f"{quoted(_json(name) + ': ')} {value}", required))
+            entries.append(Entry(f"{quoted(json_text(name) + ': ')} {value}", required))
             needed |= {value} if required else set()
         minimum, maximum = shape.min_counts.get("Properties", 0), shape.max_counts.get("Properties")
         free = self._free(shape, list(names), keys)
         rule = self._sequences.rule(entries, free, minimum, maximum, '"}"', distinct=True)
         return [(f'"{{" {rule}', needed)] if rule else []
+
+    def _named(self, shape: Shape) -> list[tuple[str, AllOf, bool]] | None:
+        """The properties with names: value, and whether it is required. None if one cannot be satisfied."""
+        found, keys = [], self._keys(shape)
+        for name in dict.fromkeys([*shape.properties, *sorted(shape.required)]):
+            part = shape.properties.get(name, shape.additional or ()) + self._of_patterns(shape, name)
+            required = name in shape.required | shape.always
+            if (keys is None or fa.matches(keys, name)) and self._resolver.alternatives(part):
+                found.append((name, part, required))
+            elif required:
+                return None
+        return found
 
     def _keys(self, shape: Shape) -> Automaton | None:
         """The property names that propertyNames allows; None for all."""
@@ -237,7 +246,7 @@ class JsonGrammar:
                 f"an enum that contains an {kind} cannot be combined with other constraints on {kind}s",
             )
         whole = kind == "integer"
-        return fa.matches(self._number(limits, whole), _json(int(value) if whole else value))
+        return fa.matches(self._number(limits, whole), json_text(int(value) if whole else value))
 
     def _automaton(self, shape: Shape, path: str) -> Automaton:
         try:
@@ -284,5 +293,5 @@ def _with_values(shape: Shape) -> Shape:
     )
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

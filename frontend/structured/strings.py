@@ -59,6 +59,13 @@ class Strings:
             self._automata[key] = self._within(found, low, high)
         return self._automata[key]
 
+    def run(self, shape: Shape) -> tuple[Charset, int, int | None] | None:
+        """Of a string that is a run of characters: these, and its minimum and maximum length."""
+        return _character_run(shape, shape.min_counts.get("Length", 0), shape.max_counts.get("Length"))
+
+    def is_unconstrained(self, shape: Shape) -> bool:
+        return self.run(shape) == (cs.ANY, 0, None)
+
     def _within(self, found: Automaton, low: int, high: int | None) -> Automaton:
         if not found.edges:
             return found

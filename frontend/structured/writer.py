@@ -8,7 +8,8 @@ quote. The engine's own counted repetition made a step up to 200 ms longer.
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from frontend.structured import charset as cs
 from frontend.structured import limits
@@ -40,6 +41,17 @@ def writable(characters: Charset) -> Charset:
     beyond = cs.intersection(characters, cs.BEYOND_ASCII)
     few = sum(high - low + 1 for low, high in beyond) <= _NAMED
     return characters if few or beyond == cs.BEYOND_ASCII else cs.intersection(characters, cs.ASCII)
+
+
+class Notation(NamedTuple):
+    """How the characters of a text are written, and what ends it."""
+
+    characters: Charset  # that can be written
+    written: Callable[[Charset], list[str]]  # the ways to write one character of a set
+    end: str  # EBNF
+    after_word: str  # members of a class: what may follow a word, apart from a mark
+    mark: Charset = cs.NONE  # a character that begins the end if it is followed by one of `not_after_mark`
+    not_after_mark: Charset = cs.NONE
 
 
 class NothingMatches(Exception):
@@ -127,94 +139,158 @@ class Writer:
         if self._wide > limits.WIDE_STATES:
             raise TooComplex
 
-    def run(self, characters: Charset, low: int, high: int | None) -> str:
-        """A rule for `low` to `high` of these characters in a JSON string, with the closing quote.
+    def raw(self, automaton: Automaton, end: str) -> str:
+        """A rule for these texts, unquoted and followed by the literal `end`. Raises NothingMatches."""
+        return self._states(automaton, cs.PLAIN, _class, quoted(end))
+
+    def run(self, characters: Charset, low: int, high: int | None, notation: "Notation | None" = None) -> str:
+        """A rule for `low` to `high` of these characters and the end; in a JSON string by default.
 
         If `high` is large, some strings of nearly that length may be excluded. Raises NothingMatches.
         """
-        characters = writable(cs.intersection(characters, IN_STRING))
+        how = notation or IN_JSON
+        characters = writable(cs.intersection(characters, how.characters))
         if low and not characters:
             raise NothingMatches
         if high == 0 or not characters:
-            return self.rule(QUOTE, "q")
+            return self.rule(how.end, "q")
+        run = _Run(self, characters, how)
         if high is None:
-            name = self._endless(characters)
+            after = run.endless()
         elif high - low > COUNTED:
-            name = self._words(characters, min(high - low, LONGEST) // PIECE)
+            after = run.words(min(high - low, LONGEST) // PIECE)
         else:
-            name = self.rule(QUOTE, "q")
+            after = run.end()
             for _ in range(high - low):
-                name = self._link(characters, name, QUOTE)
+                after = run.link(after, how.end)
         if low > COUNTED:
-            return self.rule(f"{self.rule(' | '.join(_one(characters)), 'c')}{{{low}}} {name}", "n")
+            name = self.rule(" | ".join(how.written(cs.minus(characters, how.mark))), "c")
+            return self.rule(f"{name}{{{low}}} {after.name}", "n")
         for _ in range(low):
-            name = self._link(characters, name)
+            after = run.link(after)
+        return after.name
+
+    def counted(self, body: str, hint: str, characters: Charset) -> str:
+        """A rule that accepts these characters in one of its states."""
+        before = len(self._rules)
+        name = self.rule(body, hint)
+        if len(self._rules) > before:
+            self._count_wide(characters)
         return name
 
-    def _endless(self, characters: Charset) -> str:
-        key = ("endless", characters)
-        if key not in self._shared:
-            name = self._shared[key] = self.reserve("e")
-            self.define(name, " | ".join([QUOTE, *(f"{one} {name}" for one in _one(characters))]))
-        return self._shared[key]
+    def once(self, key: object, hint: str) -> tuple[str, bool]:
+        """The name of the rule with this key, and whether it is still to be defined."""
+        new = key not in self._shared
+        if new:
+            self._shared[key] = self.reserve(hint)
+        return self._shared[key], new
 
-    def _words(self, characters: Charset, count: int) -> str:
+
+class _After(NamedTuple):
+    """Rules for what may follow a character, and for what may follow a mark."""
+
+    name: str
+    marked: str
+
+
+class _Run:
+    """A run of characters. A mark is only written where what follows does not make it an end."""
+
+    def __init__(self, writer: Writer, characters: Charset, how: Notation) -> None:
+        self._writer = writer
+        self._how = how
+        self._marks = cs.intersection(characters, how.mark)
+        self._plain = cs.minus(characters, how.mark) if self._marks else characters
+        self._after_mark = cs.minus(self._plain, how.not_after_mark)
+
+    def end(self) -> _After:
+        name = self._writer.rule(self._how.end, "q")
+        return _After(name, name)
+
+    def link(self, after: _After, *others: str) -> _After:
+        """One character followed by `after`, or one of the others."""
+
+        def one(plain: Charset) -> str:
+            body = " | ".join([*others, *self._options(plain, after)])
+            return self._writer.counted(body, "k", plain)
+
+        name = one(self._plain)
+        return _After(name, one(self._after_mark) if self._marks else name)
+
+    def endless(self) -> _After:
+        key = ("endless", self._plain, self._marks, self._how.end)
+        name, new = self._writer.once(key, "e")
+        marked, _ = self._writer.once((*key, "marked"), "e") if self._marks else (name, False)
+        after = _After(name, marked)
+        if new:
+            for rule, plain in {name: self._plain, marked: self._after_mark}.items():
+                plain = self._plain if rule == name else plain
+                self._writer.define(rule, " | ".join([self._how.end, *self._options(plain, after)]))
+        return after
+
+    def _options(self, plain: Charset, after: _After) -> list[str]:
+        marks = self._how.written(self._marks) if self._marks else []
+        return [f"{one} {after.name}" for one in self._how.written(plain)] + [
+            f"{one} {after.marked}" for one in marks
+        ]
+
+    def words(self, count: int) -> _After:
         """Counts words instead of characters, as few tokens cross the end of a word.
 
-        A space and the word after it are one piece, or two if they are longer than PIECE. Text without spaces
-        is cut after every two pieces.
+        A space and the word after it are one piece, or two if they are longer than PIECE. So are a mark and
+        the word after it. Text without spaces is cut after every two pieces.
         """
-        spaces = cs.intersection(characters, cs.of(" "))
-        letters = cs.minus(characters, spaces)
+        spaces = cs.intersection(self._plain, cs.of(" "))
+        letters = cs.minus(self._plain, spaces)
         if not letters:
             letters, spaces = spaces, cs.NONE
-        from_space, from_letter = self._kinds(spaces, letters), self._kinds(letters, letters)
+        starting = self._kinds(spaces, letters, letters)
+        starting += self._kinds(self._marks, cs.minus(letters, self._how.not_after_mark), letters)
+        from_letter = self._kinds(letters, letters, letters)
+        rule, end = self._writer.rule, self._how.end
         # What may follow a word, and what may follow a cut within one, indexed by the remaining pieces.
-        after = [self.rule(QUOTE, "q")]
+        after = [self.end().name]
         cut = [after[0]]
+        marked = after[0]
+        unmarked = self._kinds(cs.minus(letters, self._how.not_after_mark), letters, letters)
         for left in range(1, count + 1):
-            spaced, lettered = (
+            started, lettered, after_mark = (
                 [
                     f"{word} {(cut if goes_on else after)[left - used]}"
                     for word, used, goes_on in words
                     if used <= left
                 ]
-                for words in (from_space, from_letter)
+                for words in (starting, from_letter, unmarked if left == count else [])
             )
-            after.append(self.rule(" | ".join([QUOTE, *spaced]), "p"))
-            cut.append(self.rule(" | ".join([QUOTE, *spaced, *lettered]), "p"))
-        return cut[-1]
+            after.append(rule(" | ".join([end, *started]), "p"))
+            cut.append(rule(" | ".join([end, *started, *lettered]), "p"))
+            marked = rule(" | ".join([end, *started, *after_mark]), "p")
+        return _After(cut[-1], marked if self._marks else cut[-1])
 
-    def _kinds(self, start: Charset, letters: Charset) -> list[tuple[str, int, bool]]:
+    def _kinds(self, start: Charset, second: Charset, letters: Charset) -> list[tuple[str, int, bool]]:
         """Rules for words, each with its number of pieces and whether the word may continue."""
         if not start:
             return []
-        ahead = " (= [\\u0020\\u0022])"
+        following = f"{self._how.after_word}{''.join(_member(low) for low, _ in self._marks)}"
+        ahead = f" (= [{following}])"
+        word = partial(self._word, start, second, letters)
         return [
-            (self._word(start, letters, 1, PIECE, ahead), 1, False),
-            (self._word(start, letters, PIECE + 1, 2 * PIECE - 1, ahead), 2, False),
-            (self._word(start, letters, 2 * PIECE, 2 * PIECE, ""), 2, True),
+            (word(1, PIECE, ahead), 1, False),
+            (word(PIECE + 1, 2 * PIECE - 1, ahead), 2, False),
+            (word(2 * PIECE, 2 * PIECE, ""), 2, True),
         ]
 
-    def _word(self, start: Charset, letters: Charset, shortest: int, longest: int, ahead: str) -> str:
+    def _word(
+        self, start: Charset, second: Charset, letters: Charset, shortest: int, longest: int, ahead: str
+    ) -> str:
         """A rule for words of these lengths. `ahead` is a lookahead to what follows."""
         name = ""
         for length in range(longest, 0, -1):
-            characters = start if length == 1 else letters
-            options = [f"{one} {name}" for one in _one(characters)] if name else []
-            options += _one(characters) if length >= shortest else []
-            before = len(self._rules)
-            name = self.rule(f"({' | '.join(options)}){ahead}", "w")
-            if len(self._rules) > before:
-                self._count_wide(characters)
-        return name
-
-    def _link(self, characters: Charset, name: str, *others: str) -> str:
-        """A rule for one character followed by `name`, or one of the others."""
-        before = len(self._rules)
-        name = self.rule(" | ".join([*others, *(f"{one} {name}" for one in _one(characters))]), "k")
-        if len(self._rules) > before:
-            self._count_wide(characters)
+            characters = start if length == 1 else second if length == 2 else letters
+            written = self._how.written(characters)
+            options = [f"{one} {name}" for one in written] if name else []
+            options += written if length >= shortest else []
+            name = self._writer.counted(f"({' | '.join(options)}){ahead}", "w", characters)
         return name
 
 
@@ -262,3 +338,12 @@ def _literal(character: str) -> str:
         return character
     code = ord(character)
     return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+
+
+IN_JSON = Notation(IN_STRING, _one, QUOTE, "\\u0020\\u0022")
+
+
+def raw_notation(end: str) -> Notation:
+    """Text without quotes, escapes and closing tags, up to the literal `end`, which contains one."""
+    after_word = f"\\u0020{_member(ord(end[0]))}"
+    return Notation(cs.PLAIN, _class, quoted(end), after_word, cs.of("<"), cs.of("/"))

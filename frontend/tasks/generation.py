@@ -46,6 +46,7 @@ class Generation(OutputStream[Output]):
             TextJob(spec, choice, self, bodies[spec.prompt_index], now) for choice, spec in enumerate(specs)
         ]
         super().__init__(len(specs), partial(abandon, self.sequences))
+        self._abandon_jobs = abandon
         self._unaccepted = len(specs)
 
     async def accepted(self) -> None:
@@ -58,6 +59,17 @@ class Generation(OutputStream[Output]):
     def sequence_accepted(self) -> None:
         """For the jobs: one more is with an engine."""
         self._unaccepted -= 1
+
+    def end(self, choice: int, token_ids: int) -> None:
+        """A choice is complete with its first `token_ids` tokens: what its host adds is not wanted.
+
+        The consumer calls this instead of taking its last output, and drops what it has not taken yet.
+        """
+        sequence = self.sequences[choice]
+        del sequence.journal.token_ids[token_ids:]
+        if not sequence.ended:
+            self._abandon_jobs([sequence])
+            self._unfinished -= 1
 
     def close(self) -> None:
         super().close()

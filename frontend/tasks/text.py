@@ -161,6 +161,8 @@ class TextJob(Job):
             journal.token_ids += delta.token_ids
             metrics.generated_tokens.add(len(delta.token_ids))
             self._measure(now, metrics)
+        if delta.cached_tokens and not self.state.deaths:  # else the cache of another host
+            journal.cached_tokens = delta.cached_tokens
         finish = delta.finish
         if finish is not None:
             self._finished(finish, metrics)
@@ -179,8 +181,6 @@ class TextJob(Job):
 
     def _finished(self, finish: Finish, metrics: ModelMetrics) -> None:
         journal = self.journal
-        if not self.state.deaths:  # else the cache of another host
-            journal.cached_tokens = finish.cached_tokens
         if finish.prompt_tokens is not None:
             metrics.prompt_tokens.inc(max(0, finish.prompt_tokens - (journal.prompt_tokens or 0)))
             journal.prompt_tokens = finish.prompt_tokens

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from host.engines.prefix_cache import CachedSequence
 from host.sampling import Choices
-from host.stops import StopMatcher
 from host.turns import NO_TURNS, TurnMarkers
 from ipc.messages import Accepted, FinishReason, MediaPart
+from ipc.stops import StopMatcher
 
 
 class Handle(Protocol):

@@ -48,7 +48,7 @@ _PATIENCE = 500  # steps
 class _Read(NamedTuple):
     """A payload, read."""
 
-    key: tuple[bytes, int | None]  # the payload, and how many tokens of the prompt were to be kept
+    key: tuple[bytes, int | None, bool]  # the payload, the tokens of the prompt to keep, `may_reason`
     prompt: Prompt
     ids: list[int]
     text: str
@@ -109,12 +109,16 @@ class TextEngine:
         """The choices of one request arrive one after the other, with one payload: it is read once."""
         sampling = work.sampling
         keep = tokens_to_keep(sampling, self._limits)
-        key = bytes(body), keep
+        key = bytes(body), keep, sampling.may_reason
         if self._last_read is None or self._last_read.key != key:
             given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
             tag = structural_tag(
-                given.grammar, sampling.reasoning_markers, read.text, self._limits.vocabulary
+                given.grammar,
+                sampling.reasoning_markers,
+                read.text,
+                self._limits.vocabulary,
+                may_reason=sampling.may_reason,
             )
             self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
         return self._last_read
@@ -348,6 +352,8 @@ class TextEngine:
             if request.finish_reason is not None:
                 text += self._detokenizer.finish(request.stream)
             delta = Delta(request.request_id, ids, request.show(text))
+            if len(request.generated) == len(ids):
+                delta.cached_tokens = request.cached_tokens or 0
             if request.choices.logprobs:
                 delta.logprobs = request.logprobs
                 delta.token_bytes = self._shown_bytes(request, ids)
@@ -376,7 +382,7 @@ class TextEngine:
         del self._live[request.request_id]
         if not self._live:
             self._last_read = None
-        finish = Finish(reason, request.stop, request.cached_tokens or 0)
+        finish = Finish(reason, request.stop)
         if request.stopped_early:
             self._drop(request)
         elif request.has_images and request.handle is not None:

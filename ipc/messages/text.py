@@ -181,7 +181,6 @@ class Finish(Value):
 
     reason: FinishReason
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
-    cached_tokens: int = 0  # of the prompt, found in the KV cache
     prompt_tokens: int | None = None  # where they are known only now: those of a prompt with images
 
 
@@ -194,6 +193,7 @@ class Delta(Reply):
     finish: Finish | None = None
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
+    cached_tokens: int = 0  # of the prompt, found in the KV cache; with the first tokens
 
     @property
     def ends(self) -> bool:
@@ -206,7 +206,7 @@ class Delta(Reply):
     def check(self, card: ModelCard) -> None:
         if not isinstance(card, TextCard):
             raise ValueError("tokens from a model that does not generate text")
-        if self.finish is not None and min(self.finish.cached_tokens, self.finish.prompt_tokens or 0) < 0:
+        if min(self.cached_tokens, (self.finish and self.finish.prompt_tokens) or 0) < 0:
             raise ValueError("a negative number of tokens")
         vocab_size = card.vocab_size
         for token in self.token_ids:
@@ -270,6 +270,7 @@ class Sampling(Value):
     grammar: str = ""  # as in TextInput, where it crosses; empty in a message
     # Begin and end of the model's reasoning: after a prompt that ends with the begin, the grammar waits.
     reasoning_markers: list[str] = []
+    may_reason: bool = False  # before what the grammar binds, if the prompt has not begun or ended it
 
 
 class Generate(Work):

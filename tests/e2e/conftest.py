@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anthropic
 import openai
 import pytest
 
@@ -46,6 +47,15 @@ def tool_server(smollm2_ir: Path, qwen3_ir: Path, qwen35_ir: Path) -> Iterator[S
         for name in ("smollm2", "qwen3", "qwen3.5"):
             serving.wait_until_ready(name)
         yield serving
+
+
+@pytest.fixture
+def anthropic_client(tool_server: Serving) -> Iterator[anthropic.Anthropic]:
+    """Does not retry, so that every failure is seen."""
+    with anthropic.Anthropic(
+        base_url=tool_server.base_url, api_key="unused", max_retries=0, timeout=60.0
+    ) as client:
+        yield client
 
 
 @pytest.fixture

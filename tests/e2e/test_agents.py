@@ -5,8 +5,10 @@ matter.
 """
 
 import asyncio
+import json
 from typing import Any, Literal
 
+import anthropic
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -147,3 +149,154 @@ def test_pydantic_ai_calls_a_tool_and_returns_a_typed_result(
     answer, called = run(tool_server, api, model, Report, ["final_result"])
     assert len(called) == 1
     assert isinstance(answer, Report)
+
+
+# --- Anthropic's package ------------------------------------------------------------------------------
+
+
+Asked = list[Any]
+GREEDY = {"temperature": 0}  # the package has no such parameter any more
+ASKED: Asked = [{"role": "user", "content": QUESTION}]
+FORECAST: Any = {
+    "name": "forecast",
+    "description": "The forecast for a day.",
+    "strict": True,
+    "input_schema": {
+        "type": "object",
+        "properties": {"day": {"enum": ["monday", "sunday"]}},
+        "required": ["day"],
+        "additionalProperties": False,
+    },
+}
+
+
+class Sky(BaseModel):
+    """What is to be seen. Without bounds, since the package drops them from schemas."""
+
+    day: Day
+    is_clear: bool | None
+
+
+@MODELS
+def test_the_tool_runner_of_anthropics_package_runs_a_tool(
+    anthropic_client: anthropic.Anthropic, model: str
+) -> None:
+    called: list[str] = []
+
+    @anthropic.beta_tool
+    def get_weather(day: Day) -> str:
+        """The weather on a day.
+
+        Args:
+            day: The day.
+        """
+        called.append(day)
+        return "warm"
+
+    runner = anthropic_client.beta.messages.tool_runner(
+        model=model,
+        messages=ASKED,
+        tools=[get_weather],
+        tool_choice={"type": "tool", "name": "get_weather"},
+        max_tokens=200,
+        max_iterations=2,
+        extra_body=GREEDY,
+    )
+    asked, again = runner  # the choice is the same in every turn
+    assert [block.type for block in asked.content] == ["tool_use"]
+    assert asked.stop_reason == again.stop_reason == "tool_use"
+    assert set(called) <= {"monday", "sunday"} and called
+    assert again.usage.input_tokens + (again.usage.cache_read_input_tokens or 0) > asked.usage.input_tokens
+
+
+@MODELS
+def test_anthropics_package_streams_a_call(anthropic_client: anthropic.Anthropic, model: str) -> None:
+    with anthropic_client.messages.stream(
+        model=model,
+        messages=ASKED,
+        tools=[FORECAST],
+        tool_choice={"type": "any"},
+        max_tokens=200,
+        extra_body=GREEDY,
+        system=[{"type": "text", "text": "Call the tool.", "cache_control": {"type": "ephemeral"}}],
+    ) as stream:
+        pieces = [event.partial_json for event in stream if event.type == "input_json"]
+        message = stream.get_final_message()
+    [call] = message.content
+    assert call.type == "tool_use"
+    assert call.name == "forecast"
+    assert call.input == json.loads("".join(pieces))
+    assert call.input["day"] in ("monday", "sunday")
+    assert message.stop_reason == "tool_use"
+    answer = anthropic_client.messages.create(
+        model=model,
+        messages=[
+            *ASKED,
+            message.to_param(),
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "warm"}]},
+        ],
+        tools=[FORECAST],
+        tool_choice={"type": "none"},
+        max_tokens=10,
+    )
+    assert {block.type for block in answer.content} <= {"text", "thinking"}
+
+
+def test_anthropics_package_streams_a_thought_and_sends_it_back(
+    anthropic_client: anthropic.Anthropic,
+) -> None:
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+    fields: Any = {"model": "qwen3.5", "max_tokens": 12, "extra_body": GREEDY, "thinking": thinking}
+    with anthropic_client.messages.stream(messages=ASKED, **fields) as stream:
+        events = [event.type for event in stream]
+        message = stream.get_final_message()
+    [thought] = message.content
+    assert thought.type == "thinking"
+    assert thought.thinking and thought.signature
+    assert events[-4:] == ["signature", "content_block_stop", "message_delta", "message_stop"]
+    assert message.stop_reason == "max_tokens"
+    assert message.usage.output_tokens_details is not None
+    assert message.usage.output_tokens_details.thinking_tokens == message.usage.output_tokens == 12
+    more = [*ASKED, message.to_param(), {"role": "user", "content": "And on Sunday?"}]
+    assert anthropic_client.messages.create(messages=more, **fields).content
+    without: Any = {**fields, "thinking": {"type": "disabled"}}
+    assert anthropic_client.messages.create(messages=ASKED, **without).content[0].type == "text"
+
+
+@MODELS
+def test_anthropics_package_gets_typed_output(anthropic_client: anthropic.Anthropic, model: str) -> None:
+    message = anthropic_client.messages.parse(
+        model=model, messages=ASKED, output_format=Sky, max_tokens=200, extra_body=GREEDY
+    )
+    assert isinstance(message.parsed_output, Sky)
+
+
+def test_anthropics_package_counts_tokens_as_answers_do(anthropic_client: anthropic.Anthropic) -> None:
+    fields: Any = {"model": "smollm2", "messages": ASKED, "system": "Be brief.", "tools": [FORECAST]}
+    counted = anthropic_client.messages.count_tokens(**fields).input_tokens
+    usages = [anthropic_client.messages.create(**fields, max_tokens=limit).usage for limit in (1, 0)]
+    assert [u.input_tokens + (u.cache_read_input_tokens or 0) for u in usages] == [counted, counted]
+    assert (usages[1].cache_read_input_tokens or 0) > 0
+
+
+def test_anthropics_package_gets_its_stop_sequence_and_its_errors(
+    anthropic_client: anthropic.Anthropic,
+) -> None:
+    begun: Asked = [
+        {"role": "user", "content": "Count."},
+        {"role": "assistant", "content": "1, 2, 3, 4, 5,"},
+    ]
+    message = anthropic_client.messages.create(
+        model="smollm2", messages=begun, stop_sequences=["8, 9", "9"], max_tokens=30, extra_body=GREEDY
+    )
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "8, 9")
+    assert message.content == [anthropic.types.TextBlock(type="text", text=" 6, 7, ")]
+    with pytest.raises(anthropic.NotFoundError) as missing:
+        anthropic_client.messages.create(model="nobody", messages=ASKED, max_tokens=1)
+    assert missing.value.type == "not_found_error"
+    assert missing.value.request_id
+    with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > \d+ maximum"):
+        anthropic_client.messages.create(
+            model="smollm2", messages=[{"role": "user", "content": "word " * 20_000}], max_tokens=1
+        )
+    assert "smollm2" in [model.id for model in anthropic_client.models.list()]

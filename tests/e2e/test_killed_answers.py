@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import jsonschema
 import openai
 import psutil
@@ -83,6 +84,18 @@ def test_a_stream_bound_to_a_schema(tool_server: Serving, tool_client: openai.Op
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     jsonschema.validate(json.loads(text), STORY)
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_a_text_in_anthropics_form(tool_server: Serving, anthropic_client: anthropic.Anthropic):
+    fields: Any = {"model": "smollm2", "messages": ASKED, "max_tokens": 100, "extra_body": {"temperature": 0}}
+    undisturbed = anthropic_client.messages.create(**fields)
+    stream = anthropic_client.messages.create(**fields, stream=True)
+    events = killed_after(iter(stream), tool_server, "smollm2", signal.SIGKILL)
+    assert [event.type for event in events[:2]] == ["message_start", "content_block_start"]
+    pieces = [event.delta.text for event in events if event.type == "content_block_delta"]
+    assert "".join(pieces) == undisturbed.content[0].text
+    assert [event.type for event in events[-3:]] == ["content_block_stop", "message_delta", "message_stop"]
+    assert events[-2].usage.output_tokens == undisturbed.usage.output_tokens
 
 
 def test_a_stream_of_reasoning(tool_server: Serving, tool_client: openai.OpenAI):

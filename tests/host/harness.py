@@ -282,9 +282,9 @@ class HostUnderTest:
         outcome.logprobs += message.logprobs
         outcome.token_bytes += message.token_bytes
         outcome.shown += [len(outcome.text)] * len(message.token_ids)
+        outcome.cached_tokens += message.cached_tokens
         if message.finish is not None:
-            outcome.finish_reason = message.finish.reason
-            outcome.stop, outcome.cached_tokens = message.finish.stop, message.finish.cached_tokens
+            outcome.finish_reason, outcome.stop = message.finish.reason, message.finish.stop
             if message.finish.prompt_tokens is not None:
                 outcome.prompt_tokens = message.finish.prompt_tokens
 

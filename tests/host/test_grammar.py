@@ -38,6 +38,21 @@ def test_the_grammar_holds_after_the_reasoning_that_the_prompt_opened(prompt_tex
     assert last == FORMAT
 
 
+@pytest.mark.parametrize("prompt_text", ["assistant\n<think>\n", "<think>\n\n</think>\n\n"])
+def test_a_text_has_one_reasoning_at_most(prompt_text: str) -> None:
+    grammar = json.dumps(FORMAT)
+    made = structural_tag(grammar, MARKERS, prompt_text, may_reason=True)
+    assert made == structural_tag(grammar, MARKERS, prompt_text)
+
+
+def test_a_model_that_may_reason_may_also_answer_at_once() -> None:
+    made = json.loads(structural_tag(json.dumps(FORMAT), MARKERS, "assistant\n", may_reason=True))
+    at_once, after_reasoning = made["format"]["elements"]
+    assert at_once == FORMAT
+    reasoning, _, last = after_reasoning["elements"]
+    assert (reasoning["begin"], reasoning["end"], last) == ("<think>", "</think>", FORMAT)
+
+
 def test_a_grammar_that_is_no_json_is_refused_by_name() -> None:
     with pytest.raises(RequestRefused) as caught:
         structural_tag("{", [], "")

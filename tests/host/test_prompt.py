@@ -91,11 +91,18 @@ def test_a_call_in_the_history_is_an_object_and_a_missing_content_is_nothing() -
     )
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "", "null", "[" * 100_000])
+@pytest.mark.parametrize("arguments", ["{", "[1]", "null", "[" * 100_000])
 def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
     messages = [ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", arguments)])]
     source = "{% set a = messages[0].tool_calls[0].function.arguments %}{{ a is string }} {{ a }}"
     assert render(source, messages) == f"True {arguments}"
+
+
+@pytest.mark.parametrize("arguments", ["", " \n", "{}"])
+def test_no_arguments_are_an_empty_object(arguments: str) -> None:
+    messages = [ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", arguments)])]
+    source = "{{ messages[0].tool_calls[0].function | tojson }}"
+    assert render(source, messages) == '{"name": "f", "arguments": {}}'
 
 
 def test_calls_have_their_ids() -> None:
@@ -105,7 +112,15 @@ def test_calls_have_their_ids() -> None:
 
 def test_a_template_that_adds_to_the_content_gets_an_empty_one() -> None:
     source = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
-    assert render(source, AGENT) == "user:weather?;assistant:;tool:sun;"
+    assert render(source, [AGENT[0], ChatMessage("assistant", None, reasoning="hm")]) == (
+        "user:weather?;assistant:;"
+    )
+    assert render(source, AGENT).startswith("user:weather?;assistant:<tool_call>")
+
+
+def test_a_result_has_the_name_of_its_function() -> None:
+    source = "{% for m in messages %}{{ m.name }}:{{ m.content }};{% endfor %}{{ messages[1].tool_calls }}"
+    assert render(source, AGENT).startswith(":weather?;:;weather:sun;")
 
 
 def test_a_template_may_ask_whether_there_is_a_content() -> None:
@@ -140,7 +155,8 @@ def test_a_text_goes_on_right_after_the_last_content(source: str, expected: str 
 
 
 def test_a_last_message_that_is_not_shown_cannot_be_continued() -> None:
-    assert "last message" in refusal("{{ messages[0].content }}", continue_final_message=True).error.message
+    source = "{{ messages | length }}"
+    assert "last message" in refusal(source, continue_final_message=True).error.message
 
 
 def refusal(source: str, messages: list[ChatMessage] | None = None, **more: Any) -> RequestRefused:

@@ -77,9 +77,16 @@ def test_a_message_may_be_continued(reader_with, template):
 def test_an_image_that_the_template_leaves_out_is_an_error(reader_with):
     message = ChatMessage("tool", [IMAGE], tool_call_id="c")
     with pytest.raises(RequestRefused) as caught:
-        reader_with(WITHOUT_TOOLS).read(ChatPrompt([ChatMessage("user", "?"), message]))
+        reader_with("{{ messages | length }}").read(ChatPrompt([ChatMessage("user", "?"), message]))
     assert caught.value.error.code is ErrorCode.CHAT_TEMPLATE_FAILED
     assert "does not show an image" in str(caught.value)
+
+
+def test_an_image_of_a_result_is_shown_as_the_users_where_a_template_leaves_results_out(reader_with):
+    message = ChatMessage("tool", [IMAGE], tool_call_id="c")
+    read = reader_with(WITHOUT_TOOLS).read(ChatPrompt([ChatMessage("user", "?"), message]))
+    assert read.images == (IMAGE,)
+    assert "user: ?" in read.text
 
 
 @pytest.mark.parametrize(

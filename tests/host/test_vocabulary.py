@@ -14,6 +14,7 @@ from frontend.structured import json_schema, regex
 from host.engines.base import RequestRefused
 from host.grammar import structural_tag
 from host.vocabulary import Vocabulary, load_tokenizer
+from tests.host.bare_engine import Engine
 from tests.models.sentencepiece import tiny_sentencepiece
 
 _EOS = 2
@@ -77,36 +78,14 @@ def test_grammars_of_all_kinds_are_kept_to_over_a_sentencepiece_vocabulary(folde
         form.grammar({"f": form.arguments_format(_SCHEMA)}, at_least_one=True, parallel=False)
         for _, form in arguments
     ]
-    answer, chosen, hermes, xml = generated(folder, [json_schema(_SCHEMA), regex("a b\n\tc"), *calls])
+    asked = [json_schema(_SCHEMA), regex("a b\n\tc"), *calls]
+    answer, chosen, hermes, xml = (text.text for text in Engine(folder).run(asked, 120, [1.5] * len(asked)))
     jsonschema.validate(json.loads(answer), _SCHEMA)
     assert chosen == "a b\n\tc"
     assert hermes.startswith('<tool_call>\n{"name": "f", "arguments": {"a b": "')
     assert hermes.endswith("}\n</tool_call>")
     assert xml.startswith("<tool_call>\n<function=f>\n<parameter=a b>\n")
     assert xml.endswith("\n</parameter>\n</function>\n</tool_call>")
-
-
-def generated(folder: Path, formats: list[dict[str, Any]]) -> list[str]:
-    scheduler = genai.SchedulerConfig()
-    scheduler.num_kv_blocks = 100
-    native = load_tokenizer(folder).native
-    pipeline = genai.ContinuousBatchingPipeline(str(folder), native, scheduler, "CPU")
-    handles = []
-    for number, form in enumerate(formats):
-        config = genai.GenerationConfig(max_new_tokens=120, do_sample=True, temperature=1.5, rng_seed=number)
-        config.eos_token_id = _EOS
-        config.structured_output_config = genai.StructuredOutputConfig(
-            structural_tags_config=structural_tag(json.dumps(form), [], "")
-        )
-        prompt = native.encode("Write:", add_special_tokens=False).input_ids
-        handles.append(pipeline.add_request(number, prompt, config))
-    ids: list[list[int]] = [[] for _ in handles]
-    while pipeline.has_non_finished_requests():
-        pipeline.step()
-        for handle, found in zip(handles, ids, strict=True):
-            while handle.can_read():
-                found += [number for output in handle.read().values() for number in output.generated_ids]
-    return [native.decode(found) for found in ids]
 
 
 # --- vocabularies that cannot spell everything ------------------------------------------------------------

@@ -71,6 +71,7 @@ FULL = Sampling(
     truncate_prompt=-1,
     grammar='{"type": "regex", "pattern": "a"}',
     reasoning_markers=["<think>", "</think>"],
+    may_reason=True,
 )
 CALLING = ChatMessage("assistant", None, tool_calls=[ToolCall("c1", "f", '{"a": 1}')], reasoning="hm")
 ANSWERED = ChatMessage("tool", "42", tool_call_id="c1")
@@ -114,7 +115,7 @@ TO_FRONTEND = [
     Delta(2, [6, 7], ""),
     Delta(1, [5, 6], "\u00e9", None, [-0.5, 0.0], [b"\xc3", b"\xa9"]),
     Delta(1, [], "", Finish("length")),
-    Delta(1, [5], "a", Finish("stop", "\n", 32)),
+    Delta(1, [5], "a", Finish("stop", "\n"), cached_tokens=32),
     Delta(1, [5], "a", Finish("stop", 2)),
     Embedded(8, bytes(8), (1, 2), 5),
     Reranked(9, LEASE, (3,), 5),

@@ -16,9 +16,16 @@ from frontend.errors import BadRequest
 from frontend.media.given import GivenImages
 from ipc.messages import Sampling
 
+# Tells Anthropic's package to send whole conversations. Its tool runner tries a thread first.
+_NO_THREADS = "thread_unsupported_request"
+
 
 def turn_of(body: CountTokensRequest) -> TurnSpec:
     """Raises BadRequest."""
+    if body.thread is not None:
+        error = BadRequest("thread is not supported by this server: send the whole conversation", "thread")
+        error.code = _NO_THREADS
+        raise error
     refuse_unsupported(body, UNSUPPORTED)
     given = GivenImages()
     messages = chat_messages(body, given)

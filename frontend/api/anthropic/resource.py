@@ -6,7 +6,7 @@ from functools import partial
 import falcon.asgi
 import msgspec
 
-from frontend.api.anthropic.answers import MessageEvents, usage_of, whole
+from frontend.api.anthropic.answers import PING, MessageEvents, usage_of, whole
 from frontend.api.anthropic.request import carried_characters, only_fills_the_cache, turn_of
 from frontend.api.anthropic.thinking import OMITTED
 from frontend.api.area import App, Server
@@ -39,9 +39,8 @@ class Messages:
         only_prompt = only_fills_the_cache(body)
         omits = body.thinking is not None and body.thinking.display == OMITTED
         if body.stream:
-            await respond_streaming(
-                request, response, self._stream(body, spec, omits, request), _framing(request)
-            )
+            begin = self._stream(body, spec, omits, request)
+            await respond_streaming(request, response, begin, _framing(request), heartbeat=lambda: PING)
             return
         message, turn = await self._begin(body, spec, request)
         answer = await whole(message, turn, body.max_tokens, omits_thinking=omits)
@@ -65,7 +64,7 @@ class Messages:
     ) -> Stream[tuple[int, TurnEvent]]:
         message, turn = await self._begin(body, spec, request)
         events = MessageEvents(message, turn, body.max_tokens, omits_thinking=omits)
-        return Stream(turn, events.encode, events.ending, turn.close, events.opening, turn.finish)
+        return Stream(turn, events.encode, events.ending, turn.close, events.opening)
 
     async def _begin(
         self, body: MessagesRequest, spec: TurnSpec, request: falcon.asgi.Request

@@ -114,7 +114,6 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "mcp_servers": ([],),
     "container": (),
-    "thread": (),
 }
 
 

@@ -105,11 +105,25 @@ def test_arguments_of_a_forced_call_are_any_object_if_the_schema_is_unsupported_
         use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
         return grammar_of(planned(dialect, tool_use=use))
 
-    assert forced(parameters=IMPOSSIBLE) == forced(parameters=None)
-    assert forced(parameters={"type": "string"}) == forced(parameters=None)
+    anything = forced(parameters={"type": "object", "additionalProperties": True})
+    assert forced(parameters=IMPOSSIBLE) == anything
+    assert forced(parameters={"type": "string"}) == anything
     with pytest.raises(BadRequest) as caught:
         forced(parameters=IMPOSSIBLE, strict=True)
     assert caught.value.param == "tools[0].parameters.properties.x.not"
+
+
+@pytest.mark.parametrize("dialect", FORMS)
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}])
+def test_a_function_without_parameters_is_called_with_none(dialect, strict, parameters):
+    def forced(parameters: Any) -> Any:
+        tool = FunctionTool(name="f", parameters=parameters, strict=strict)
+        return grammar_of(planned(dialect, tool_use=ToolUse(tools=[tool], choice="required")))
+
+    none = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert forced(parameters) == forced(none)
+    assert forced({**none, "additionalProperties": True}) != forced(none)
 
 
 def test_arguments_are_objects_even_if_the_schema_does_not_say_so():
@@ -173,8 +187,10 @@ def test_a_constrained_answer_reasons_only_if_the_client_asks_for_it():
     assert arguments(planned(output_format=FORMAT))["enable_thinking"] is False
     plan = planned(output_format=FORMAT, reasoning_effort="high")
     assert arguments(plan)["enable_thinking"] is True
-    assert grammar_of(plan)["type"] == "or"
-    assert plan.sampling(Sampling()).reasoning_markers == ["<think>", "</think>"]
+    assert grammar_of(plan) == FORMAT
+    sampling = plan.sampling(Sampling())
+    assert (sampling.reasoning_markers, sampling.may_reason) == (["<think>", "</think>"], True)
+    assert not planned(output_format=FORMAT).sampling(Sampling()).may_reason
 
 
 def test_optional_calls_do_not_change_the_reasoning():
@@ -182,6 +198,7 @@ def test_optional_calls_do_not_change_the_reasoning():
         plan = planned(tool_use=ToolUse(tools=[STRICT]), reasoning_effort=effort)
         assert arguments(plan).get("enable_thinking") is (None if effort is None else True)
         assert grammar_of(plan)["type"] == "triggered_tags"
+        assert not plan.sampling(Sampling()).may_reason
 
 
 def test_a_model_without_reasoning_receives_no_arguments_for_it():

@@ -38,7 +38,11 @@ def test_every_error_has_anthropics_form_on_its_paths(kind):
     assert response.status == (529 if kind.status == 503 else kind.status)
     assert json.loads(response.body) == {
         "type": "error",
-        "error": {"type": TYPES[response.status], "message": "what happened"},
+        "error": {
+            "type": TYPES[response.status],
+            "message": "what happened",
+            "details": {"error_code": kind.code},
+        },
         "request_id": "req_1",
     }
 
@@ -54,12 +58,32 @@ def test_a_stream_ends_with_an_error_event():
     assert openai["error"]["code"] == "queue_full"
 
 
-def test_a_prompt_that_is_too_long_is_refused_in_the_words_that_agents_know():
-    error = HostRefused(
-        RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "the context has 8 tokens", "messages")
-    )
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        (
+            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+            "This model's maximum context length is 8 tokens. However, you requested 10 tokens (9 in the "
+            "prompt, 1 to generate).",
+            "prompt is too long: 9 tokens > 8 maximum; ",
+        ),
+        (
+            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
+            "This model's maximum context length is 8 tokens. However, your prompt has at least 20.",
+            "prompt is too long: 20 tokens > 8 maximum; ",
+        ),
+        (
+            ErrorCode.KV_CACHE_EXCEEDED,
+            "10 tokens (9 in the prompt and 1 to generate) exceed this server's KV cache of 8 tokens",
+            "prompt is too long: 9 tokens > 8 maximum; ",
+        ),
+        (ErrorCode.KV_CACHE_EXCEEDED, "no room is left", "prompt is too long: "),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_refused_in_the_words_that_agents_know(code, message, expected):
+    error = HostRefused(RequestError(code, message, None))
     shown = json.loads(error_response(MESSAGES, error, "req_1").body)["error"]["message"]
-    assert shown == "prompt is too long: messages: the context has 8 tokens"
+    assert shown == expected + message
 
 
 def test_other_paths_have_other_forms():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from frontend.parsing import TOOL_FORMAT_NAMES, tool_format
 from frontend.parsing.grammar import ANY_TEXT, constant, unless_beginning_with
-from frontend.structured import ConstraintError, json_schema
+from frontend.structured import ConstraintError
 
 _BEGINNINGS = ('{"name": "', "<|python_tag|>")
 
@@ -32,34 +32,18 @@ def value_format(schema):
 
 
 @pytest.mark.parametrize(
-    ("schema", "pattern"),
-    [
-        ({"type": "string", "maxLength": 4}, "[^<]{0,4}"),
-        ({"type": "string", "minLength": 2}, "[^<]{2,}"),
-        ({"type": "string", "minLength": 1, "maxLength": 32.0}, "[^<]{1,32}"),
-    ],
-)
-def test_short_length_limits_of_an_unquoted_string_are_enforced(schema, pattern):
-    assert value_format(schema)["elements"][0] == {"type": "regex", "pattern": pattern}
-
-
-@pytest.mark.parametrize(
     "schema",
     [
         {"type": "string"},
-        {"type": "string", "maxLength": 33},
-        {"type": ["string", "null"], "maxLength": 2},
+        {"type": ["string", "null"]},
+        {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+        {"type": "string", "format": "unknown"},
         {},
         True,
     ],
 )
-def test_other_strings_are_any_text(schema):
+def test_a_string_without_quotes_and_bounds_is_any_text(schema):
     assert value_format(schema) == ANY_TEXT
-
-
-def test_a_value_that_is_not_a_string_is_json():
-    schema = {"type": "array", "items": {"type": "integer"}}
-    assert value_format(schema)["elements"][0] == json_schema(schema)
 
 
 @pytest.mark.parametrize("form", [name for name in TOOL_FORMAT_NAMES if name != "none"])
@@ -71,8 +55,12 @@ def test_a_schema_that_cannot_be_enforced_is_rejected_with_the_path_of_the_fault
 
 
 def test_a_fault_of_a_property_that_is_compiled_on_its_own_has_its_whole_path():
-    """Qwen3-Coder writes arguments without JSON around them, so a property cannot refer to its siblings."""
-    properties = {"a": {"type": "integer"}, "b": {"type": "array", "items": {"$ref": "#/properties/a"}}}
+    """Qwen3-Coder writes arguments without JSON around them. Here no text can be the value."""
     with pytest.raises(ConstraintError) as rejected:
-        tool_format("qwen3_coder").arguments_format({"properties": properties})
-    assert rejected.value.path == ".properties.b.items.$ref"
+        tool_format("qwen3_coder").arguments_format({"properties": {"a": {"const": "</parameter>"}}})
+    assert rejected.value.path == ".properties.a"
+
+
+def test_a_property_may_refer_to_its_siblings():
+    properties = {"a": {"type": "integer"}, "b": {"type": "array", "items": {"$ref": "#/properties/a"}}}
+    assert tool_format("qwen3_coder").arguments_format({"properties": properties, "required": ["b"]})

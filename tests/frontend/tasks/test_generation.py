@@ -138,3 +138,21 @@ def test_a_generation_that_is_closed_keeps_its_usage_but_not_its_prompt():
         assert stream.usage == Usage(3, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_choice_that_its_reader_ends_is_dropped_alone_with_the_tokens_it_has():
+    async def scenario():
+        stream, abandoned = generation(choices=2)
+        metrics = Metrics().of_model("m")
+        stream.sequences[0].take(Delta(1, [5, 6], "ab"), 0.0, metrics)
+        stream.sequences[0].take(Delta(1, [7], "c"), 0.0, metrics)
+        stream.end(0, token_ids=2)
+        assert abandoned == [[stream.sequences[0]]]
+        stream.take()
+        assert not stream.finished
+        stream.sequences[1].take(Delta(2, [8], "d", Finish("stop")), 0.0, metrics)
+        stream.take()
+        assert stream.finished
+        assert stream.usage.completion_tokens == 3
+
+    asyncio.run(scenario())

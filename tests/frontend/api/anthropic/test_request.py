@@ -422,6 +422,11 @@ def test_an_output_format_is_a_schema(place):
     assert spec.output_format is not None
 
 
+def test_threads_are_refused_with_the_code_that_makes_clients_send_whole_conversations():
+    error = refusal(thread={"type": "create"})
+    assert (error.param, error.code) == ("thread", "thread_unsupported_request")
+
+
 def test_the_user_is_who_asks():
     assert turn(metadata={"user_id": "u"}).variant_key == "u"
     assert turn(metadata={}).variant_key is None

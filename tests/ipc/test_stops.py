@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.stops import StopMatcher
+from ipc.stops import StopMatcher
 
 
 def stream(stops: list[str], pieces: list[str]) -> tuple[str, bool]:
