@@ -1,4 +1,4 @@
-"""EleutherAI's evaluation harness, as its users run it, on a task of our own: no hub is asked for anything."""
+"""The evaluation harness lm_eval, as its users run it, on a task of our own: no hub is asked for anything."""
 
 import json
 import os
