@@ -26,6 +26,12 @@ _AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
 _IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
+# An escape that is no part of a pair, after an even number of backslashes.
+_HALF_PAIR = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
+    rb"(\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|[c-fC-F][0-9a-fA-F]{2}))"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SEARCHED_BYTES = 16 * 1024  # of a body that is not JSON
 _KEY_BYTES = 256
 _KEY = re.compile(rb'"([A-Za-z0-9_]+)"\s*:\s*-?\Z')
@@ -131,22 +137,35 @@ def _bad_value(complaint: str) -> BadRequest:
 
 
 def _not_json(data: bytes, complaint: str) -> BadRequest:
-    """NaN and Infinity are the one mistake in JSON that is made by value, so it can be named by field."""
-    path = _path_of_non_finite(data) if len(data) <= _SEARCHED_BYTES else _key_before(data, complaint)
+    """NaN, Infinity and halves of surrogate pairs are mistakes made by value: their field can be named."""
+    is_short = len(data) <= _SEARCHED_BYTES
+    path = _path_of(_is_not_finite, data) if is_short else _key_before(data, complaint)
     if path is not None:
         return BadRequest(f"{path}: NaN and Infinity are not JSON numbers", path)
+    if (half := _HALF_PAIR.search(data)) is not None:
+        field = _path_of(_is_not_text, data) if is_short else None
+        where, escape = field or f"byte {half.start(1)}", half[1].decode()
+        return BadRequest(f"{where}: {escape} is half of a surrogate pair, which is no character", field)
     return BadRequest(f"the body is not valid JSON: {complaint}")
 
 
-def _path_of_non_finite(data: bytes) -> str | None:
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _is_not_text(value: Any) -> bool:
+    return isinstance(value, str) and _SURROGATE.search(value) is not None
+
+
+def _path_of(is_wrong: Callable[[Any], bool], data: bytes) -> str | None:
     try:
-        return _non_finite(json.loads(data), "")
+        return _find(is_wrong, json.loads(data), "")
     except (ValueError, RecursionError):
         return None
 
 
-def _non_finite(value: Any, path: str) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
+def _find(is_wrong: Callable[[Any], bool], value: Any, path: str) -> str | None:
+    if is_wrong(value):
         return path
     children: list[tuple[str, Any]] = []
     if isinstance(value, dict):
@@ -154,7 +173,7 @@ def _non_finite(value: Any, path: str) -> str | None:
     elif isinstance(value, list):
         children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
     return next(
-        (found for where, child in children if (found := _non_finite(child, where)) is not None), None
+        (found for where, child in children if (found := _find(is_wrong, child, where)) is not None), None
     )
 
 

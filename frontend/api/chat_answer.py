@@ -173,7 +173,7 @@ class ChatChunks:
         return b""  # StartedOver never happens where the client streams
 
     def _text(self, index: int, text: str, field: str, around: tuple[bytes, bytes]) -> bytes:
-        if self._tokens[index].ids:
+        if self._tokens[index].are_there:
             return event(self._text_chunk(field, index, text))
         return b"".join((around[0], _json(text), around[1]))
 
@@ -186,9 +186,9 @@ class ChatChunks:
         if finished is not None:
             choice.finish_reason, choice.stop_reason = finished.reason, finished.stop
         tokens = self._tokens[index]
-        if tokens.ids:
+        if tokens.are_there:
             self._tokens[index] = Tokens([], [], [])
-            choice.logprobs = _logprobs(tokens) if self._body.logprobs else None
+            choice.logprobs = _logprobs(tokens) if tokens.logprobs else None
             choice.token_ids = tokens.ids if self._body.return_token_ids else UNSET
         return ChatChunk(**self._fields, choices=[choice], usage=self._no_usage)
 

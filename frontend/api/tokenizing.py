@@ -70,6 +70,8 @@ class Tokenizing:
         if not body.tokens:
             raise BadRequest("tokens must not be empty", "tokens")
         model = await self._model(body.model, request)
+        if len(body.tokens) > (most := model.card.context_length):
+            raise BadRequest(f"tokens: at most {most}, the context length of this model", "tokens")
         text = await text_of(model, body.tokens, "tokens", request, bool(body.skip_special_tokens))
         respond_json(response, DetokenizeAnswer(text))
 

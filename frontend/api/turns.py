@@ -11,6 +11,7 @@ import msgspec
 
 from frontend.api.abilities import text_card
 from frontend.api.content_stops import content_stops
+from frontend.api.content_tokens import ContentTokens
 from frontend.api.generating import off_loop, start
 from frontend.api.images import check_taken, naming_images
 from frontend.api.prompting import AnswerPlan, Plan, TurnSpec, encoded, plan_turn
@@ -26,11 +27,15 @@ _MANY_MESSAGES = 500  # take milliseconds
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
-    """The tokens whose text follows, or lags; where ids or logprobs were asked for."""
+    """What was asked for of tokens whose text follows, or lags: ids of all, log probabilities of content."""
 
     ids: list[int]
     logprobs: list[float]
-    token_bytes: list[bytes]
+    token_bytes: list[bytes]  # with the log probabilities
+
+    @property
+    def are_there(self) -> bool:
+        return bool(self.ids or self.logprobs)
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -175,6 +180,9 @@ class _Choice:
             unmarked=self._plan.calls_may_be_unmarked,
         )
         self._stops = content_stops(self._asked) if self._plan.is_parsed else None
+        self._content_tokens: ContentTokens | None = None
+        if self._asked.logprobs:
+            self._content_tokens = ContentTokens(self._parser.trace_content() if self._parser else None)
         self._called = False
         self._reasons = False  # the last that came was reasoning
         self.reasoning_tokens = 0
@@ -188,12 +196,15 @@ class _Choice:
         events: list[TurnEvent] = []
         self.tokens += len(output.token_ids)
         if self._reports_tokens and output.token_ids:
-            events.append(Tokens(output.token_ids, output.logprobs, output.token_bytes))
+            events.append(Tokens(output.token_ids, [], []))
+        told = len(events)
         if self._parser is None:
             if output.text:
                 events.append(Content(output.text))
         else:
             events += self._parsed(self._parser, output)
+        if self._content_tokens is not None:
+            events[told:told] = self._scored(self._content_tokens, output, events[told:])
         reason, stop = output.finish_reason, output.stop
         if self._stops is not None and self._stops.matched is not None:
             reason, stop = "stop", self._stops.matched
@@ -202,6 +213,15 @@ class _Choice:
             called = self._called and reason == "stop"
             events.append(Finished("tool_calls" if called else reason, stop))
         return events
+
+    @staticmethod
+    def _scored(tokens: ContentTokens, output: Output, events: list[TurnEvent]) -> list[TurnEvent]:
+        tokens.add(output.logprobs, output.token_bytes)
+        shown = sum(len(event.text) for event in events if isinstance(event, Content))
+        scored = tokens.take(shown, ended=output.finish_reason is not None)
+        if not scored:
+            return []
+        return [Tokens([], [logprob for logprob, _ in scored], [data for _, data in scored])]
 
     def _parsed(self, parser: Parser, output: Output) -> list[Event]:
         events = parser.feed(output.text) if output.text else []

@@ -39,5 +39,8 @@ class Parser(Protocol):
 
     def feed(self, text: str) -> list[Event]: ...
 
+    def trace_content(self) -> list[list[int]]:
+        """From now on, where the content begins and ends in the text: the list grows with what is fed."""
+
     def finish(self) -> list[Event]:
         """The remaining events. The text may end anywhere, even within a call."""

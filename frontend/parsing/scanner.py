@@ -78,12 +78,15 @@ class Scanner:
         self._newlines = ""  # those before the last mark
         self._content = _Joint()
         self._reasoning = _Joint()
+        self._before = 0  # characters that were read and dropped before `_text`
+        self.content_spans: list[list[int]] | None = None  # in the whole text, where they are wanted
 
     # --- the outer side -----------------------------------------------------------------------------
 
     def put(self, piece: str) -> None:
         self._pour()
         self._text = self._text[self._at :] + piece
+        self._before += self._at
         self._at = self._sunk = 0
 
     def drain(self) -> list[Event]:
@@ -97,6 +100,18 @@ class Scanner:
 
     def content(self, text: str) -> None:
         self._events.append(Content(self._content.joined(text)))
+        if self.content_spans is not None:
+            end = self._before + self._sunk
+            self._note(end - len(text), end)
+
+    def _note(self, start: int, end: int) -> None:
+        """A span of content, which may go on with the last one."""
+        spans = self.content_spans
+        assert spans is not None, "somebody wants them"
+        if spans and spans[-1][1] == start:
+            spans[-1][1] = end
+        else:
+            spans.append([start, end])
 
     def reasoning(self, text: str) -> None:
         self._events.append(Reasoning(self._reasoning.joined(text)))
@@ -311,6 +326,11 @@ class Machine:
     def __init__(self, program: Program) -> None:
         self._scanner = Scanner()
         self._run = program(self._scanner)
+
+    def trace_content(self) -> list[list[int]]:
+        spans: list[list[int]] = []
+        self._scanner.content_spans = spans
+        return spans
 
     def feed(self, text: str) -> list[Event]:
         self._scanner.put(text)

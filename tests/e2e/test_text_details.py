@@ -135,6 +135,7 @@ def test_the_rendered_prompt_is_the_one_that_is_answered(server):
 def test_a_question_that_makes_no_sense_is_a_400(server, path):
     assert ask(server, path).status_code == 400
     assert ask(server, path, prompt=5, tokens="x", messages=5).status_code == 400
+    assert ask(server, "/detokenize", tokens=[5] * 8193).json()["error"]["param"] == "tokens"
     wrong = ask(server, "/detokenize", tokens=[10**6])
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "tokens")
 

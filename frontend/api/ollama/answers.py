@@ -113,7 +113,7 @@ class Lines:
         return line(self._answer.last(self._reply(timestamp(), "", "", ()), self._finished))
 
     def _encoded(self, event: TurnEvent, now: str, stamp: bytes) -> bytes:
-        if type(event) is Content and not self._tokens.ids:  # once per token
+        if type(event) is Content and not self._tokens.logprobs:  # once per token
             data = b"".join((self._head, stamp, self._middle, encoded(event.text), self._tail))
             return data if self._call is None else self._called(now) + data
         match event:

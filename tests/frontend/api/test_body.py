@@ -288,3 +288,27 @@ def _patterns(info: Any, seen: set[int]) -> set[str]:
 def test_every_regular_expression_of_the_schemas_has_words():
     infos = msgspec.inspect.multi_type_info(_schemas())
     assert _patterns(infos, set()) == set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        (r"\ud800", r"\ud800"),
+        (r"x \uDC00 y", r"\uDC00"),
+        (r"\ud83d\ude00\ud83d", r"\ud83d"),
+        (r"\ud800\u0041", r"\ud800"),
+        (r"\\\ud800\n", r"\ud800"),
+    ],
+)
+@pytest.mark.parametrize("length", [0, 20_000])
+def test_half_a_surrogate_pair_is_called_that_and_named(text, half, length):
+    body = f'{{"model":"m","prompt":["{"x" * length}","{text}"]}}'
+    with pytest.raises(BadRequest, match="half of a surrogate pair") as caught:
+        decode(body.encode(), COMPLETION)
+    at = body.rindex(half) if half in (r"\ud83d",) else body.index(half)
+    assert caught.value.message.startswith(f"byte {at}: {half}" if length else f"prompt[1]: {half}")
+
+
+@pytest.mark.parametrize("text", [r"\\ud800", r"\ud83d\ude00"])
+def test_what_only_looks_like_half_a_pair_is_text(text):
+    assert decode(f'{{"model":"m","prompt":"{text}"}}'.encode(), COMPLETION).prompt
