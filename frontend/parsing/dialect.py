@@ -191,7 +191,9 @@ def parser_for(
         return Machine(rest)
 
     # Whatever a grammar makes certain, it does so after the reasoning.
-    within = None if form is None else form.program(ParserOptions(tools or (), False, turn_ends))
+    within = (
+        None if form is None else form.program(ParserOptions(tools or (), False, turn_ends, unmarked=False))
+    )
 
     def read(scanner: Scanner) -> Reading[None]:
         yield from reasoning.read(scanner, prompt_tail, within)
