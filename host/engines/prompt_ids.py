@@ -33,6 +33,10 @@ class PromptReader:
         own = {"bos_token": tokenizer.get_bos_token(), "eos_token": tokenizer.get_eos_token()}
         self.special_tokens = own | folder.special_tokens  # by their names in chat templates
         self.template = _chat_template(tokenizer, folder, self.special_tokens)
+        # For turns with tools, in place of the other.
+        self.tool_template = (
+            _compiled(folder.tool_template, self.special_tokens) if folder.tool_template else None
+        )
         self._tokenizer = tokenizer
         self._normalize = find_normalizer(folder.path)
         self._longest_token = longest_token
@@ -94,7 +98,9 @@ class PromptReader:
             )
         if not prompt.messages:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "messages must not be empty", "messages")
-        return self.template.render(prompt)
+        has_tools = prompt.tools not in ("", "[]")
+        template = self.tool_template if has_tools and self.tool_template is not None else self.template
+        return template.render(prompt)
 
     def _encode(
         self, text: str, add_special_tokens: bool, keep: int | None = None, param: str = "prompt"
@@ -129,8 +135,10 @@ def _chat_template(
     tokenizer: Any, folder: ModelFolder, special_tokens: dict[str, str]
 ) -> ChatTemplate | None:
     source = folder.chat_template or tokenizer.get_original_chat_template() or tokenizer.chat_template
-    if not source:
-        return None
+    return _compiled(source.removeprefix("\ufeff"), special_tokens) if source else None
+
+
+def _compiled(source: str, special_tokens: dict[str, str]) -> ChatTemplate | None:
     try:
         return ChatTemplate(source, special_tokens)
     except TemplateError as error:

@@ -103,6 +103,7 @@ def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
         kv_cache_tokens=limits.kv_cache_tokens,
         slots=launch.options.max_num_seqs,
         chat_template=template.source if template is not None else "",
+        tool_template=prompts.tool_template.source if prompts.tool_template is not None else "",
         device_name=device_name(launch.device),
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),

@@ -9,7 +9,7 @@ import jsonschema
 import openvino_genai as genai
 import pytest
 
-from frontend.parsing import TOOL_FORMAT_NAMES, ToolFormat, detect
+from frontend.parsing import ToolFormat, detect
 from frontend.structured import Format
 from tests.frontend.parsing.parsed import Function, calls_of, formats, read
 
@@ -53,7 +53,12 @@ TOOLS = [
 ]
 SCHEMAS = {tool.name: tool.parameters or {} for tool in TOOLS}
 
-DIALECTS = {name: formats(name) for name in TOOL_FORMAT_NAMES if name != "none"}
+# The grammars of the others have the same parts. test_grammars_read_back.py has them all, without an engine.
+MORE = ("nemotron_json", "kimi_k2", "glm47", "minimax_m2", "deepseek_v31")
+DIALECTS = {
+    name: formats(name)
+    for name in (*("hermes", "qwen3_coder", "llama3_json", "pythonic", "mistral", "harmony"), *MORE)
+}
 DIALECTS["mistral, listed"] = detect("[TOOL_CALLS] [")
 FORMS = {name: dialect.tool_format for name, dialect in DIALECTS.items() if dialect.tool_format is not None}
 
@@ -106,9 +111,10 @@ def test_a_forced_call_is_one_valid_call(generate):
     grammars = {
         (name, tool.name): grammar_of(form, [tool], at_least_one=True, parallel=False)
         for name, form in FORMS.items()
-        for tool in TOOLS
+        for tool in (TOOLS if name not in MORE else TOOLS[:1])
     }
-    for (name, tool), (text, ended) in zip(grammars, generate(list(grammars.values())), strict=True):
+    texts = generate(list(grammars.values()), max_tokens=220)
+    for (name, tool), (text, ended) in zip(grammars, texts, strict=True):
         assert ended, text
         for eager in (False, True):
             events = read(text, DIALECTS[name], tools=TOOLS, eager=eager)

@@ -27,7 +27,7 @@ from frontend.parsing.events import Content
 from frontend.routing.router import Router
 from ipc.messages import ChatMessage, Sampling
 
-_SUMMARY_TOKENS = 2048
+_SUMMARY_TOKENS = 1024
 _MANY_ITEMS = 500  # take milliseconds
 
 _decoder = msgspec.json.Decoder(ResponsesRequest)

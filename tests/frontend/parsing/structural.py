@@ -1,6 +1,7 @@
 """Draws random texts of the formats of structural tags."""
 
 import re
+import string
 from random import Random
 from typing import Any
 
@@ -22,6 +23,8 @@ def text_of(form: dict[str, Any], chance: Random) -> str:
             return chance.choice(_texts(form["grammar"]))
         case "tag":
             return f"{form['begin']}{text_of(form['content'], chance)}{form['end']}"
+        case "regex":  # of one character
+            return chance.choice([one for one in string.printable if re.fullmatch(form["pattern"], one)])
         case "sequence":
             return "".join(text_of(element, chance) for element in form["elements"])
         case "or":

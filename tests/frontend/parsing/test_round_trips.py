@@ -22,12 +22,13 @@ FAMILIES = (
     *("qwen3", "qwen2.5", "hermes3", "qwq", "granite4"),
     *("qwen3-coder", "qwen3.5", "nemotron3"),
     *("mistral-nemo", "mistral-small3.2", "ministral3"),
+    *("deepseek-v3.1", "deepseek-r1", "glm4.6", "kimi-k2", "minimax-m2"),
     *ONE_CALL_A_TURN,
     *QUOTES_NOTHING,
 )
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # end-of-sequence tokens, which a host never outputs
-ENDS = (*_TURN_ENDS, "</parameter>")  # texts that the calls of some family cannot contain
+ENDS = (*_TURN_ENDS, "</parameter>", "</arg_value>")  # texts that the calls of some family cannot contain
 TEMPLATES = {
     family: ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
     for family in FAMILIES
