@@ -101,6 +101,38 @@ DIALECTS = {
         ),
         Dialect(family="granite4", look=LOOK, call=f"{LOOK}\n{_HERMES}", ends=("<|end_of_text|>",)),
         Dialect(family="qwen3-coder", look=LOOK, call=f"{LOOK}\n\n{_CODER}"),
+        Dialect(
+            family="lfm2.5",
+            call="<|tool_call_start|>[get_weather(city='Paris, «la ville» 😀')]<|tool_call_end|>",
+            ends=("<|im_end|>",),
+        ),
+        Dialect(family="granite3.3", call=f"<|tool_call|>[{_OBJECT}]", ends=("<|end_of_text|>",)),
+        Dialect(
+            family="glm4.6",
+            reasons="\n<think>{}</think>\n",
+            call="<tool_call>get_weather\n<arg_key>city</arg_key>\n"
+            f"<arg_value>{ARGUMENTS['city']}</arg_value>\n</tool_call>",
+            ends=("<|user|>", "<|observation|>"),
+        ),
+        Dialect(
+            family="kimi-k2",
+            call="<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0"
+            f"<|tool_call_argument_begin|>{_JSON}<|tool_call_end|><|tool_calls_section_end|>",
+            ends=("<|im_end|>",),
+        ),
+        Dialect(
+            family="deepseek-v3.1",
+            call="<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
+            f"{_JSON}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+            ends=("<｜end▁of▁sentence｜>",),
+        ),
+        Dialect(
+            family="minimax-m2",
+            reasons=_OPENED_THINK,
+            call='<minimax:tool_call>\n<invoke name="get_weather">\n'
+            f'<parameter name="city">{ARGUMENTS["city"]}</parameter>\n</invoke>\n</minimax:tool_call>',
+            ends=("[e~[",),
+        ),
         Dialect(family="nemotron3", reasons=_OPENED_THINK, call=_CODER, ends=("<|im_end|>",)),
     )
 }
