@@ -8,11 +8,12 @@ lint:
 
 # Static types.
 types:
-    mypy
+    mypy --num-workers 2
 
-# All tests, real processes included: files in parallel, the tests of a file one after the other.
+# All tests, real processes included: files in parallel in the order of collection, the tests of a file one
+# after the other.
 test *ARGS:
-    pytest -n 3 --dist loadfile --durations=25 {{ARGS}}
+    pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 {{ARGS}}
 
 # Rewrite files to the house format.
 format:

@@ -15,6 +15,7 @@ import zmq
 
 from frontend.api.application import build
 from frontend.api.area import Control
+from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
 from frontend.config import Settings
 from frontend.doctor.ports import NACELLE, holder_of
@@ -263,6 +264,7 @@ class _Server:
             self._router.fail_all()
             await drained
         await downloads
+        stop_compiling()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

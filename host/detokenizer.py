@@ -31,7 +31,9 @@ class Detokenizer(Protocol[S]):
     longest_token: int | None  # bytes; None where unknown
     special: Mapping[int, str]  # the special tokens' texts
 
-    def open(self, skip_special_tokens: bool = True) -> S: ...
+    def open(self, skip_special_tokens: bool = True, after: Sequence[int] = ()) -> S:
+        """A stream whose text follows that of the ids `after`: without them it begins a text, and some
+        tokenizers (SentencePiece) leave out the space before the first word."""
 
     def feed(self, batch: Batch[S]) -> list[str]:
         """New ids of several streams → the text each gained; a character still open comes with a later id."""
@@ -41,6 +43,12 @@ class Detokenizer(Protocol[S]):
 
     def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
         """Each token's own bytes, also of special ones."""
+
+    def shown_bytes(self, stream: S, ids: Sequence[int]) -> list[bytes]:
+        """What each of a stream's next ids adds to its text: nothing where it is not shown."""
+
+    def text_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        """Each token's part of a whole text, special ones included."""
 
 
 class _Bytes:
@@ -65,7 +73,8 @@ class VocabularyDetokenizer:
         self.special = special
         self.longest_token: int | None = max(map(len, self._visible.values()), default=0) or None
 
-    def open(self, skip_special_tokens: bool = True) -> _Bytes:
+    def open(self, skip_special_tokens: bool = True, after: Sequence[int] = ()) -> _Bytes:  # noqa: ARG002
+        # A token's text depends on its own bytes alone.
         pieces = self._visible if skip_special_tokens else self._pieces
         return _Bytes(self._decoder(self._errors).decode, pieces.get)
 
@@ -85,15 +94,21 @@ class VocabularyDetokenizer:
     def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
         return [self._pieces.get(number, b"") for number in ids]
 
+    text_bytes = token_bytes
+
+    def shown_bytes(self, stream: _Bytes, ids: Sequence[int]) -> list[bytes]:
+        return [stream.piece(number, b"") for number in ids]
+
 
 class _Window:
     """A stream of the batched way: the last ids, and how much of their text is already out."""
 
-    __slots__ = ("ids", "sent", "skip_special_tokens")
+    __slots__ = ("begins", "ids", "sent", "skip_special_tokens")
 
     def __init__(self, skip_special_tokens: bool) -> None:
         self.ids: list[int] = []
         self.sent = 0
+        self.begins = True  # no id has a text yet
         self.skip_special_tokens = skip_special_tokens
 
 
@@ -114,9 +129,22 @@ class BatchedDetokenizer:
         raw = _by_id(tokenizer) if by_id is None else by_id
         self._pieces = {number: _sentencepiece(piece) for number, piece in raw.items()}
         self.special = special
+        self._strips = self._leaves_out_the_first_space()
 
-    def open(self, skip_special_tokens: bool = True) -> _Window:
-        return _Window(skip_special_tokens)
+    def _leaves_out_the_first_space(self) -> bool:
+        for number, piece in self._pieces.items():
+            if piece[:1] == b" " and piece.strip() and number not in self.special:
+                return not self._tokenizer.decode([[number]])[0].startswith(" ")
+        return False
+
+    def open(self, skip_special_tokens: bool = True, after: Sequence[int] = ()) -> _Window:
+        window = _Window(skip_special_tokens)
+        if after:
+            window.ids = list(after[-self._KEEP :])
+            (text,) = self._texts([(window, window.ids)])
+            window.sent = len(text.rstrip("\ufffd"))
+            window.begins = all(number in self.special for number in after)
+        return window
 
     def feed(self, batch: Batch[_Window]) -> list[str]:
         for window, ids in batch:
@@ -139,6 +167,19 @@ class BatchedDetokenizer:
             self.special[number].encode() if number in self.special else self._pieces.get(number, b"")
             for number in ids
         ]
+
+    def text_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        return self.shown_bytes(_Window(False), ids)
+
+    def shown_bytes(self, stream: _Window, ids: Sequence[int]) -> list[bytes]:
+        shown = []
+        for number, piece in zip(ids, self.token_bytes(ids), strict=True):
+            if number in self.special:
+                shown.append(b"" if stream.skip_special_tokens else piece)
+                continue
+            shown.append(piece.removeprefix(b" ") if stream.begins and self._strips else piece)
+            stream.begins = False
+        return shown
 
     def _texts(self, batch: Batch[_Window]) -> list[str]:
         """One call for the streams that skip special tokens, and one per length for those that do not: the

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from host.errors import LaunchError
+from ipc.chat_templates import ChatTemplates, find_templates
 from ipc.kv_cache import KvShape, kv_shape_of, positive
 from ipc.messages import Launch, TextOptions
 from ipc.messages.text import MaxTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from ipc.model_files import (
     MAX_DOCUMENT_BYTES,
-    MAX_TEMPLATE_BYTES,
     FileFault,
     read_text,
 )
@@ -53,6 +53,7 @@ class ModelFolder(msgspec.Struct, frozen=True):
     defaults: SamplingDefaults
     chat_template: str | None
     special_tokens: dict[str, str]  # bos_token, eos_token, … → text
+    tool_template: str = ""  # in place of the other for turns with tools; empty for none
 
 
 def language_xml(path: Path) -> Path:
@@ -80,6 +81,7 @@ def read_model_folder(path: Path) -> ModelFolder:
     config = outer | outer["text_config"] if isinstance(outer.get("text_config"), dict) else outer
     generation = read_json(path / "generation_config.json")
     tokenizer = read_json(path / "tokenizer_config.json")
+    templates = _chat_templates(path)
     return ModelFolder(
         path=path,
         context_length=positive(config, "max_position_embeddings"),
@@ -87,7 +89,8 @@ def read_model_folder(path: Path) -> ModelFolder:
         kv_shape=kv_shape_of(config),
         eos_token_ids=_token_ids(generation.get("eos_token_id")) or _token_ids(config.get("eos_token_id")),
         defaults=_defaults(path / "generation_config.json", generation),
-        chat_template=_chat_template(path, tokenizer),
+        chat_template=templates.default or None,
+        tool_template=templates.tool_use,
         special_tokens=_special_tokens(tokenizer),
     )
 
@@ -100,6 +103,7 @@ def overridden(folder: ModelFolder, launch: Launch[TextOptions]) -> ModelFolder:
         folder,
         defaults=msgspec.structs.replace(folder.defaults, **defaults),
         chat_template=launch.options.chat_template or folder.chat_template,
+        tool_template="" if launch.options.chat_template else folder.tool_template,
     )
 
 
@@ -158,25 +162,11 @@ def _defaults(file: Path, generation: dict[str, Any]) -> SamplingDefaults:
         raise ModelFolderError(f"{file}: {error}") from error
 
 
-def _chat_template(path: Path, tokenizer: dict[str, Any]) -> str | None:
-    file = path / "chat_template.jinja"
-    if file.exists():
-        try:
-            return read_text(file, MAX_TEMPLATE_BYTES)
-        except FileFault as error:
-            raise ModelFolderError(str(error)) from error
-    template = tokenizer.get("chat_template") or read_json(path / "chat_template.json").get("chat_template")
-    if isinstance(template, list):  # several named ones
-        named = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
-        template = named[0].get("template") if named else None
-    if not isinstance(template, str) or not template:
-        return None
-    if len(template) > MAX_TEMPLATE_BYTES:
-        raise ModelFolderError(
-            f"the chat template in the JSON files of {path} has {len(template)} characters, "
-            f"at most {MAX_TEMPLATE_BYTES}"
-        )
-    return template
+def _chat_templates(path: Path) -> ChatTemplates:
+    try:
+        return find_templates(path)
+    except FileFault as error:
+        raise ModelFolderError(str(error)) from error
 
 
 def _special_tokens(tokenizer: dict[str, Any]) -> dict[str, str]:

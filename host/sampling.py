@@ -122,8 +122,8 @@ def tokens_to_keep(sampling: Sampling, limits: Limits) -> int | None:
     asked = sampling.truncate_prompt
     if asked == -1:
         room = min(limits.context_length, limits.kv_cache_tokens)
-        # The text to generate, of which no more is certain than that it is wanted, may take half.
-        return max(1, room - min(sampling.max_tokens or 1, room // 2))
+        reserved = 1 if sampling.max_tokens is None else sampling.max_tokens
+        return max(1, room - (reserved if reserved < room else room // 2))
     if asked is not None and asked < 1:
         raise _invalid("truncate_prompt_tokens", "truncate_prompt_tokens must be at least 1, or -1")
     return asked

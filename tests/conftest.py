@@ -19,6 +19,12 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take long first, so that at the end no worker waits for the last of them."""
+    long = ("tests/e2e/", "tests/host/", "tests/bench/", "tests/test_quiet.py")
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def settings_of_the_developer_stay_out() -> Iterator[None]:
     """No NACELLE_ variable of the shell reaches a test, but the store's, which tests share with the user."""

@@ -26,6 +26,7 @@ AREAS = (
     "chat",
     "completions",
     "responses.resource",
+    "responses.more",
     "anthropic.resource",
     "tokenizing",
     "embeddings",

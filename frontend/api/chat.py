@@ -110,7 +110,7 @@ def chat_message(message: MessageBody, index: int, given: GivenImages) -> ChatMe
     Raises BadRequest naming the part of `messages[index]` that cannot be honoured.
     """
     where = f"messages[{index}]"
-    if message.content is None and not (message.role == "assistant" and message.tool_calls):
+    if message.content is None and not _may_lack_content(message):
         raise BadRequest(f"{where}.content is missing", f"{where}.content")
     if message.tool_calls and message.role != "assistant":
         raise BadRequest(f"{where}.tool_calls: only an assistant calls tools", f"{where}.tool_calls")
@@ -127,9 +127,17 @@ def chat_message(message: MessageBody, index: int, given: GivenImages) -> ChatMe
     )
 
 
+def _may_lack_content(message: MessageBody) -> bool:
+    """An assistant may only have called tools, reasoned until its limit, or refused."""
+    said = (message.tool_calls, message.reasoning_content, message.reasoning, message.refusal)
+    return message.role == "assistant" and any(said)
+
+
 def _content(message: MessageBody, where: str, given: GivenImages) -> str | list[ContentPart] | None:
     """Text parts alone are joined; with images among them, all keep their order."""
-    if message.content is None or isinstance(message.content, str):
+    if message.content is None:
+        return message.refusal
+    if isinstance(message.content, str):
         return message.content
     parts: list[ContentPart] = []
     for position, part in enumerate(message.content):

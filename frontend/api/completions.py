@@ -119,14 +119,20 @@ def specs_of(body: CompletionRequest) -> list[SequenceSpec]:
     refuse_unsupported(body, UNSUPPORTED)
     check_stream_options(body)
     check_top_logprobs("logprobs", body.logprobs, most=1)
-    if body.echo and body.logprobs is not None:
-        raise BadRequest("echo: log probabilities of a prompt are not known; leave out logprobs", "echo")
+    if body.max_tokens == 0 and not body.echo:
+        raise BadRequest("max_tokens must be at least 1, or 0 with echo", "max_tokens")
     prompts, choices = prompts_of(body.prompt, body.add_special_tokens is not False), body.n or 1
     _check_count(len(prompts), choices)
     output_format = body.output_format
     sampling = partial(_sampling, body, "" if output_format is None else encoded(output_format))
     return [
-        SequenceSpec(prompt, sampling(choice), index, bool(body.return_token_ids))
+        SequenceSpec(
+            prompt,
+            sampling(choice),
+            index,
+            report_ids=bool(body.return_token_ids),
+            score_prompt=bool(body.echo) and body.logprobs is not None,
+        )
         for index, prompt in enumerate(prompts)
         for choice in range(choices)
     ]
@@ -151,7 +157,8 @@ def prompts_of(
 
 
 def _sampling(body: CompletionRequest, grammar: str, choice: int) -> Sampling:
-    sampling = body.sampling(body.max_tokens or DEFAULT_MAX_TOKENS, choice, body.logprobs is not None)
+    max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    sampling = body.sampling(max_tokens, choice, body.logprobs is not None)
     return with_grammar(sampling, grammar) if grammar else sampling
 
 

@@ -6,40 +6,59 @@ from msgspec import UNSET
 from frontend.api.generating import Identity, usage_body
 from frontend.api.schema.completions import Completion, CompletionRequest, TextChoice, TextLogprobs
 from frontend.api.sse import around_text, event
+from frontend.api.token_texts import TokenTexts
 from frontend.tasks.generation import Generation
 from frontend.tasks.text import Output
+from ipc.messages import PromptScored
 
 _json = msgspec.json.encode
 
 
 class _Tokens:
-    """One choice's tokens, with the place of each in the choice's text."""
+    """One choice's tokens, with the place of each in the choice's text, which begins with `echo`."""
 
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-        self._forget()
+    def __init__(self, echo: str) -> None:
+        self._echo = echo
+        self._prompt: PromptScored | None = None
+        self._begin()
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
         self.ids: list[int] = []
-        self._texts: list[str] = []
-        self._logprobs: list[float] = []
+        self._texts: TokenTexts[float | None] = TokenTexts()
+        self._shown = len(self._echo)  # characters
+        if self._prompt is not None:
+            scores: list[float | None] = [None, *self._prompt.logprobs[1:]]
+            for logprob, data in zip(scores, self._prompt.token_bytes, strict=True):
+                self._texts.add(logprob, data)
+            self._texts.finish()
+        self._texts.seek(self._shown)
+
+    def start_over(self) -> None:
+        self._begin()
 
     def add(self, output: Output) -> None:
+        if output.prompt is not None:
+            self._prompt = output.prompt
+            self._begin()
         self.ids += output.token_ids
-        self._logprobs += output.logprobs
-        self._texts += [data.decode(errors="replace") for data in output.token_bytes]
+        self._shown += len(output.text)
+        for logprob, data in zip(output.logprobs, output.token_bytes, strict=True):
+            self._texts.add(logprob, data)
 
-    def take(self, body: CompletionRequest, choice: TextChoice) -> None:
-        """Put what came since the last call into `choice`, as far as it was asked for."""
+    def take(self, body: CompletionRequest, choice: TextChoice, is_last: bool) -> None:
+        """Put what came since the last call into `choice`, as far as it was asked for: of log probabilities
+        those whose text is shown."""
         if body.return_token_ids:
             choice.token_ids = self.ids
+            self.ids = []
         if body.logprobs is not None:
-            offsets = []
-            for text in self._texts:
-                offsets.append(self._offset)
-                self._offset += len(text)
-            choice.logprobs = TextLogprobs(self._texts, self._logprobs, offsets)
-        self._forget()
+            tokens = self._texts.take_rest(self._shown) if is_last else self._texts.take(self._shown)
+            choice.logprobs = TextLogprobs(
+                [token.text for token in tokens],
+                [token.what for token in tokens],
+                [token.start for token in tokens],
+                [None if token.what is None else {token.text: token.what} for token in tokens],
+            )
 
 
 async def completion(
@@ -47,13 +66,14 @@ async def completion(
 ) -> Completion:
     """The whole answer; each choice begins with its echo. Raises ServerError or ClientGone."""
     choices = [TextChoice(index=index, text=echo) for index, echo in enumerate(echoes)]
-    tokens = [_Tokens(len(echo)) for echo in echoes]
+    tokens = [_Tokens(echo) for echo in echoes]
     try:
         while outputs := await generation.outputs():
             for output in outputs:
                 choice = choices[output.choice]
                 if output.starts_over:
-                    choice.text, tokens[output.choice] = echoes[output.choice], _Tokens(len(choice.text))
+                    choice.text = echoes[output.choice]
+                    tokens[output.choice].start_over()
                 choice.text += output.text
                 tokens[output.choice].add(output)
                 if output.finish_reason is not None:
@@ -61,7 +81,7 @@ async def completion(
     finally:
         generation.close()
     for choice, sequence in zip(choices, generation.sequences, strict=True):
-        tokens[choice.index].take(body, choice)
+        tokens[choice.index].take(body, choice, is_last=True)
         if body.return_token_ids:
             choice.prompt_token_ids = sequence.journal.prompt_token_ids
     return Completion(**identity.fields, choices=choices, usage=usage_body(generation.usage))
@@ -84,12 +104,15 @@ class TextChunks:
         self._body = body
         self._no_usage = None if body.include_usage else UNSET
         self._with_tokens = body.logprobs is not None or bool(body.return_token_ids)
-        self._tokens = [_Tokens(len(echo)) for echo in echoes]
+        self._echoes = echoes
+        self._tokens = [_Tokens(echo) for echo in echoes]
         self._around = [
             around_text(lambda text, i=i: self._chunk(i, text))  # type: ignore[misc]
             for i in range(len(echoes))
         ]
-        self.opening = b"".join(event(self._chunk(i, echo)) for i, echo in enumerate(echoes) if echo)
+        # With log probabilities, the prompt comes with its own.
+        echoed = [] if body.logprobs is not None else list(enumerate(echoes))
+        self.opening = b"".join(event(self._chunk(i, echo)) for i, echo in echoed if echo)
 
     def encode(self, outputs: list[Output]) -> bytes:
         return b"".join([self._encoded(output) for output in outputs])
@@ -103,6 +126,8 @@ class TextChunks:
     def _encoded(self, output: Output) -> bytes:
         if self._with_tokens:
             self._tokens[output.choice].add(output)
+        if output.prompt is not None:
+            return event(self._chunk(output.choice, self._echoes[output.choice]))
         if output.finish_reason is not None:
             return event(self._chunk(output.choice, output.text, output))
         if not output.text:
@@ -117,5 +142,5 @@ class TextChunks:
         if end is not None:
             choice.finish_reason, choice.stop_reason = end.finish_reason, end.stop
         if self._with_tokens:
-            self._tokens[index].take(self._body, choice)
+            self._tokens[index].take(self._body, choice, is_last=end is not None)
         return Completion(**self._fields, choices=[choice], usage=self._no_usage)

@@ -1,6 +1,5 @@
 """What the generating endpoints do alike: start a generation, say who it is, and answer."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from frontend.api.compiling import in_thread
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.errors import ClientGone
 from frontend.http.client import client_of
@@ -69,8 +69,11 @@ def _tokens(generation: Generation) -> TokenCounts:
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do it in another thread if it may take long: checking a hostile schema can take half a second."""
-    return await asyncio.to_thread(work, *args, **kwargs) if may_take_long else work(*args, **kwargs)
+    """Do it in another thread if it may take long, and compile its constraints in another process then.
+
+    `work` must be pure, as it may run several times.
+    """
+    return await in_thread(work, *args, **kwargs) if may_take_long else work(*args, **kwargs)
 
 
 def respond_json(response: falcon.asgi.Response, body: msgspec.Struct) -> None:

@@ -155,7 +155,7 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
-        tool.name: _arguments(tool, use.where.format(index), form, forced=_is_forced(use))
+        tool.name: _arguments(tool, use.place(index), form, forced=_is_forced(use))
         for index, tool in enumerate(use.tools)
         if use.named in (None, tool.name)
     }

@@ -6,6 +6,9 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.client import on_leave_of
+from frontend.api.prompting import TurnSpec
+from frontend.api.turns import plan_of
+from frontend.errors import BadRequest
 from frontend.routing.router import Model
 from ipc.messages import Detokenize, Detokenized, Prompt, Tokenize, Tokenized
 
@@ -18,6 +21,20 @@ async def tokens_of(model: Model, prompt: Prompt, request: falcon.asgi.Request) 
         Tokenize(0, b""), _encode(prompt), "prompt", on_leave_of(request), needs_slot=False
     )
     return cast(Tokenized, answer)
+
+
+async def count_of(model: Model, spec: TurnSpec, request: falcon.asgi.Request) -> int:
+    """The number of tokens of a turn's prompt. Raises as `Model.ask`, or BadRequest."""
+    check_countable(spec)
+    plan = await plan_of(model, spec)
+    return len((await tokens_of(model, plan.prompt, request)).token_ids)
+
+
+def check_countable(spec: TurnSpec) -> None:
+    """Raises BadRequest."""
+    if spec.images:
+        where = spec.images[0].where
+        raise BadRequest(f"{where}: only an answer shows how many tokens an image takes", where)
 
 
 async def text_of(

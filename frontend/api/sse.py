@@ -32,6 +32,11 @@ def event(body: msgspec.Struct) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
 
 
+def named_event(body: msgspec.Struct) -> bytes:
+    """An event whose name is the tag of its body."""
+    return b"event: %b\ndata: %b\n\n" % (str(body.__struct_config__.tag).encode(), _encode(body))
+
+
 def around_text(
     chunk: Callable[[str], BodyT], event_of: Callable[[BodyT], bytes] = event
 ) -> tuple[bytes, bytes]:

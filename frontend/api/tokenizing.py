@@ -1,15 +1,16 @@
-"""POST /tokenize, /detokenize and /v1/chat/completions/render: what a model makes of a text."""
+"""What a model makes of a text: /tokenize, /detokenize, /tokenizer_info and /v1/chat/completions/render."""
 
 import falcon.asgi
 import msgspec
 
+from frontend.api.abilities import text_card
 from frontend.api.area import App, Server
 from frontend.api.body import LARGE_BYTES, decode, read_body, read_json
 from frontend.api.chat import turn_spec
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.json_size import JsonLimits
 from frontend.api.prompting import Plan
-from frontend.api.questions import text_of, tokens_of
+from frontend.api.questions import check_countable, text_of, tokens_of
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.tokenizing import (
     ChatTokenizeRequest,
@@ -18,6 +19,7 @@ from frontend.api.schema.tokenizing import (
     RenderAnswer,
     TokenizeAnswer,
     TokenizeRequest,
+    TokenizerInfo,
 )
 from frontend.api.served import model_of
 from frontend.api.turns import plan_of
@@ -35,7 +37,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Tokenizing:
-    """Three small endpoints of one resource: `suffix` tells them apart."""
+    """Small endpoints of one resource: `suffix` tells them apart."""
 
     def __init__(self, router: Router, max_body_bytes: int) -> None:
         self._router = router
@@ -86,15 +88,29 @@ class Tokenizing:
             ),
         )
 
+    async def on_get_info(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        card = text_card(await self._model(request.get_param("model") or "", request))
+        special = card.special_tokens
+        respond_json(
+            response,
+            TokenizerInfo(
+                model_max_length=card.context_length,
+                vocab_size=card.vocab_size,
+                bos_token=special.get("bos_token"),
+                eos_token=special.get("eos_token"),
+                pad_token=special.get("pad_token"),
+                unk_token=special.get("unk_token"),
+                chat_template=card.chat_template or None,
+            ),
+        )
+
     async def _model(self, name: str, request: falcon.asgi.Request) -> Model:
-        return await model_of(self._router, name, request)
+        return await model_of(self._router, name or self._router.only_model(), request)
 
 
 async def _plan(model: Model, body: ChatRequest, is_large: bool) -> Plan:
     spec = await off_loop(body.is_constrained or is_large, turn_spec, body)
-    if spec.images:
-        where = spec.images[0].where
-        raise BadRequest(f"{where}: only an answer shows how many tokens an image takes", where)
+    check_countable(spec)
     return await plan_of(model, spec)
 
 
@@ -103,3 +119,4 @@ def install(app: App, server: Server) -> None:
     app.add_route("/v1/chat/completions/render", tokenizing, suffix="render")
     app.add_route("/tokenize", tokenizing, suffix="tokenize")
     app.add_route("/detokenize", tokenizing, suffix="detokenize")
+    app.add_route("/tokenizer_info", tokenizing, suffix="info")

@@ -259,7 +259,8 @@ async def begin_turn_of(router: Router, spec: TurnSpec, request: falcon.asgi.Req
 async def plan_of(model: Model, spec: TurnSpec) -> Plan:
     """By the model's settings and its chat template. Raises ServerError."""
     settings = model.settings
-    template = text_card(model).chat_template
+    with_tools = spec.tool_use is not None and spec.tool_use.choice != "none"
+    template = text_card(model).template_for(with_tools)
     dialect = detect(template, settings.tool_format, settings.reasoning_format)
     may_take_long = spec.tool_use is not None or len(spec.messages) > _MANY_MESSAGES
     return await off_loop(may_take_long, plan_turn, spec, dialect)

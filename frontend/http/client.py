@@ -6,6 +6,7 @@ layer listens in their place once the request's body has arrived.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
 from frontend.http.exchange import CLIENT_GONE, exchange_of
@@ -49,6 +50,14 @@ class Client:
         await self._left.wait()
 
 
+_current: ContextVar[Client | None] = ContextVar("client", default=None)
+
+
+def current_client() -> Client | None:
+    """The client of the request that is being answered; None outside of one."""
+    return _current.get()
+
+
 def client_of(scope: Scope) -> Client:
     """The client of the request with this scope."""
     client: Client = scope[_SCOPE_KEY]
@@ -67,6 +76,7 @@ class DisconnectWatch:
             await self._app(scope, receive, send)
             return
         client = Client(self._clock)
+        _current.set(client)
         client.on_leave(lambda: exchange_of(scope).fail(CLIENT_GONE))
         watcher: asyncio.Task[None] | None = None
 

@@ -29,7 +29,7 @@ _ANTHROPIC_TYPES = {
 _TOO_LONG = "prompt is too long"
 _TOO_LONG_CODES = ("context_length_exceeded", "kv_cache_exceeded")
 _LIMIT = re.compile(r"(?:context length is|KV cache of) (\d+) tokens")
-_PROMPT = re.compile(r"(\d+) in the prompt|prompt has at least (\d+)")
+_PROMPT = re.compile(r"(?:prompt has|prompt of)(?: at least)? (\d+)")
 
 
 class ErrorObject(msgspec.Struct):
@@ -87,7 +87,7 @@ def anthropic_error_body(error: ServerError, request_id: str) -> AnthropicErrorB
 
 def _too_long(message: str) -> str:
     limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
-    sizes = f"{prompt[prompt.lastindex or 0]} tokens > {limit[1]} maximum; " if limit and prompt else ""
+    sizes = f"{prompt[1]} tokens > {limit[1]} maximum; " if limit and prompt else ""
     return f"{_TOO_LONG}: {sizes}{message}"
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from frontend.models.shelf import Installed
-from ipc.model_files import MAX_DOCUMENT_BYTES, MAX_TEMPLATE_BYTES, FileFault, read_file, read_text
+from ipc.chat_templates import ChatTemplates, find_templates
+from ipc.model_files import MAX_DOCUMENT_BYTES, FileFault, read_file, read_text
 
 _LICENCES = ("LICENSE*", "LICENCE*", "COPYING*")
 _MAX_LICENCE_BYTES = 1024**2
@@ -27,25 +28,18 @@ def details_of(one: Installed, licence: str = "") -> Details:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return Details(
         parameters=_object(one.path / "generation_config.json"),
-        template=template_of(one.path),
+        template=templates_of(one.path).default,
         licence=one.manifest.origin.licence or licence or first,
         licence_text=text,
     )
 
 
-def template_of(folder: Path) -> str:
-    """The chat template of a model folder; empty if it has none."""
-    text = _text(folder / "chat_template.jinja", MAX_TEMPLATE_BYTES)
-    if text:
-        return text
-    for name in ("tokenizer_config.json", "chat_template.json"):
-        template = _object(folder / name).get("chat_template")
-        if isinstance(template, list):  # several named ones
-            named = (each for each in template if isinstance(each, dict) and each.get("name") == "default")
-            template = next(named, {}).get("template")
-        if isinstance(template, str) and template:
-            return template
-    return ""
+def templates_of(folder: Path) -> ChatTemplates:
+    """The chat templates of a model folder; none if its files cannot be read."""
+    try:
+        return find_templates(folder)
+    except FileFault:
+        return ChatTemplates()
 
 
 def _licence_text(folder: Path) -> str:

@@ -190,8 +190,11 @@ def parser_for(
     if reasoning is None:
         return Machine(rest)
 
+    # Whatever a grammar makes certain, it does so after the reasoning.
+    within = None if form is None else form.program(ParserOptions(tools or (), False, turn_ends))
+
     def read(scanner: Scanner) -> Reading[None]:
-        yield from reasoning.read(scanner, prompt_tail)
+        yield from reasoning.read(scanner, prompt_tail, within)
         yield from rest(scanner)
 
     return Machine(read)

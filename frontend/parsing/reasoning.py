@@ -2,7 +2,8 @@
 
 import msgspec
 
-from frontend.parsing.scanner import Reading, Scanner
+from frontend.parsing.scanner import Program, Reading, Scanner
+from frontend.parsing.thought import Thought
 from frontend.parsing.tool_formats import marks_of
 
 
@@ -13,8 +14,11 @@ class ReasoningFormat(msgspec.Struct, frozen=True):
     needs_special_tokens: bool = False  # the marks are special tokens, which are hidden by default
     turn_ends: tuple[str, ...] = ()  # marks that then become visible, and must be dropped
 
-    def read(self, scanner: Scanner, prompt_tail: str) -> Reading[None]:
-        """Read the reasoning and its marks, if the answer begins with it or the prompt has begun it."""
+    def read(self, scanner: Scanner, prompt_tail: str, calls: Program | None = None) -> Reading[None]:
+        """Read the reasoning and its marks, if the answer begins with it or the prompt has begun it.
+
+        `calls` reads the calls of a text. Where the reasoning never ends, those in it count.
+        """
         tail = prompt_tail.rstrip()
         if tail.endswith(self.end):
             return
@@ -24,9 +28,16 @@ class ReasoningFormat(msgspec.Struct, frozen=True):
         if not begins:
             scanner.into(scanner.drop)
             yield from scanner.newlines()
-        if (yield from scanner.until(marks_of((self.end,), ()), scanner.reasoning)) is not None:
+        thought = None if calls is None else Thought(scanner, calls)
+        sink = scanner.reasoning if thought is None else thought.write
+        if (yield from scanner.until(marks_of((self.end,), ()), sink)) is not None:
+            if thought is not None:
+                thought.close()
             scanner.release()
             yield from scanner.newlines()
+        elif thought is not None:
+            scanner.into(scanner.drop)
+            thought.end()
 
 
 HARMONY = ReasoningFormat("harmony", needs_special_tokens=True)

@@ -13,7 +13,15 @@ import msgspec
 
 from frontend.config import NAME_CHARACTERS, ModelSettings
 from frontend.config_values import suggestion
-from frontend.errors import ClientGone, Conflict, ModelNotFound, RequestTimeout, RequestTooLarge, ShuttingDown
+from frontend.errors import (
+    BadRequest,
+    ClientGone,
+    Conflict,
+    ModelNotFound,
+    RequestTimeout,
+    RequestTooLarge,
+    ShuttingDown,
+)
 from frontend.routing.job import Job, ResultJob
 from frontend.routing.names import Names, Resolved, adapters_in, models_behind, resolve
 from frontend.routing.route import Route
@@ -127,6 +135,14 @@ class Router:
     @property
     def _adapters(self) -> set[str]:
         return adapters_in(route.settings for route in self.routes.values()) & self.routes.keys()
+
+    def only_model(self) -> str:
+        """The model that a request means which names none. Raises BadRequest unless there is exactly one."""
+        names = sorted(set(self.served) - self._adapters)
+        if len(names) != 1:
+            which = f"; this server has {', '.join(map(_shown, names))}" if names else ""
+            raise BadRequest(f"model is missing{which}", "model")
+        return names[0]
 
     def any_key(self) -> str:
         """A key for a request that names no user."""

@@ -4,10 +4,12 @@ Clients repeat their schemas in every request, but at other positions, under oth
 schemas. A key therefore holds nothing of where a constraint was found, and errors have relative paths.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,40 +21,80 @@ from frontend.structured.lru import BoundedLru
 Format = dict[str, Any]  # of a structural tag
 Constraint = TypeVar("Constraint")
 
+_QUICK_BYTES = 512
+# Keywords that build automata or combine schemas, and how a text of EBNF or a pattern repeats.
+_SLOW_WORDS = tuple(b"pattern format allOf oneOf $ref multipleOf propertyNames inimum aximum { ::=".split())
 _MAX_KEY_BYTES = 1024 * 1024  # longer constraints exceed the limits and are rejected
 
 _Error = tuple[str, str]  # message and path; an exception object would collect tracebacks
-_Outcome = Format | _Error
+Outcome = Format | _Error
+
+
+class Deferred(Exception):
+    """A constraint that is not compiled here, because it may take long."""
+
+    def __init__(self, cache: "FormatCache", key: bytes, kind: str, content: bytes, is_json: bool) -> None:
+        """`kind` is the compiler's module and name; `content` is the constraint as MessagePack or JSON."""
+        super().__init__(kind)
+        self.kind, self.content, self.is_json = kind, content, is_json
+        self._cache, self._key = cache, key
+
+    def settle(self, outcome: Outcome, keep: bool = True) -> None:
+        """Let the constraint have this outcome from now on, or only until the end of `deferring`."""
+        _settled.get()[self._key] = outcome
+        if keep:
+            self._cache.put(self._key, outcome)
+
+
+_settled: ContextVar[dict[bytes, Outcome]] = ContextVar("settled")
+
+
+@contextlib.contextmanager
+def deferring() -> Iterator[None]:
+    """Here, a compiler raises Deferred for what may take long, until that is settled."""
+    token = _settled.set({})
+    try:
+        yield
+    finally:
+        _settled.reset(token)
 
 
 class FormatCache:
     """Thread-safe. Two threads that miss the same format both compile it."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._outcomes = BoundedLru[_Outcome](max_bytes)
+        self._outcomes = BoundedLru[Outcome](max_bytes)
 
     def memoize(self, compiler: Callable[[Constraint], Format]) -> Callable[[Constraint], Format]:
         """Cache what `compiler` returns, and also the ConstraintErrors that it raises.
 
-        It must be a pure function of its argument as JSON. Callers share the formats and must not modify
-        them.
+        It must be a pure function of its argument as JSON, and be found under its name in its module. Callers
+        share the formats and must not modify them.
         """
         kind = f"{compiler.__module__}.{compiler.__qualname__}"
 
         @wraps(compiler)
         def compiled(constraint: Constraint) -> Format:
-            key = _key(kind, constraint)
-            if key is None:
+            encoded = _encoded(constraint)
+            if encoded is None:
                 return compiler(constraint)
-            outcome = self._outcomes.get(key)
+            content, is_json = encoded
+            key = hashlib.sha256(b"%s:%s" % (kind.encode(), content)).digest()
+            settled = _settled.get(None)
+            outcome = (settled or {}).get(key) or self._outcomes.get(key)
             if outcome is None:
-                outcome = _outcome(compiler, constraint)
-                self._outcomes.put(key, outcome, _size(outcome))
+                if settled is not None and may_take_long(content):
+                    raise Deferred(self, key, kind, content, is_json)
+                outcome = outcome_of(compiler, constraint)
+                self.put(key, outcome)
             if isinstance(outcome, dict):
                 return outcome
             raise ConstraintError(*outcome)
 
         return compiled
+
+    def put(self, key: bytes, outcome: Outcome) -> None:
+        self._outcomes.put(key, outcome, _size(outcome))
 
     @property
     def size_bytes(self) -> int:
@@ -60,7 +102,12 @@ class FormatCache:
         return self._outcomes.size_bytes
 
 
-def _outcome(compiler: Callable[[Constraint], Format], constraint: Constraint) -> _Outcome:
+def may_take_long(content: bytes) -> bool:
+    """Whether compiling a constraint, as MessagePack or JSON, may take more than some 20 milliseconds."""
+    return len(content) > _QUICK_BYTES or any(word in content for word in _SLOW_WORDS)
+
+
+def outcome_of(compiler: Callable[[Constraint], Format], constraint: Constraint) -> Outcome:
     try:
         return compiler(constraint)
     except ConstraintError as error:
@@ -73,21 +120,16 @@ def _size(value: object) -> int:
     return sys.getsizeof(value) + sum(map(_size, children))
 
 
-def _key(kind: str, constraint: object) -> bytes | None:
-    """None for what is about to be rejected, as it is not JSON or exceeds the limits."""
+def _encoded(constraint: object) -> tuple[bytes, bool] | None:
+    """As MessagePack, or as JSON and True; None for what is about to be rejected: not JSON, or too large."""
     try:
-        content = _encoded(constraint)
+        # Ten times as fast as json.dumps, and NaN does not become null.
+        content, is_json = msgspec.msgpack.encode(constraint), False
+    except OverflowError:  # an integer beyond 64 bits
+        try:
+            content, is_json = json.dumps(constraint).encode(), True
+        except (TypeError, ValueError, RecursionError):
+            return None
     except (TypeError, ValueError, RecursionError):
         return None
-    if len(content) > _MAX_KEY_BYTES:
-        return None
-    return hashlib.sha256(b"%s:%s" % (kind.encode(), content)).digest()
-
-
-def _encoded(constraint: object) -> bytes:
-    try:
-        return msgspec.msgpack.encode(
-            constraint
-        )  # ten times as fast as json.dumps, and NaN does not become null
-    except OverflowError:  # an integer beyond 64 bits
-        return json.dumps(constraint).encode()
+    return None if len(content) > _MAX_KEY_BYTES else (content, is_json)

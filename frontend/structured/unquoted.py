@@ -15,12 +15,13 @@ from frontend.structured import automaton as fa
 from frontend.structured import charset as cs
 from frontend.structured import pattern
 from frontend.structured.automaton import Automaton, Budget, TooComplex
+from frontend.structured.charset import Charset
 from frontend.structured.errors import reject
 from frontend.structured.json_grammar import JsonGrammar, Options, json_text
 from frontend.structured.keywords import TYPES, below
 from frontend.structured.shapes import AllOf, Shape, type_of
 from frontend.structured.strings import TOO_COMPLEX
-from frontend.structured.writer import NothingMatches, quoted, raw_notation
+from frontend.structured.writer import NothingMatches, quoted, raw_notation, writable
 
 MAX_FORMS = 16  # alternatives of all parameters together
 
@@ -35,6 +36,15 @@ _READ_AS_JSON = {  # patterns of what is, or may be, read as each type
     "object": rf"\{{{_ANY}",
     "array": rf"\[{_ANY}",
 }
+_LEADING_SPACE = cs.of(" \t\n\r")
+_BEGINS = {
+    "null": cs.of("nN"),
+    "boolean": cs.of("tfTF"),
+    "number": cs.union(cs.DIGITS, cs.of("-")),
+    "object": cs.of("{"),
+    "array": cs.of("["),
+}
+_COUNTED = 32  # maximum length of a string that is counted by an automaton
 _WITHOUT_END = r"(?:[^<]|<+[^<\/])*<*"
 
 
@@ -180,8 +190,11 @@ class _Value(JsonGrammar):
 
     def _string(self, shape: Shape, misread: set[str]) -> str | None:
         try:
-            if not misread and (run := self._strings.run(shape)):
+            run = self._strings.run(shape)
+            if run and not misread:
                 return self._writer.run(*run, self._how)
+            if run and max(run[1], run[2] or 0) > _COUNTED:
+                return self._run_beginning_apart(*run, misread)
             found = self._strings.automaton(shape)
             found = self._strings.intersection(found, _writable(frozenset(misread)))
             return self._writer.raw(found, self._end) if found.edges else None
@@ -189,6 +202,14 @@ class _Value(JsonGrammar):
             return None
         except TooComplex:
             reject(shape.path, TOO_COMPLEX)
+
+    def _run_beginning_apart(self, characters: Charset, low: int, high: int | None, misread: set[str]) -> str:
+        """A run that begins as no value of the types in `misread` does: an automaton would be too large."""
+        begins = cs.union(_LEADING_SPACE, *(_BEGINS[kind] for kind in misread), self._how.mark)
+        first = writable(cs.minus(cs.intersection(characters, cs.PLAIN), begins))
+        rest = self._writer.run(characters, max(low - 1, 0), None if high is None else high - 1, self._how)
+        options = [f"{one} {rest}" for one in self._how.written(first)]
+        return self._writer.rule(" | ".join(options if low else [self._how.end, *options]))
 
 
 def _accepts(shape: Shape, kind: str) -> bool:

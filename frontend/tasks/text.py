@@ -23,6 +23,7 @@ from ipc.messages import (
     MediaPart,
     Payload,
     Prompt,
+    PromptScored,
     Reply,
     Sampling,
     TextInput,
@@ -42,6 +43,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     logprobs: list[float] = []  # by token, where they were asked for
     token_bytes: list[bytes] = []  # by token, with the logprobs
     stop: str | int | None = None  # the stop string or the client's stop token that ended it
+    prompt: PromptScored | None = None  # once, before any text
 
     @property
     def ends(self) -> bool:
@@ -69,6 +71,7 @@ class SequenceSpec(msgspec.Struct, frozen=True):
     sampling: Sampling
     prompt_index: int = 0
     report_ids: bool = False  # token ids are wanted, of prompt and text
+    score_prompt: bool = False  # so are the log probabilities of the prompt's tokens
 
 
 class Journal(msgspec.Struct):
@@ -92,7 +95,7 @@ class TextJob(Job):
         self, spec: SequenceSpec, choice: int, generation: Stream, body: bytes, arrived_at: float
     ) -> None:
         sampling = msgspec.structs.replace(spec.sampling, grammar="")  # which is in the body
-        work = Generate(0, b"", sampling, report_prompt=spec.report_ids)
+        work = Generate(0, b"", sampling, report_prompt=spec.report_ids, score_prompt=spec.score_prompt)
         super().__init__(work, body, arrived_at, spec.sampling.max_tokens)
         self.spec = spec
         self.choice = choice
@@ -137,6 +140,9 @@ class TextJob(Job):
         """The hot path: once per engine step and running choice."""
         if type(reply) is Delta:
             self._gained(reply, now, metrics)
+        elif type(reply) is PromptScored:
+            self.work.score_prompt = False  # by no other host again
+            self.generation.push(Output(self.choice, "", prompt=reply))
         else:
             self._accepted(cast(Accepted, reply), metrics)
 

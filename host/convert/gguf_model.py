@@ -17,6 +17,7 @@ from host.convert.saving import check_room, check_saved, save_with_genai
 from host.model_folder import read_model_folder
 
 _TOKENS = "tokenizer.ggml.tokens"
+_TEMPLATE = "tokenizer.chat_template"
 
 
 def convert_gguf(source: Path, folder: Path, note: Callable[[str], None] = print) -> None:
@@ -68,13 +69,22 @@ def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
         ),
         "tokenizer_config.json": _known(
             {
-                "chat_template": metadata.text("tokenizer.chat_template"),
+                "chat_template": _templates(metadata),
                 "bos_token": metadata.element(_TOKENS, token_id["bos"]),
                 "eos_token": metadata.element(_TOKENS, token_id["eos"]),
                 "normalizer": {"type": "NFC"} if normalizes(metadata) else None,
             }
         ),
     }
+
+
+def _templates(metadata: GgufMetadata) -> str | list[dict[str, str]] | None:
+    """The chat template; all of them by name, as Hugging Face lists them, where there are several."""
+    default = metadata.text(_TEMPLATE)
+    names = sorted({*metadata.strings("tokenizer.chat_templates"), "tool_use"} - {"default"})
+    named = {"default": default} | {name: metadata.text(f"{_TEMPLATE}.{name}") for name in names}
+    entries = [{"name": name, "template": text} for name, text in named.items() if text]
+    return default if len(entries) < 2 and default else entries or None
 
 
 def _config(metadata: GgufMetadata, stops: list[int]) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class _CollidingHandles:
 
 
 def _scores_prompts(launch: Launch[TextOptions]) -> bool:
-    """Not for prompts with images, with a draft's tokens among the model's, or of tokens that were evicted."""
+    """Not of prompts with images, with a draft's tokens among the model's, or after evictions."""
     options = launch.options
     return launch.engine == "text" and options.speculation is None and not options.cache_eviction_tokens
 

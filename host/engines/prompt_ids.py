@@ -30,7 +30,13 @@ class PromptReader:
 
     def __init__(self, tokenizer: Any, folder: ModelFolder, longest_token: int | None) -> None:
         """`longest_token`: in bytes, None if unknown."""
-        self.template = _chat_template(tokenizer, folder)
+        own = {"bos_token": tokenizer.get_bos_token(), "eos_token": tokenizer.get_eos_token()}
+        self.special_tokens = own | folder.special_tokens  # by their names in chat templates
+        self.template = _chat_template(tokenizer, folder, self.special_tokens)
+        # For turns with tools, in place of the other.
+        self.tool_template = (
+            _compiled(folder.tool_template, self.special_tokens) if folder.tool_template else None
+        )
         self._tokenizer = tokenizer
         self._normalize = find_normalizer(folder.path)
         self._longest_token = longest_token
@@ -74,6 +80,15 @@ class PromptReader:
             text, ids = "", prompt.token_ids
         return ReadPrompt(ids if keep is None else ids[-keep:], text)
 
+    def given_part(self, prompt: Prompt, ids: list[int]) -> tuple[int, int]:
+        """From where to where the `ids` of a prompt are its text, without special tokens that were added."""
+        if isinstance(prompt, TextPrompt) and prompt.add_special_tokens:
+            plain = self._encode(prompt.text, add_special_tokens=False)
+            for start in range(len(ids) - len(plain) + 1):
+                if ids[start : start + len(plain)] == plain:
+                    return start, start + len(plain)
+        return 0, len(ids)
+
     def _render(self, prompt: ChatPrompt) -> str:
         if self.template is None:
             raise RequestRefused(
@@ -83,7 +98,9 @@ class PromptReader:
             )
         if not prompt.messages:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "messages must not be empty", "messages")
-        return self.template.render(prompt)
+        has_tools = prompt.tools not in ("", "[]")
+        template = self.tool_template if has_tools and self.tool_template is not None else self.template
+        return template.render(prompt)
 
     def _encode(
         self, text: str, add_special_tokens: bool, keep: int | None = None, param: str = "prompt"
@@ -114,13 +131,16 @@ class PromptReader:
             raise context_length_exceeded(self._context_length, f"your prompt has at least {least}", param)
 
 
-def _chat_template(tokenizer: Any, folder: ModelFolder) -> ChatTemplate | None:
+def _chat_template(
+    tokenizer: Any, folder: ModelFolder, special_tokens: dict[str, str]
+) -> ChatTemplate | None:
     source = folder.chat_template or tokenizer.get_original_chat_template() or tokenizer.chat_template
-    if not source:
-        return None
-    own = {"bos_token": tokenizer.get_bos_token(), "eos_token": tokenizer.get_eos_token()}
+    return _compiled(source.removeprefix("\ufeff"), special_tokens) if source else None
+
+
+def _compiled(source: str, special_tokens: dict[str, str]) -> ChatTemplate | None:
     try:
-        return ChatTemplate(source, own | folder.special_tokens)
+        return ChatTemplate(source, special_tokens)
     except TemplateError as error:
         print(f"the chat template is not valid: {error}", file=sys.stderr, flush=True)
         return None

@@ -49,6 +49,7 @@ class TextRequest:
         "ended_by_eos",
         "finish_reason",
         "generated",
+        "given",
         "handle",
         "hides_last",
         "logprobs",
@@ -81,6 +82,7 @@ class TextRequest:
             turns = NO_TURNS
         self.request_id = request_id
         self.prompt_ids = prompt_ids  # without those of images
+        self.given = (0, len(prompt_ids))  # the part that is the client's text, where its scores are wanted
         self.content: PromptContent | None = None  # what the engine gets in place of token ids
         self.accepted: Accepted | None = None  # to be sent once the engine has taken the request
         self.choices = choices

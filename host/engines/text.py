@@ -132,7 +132,8 @@ class TextEngine:
         choices = resolve(sampling, self._defaults, self._limits, len(read.ids), param, read.tag)
         self._pipeline.check(choices, len(read.ids) + work.done_units, param)
         is_chat = isinstance(prompt, ChatPrompt)
-        stream = self._detokenizer.open(choices.skip_special_tokens)
+        goes_on = not isinstance(prompt, ChatPrompt) or prompt.continue_final_message
+        stream = self._detokenizer.open(choices.skip_special_tokens, read.ids if goes_on else ())
         request = TextRequest(
             work.request_id, read.ids, choices, stream, self._turns if is_chat else NO_TURNS
         )
@@ -144,6 +145,7 @@ class TextEngine:
         self._live[work.request_id] = request
         if work.score_prompt:
             self._check_scoring()
+            request.given = self._prompts.given_part(prompt, read.ids)
             self._unscored.append(request)
         else:
             self._queue(request)
@@ -237,7 +239,10 @@ class TextEngine:
                 replies.append(self._fail(request, failures.NOT_SCORED))
                 continue
             ids = request.prompt_ids
-            replies.append(PromptScored(request.request_id, scores, ids, self._detokenizer.token_bytes(ids)))
+            first, last = request.given
+            pieces = self._detokenizer.text_bytes(ids[first:last])
+            pieces = [b""] * first + pieces + [b""] * (len(ids) - last)
+            replies.append(PromptScored(request.request_id, scores, ids, pieces))
             self._queue(request)
         return replies
 
@@ -351,7 +356,7 @@ class TextEngine:
                 delta.cached_tokens = request.cached_tokens or 0
             if request.choices.logprobs:
                 delta.logprobs = request.logprobs
-                delta.token_bytes = self._detokenizer.token_bytes(ids)
+                delta.token_bytes = self._shown_bytes(request, ids)
             if request.finish_reason is not None:
                 handle = request.handle
                 delta.finish = self._end(request, request.finish_reason)
@@ -360,6 +365,18 @@ class TextEngine:
                     continue
             deltas.append(delta)
         return deltas
+
+    def _shown_bytes(self, request: TextRequest, ids: list[int]) -> list[bytes]:
+        """What each id adds to the text. One that is hidden adds nothing."""
+        visible = request.visible(ids, self._pipeline.eos_token_ids)
+        shown = iter(self._detokenizer.shown_bytes(request.stream, visible))
+        at = 0
+        pieces = []
+        for number in ids:  # the visible ones are the same without some
+            is_shown = at < len(visible) and visible[at] == number
+            at += is_shown
+            pieces.append(next(shown) if is_shown else b"")
+        return pieces
 
     def _end(self, request: TextRequest, reason: FinishReason) -> Finish:
         del self._live[request.request_id]

@@ -103,11 +103,13 @@ def build_engine(launch: Launch[TextOptions], parts: TextParts) -> TextEngine:
         kv_cache_tokens=limits.kv_cache_tokens,
         slots=launch.options.max_num_seqs,
         chat_template=template.source if template is not None else "",
+        tool_template=prompts.tool_template.source if prompts.tool_template is not None else "",
         device_name=device_name(launch.device),
         load_seconds=0.0,
         fingerprint=fingerprint(folder.path, genai.get_version()),
         properties=pipeline.chosen,
         takes_images=parts.takes_images,
+        special_tokens={name: text for name, text in prompts.special_tokens.items() if text},
         threads=inference_threads(launch),
         weights=weights_format(language_xml(folder.path)),
     )

@@ -45,7 +45,7 @@ class VisionPromptReader(PromptReader):
         if self.template is None:
             return True
         try:
-            return _PROBE in self.template.render(ChatPrompt([ChatMessage("user", content)]))
+            return _PROBE in self.template.render_unchanged(ChatPrompt([ChatMessage("user", content)]))
         except RequestRefused:
             return False
 

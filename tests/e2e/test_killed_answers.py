@@ -87,10 +87,15 @@ def test_a_stream_bound_to_a_schema(tool_server: Serving, tool_client: openai.Op
 
 
 def test_a_text_in_anthropics_form(tool_server: Serving, anthropic_client: anthropic.Anthropic):
-    fields: Any = {"model": "smollm2", "messages": ASKED, "max_tokens": 100, "extra_body": {"temperature": 0}}
+    fields: Any = {
+        "model": "qwen3",
+        "messages": ASKED,
+        "max_tokens": 600,
+        "extra_body": {"temperature": 0, "ignore_eos": True},
+    }
     undisturbed = anthropic_client.messages.create(**fields)
     stream = anthropic_client.messages.create(**fields, stream=True)
-    events = killed_after(iter(stream), tool_server, "smollm2", signal.SIGKILL)
+    events = killed_after(iter(stream), tool_server, "qwen3", signal.SIGKILL)
     assert [event.type for event in events[:2]] == ["message_start", "content_block_start"]
     pieces = [event.delta.text for event in events if event.type == "content_block_delta"]
     assert "".join(pieces) == undisturbed.content[0].text

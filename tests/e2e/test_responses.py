@@ -1,6 +1,7 @@
 """The `openai` client's Responses API against a real server with a real model."""
 
 import json
+import re
 from pathlib import Path
 
 import openai
@@ -167,3 +168,63 @@ def test_what_is_stored_in_a_file_outlives_the_server(start, tmp_path: Path):
 def test_the_wire_holds_nothing_that_clients_do_not_know(server: Serving):
     body = server.http.post("/v1/responses", json=GREEDY | {"input": PARIS, "max_output_tokens": 5})
     checked_response(body.content)
+
+
+def test_a_background_stream_outlives_its_connection(client):
+    fields = SHORT | {"input": PARIS, "background": True}
+    seen = []
+    with client.responses.create(**fields, stream=True) as stream:
+        for event in stream:
+            seen.append(event)
+            if event.type == "response.output_text.delta":
+                break
+    response_id = seen[0].response.id
+    rest = list(client.responses.retrieve(response_id, stream=True, starting_after=seen[-1].sequence_number))
+    assert rest[-1].type in ("response.completed", "response.incomplete")
+    whole = list(client.responses.retrieve(response_id, stream=True))
+    assert whole == [*seen, *rest]
+    assert [event.sequence_number for event in whole] == list(range(len(whole)))
+    assert client.responses.retrieve(response_id).output_text == rest[-1].response.output_text
+
+
+def test_the_clients_stream_helper_resumes(client):
+    with client.responses.stream(**GREEDY, input=PARIS, max_output_tokens=12, background=True) as stream:
+        final = list(stream)[-1].response
+    with client.responses.stream(response_id=final.id, starting_after=4) as stream:
+        events = list(stream)
+    assert events[0].sequence_number == 5
+    assert events[-1].response.output_text == final.output_text
+
+
+def test_input_tokens_are_those_that_a_response_counts(client):
+    fields = {"model": MODEL, "input": PARIS, "instructions": "Be brief.", "tools": [TOOL]}
+    answer = client.responses.create(**fields, max_output_tokens=1)
+    assert client.responses.input_tokens.count(**fields).input_tokens == answer.usage.input_tokens
+
+
+def test_a_compacted_conversation_goes_on(client):
+    first = client.responses.create(**GREEDY, input="My name is Ada.", max_output_tokens=4)
+    few = {"max_output_tokens": 12}
+    compacted = client.responses.compact(model=MODEL, previous_response_id=first.id, extra_body=few)
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    assert compacted.usage.output_tokens > 0
+    given = [item.model_dump(exclude_none=True, warnings=False) for item in compacted.output]
+    given.append({"role": "user", "content": "Hi."})
+    assert client.responses.create(**GREEDY, input=given, max_output_tokens=4).output_text
+
+
+def test_tools_of_a_namespace_and_custom_tools_are_called_by_their_names(client):
+    weather = {"type": "namespace", "name": "mcp__weather", "description": "Weather.", "tools": [TOOL]}
+    grammar = {"type": "grammar", "syntax": "regex", "definition": "[0-9]{3}-[0-9]{4}"}
+    dial = {"type": "custom", "name": "dial", "description": "Dials a number.", "format": grammar}
+    fields = GREEDY | {"input": PARIS, "tools": [{"type": "web_search"}, weather, dial]}
+    fields["max_output_tokens"] = 60
+    choice = {"type": "function", "namespace": "mcp__weather", "name": "get_weather"}
+    (call,) = client.responses.create(**fields, tool_choice=choice).output
+    assert (call.type, call.namespace, call.name) == ("function_call", "mcp__weather", "get_weather")
+    with client.responses.stream(**fields, tool_choice={"type": "custom", "name": "dial"}) as stream:
+        events = list(stream)
+    (done,) = [event for event in events if event.type == "response.custom_tool_call_input.done"]
+    assert re.fullmatch(grammar["definition"], done.input)
+    deltas = [event.delta for event in events if event.type == "response.custom_tool_call_input.delta"]
+    assert "".join(deltas) == done.input

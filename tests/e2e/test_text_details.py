@@ -75,12 +75,51 @@ def test_an_echo_comes_before_the_text_also_of_token_ids_and_in_streams(server, 
     assert "".join(chunk.choices[0].text for chunk in stream) == whole
 
 
+def test_a_prompt_is_scored_as_evaluations_ask_for_it(server):
+    """Token ids with `echo` and `logprobs`: an entry per token of prompt and answer, each at its place."""
+    first = complete(server, "The café 😀 of France", max_tokens=3, return_token_ids=True)["choices"][0]
+    tokens = first["prompt_token_ids"]
+    for max_tokens in (0, 3):
+        answer = complete(server, tokens, max_tokens=max_tokens, logprobs=1, echo=True)
+        choice = answer["choices"][0]
+        told = choice["logprobs"]
+        assert choice["text"] == "The café 😀 of France" + first["text"] * bool(max_tokens)
+        assert "".join(told["tokens"]) == choice["text"]
+        assert {len(values) for values in told.values()} == {len(tokens) + max_tokens}
+        assert told["text_offset"] == [len("".join(told["tokens"][:i])) for i in range(len(told["tokens"]))]
+        assert told["token_logprobs"][0] is told["top_logprobs"][0] is None
+        assert all(logprob <= 0 for logprob in told["token_logprobs"][1:])
+        assert told["top_logprobs"][1] == {told["tokens"][1]: told["token_logprobs"][1]}
+        assert answer["usage"]["completion_tokens"] == max_tokens
+
+
+def test_a_stream_tells_the_scores_of_its_prompt(server, client):
+    fields = {"prompt": PROMPT, "max_tokens": 3, "echo": True, "logprobs": 1, "temperature": 0}
+    whole = complete(server, **fields)["choices"][0]
+    chunks = [chunk.choices[0] for chunk in client.completions.create(model=MODEL, **fields, stream=True)]
+    assert "".join(chunk.text for chunk in chunks) == whole["text"]
+    told = [chunk.logprobs for chunk in chunks if chunk.logprobs is not None]
+    assert [token for part in told for token in part.tokens] == whole["logprobs"]["tokens"]
+    assert [at for part in told for at in part.text_offset] == whole["logprobs"]["text_offset"]
+
+
 def test_a_prompt_goes_to_tokens_and_back(server):
     answer = ask(server, "/tokenize", prompt=PROMPT, return_token_strs=True).json()
     assert answer["count"] == len(answer["tokens"]) == len(answer["token_strs"])
     assert "".join(answer["token_strs"]) == PROMPT
     assert answer["max_model_len"] == 8192
     assert ask(server, "/detokenize", tokens=answer["tokens"]).json() == {"prompt": PROMPT}
+
+
+def test_a_tokenizer_is_described_and_asked_without_a_models_name(server):
+    info = server.http.get("/tokenizer_info").json()
+    assert (info["bos_token"], info["eos_token"]) == ("<|im_start|>", "<|im_end|>")
+    assert (info["model_max_length"], "<|im_start|>" in info["chat_template"]) == (8192, True)
+    tokens = server.http.post("/tokenize", json={"prompt": PROMPT}).json()["tokens"]
+    assert server.http.post("/detokenize", json={"tokens": tokens}).json() == {"prompt": PROMPT}
+    chat = {"messages": [{"role": "user", "content": "Hello"}]}
+    assert server.http.post("/tokenize", json=chat).json()["count"] > 5
+    assert server.http.get("/tokenizer_info?model=nobody").status_code == 404
 
 
 def test_the_rendered_prompt_is_the_one_that_is_answered(server):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.detokenizer import BatchedDetokenizer, Detokenizer, VocabularyDetokenizer, choose_detokenizer
+from tests.models.sentencepiece import tiny_sentencepiece
 
 TEXTS = [
     "The quick brown fox.",
@@ -193,3 +194,24 @@ def test_replacement_characters_of_unfinished_bytes_are_held_back(way: Any, text
 def forget_tokenizers() -> Iterator[None]:
     yield
     _cache.clear()
+
+
+def test_a_sentencepiece_text_goes_on_with_its_space_and_begins_without() -> None:
+    from openvino_genai import Tokenizer
+
+    tokenizer: Any = Tokenizer(tiny_sentencepiece())
+    detokenizer = choose_detokenizer(tokenizer)
+    text = "The capital of France 😀 été."
+    ids = tokenizer.encode(text).input_ids.data.flatten().tolist()
+    begins = 1 + tokenizer.decode([ids[:2]])[0].startswith("The")  # after <s> and the first word
+    assert b"".join(detokenizer.text_bytes(ids[1:])).decode() == text
+    for cut in range(begins, len(ids)):
+        before = tokenizer.decode([ids[:cut]])[0]
+        streams = [detokenizer.open(True, ids[:cut]) for _ in range(2)]
+        gained = [detokenizer.feed([(streams[0], [number])])[0] for number in ids[cut:]]
+        rest = "".join(gained) + detokenizer.finish(streams[0])
+        assert before + rest == text
+        assert b"".join(detokenizer.shown_bytes(streams[1], ids[cut:])).decode() == rest
+    alone = detokenizer.open(True)
+    assert detokenizer.feed([(alone, ids[1:])]) == [text]
+    assert b"".join(detokenizer.shown_bytes(detokenizer.open(True), ids)).decode() == text

@@ -68,6 +68,7 @@ def test_calls_validate(engines: dict[str, Engine], dialect: str) -> None:
 
 
 @pytest.mark.many_seeds
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("model", ["sentencepiece", "llama3"])
 @pytest.mark.parametrize("dialect", _DIALECTS)
 def test_calls_validate_with_every_seed(engines: dict[str, Engine], dialect: str, model: str) -> None:
@@ -76,6 +77,7 @@ def test_calls_validate_with_every_seed(engines: dict[str, Engine], dialect: str
 
 
 @pytest.mark.many_seeds
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("model", ["sentencepiece", "llama3"])
 def test_answers_validate_with_every_seed(engines: dict[str, Engine], model: str) -> None:
     formats_ = [json_schema(schema_of(name)) for name in MODELS]

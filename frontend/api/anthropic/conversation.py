@@ -115,7 +115,8 @@ class _Conversation:
     def _call(self, block: BlockBody, where: str) -> ToolCall:
         call_id, name = required(block.id, f"{where}.id"), required(block.name, f"{where}.name")
         self._names[call_id] = name
-        return ToolCall(call_id, name, encoded(block.input or {}))
+        given = block.input or {}
+        return ToolCall(call_id, name, given if isinstance(given, str) else encoded(given))
 
     def _result(self, block: BlockBody, where: str, content: str | list[ContentPart]) -> None:
         call_id = required(block.tool_use_id, f"{where}.tool_use_id")

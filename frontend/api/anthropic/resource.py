@@ -46,6 +46,7 @@ class Messages:
         answer = await whole(message, turn, body.max_tokens, omits_thinking=omits)
         if only_prompt:
             answer.content, answer.stop_reason, answer.stop_sequence = [], "max_tokens", None
+            answer.usage.output_tokens = 0
         respond_json(response, answer)
 
     async def on_post_count(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:

@@ -23,9 +23,10 @@ from frontend.api.ollama.durations import timestamp
 from frontend.api.ollama.names import route_of, tagged
 from frontend.api.ollama.requests import ModelRequest
 from frontend.library import ModelStatus
-from frontend.models.details import template_of
+from frontend.models.details import templates_of
 from frontend.parsing import detect
 from frontend.routing.route import Route
+from ipc.chat_templates import ChatTemplates
 from ipc.messages import TextCard
 
 # Engines of models for which Ollama's API has no endpoint.
@@ -124,17 +125,17 @@ class Show(_Models):
         status = self._library.status(route.name)
         folder = self._library.folder(route.name)
         [model] = await self._described([route.name])
-        template, parameters = await asyncio.to_thread(_texts, route, folder)
+        templates, parameters = await asyncio.to_thread(_texts, route, folder)
         respond_json(
             response,
             ShowBody(
                 license=model.licence,
                 modelfile=f"# {route.name}, as this server runs it\nFROM {route.name}\n",
                 parameters=parameters,
-                template=template,
+                template=templates.default,
                 details=model.details,
                 model_info=model_info(model, status.context_length),
-                capabilities=capabilities(route, status, template),
+                capabilities=capabilities(route, status, templates),
                 modified_at=model.created or self._started,
             ),
         )
@@ -148,28 +149,35 @@ def usable(status: ModelStatus) -> bool:
     return status.engine not in _OTHER_ENGINES
 
 
-def capabilities(route: Route, status: ModelStatus, template: str) -> list[str]:
+def capabilities(route: Route, status: ModelStatus, templates: ChatTemplates) -> list[str]:
     """What Ollama calls them. Tools work with every model that generates text, but those whose chat template
     knows them were trained for them."""
     if status.engine in _OTHER_ENGINES:
         return []
     if status.engine == "embeddings":
         return ["embedding"]
-    dialect = detect(template, route.settings.tool_format, route.settings.reasoning_format)
+    formats = route.settings.tool_format, route.settings.reasoning_format
+    dialect = detect(templates.default, *formats)
+    with_tools = detect(templates.tool_use or templates.default, *formats)
     card = route.last_card
     sees = card.takes_images if isinstance(card, TextCard) else status.engine == "vision"
-    found = {"completion": True, "tools": dialect.tool_format, "thinking": dialect.reasoning, "vision": sees}
+    found = {
+        "completion": True,
+        "tools": with_tools.tool_format,
+        "thinking": dialect.reasoning,
+        "vision": sees,
+    }
     return [name for name, has in found.items() if has]
 
 
-def _texts(route: Route, folder: str) -> tuple[str, str]:
-    """The chat template, and the generation defaults."""
+def _texts(route: Route, folder: str) -> tuple[ChatTemplates, str]:
+    """The chat templates, and the generation defaults."""
     card = route.last_card
     if isinstance(card, TextCard):
-        template = card.chat_template
+        templates = ChatTemplates(card.chat_template, card.tool_template)
     else:
-        template = template_of(Path(folder)) if folder else ""
-    return template, parameters_of(folder, route.settings.generation_defaults)
+        templates = templates_of(Path(folder)) if folder else ChatTemplates()
+    return templates, parameters_of(folder, route.settings.generation_defaults)
 
 
 def _running(status: ModelStatus, model: Described) -> RunningBody:

@@ -11,7 +11,8 @@ import msgspec
 from frontend.api.errors import presentable
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
-from frontend.api.responses.records import Record, Records, failed, is_live
+from frontend.api.responses.event_log import EventLog, EventLogs
+from frontend.api.responses.records import Record, Records, as_of, failed, is_live
 from frontend.api.responses.stream import BeginTurn, collect
 from frontend.api.schema.responses import ResponseBody
 from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
@@ -25,6 +26,7 @@ log = logging.getLogger("nacelle.api")
 
 class _Job(msgspec.Struct):
     builder: ResponseBuilder
+    log: EventLog | None  # where the client asked for a stream
     task: "asyncio.Task[None]"
 
 
@@ -40,6 +42,7 @@ class Background:
         self._seconds = seconds
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
+        self.logs = EventLogs()
         self._starting = 0
         self._closing = False
 
@@ -49,7 +52,8 @@ class Background:
         return len(self._jobs)
 
     async def start(self, spec: TurnSpec, builder: ResponseBuilder, record: Record) -> None:
-        """Returns when the record of the response, which is as it begins, is stored as queued.
+        """Returns when the record of the response, which is as it begins, is stored as queued. The events of
+        one whose client wants a stream are in `logs` from then on.
 
         Raises QueueFull, ShuttingDown, StoreUnavailable or RequestTooLarge.
         """
@@ -63,12 +67,24 @@ class Background:
             self._starting -= 1
         if self._closing:
             raise ShuttingDown("the server is shutting down", retry_after=1)
-        self._jobs[record.response.id] = _Job(builder, asyncio.create_task(self._run(spec, builder)))
+        log = self._log(builder) if spec.streaming else None
+        task = asyncio.create_task(self._run(spec, builder, log))
+        self._jobs[record.response.id] = _Job(builder, log, task)
+
+    def _log(self, builder: ResponseBuilder) -> EventLog:
+        beat = lambda: builder.heartbeat()[0]  # noqa: E731
+        log = self.logs.open(builder.response.id, beat, builder.heartbeat_again)
+        log.append(builder.queue())
+        return log
 
     def response(self, response_id: str) -> ResponseBody | None:
         """A response that is being generated here, as of now."""
         job = self._jobs.get(response_id)
         return None if job is None else job.builder.response
+
+    def current(self, record: Record) -> ResponseBody:
+        """A stored response as of now."""
+        return self.response(record.response.id) or as_of(record, self._clock())
 
     async def cancel(self, response_id: str) -> None:
         """Returns when the response has ended, whoever was first."""
@@ -90,10 +106,10 @@ class Background:
                     job.task.cancel()
             await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
 
-    async def _run(self, spec: TurnSpec, builder: ResponseBuilder) -> None:
+    async def _run(self, spec: TurnSpec, builder: ResponseBuilder, log: EventLog | None) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                await self._generate(spec, builder)
+                await self._generate(spec, builder, log)
         except asyncio.CancelledError:
             if not builder.ended:
                 builder.fail(ShuttingDown("the server was shut down"))
@@ -105,13 +121,19 @@ class Background:
             await self._keep_end(builder.response)
         finally:
             del self._jobs[builder.response.id]
+            if log is not None:
+                log.append(builder.announce())
+                log.end()
+                self.logs.expire(builder.response.id)
 
-    async def _generate(self, spec: TurnSpec, builder: ResponseBuilder) -> None:
+    async def _generate(self, spec: TurnSpec, builder: ResponseBuilder, log: EventLog | None) -> None:
         turn = await self._begin(spec, None)
         try:
-            builder.begin()
+            begun = builder.begin()
+            if log is not None:
+                log.append(begun)
             await self._keep(builder.response)
-            await collect(turn, builder)
+            await collect(turn, builder, log.append if log is not None else None)
         finally:
             turn.close()
 

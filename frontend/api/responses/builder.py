@@ -1,17 +1,27 @@
 """From the events of a turn to the events of a response, and to the response object at any moment. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
 
-from frontend.api.responses.outputs import CallBuilder, ItemBuilder, MessageBuilder, NewId, ReasoningBuilder
+from frontend.api.responses.outputs import (
+    CallBuilder,
+    CustomCallBuilder,
+    FunctionCallBuilder,
+    ItemBuilder,
+    MessageBuilder,
+    NewId,
+    ReasoningBuilder,
+)
+from frontend.api.responses.tools import OfferedTool
 from frontend.api.schema.response_events import (
     Completed,
     Created,
     Failed,
     Incomplete,
     InProgress,
+    Queued,
     ResponseEvent,
 )
 from frontend.api.schema.response_items import ItemStatus, OutputItem
@@ -36,14 +46,22 @@ class ResponseBuilder:
     The response is what it will stay before that is announced, so that it can be kept in between.
     """
 
-    def __init__(self, response: ResponseBody, new_id: NewId, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        response: ResponseBody,
+        new_id: NewId,
+        clock: Callable[[], float],
+        tools: Iterable[OfferedTool] = (),
+    ) -> None:
         """`response` is the object before any output; `clock` tells Unix seconds."""
+        self._tools = {tool.function.name: tool for tool in tools}
         self._response = response
         self._new_id = new_id
         self._clock = clock
         self._items: list[OutputItem] = []  # those that have ended
         self._current: ItemBuilder | None = None
         self._truncated = False
+        self._queued = False
         self._begun = False
         self._ended = False
         self._said = 0  # events
@@ -58,18 +76,32 @@ class ResponseBuilder:
     def ended(self) -> bool:
         return self._ended
 
+    def queue(self) -> list[ResponseEvent]:
+        """Before `begin`, where clients see that a response waits."""
+        self._queued = True
+        return self._numbered([Created(response=self.response), Queued(response=self.response)])
+
     def begin(self) -> list[ResponseEvent]:
         """None the second time."""
         if self._begun:
             return []
         self._begun = True
         self._become(status="in_progress")
-        return self._numbered([Created(response=self.response), InProgress(response=self.response)])
+        created = [] if self._queued else [Created(response=self.response)]
+        return self._numbered([*created, InProgress(response=self.response)])
 
     def heartbeat(self) -> list[ResponseEvent]:
         """What shows that a silent stream is alive."""
+        if not self._queued and not self._begun:
+            return self.begin()
+        return self._numbered([self.heartbeat_again()])
+
+    def heartbeat_again(self, number: int = 0) -> ResponseEvent:
+        """A heartbeat with a number that one had before."""
+        if self._queued and not self._begun:
+            return Queued(response=self.response, sequence_number=number)
         current = msgspec.structs.replace(self.response, status="in_progress", completed_at=None)
-        return self.begin() or self._numbered([InProgress(response=current)])
+        return InProgress(response=current, sequence_number=number)
 
     def apply(self, event: TurnEvent, call_id: Callable[[int], str]) -> list[ResponseEvent]:
         """`call_id` gives the id of the turn's n-th tool call."""
@@ -81,7 +113,7 @@ class ResponseBuilder:
             case Reasoning(text) if text:
                 return self._numbered(self._append(ReasoningBuilder, text))
             case CallBegun(index, name):
-                call = CallBuilder(self._index_of_next(), self._new_id, name, call_id(index))
+                call = self._call(name, call_id(index))
                 return self._numbered([*self._end_item("completed"), *self._begin_item(call)])
             case CallArguments(text=text) if text and self._current is not None:
                 return self._numbered(self._current.append(text))
@@ -98,9 +130,9 @@ class ResponseBuilder:
         self._ended = True
         if self._truncated:
             details = IncompleteDetails("max_output_tokens")
-            self._become(status="incomplete", incomplete_details=details, usage=_usage(usage))
+            self._become(status="incomplete", incomplete_details=details, usage=usage_body(usage))
         else:
-            self._become(status="completed", completed_at=int(self._clock()), usage=_usage(usage))
+            self._become(status="completed", completed_at=int(self._clock()), usage=usage_body(usage))
         return self._numbered(events)
 
     def fail(self, error: ServerError) -> None:
@@ -117,7 +149,9 @@ class ResponseBuilder:
 
     def announce(self) -> list[ResponseEvent]:
         """The last event."""
-        kind = {"completed": Completed, "incomplete": Incomplete}.get(self._response.status, Failed)
+        # There is no event for a response that was cancelled: it is not whole.
+        kinds = {"completed": Completed, "incomplete": Incomplete, "cancelled": Incomplete}
+        kind = kinds.get(self._response.status, Failed)
         return self._numbered([kind(response=self.response)])
 
     def _become(self, **changes: object) -> None:
@@ -128,6 +162,13 @@ class ResponseBuilder:
 
     def _new(self, kind: type[AnyBuilder]) -> AnyBuilder:
         return kind(self._index_of_next(), self._new_id)
+
+    def _call(self, name: str, call_id: str) -> CallBuilder:
+        tool = self._tools.get(name)
+        if tool is None:
+            return FunctionCallBuilder(self._index_of_next(), self._new_id, name, call_id)
+        kind = CustomCallBuilder if tool.is_custom else FunctionCallBuilder
+        return kind(self._index_of_next(), self._new_id, tool.name, call_id, tool.namespace)
 
     def _append(self, kind: type[ItemBuilder], text: str) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
@@ -145,8 +186,9 @@ class ResponseBuilder:
         if self._current is None:
             return []
         item, self._current = self._current, None
+        events = item.end(status)  # which may be what completes its text
         self._items.append(item.item(status))
-        return item.end(status)
+        return events
 
     def _numbered(self, events: list[ResponseEvent]) -> list[ResponseEvent]:
         for event in events:
@@ -155,7 +197,7 @@ class ResponseBuilder:
         return events
 
 
-def _usage(usage: TurnUsage) -> ResponseUsage:
+def usage_body(usage: TurnUsage) -> ResponseUsage:
     return ResponseUsage(
         usage.prompt_tokens,
         InputTokensDetails(usage.cached_tokens),

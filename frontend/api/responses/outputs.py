@@ -6,9 +6,12 @@ Sequence numbers count over all items of a response, so the caller sets them.
 from collections.abc import Callable
 from typing import Any
 
+from frontend.api.responses.custom_input import CustomInput
 from frontend.api.schema.response_events import (
     ArgumentsDelta,
     ArgumentsDone,
+    CustomInputDelta,
+    CustomInputDone,
     ItemAdded,
     ItemDone,
     PartAdded,
@@ -24,6 +27,7 @@ from frontend.api.schema.response_events import (
     TextDone,
 )
 from frontend.api.schema.response_items import (
+    CustomCallItem,
     FunctionCallItem,
     ItemStatus,
     MessageItem,
@@ -134,17 +138,24 @@ class ReasoningBuilder(ItemBuilder):
 
 
 class CallBuilder(ItemBuilder):
-    """A call of a function; its text are the arguments."""
+    """A call of a tool, by the names that the client gave it."""
 
-    prefix = "fc"
-
-    def __init__(self, index: int, new_id: NewId, name: str, call_id: str) -> None:
+    def __init__(
+        self, index: int, new_id: NewId, name: str, call_id: str, namespace: str | None = None
+    ) -> None:
         super().__init__(index, new_id)
-        self._name = name
-        self._call_id = call_id
+        self._called: dict[str, Any] = {"id": self.id, "call_id": call_id, "name": name}
+        if namespace is not None:
+            self._called["namespace"] = namespace
 
     def begin(self) -> list[ResponseEvent]:
         return [ItemAdded(output_index=self._index, item=self.item("in_progress"))]
+
+
+class FunctionCallBuilder(CallBuilder):
+    """Its text are the arguments."""
+
+    prefix = "fc"
 
     def end(self, status: ItemStatus) -> list[ResponseEvent]:
         done = ItemDone(output_index=self._index, item=self.item(status))
@@ -153,9 +164,36 @@ class CallBuilder(ItemBuilder):
         return [ArgumentsDone(**self._where, arguments=self.text), done]
 
     def item(self, status: ItemStatus) -> FunctionCallItem:
-        return FunctionCallItem(
-            id=self.id, call_id=self._call_id, name=self._name, arguments=self.text, status=status
-        )
+        return FunctionCallItem(**self._called, arguments=self.text, status=status)
 
     def _delta(self, piece: str) -> list[ResponseEvent]:
         return [ArgumentsDelta(**self._where, delta=piece)]
+
+
+class CustomCallBuilder(CallBuilder):
+    """Its text is the input, which is taken out of the arguments."""
+
+    prefix = "ctc"
+
+    def __init__(
+        self, index: int, new_id: NewId, name: str, call_id: str, namespace: str | None = None
+    ) -> None:
+        super().__init__(index, new_id, name, call_id, namespace)
+        self._input = CustomInput()
+
+    def append(self, piece: str) -> list[ResponseEvent]:
+        text = self._input.feed(piece)
+        return super().append(text) if text else []
+
+    def end(self, status: ItemStatus) -> list[ResponseEvent]:
+        rest = self._input.rest() if status == "completed" else ""
+        events = super().append(rest) if rest else []
+        if status == "completed":
+            events.append(CustomInputDone(**self._where, input=self.text))
+        return [*events, ItemDone(output_index=self._index, item=self.item(status))]
+
+    def item(self, status: ItemStatus) -> CustomCallItem:
+        return CustomCallItem(**self._called, input=self.text)
+
+    def _delta(self, piece: str) -> list[ResponseEvent]:
+        return [CustomInputDelta(**self._where, delta=piece)]

@@ -5,8 +5,11 @@ from typing import Any
 
 import msgspec
 
+from frontend.api.body import naming_field
 from frontend.api.prompting import TurnSpec
+from frontend.api.responses.foreign import tools_of
 from frontend.api.responses.items import ItemImages, messages_of
+from frontend.api.responses.tools import OfferedTool, offered_tools, tool_use_of
 from frontend.api.schema.common import check_stream_options, refuse_unsupported, variant_key
 from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item
@@ -21,9 +24,7 @@ from frontend.api.schema.responses import (
     TextFormat,
     TextFormatAnswer,
     ToolBody,
-    ToolChoiceBody,
 )
-from frontend.api.schema.tools import FunctionTool, ToolUse, only, tool_use
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
@@ -42,8 +43,6 @@ def check(body: ResponsesRequest) -> None:
             raise BadRequest(f"include[{index}]: {what!r} is not supported", f"include[{index}]")
     if body.background and body.store is False:
         raise BadRequest("background: a background response must be stored", "background")
-    if body.background and body.stream:
-        raise BadRequest("stream: a background response cannot be streamed; poll it", "stream")
 
 
 def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
@@ -57,7 +56,7 @@ def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
         variant_key=variant_key(body.user, body.safety_identifier, body.prompt_cache_key),
         messages=messages,
         samplings=[_sampling(body)],
-        tool_use=_tool_use(body),
+        tool_use=tool_use_of(offered_to(body, items), body.tool_choice, body.parallel_tool_calls),
         output_format=_output_format(body.text.format if body.text is not None else None),
         reasoning_effort=body.reasoning.effort if body.reasoning is not None else None,
         images=images.given.found,
@@ -72,35 +71,18 @@ def _sampling(body: ResponsesRequest) -> Sampling:
     return sampling
 
 
-def _tool_use(body: ResponsesRequest) -> ToolUse | None:
-    """Tools that OpenAI's own servers would run are left out: agents offer them always, and do without."""
-    functions = [
-        _function(tool, f"tools[{index}]")
-        for index, tool in enumerate(body.tools or [])
-        if tool.type == "function"
-    ]
-    choice = body.tool_choice
-    named: str | None = None
-    if isinstance(choice, ToolChoiceBody) and choice.type == "allowed_tools":
-        names = [_chosen(tool) for tool in choice.tools or [] if tool.type == "function"]
-        functions, choice = only(functions, names), choice.mode
-    elif isinstance(choice, ToolChoiceBody):
-        named, choice = _chosen(choice), None
-    return tool_use(functions, choice, named, body.parallel_tool_calls, "tools[{}].parameters")
+def offered_to(body: ResponsesRequest, items: Sequence[Item]) -> list[OfferedTool]:
+    """The tools that the model may call: the request's, and those that items make available.
 
-
-def _chosen(choice: ToolChoiceBody) -> str:
-    if choice.type != "function" or choice.name is None:
-        raise BadRequest("tool_choice: only functions can be chosen, by name", "tool_choice")
-    return choice.name
-
-
-def _function(tool: ToolBody, where: str) -> FunctionTool:
-    if tool.name is None:
-        raise BadRequest(f"{where}.name is missing", f"{where}.name")
-    return FunctionTool(
-        name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
-    )
+    Raises BadRequest.
+    """
+    own = offered_tools(body.tools or [])
+    offered = {tool.function.name: tool for tool in own}
+    for listed in tools_of(items):
+        with naming_field():
+            found = offered_tools(msgspec.convert(listed, list[ToolBody]), "input")
+        offered |= {tool.function.name: tool for tool in found}
+    return list((offered | {tool.function.name: tool for tool in own}).values())
 
 
 def _output_format(form: TextFormat | None) -> dict[str, Any] | None:
@@ -133,7 +115,7 @@ def response_of(body: ResponsesRequest, new_id: Callable[[str], str], now: float
             else TextFormatAnswer(**{name: getattr(form, name) for name in form.__struct_fields__})
         ),
         tool_choice=body.tool_choice or "auto",
-        tools=body.tools or [],
+        tools=[tool.shown for tool in body.tools or []],
         top_p=body.top_p,
         truncation=body.truncation or "disabled",
         user=body.user,

@@ -1,5 +1,6 @@
 """/v1/responses: creating responses, and asking about stored ones."""
 
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -10,39 +11,51 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.body import read_json
 from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.images import Images
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
-from frontend.api.responses.items import image_characters, references_of, whole_input
-from frontend.api.responses.records import Record, Records, as_of, is_live, item_ids, response_id_of
-from frontend.api.responses.request import FITS_THE_CONTEXT, check, response_of, turn_of
-from frontend.api.responses.stream import BeginTurn, Keep, collect, frames, refused, stream
-from frontend.api.schema.response_items import Item, ItemList
-from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
+from frontend.api.responses.event_log import LogReader
+from frontend.api.responses.reading import Conversation, RequestReader
+from frontend.api.responses.records import Record, Records, is_live, item_ids
+from frontend.api.responses.request import FITS_THE_CONTEXT, offered_to, response_of, turn_of
+from frontend.api.responses.stream import BeginTurn, Keep, broken, collect, followed, frames, refused, stream
+from frontend.api.responses.tools import left_out
+from frontend.api.schema.response_items import ForeignItem, Item, ItemList
+from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest, ToolBody
 from frontend.api.sse import respond_events
 from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 from frontend.http.asgi import writer_of
 from frontend.http.exchange import exchange_of
-from frontend.media.given import Media
 
 _MOST_LISTED = 100
 _LISTED = 20
 _MANY_ITEMS = 500  # take milliseconds
-_MOST_LOOKUPS = 50  # of stored responses for one request; one is usual
 
 # What hosts call the parameters → what they are called here.
 _PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
+
+_MOST_REPORTED = 100
+_reported: set[str] = set()  # types of tools that are left out
+
+log = logging.getLogger("nacelle.api")
 
 _decoder = msgspec.json.Decoder(ResponsesRequest)
 
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
+
+
+def report_left_out(tools: Sequence[ToolBody]) -> None:
+    """Once per type: agents offer such tools with every request."""
+    for kind in left_out(tools):
+        if kind not in _reported and len(_reported) < _MOST_REPORTED:
+            _reported.add(kind)
+            log.warning("tools of the type %r are left out: only OpenAI's servers can run them", kind)
 
 
 class Responses:
@@ -61,24 +74,23 @@ class Responses:
         self._images = images
         self._records = records
         self._background = background
-        self._max_body_bytes = max_body_bytes
+        self._reader = RequestReader(images, records, background, new_id, max_body_bytes)
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        limit, extra = self._max_body_bytes, self._images.body_bytes()
-        body, is_large = await read_json(request, limit, _decoder, extra, lambda b: image_characters(b.input))
-        check(body)
-        known: dict[str, Media] = {}
-        history = await self._history(body.previous_response_id, known)
-        stored = await self._referred(references_of(body.input), history, known)
-        items = await off_loop(is_large, whole_input, body.input, history, stored, new_id)
+        body, conversation = await self._reader.read(request, _decoder)
+        items = conversation.items
         may_take_long = body.is_constrained or len(items) > _MANY_ITEMS
         spec = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
-        builder = ResponseBuilder(begun, item_ids(begun.id), time.time)
-        recording = self._record(begun, items, spec, request, known)
+        report_left_out(body.tools or [])
+        builder = ResponseBuilder(begun, item_ids(begun.id), time.time, offered_to(body, items))
+        recording = self._record(begun, conversation, spec, request)
         if body.background:
             await self._background.start(spec, builder, await recording)
-            respond_json(response, builder.response)
+            if body.stream:
+                await self._follow(begun.id, 0, request, response)
+            else:
+                respond_json(response, builder.response)
             return
         if body.stream:
             await respond_events(
@@ -106,14 +118,13 @@ class Responses:
     async def _record(
         self,
         begun: ResponseBody,
-        items: list[Item],
+        conversation: Conversation,
         spec: TurnSpec,
         request: falcon.asgi.Request,
-        known: dict[str, Media],
     ) -> Record:
         """Of a response before its output, whose images have been fetched. Raises ServerError."""
-        fetched = await self._images.fill(spec, request, known)
-        record = Record(response=begun, input=items, fetched=fetched)
+        fetched = await self._images.fill(spec, request, conversation.known)
+        record = Record(response=begun, input=conversation.items, fetched=fetched)
         if begun.store:
             self._records.check_images(record)
         return record
@@ -132,15 +143,40 @@ class Responses:
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
+        record = await self._records.find(response_id)
         if request.get_param_as_bool("stream"):
-            raise BadRequest("stream: a stored response cannot be streamed", "stream")
-        respond_json(response, self._current(await self._records.find(response_id)))
+            after = request.get_param_as_int("starting_after", default=-1)
+            await self._follow(response_id, after + 1, request, response)
+            return
+        respond_json(response, self._background.current(record))
+
+    async def _follow(
+        self, response_id: str, number: int, request: falcon.asgi.Request, response: falcon.asgi.Response
+    ) -> None:
+        """Stream the kept events from `number` on, and those that follow."""
+        log = self._background.logs.find(response_id)
+        if log is None:
+            raise BadRequest(
+                "stream: only a response that was created with background and stream can be streamed, by the "
+                "server that makes it and until a few minutes after its end; retrieve it without stream",
+                "stream",
+            )
+        if not 0 <= number <= log.next_number:
+            last = log.next_number - 1
+            raise BadRequest(f"starting_after: must be from 0 to {last}, the last event", "starting_after")
+        log.read(number)  # or it is an HTTP error
+
+        async def begin() -> AsyncIterator[bytes]:
+            return followed(LogReader(log, number), writer_of(request.scope), exchange_of(request.scope))
+
+        await respond_events(request, response, begin(), broken, heartbeat=log.beat)
 
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
         await self._background.cancel(response_id)
         await self._records.delete(response_id)
+        self._background.logs.remove(response_id)
         respond_json(response, Deleted(response_id))
 
     async def on_post_cancel(
@@ -151,7 +187,7 @@ class Responses:
             raise BadRequest("only a background response can be cancelled", "response_id")
         await self._background.cancel(response_id)
         record = await self._records.update(response_id, _cancelled) or record
-        respond_json(response, self._current(record))
+        respond_json(response, self._background.current(record))
 
     async def on_get_items(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
@@ -166,56 +202,12 @@ class Responses:
         items = record.input if order == "asc" else record.input[::-1]
         respond_json(response, page(items, request.get_param("after"), limit))
 
-    async def _history(self, previous_id: str | None, known: dict[str, Media]) -> list[Item]:
-        """What was said up to and in the previous response, whose fetched images are added to `known`.
-
-        Raises BadRequest.
-        """
-        if previous_id is None:
-            return []
-        where = "previous_response_id"
-        record = await self._records.load(previous_id)
-        if record is None:
-            error = BadRequest(f"{where}: there is no response {previous_id!r}; it may have expired", where)
-            error.code = "previous_response_not_found"
-            raise error
-        current = self._current(record)  # of which the last is perhaps not stored yet
-        if current.status not in ("completed", "incomplete"):
-            raise BadRequest(f"{where}: the response {previous_id!r} is {current.status}", where)
-        known |= record.fetched
-        return [*record.input, *current.output]
-
-    async def _referred(
-        self, references: list[str], history: list[Item], known: dict[str, Media]
-    ) -> dict[str, Item]:
-        """Stored items by their ids. The latest come first: with them those of their conversations.
-
-        Their fetched images are added to `known`.
-        """
-        stored = {item.id: item for item in history}
-        sought: set[str] = set()
-        for item_id in reversed(references):
-            response_id = response_id_of(item_id)
-            if item_id in stored or response_id is None or response_id in sought:
-                continue
-            if len(sought) == _MOST_LOOKUPS:
-                break
-            sought.add(response_id)
-            record = await self._records.load(response_id)
-            if record is not None:
-                stored |= {item.id: item for item in record.conversation}
-                known |= record.fetched
-        return stored
-
     async def _keeper(self, record: Record) -> Keep:
         """What stores the response when it is done. Raises StoreUnavailable at once, not after the work."""
         if not record.response.store:
             return _forget
         await self._records.load(record.response.id)
         return lambda done: self._records.save(msgspec.structs.replace(record, response=done))
-
-    def _current(self, record: Record) -> ResponseBody:
-        return self._background.response(record.response.id) or as_of(record, time.time())
 
 
 async def _forget(response: ResponseBody) -> None:
@@ -240,7 +232,7 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
             raise BadRequest(f"after: there is no item {after!r}", "after")
     shown = list(items[begin : begin + limit])
     return ItemList(
-        data=shown,
+        data=[item.body if isinstance(item, ForeignItem) else item for item in shown],
         first_id=shown[0].id if shown else None,
         last_id=shown[-1].id if shown else None,
         has_more=begin + limit < len(items),

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 import falcon.asgi
-import msgspec
 
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
-from frontend.api.schema.response_events import ResponseEvent
+from frontend.api.responses.event_log import LogReader
+from frontend.api.schema.response_events import Broken, ResponseEvent
 from frontend.api.schema.responses import ResponseBody
-from frontend.api.sse import failed
+from frontend.api.sse import failed, named_event
 from frontend.api.turns import AnyTurn, TurnEvent
 from frontend.errors import ClientGone, ServerError
 from frontend.http.asgi import Writer
@@ -23,24 +23,24 @@ Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
 
 _CHOICE = 0  # a response has one
 
-_encode = msgspec.json.encode
-
 
 def frames(events: Iterable[ResponseEvent]) -> bytes:
     """Events on the wire."""
-    return b"".join(
-        b"event: %b\ndata: %b\n\n" % (str(event.__struct_config__.tag).encode(), _encode(event))
-        for event in events
-    )
+    return b"".join(map(named_event, events))
 
 
-async def collect(turn: AnyTurn, builder: ResponseBuilder) -> None:
-    """Read to the end. Raises ServerError or ClientGone."""
+async def collect(
+    turn: AnyTurn, builder: ResponseBuilder, heard: Callable[[list[ResponseEvent]], None] | None = None
+) -> None:
+    """Read to the end; `heard` gets the events. Raises ServerError or ClientGone."""
     call_id = partial(turn.call_id, _CHOICE)
     while pairs := await turn.events():
-        for _, event in pairs:
-            builder.apply(event, call_id)
-    builder.end(turn.usage)
+        said = [said for _, event in pairs for said in builder.apply(event, call_id)]
+        if heard is not None and said:
+            heard(said)
+    said = builder.end(turn.usage)
+    if heard is not None:
+        heard(said)
 
 
 def refused(builder: ResponseBuilder, error: ServerError) -> bytes:
@@ -77,3 +77,19 @@ async def stream(
         yield frames(builder.announce())
     finally:
         turn.close()
+
+
+async def followed(reader: LogReader, writer: Writer | None, exchange: Exchange) -> AsyncIterator[bytes]:
+    """The body of a stream of kept events. If the client leaves, the response goes on."""
+    try:
+        async for data in body_of(reader, b"".join, writer):
+            yield data
+    except ClientGone:
+        exchange.fail(CLIENT_GONE)
+    except Exception as error:
+        yield broken(failed(exchange, error, "a stream of kept events"))
+
+
+def broken(error: ServerError) -> bytes:
+    """The event of a stream that cannot go on, although its response may."""
+    return named_event(Broken(code=error.code, message=error.message, param=error.param))

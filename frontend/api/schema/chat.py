@@ -39,6 +39,7 @@ class MessageBody(msgspec.Struct):
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None  # vLLM's newer name
+    refusal: str | None = None  # of an assistant, in place of the content
 
 
 class ChatRequest(GenerationRequest, kw_only=True):

@@ -12,18 +12,23 @@ class CompletionRequest(GenerationRequest, kw_only=True):
     # One prompt as text or token ids, or several of either; which, `prompts_of` tells apart.
     prompt: str | list[str | TokenId | list[TokenId]]
 
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None  # 0: with `echo`, the prompt alone
     logprobs: Annotated[int, Meta(ge=0)] | None = None
     echo: bool | None = None
     add_special_tokens: bool | None = None
 
 
 class TextLogprobs(msgspec.Struct):
-    """By token. `text_offset` counts characters from the beginning of the choice's text."""
+    """By token. `tokens` together are the choice's text: the token that completes a character has all of it.
+
+    `text_offset` counts characters from the beginning of that text. The engine reports the log probability of
+    no other token, so `top_logprobs` holds that one alone. A prompt's first token has none.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
+    token_logprobs: list[float | None]
     text_offset: list[int]
-    top_logprobs: None = None
+    top_logprobs: list[dict[str, float] | None]
 
 
 class TextChoice(msgspec.Struct, kw_only=True):

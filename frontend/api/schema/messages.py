@@ -30,7 +30,7 @@ class BlockBody(msgspec.Struct):
     source: SourceBody | str | None = None  # a string is that of a search result
     id: str | None = None
     name: str | None = None
-    input: dict[str, Any] | None = None
+    input: dict[str, Any] | str | None = None  # text: as a call that could not be read is kept
     tool_use_id: str | None = None
     content: "str | list[BlockBody] | dict[str, Any] | None" = None
     is_error: bool | None = None

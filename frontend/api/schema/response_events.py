@@ -35,6 +35,17 @@ class Incomplete(Lifecycle, tag="response.incomplete"): ...
 class Failed(Lifecycle, tag="response.failed"): ...
 
 
+class Queued(Lifecycle, tag="response.queued"): ...
+
+
+class Broken(ResponseEvent, kw_only=True, tag="error"):
+    """The stream ends here."""
+
+    code: str
+    message: str
+    param: str | None
+
+
 class ItemAdded(ResponseEvent, kw_only=True, tag="response.output_item.added"):
     output_index: int
     item: OutputItem
@@ -112,3 +123,11 @@ class ArgumentsDelta(InItem, kw_only=True, tag="response.function_call_arguments
 
 class ArgumentsDone(InItem, kw_only=True, tag="response.function_call_arguments.done"):
     arguments: str
+
+
+class CustomInputDelta(InItem, kw_only=True, tag="response.custom_tool_call_input.delta"):
+    delta: str
+
+
+class CustomInputDone(InItem, kw_only=True, tag="response.custom_tool_call_input.done"):
+    input: str

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Role = Literal["user", "assistant", "system", "developer"]
 Detail = Literal["auto", "low", "high", "original"]
@@ -28,7 +29,10 @@ class ItemBody(msgspec.Struct, kw_only=True):
     content: str | list[PartBody] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
+    input: str | None = None
+    encrypted_content: str | None = None
     output: str | list[PartBody] | None = None
     summary: list[PartBody] | None = None
 
@@ -72,6 +76,7 @@ class FunctionCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="func
     call_id: str
     name: str
     arguments: str
+    namespace: str | UnsetType = UNSET
     status: ItemStatus = "completed"
 
 
@@ -82,6 +87,20 @@ class FunctionOutputItem(msgspec.Struct, kw_only=True, tag_field="type", tag="fu
     status: ItemStatus = "completed"
 
 
+class CustomCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="custom_tool_call"):
+    id: str
+    call_id: str
+    name: str
+    input: str
+    namespace: str | UnsetType = UNSET
+
+
+class CustomOutputItem(msgspec.Struct, kw_only=True, tag_field="type", tag="custom_tool_call_output"):
+    id: str
+    call_id: str
+    output: str | list[InputText | InputImage]
+
+
 class ReasoningItem(msgspec.Struct, kw_only=True, tag_field="type", tag="reasoning"):
     id: str
     summary: list[SummaryText] = []
@@ -90,13 +109,39 @@ class ReasoningItem(msgspec.Struct, kw_only=True, tag_field="type", tag="reasoni
     status: ItemStatus = "completed"
 
 
-OutputItem = MessageItem | FunctionCallItem | ReasoningItem
-Item = OutputItem | FunctionOutputItem
+class CompactionItem(msgspec.Struct, kw_only=True, tag_field="type", tag="compaction"):
+    """What stands for the conversation before it."""
+
+    id: str
+    encrypted_content: str  # of ours, a summary that can be read
+
+
+class ForeignItem(msgspec.Struct, kw_only=True, tag_field="type", tag="nacelle.foreign"):
+    """An item of a type that only other servers make, as the client sent it."""
+
+    id: str
+    body: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("type"))
+
+    @property
+    def call_id(self) -> str | None:
+        """Of a call or its output, that of the pair."""
+        call_id = self.body.get("call_id")
+        return call_id if isinstance(call_id, str) else None
+
+
+OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem | CompactionItem
+CallItem = FunctionCallItem | CustomCallItem
+OutcomeItem = FunctionOutputItem | CustomOutputItem
+Item = OutputItem | OutcomeItem | ForeignItem
 
 
 class ItemList(msgspec.Struct, kw_only=True):
     object: str = "list"
-    data: list[Item]
+    data: list[Item | dict[str, Any]]  # foreign ones as they are
     first_id: str | None
     last_id: str | None
     has_more: bool

@@ -3,11 +3,11 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from frontend.api.schema.common import MOST_MESSAGES, GenerationRequest, TokenCount
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_GENERATION
-from frontend.api.schema.response_items import ItemBody, OutputItem
+from frontend.api.schema.response_items import CompactionItem, MessageItem, OutputItem
 from frontend.api.schema.tools import MAX_TOOLS, ToolName
 
 Metadata = Annotated[
@@ -17,17 +17,38 @@ Label = Annotated[str, Meta(max_length=512)]
 ResponseId = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+class CustomFormat(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the input of a custom tool looks like."""
+
+    type: str
+    syntax: str | None = None  # lark or regex, of a grammar
+    definition: str | None = None
+
+
 class ToolBody(msgspec.Struct, kw_only=True):
     type: str
     name: ToolName | None = None
     description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    parameters: dict[str, Any] | UnsetType | None = None  # of a function
+    strict: bool | UnsetType | None = None  # of a function
+    format: CustomFormat | UnsetType | None = UNSET  # of a custom tool
+    tools: "Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | UnsetType | None" = (
+        UNSET  # of a namespace
+    )
+
+    @property
+    def shown(self) -> "ToolBody":
+        """As a response repeats it: with the fields of its type."""
+        if self.type == "function":
+            return self
+        inner = [tool.shown for tool in self.tools] if self.tools else self.tools
+        return msgspec.structs.replace(self, parameters=UNSET, strict=UNSET, tools=inner)
 
 
 class ToolChoiceBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     type: str
     name: str | None = None
+    namespace: str | None = None
     mode: Literal["auto", "required"] | None = None  # with `tools`: which may be called
     tools: "list[ToolChoiceBody] | None" = None
 
@@ -53,7 +74,7 @@ class ReasoningBody(msgspec.Struct, kw_only=True):
 class ResponsesRequest(GenerationRequest, kw_only=True):
     """What chat completions know beyond OpenAI's fields, such as top_k and seed, is understood here, too."""
 
-    input: str | Annotated[list[ItemBody], Meta(max_length=MOST_MESSAGES)]
+    input: str | Annotated[list[Any], Meta(max_length=MOST_MESSAGES)] | None = None  # items, each by its type
     instructions: str | None = None
     max_output_tokens: TokenCount | None = None
     previous_response_id: ResponseId | None = None
@@ -190,3 +211,18 @@ class Deleted(msgspec.Struct):
     id: str
     object: str = "response"
     deleted: bool = True
+
+
+class InputTokens(msgspec.Struct):
+    input_tokens: int
+    object: str = "response.input_tokens"
+
+
+class CompactedBody(msgspec.Struct, kw_only=True):
+    """A conversation in short: what the user said, and a summary."""
+
+    id: str
+    object: str = "response.compaction"
+    created_at: int  # Unix seconds
+    output: list[MessageItem | CompactionItem]
+    usage: ResponseUsage

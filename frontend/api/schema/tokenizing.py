@@ -12,7 +12,7 @@ from frontend.api.schema.common import ModelName, TokenId
 class TokenizeRequest(msgspec.Struct, kw_only=True):
     """With `messages` in place of `prompt` it is read as a chat request."""
 
-    model: ModelName
+    model: ModelName = ""  # may be left out where one model is served
     prompt: Annotated[str, Meta(min_length=1)]
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
@@ -21,6 +21,7 @@ class TokenizeRequest(msgspec.Struct, kw_only=True):
 class ChatTokenizeRequest(ChatRequest, kw_only=True):
     """A chat request that is only to be tokenized."""
 
+    model: ModelName = ""
     return_token_strs: bool | None = None
 
 
@@ -32,13 +33,26 @@ class TokenizeAnswer(msgspec.Struct, kw_only=True):
 
 
 class DetokenizeRequest(msgspec.Struct, kw_only=True):
-    model: ModelName
+    model: ModelName = ""
     tokens: list[TokenId]
     skip_special_tokens: bool | None = None
 
 
 class DetokenizeAnswer(msgspec.Struct):
     prompt: str
+
+
+class TokenizerInfo(msgspec.Struct, kw_only=True):
+    """What evaluation tools read of a tokenizer, under the names of Hugging Face's configurations."""
+
+    tokenizer_class: str = "PreTrainedTokenizerFast"
+    model_max_length: int  # tokens of context
+    vocab_size: int
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    unk_token: str | None
+    chat_template: str | None
 
 
 class RenderAnswer(msgspec.Struct, kw_only=True):

@@ -63,6 +63,11 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     named: str | None = None  # the function that must be called; then `choice` is "required"
     parallel: bool | None = None  # whether a turn may have several calls; None for our default
     where: str = "tools[{}].parameters"  # the request's parameter that contains the schema of tool {}
+    places: dict[str, str] = {}  # the same by a tool's name, where tools are not a plain list
+
+    def place(self, index: int) -> str:
+        """The request's parameter that contains a tool's schema."""
+        return self.places.get(self.tools[index].name) or self.where.format(index)
 
 
 def parse_tool_choice(

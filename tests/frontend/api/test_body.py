@@ -123,7 +123,7 @@ def test_a_completion_parameter_we_cannot_honour_is_refused_by_name(name):
     [
         (CHAT, {"logprobs": True, "top_logprobs": 1}, "top_logprobs"),
         (COMPLETION, {"logprobs": 2}, "logprobs"),
-        (COMPLETION, {"logprobs": 0, "echo": True}, "echo"),
+        (COMPLETION, {"max_tokens": 0}, "max_tokens"),
         (CHAT, {"session_id": "s", "n": 2}, "n"),
         (CHAT, {"add_generation_prompt": True, "continue_final_message": True}, "continue_final_message"),
         (CHAT, {"stream_options": {"include_usage": True}}, "stream_options"),

@@ -264,6 +264,15 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
 
 
+def test_a_refusal_has_the_form_of_the_api_that_was_asked():
+    gate = Gate(hello, Settings(api_key="secret"))
+    refused = ask(gate, "POST", "/v1/messages", x_api_key="wrong")
+    error = json.loads(refused.body)
+    assert (refused.status, error["type"], error["error"]["type"]) == (401, "error", "authentication_error")
+    assert ask(gate, "POST", "/v1/messages", x_api_key="secret").body == b"hello"
+    assert json.loads(ask(gate, path="/v1/models").body)["error"]["code"] == "invalid_api_key"
+
+
 def test_a_header_that_is_sent_twice_opens_nothing():
     scope = {"type": "http", "method": "GET", "path": "/"}
     for name, values in ((b"host", [b"localhost", b"evil.example"]), (b"origin", [b"http://localhost"] * 2)):

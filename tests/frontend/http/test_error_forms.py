@@ -63,8 +63,7 @@ def test_a_stream_ends_with_an_error_event():
     [
         (
             ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            "This model's maximum context length is 8 tokens. However, you requested 10 tokens (9 in the "
-            "prompt, 1 to generate).",
+            "This model's maximum context length is 8 tokens. However, your prompt has 9, which is all.",
             "prompt is too long: 9 tokens > 8 maximum; ",
         ),
         (
@@ -74,7 +73,7 @@ def test_a_stream_ends_with_an_error_event():
         ),
         (
             ErrorCode.KV_CACHE_EXCEEDED,
-            "10 tokens (9 in the prompt and 1 to generate) exceed this server's KV cache of 8 tokens",
+            "a prompt of 9 tokens and its answer exceed this server's KV cache of 8 tokens",
             "prompt is too long: 9 tokens > 8 maximum; ",
         ),
         (ErrorCode.KV_CACHE_EXCEEDED, "no room is left", "prompt is too long: "),

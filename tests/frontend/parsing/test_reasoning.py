@@ -2,9 +2,10 @@
 
 import pytest
 
-from frontend.parsing.events import Content, Reasoning
+from frontend.parsing import parser_for
+from frontend.parsing.events import CallBegun, Content, Reasoning
 from frontend.parsing.reasoning import REASONING_FORMATS
-from tests.frontend.parsing.parsed import call, parse
+from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, parse, together
 
 PAIRS = [form for form in REASONING_FORMATS.values() if form.begin]
 
@@ -48,6 +49,59 @@ def test_a_call_within_the_reasoning_is_not_a_call_but_one_after_it_is():
     tagged = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
     text = f"<think>\nI could say {tagged}\n</think>\n\n{tagged}"
     assert parse(text, "hermes", "think") == [Reasoning(f"I could say {tagged}"), *call("f", "{}")]
+
+
+CALLED = {
+    "hermes": '<tool_call>\n{"name": "f", "arguments": {"a": "</b>"}}\n</tool_call>',
+    "qwen3_coder": "<tool_call>\n<function=f>\n<parameter=a>\n</b>\n</parameter>\n</function>\n</tool_call>",
+    "mistral": '[TOOL_CALLS]f[ARGS]{"a": "</b>"}',
+    "pythonic": "<|python_start|>[f(a='</b>')]<|python_end|>",
+}
+BEGUN = {"prompt_tail": "<think>\n"}
+
+
+@pytest.mark.parametrize("form", CALLED)
+def test_a_call_counts_where_the_reasoning_never_ends(form):
+    text = f"I must.\n\n{CALLED[form]}"
+    [reasoning, *called] = parse(text, form, "think", **BEGUN)
+    assert reasoning == Reasoning("I must.")
+    assert list(calls_of(called)) == [("f", {"a": "</b>"})]
+    assert parse(f"<think>{text}", form, "think") == [reasoning, *called]
+
+
+@pytest.mark.parametrize("form", CALLED)
+def test_a_call_does_not_count_where_the_reasoning_ends_after_it(form):
+    text = f"I could {CALLED[form]}\n\nor {CALLED[form]} not"
+    assert parse(f"{text}\n</think>\n\nNo.", form, "think", **BEGUN) == [Reasoning(text), Content("No.")]
+
+
+def test_several_calls_count_in_their_order():
+    text = f"One.\n{CALLED['hermes']}\n{CALLED['hermes']}"
+    events = parse(text, "hermes", "think", **BEGUN)
+    assert [event.name for event in events if isinstance(event, CallBegun)] == ["f", "f"]
+    assert events[0] == Reasoning("One.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use <tool_call> for",
+        '<tool_call>{"name": "f", "argu',
+        "<tool_call>{} </tool_call> is empty",
+        "a\n\n<to",
+    ],
+)
+def test_what_is_no_complete_call_stays_reasoning(text):
+    assert parse(text, "hermes", "think", **BEGUN) == [Reasoning(text)]
+    closed = parse(f"{text}</think>Yes", "hermes", "think", **BEGUN)
+    assert closed == [Reasoning(text), Content("Yes")]
+
+
+def test_reasoning_is_not_held_back_by_what_only_mentions_a_call():
+    parser = parser_for(formats("hermes", "think"), tools=FUNCTIONS, prompt_tail="<think>", eager=False)
+    assert parser is not None
+    events = parser.feed("Use <tool_call> for it, ") + parser.feed("then ")
+    assert together(events) == [Reasoning("Use <tool_call> for it, then ")]
 
 
 def test_visible_marks_around_the_answer_are_dropped():

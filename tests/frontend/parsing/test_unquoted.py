@@ -75,6 +75,8 @@ _BOUNDED = {"type": "integer", "minimum": 100, "maximum": 200}
         {"const": ""},
         {"type": "array", "items": {"$ref": "#/$defs/Two"}, "maxItems": 2},
         {"minLength": 3, "maxLength": 4},
+        {"anyOf": [{"type": "string", "maxLength": 300}, {"type": "array", "maxItems": 1}, _BOUNDED]},
+        {"anyOf": [{"type": "string", "minLength": 50}, {"enum": [5, None, True]}]},
         {},
         True,
     ],

@@ -177,6 +177,21 @@ def test_errors_of_the_only_server_are_mapped_and_name_it(status, expected, code
         assert answer.headers.get("retry-after") == ("7" if expected in (429, 503) else None)
 
 
+def test_errors_on_a_path_of_anthropics_api_have_its_form():
+    @against(replying(503, {"error": {"message": "so it is"}}))
+    async def _(told, client):
+        answer = await client.post(path="/v1/messages")
+        assert answer.status == 529
+        assert (json.loads(answer.body)["type"], error_in(answer)["type"]) == ("error", "overloaded_error")
+
+    @against(streaming([b"event: ping\n\ndata: 1\n\nda"], breaks=True))
+    async def _(told, client):
+        answer = await client.post({**BODY, "stream": True}, "/v1/messages")
+        name, data = answer.body.removesuffix(b"\n\n").split(b"\n\n")[-1].split(b"\n")
+        assert name == b"event: error"
+        assert json.loads(data.removeprefix(b"data: "))["error"]["type"] == "api_error"
+
+
 def test_what_the_client_did_wrong_is_passed_on_as_it_is():
     body = {"error": {"message": "no such role", "param": "messages"}}
 

@@ -206,6 +206,15 @@ def test_the_assistants_thought_text_and_calls_are_one_message():
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [({}, "{}"), (None, "{}"), ("", "{}"), ('{"x": 1}', '{"x": 1}'), ({"x": "é"}, '{"x":"é"}')],
+)
+def test_the_input_of_a_call_in_the_history_is_json_text(given, arguments):
+    spoken = assistant({"type": "tool_use", "id": "c", "name": "f", "input": given})
+    assert messages_of(user("Hi"), spoken)[1].tool_calls == [ToolCall("c", "f", arguments)]
+
+
 def test_a_call_alone_has_no_content_and_a_thought_alone_an_empty_one():
     assert messages_of(user("Hi"), assistant(call()))[1].content is None
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}

@@ -116,5 +116,6 @@ def test_no_tokens_at_all_are_an_empty_answer() -> None:
     async def scenario(server: VectorServer) -> None:
         answer = (await server.post("/v1/messages", **{**BODY, "max_tokens": 0})).json()
         assert (answer["content"], answer["stop_reason"]) == ([], "max_tokens")
+        assert answer["usage"]["output_tokens"] == 0
 
     saying(script, scenario)

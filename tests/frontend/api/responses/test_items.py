@@ -16,6 +16,7 @@ from ipc.messages import ChatMessage, ToolCall
 
 DECODER = msgspec.json.Decoder(ResponsesRequest)
 F = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+CUSTOM = {"type": "custom", "name": "c"}
 USER = {"role": "user", "content": "hi"}
 ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
 
@@ -174,7 +175,11 @@ def test_items_without_an_id_get_one():
         ([{"role": "user", "content": [{"type": "output_text", "text": ""}]}], "input[0].content[0].type"),
         ([{"role": "user", "content": [{"type": "input_text"}]}], "input[0].content[0].text"),
         ([{"role": "user", "content": [{"text": "x"}]}], "input[0].content[0].type"),
-        ([{"type": "computer_call"}], "input[0].type"),
+        ([5], "input[0]"),
+        ([{"type": 5}], "input[0].type"),
+        ([{"type": "custom_tool_call", "call_id": "1", "name": "f"}], "input[0].input"),
+        ([{"type": "custom_tool_call_output", "call_id": "1", "output": "x"}], "input"),
+        ([{"type": "compaction"}], "input[0].encrypted_content"),
         ([{"type": "function_call", "name": "f", "arguments": "{}"}], "input[0].call_id"),
         ([{"type": "function_call", "call_id": "1", "arguments": "{}"}], "input[0].name"),
         ([{"type": "function_call", "call_id": "1", "name": "f"}], "input[0].arguments"),
@@ -194,6 +199,18 @@ def test_a_wrong_item_is_named(given, param):
     [
         ({"tools": [F, {"type": "function"}]}, "tools[1].name"),
         ({"tools": [F, F]}, "tools"),
+        ({"tools": [{"type": "namespace", "tools": [F]}]}, "tools[0].name"),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]},
+            "tools[0].tools[0].name",
+        ),
+        ({"tools": [{"type": "custom"}]}, "tools[0].name"),
+        ({"tools": [{"type": "custom", "name": "c", "format": {"type": "xml"}}]}, "tools[0].format.type"),
+        ({"tools": [CUSTOM | {"format": {"type": "grammar"}}]}, "tools[0].format.definition"),
+        (
+            {"tools": [CUSTOM | {"format": {"type": "grammar", "syntax": "bnf", "definition": "x"}}]},
+            "tools[0].format.syntax",
+        ),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "always", "tools": [F]}, "tool_choice"),
@@ -220,7 +237,6 @@ def test_a_wrong_item_is_named(given, param):
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
         ({"background": True, "store": False}, "background"),
-        ({"background": True, "stream": True}, "stream"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
     ],
@@ -260,7 +276,7 @@ def test_tools_and_the_choice_among_them():
 
 
 def test_tools_that_are_no_functions_are_left_out():
-    hosted = [{"type": "web_search", "external_web_access": False}, {"type": "namespace", "tools": [F]}]
+    hosted = [{"type": "web_search", "external_web_access": False}, {"type": "namespace", "name": "n"}]
     use = asked(tools=[hosted[0], F, hosted[1]]).tool_use
     assert [tool.name for tool in use.tools] == ["f"]
     assert asked(tools=hosted).tool_use is None
