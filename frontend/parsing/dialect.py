@@ -191,7 +191,8 @@ def parser_for(
         return Machine(rest)
 
     # Whatever a grammar makes certain, it does so after the reasoning.
-    within = None if form is None else form.program(ParserOptions(tools or (), False, turn_ends))
+    quiet = ParserOptions(tools or (), eager=False, turn_ends=turn_ends, unmarked=False)
+    within = None if form is None else form.program(quiet)
 
     def read(scanner: Scanner) -> Reading[None]:
         yield from reasoning.read(scanner, prompt_tail, within)
