@@ -190,9 +190,9 @@ def parser_for(
     if reasoning is None:
         return Machine(rest)
 
-    # Whatever a grammar makes certain, it does so after the reasoning.
-    quiet = ParserOptions(tools or (), eager=False, turn_ends=turn_ends, unmarked=False)
-    within = None if form is None else form.program(quiet)
+    # Whatever a grammar makes certain, it does so after the reasoning; JSON without marks is a thought there.
+    options = ParserOptions(tools or (), eager=False, turn_ends=turn_ends, unmarked=False)
+    within = None if form is None else form.program(options)
 
     def read(scanner: Scanner) -> Reading[None]:
         yield from reasoning.read(scanner, prompt_tail, within)
