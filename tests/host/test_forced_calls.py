@@ -54,13 +54,14 @@ TOOLS = [
 SCHEMAS = {tool.name: tool.parameters or {} for tool in TOOLS}
 
 # The grammars of the others have the same parts. test_grammars_read_back.py has them all, without an engine.
-MORE = ("nemotron_json", "kimi_k2", "glm47", "minimax_m2", "deepseek_v31")
+MORE = ("nemotron_json", "kimi_k2", "glm47")
 DIALECTS = {
     name: formats(name)
     for name in (*("hermes", "qwen3_coder", "llama3_json", "pythonic", "mistral", "harmony"), *MORE)
 }
 DIALECTS["mistral, listed"] = detect("[TOOL_CALLS] [")
 FORMS = {name: dialect.tool_format for name, dialect in DIALECTS.items() if dialect.tool_format is not None}
+SOME = {name: form for name, form in FORMS.items() if name not in MORE}
 
 _PROMPT = "<|im_start|>user\nWhat is the weather in Paris?<|im_end|>\n<|im_start|>assistant\n"
 
@@ -125,10 +126,10 @@ def test_a_forced_call_is_one_valid_call(generate):
 
 
 def test_parallel_calls_are_valid_each(generate):
-    grammars = [grammar_of(form, TOOLS, at_least_one=True, parallel=True) for form in FORMS.values()]
+    grammars = [grammar_of(form, TOOLS, at_least_one=True, parallel=True) for form in SOME.values()]
     several = 0
-    for dialect, (text, ended) in zip(DIALECTS.values(), generate(grammars), strict=True):
-        calls = list(calls_of(read(text, dialect, tools=TOOLS)))
+    for name, (text, ended) in zip(SOME, generate(grammars), strict=True):
+        calls = list(calls_of(read(text, DIALECTS[name], tools=TOOLS)))
         assert calls or not ended, text
         assert_valid(calls)
         several += len(calls) > 1
@@ -138,7 +139,7 @@ def test_parallel_calls_are_valid_each(generate):
 def test_a_model_that_may_call_may_also_speak(generate):
     grammars = [
         grammar_of(form, TOOLS, at_least_one=False, parallel=parallel)
-        for form in FORMS.values()
+        for form in SOME.values()
         for parallel in (False, True)
     ]
     for text, _ in generate(grammars, max_tokens=8):
@@ -153,7 +154,7 @@ def test_forced_calls_stand_beside_another_format(generate):
             "type": "or",
             "elements": [grammar_of(form, TOOLS, at_least_one=True, parallel=parallel), other],
         }
-        for form in FORMS.values()
+        for form in SOME.values()
         for parallel in (False, True)
     ]
     assert all(text for text, _ in generate(grammars, max_tokens=4))

@@ -211,3 +211,36 @@ def test_call_ids_have_the_form_that_the_template_accepts():
     assert planned(detect("[TOOL_CALLS]"), tool_use=ToolUse(tools=[TOOL])).new_call_id().isalnum()
     assert len(planned(detect("[TOOL_CALLS]")).new_call_id()) == 9
     assert planned().new_call_id().startswith("call_")
+
+
+def test_what_is_explained_to_a_model_without_tools_is_not_escaped():
+    tool = FunctionTool(name="f", description="Wetter für Zürich 🌦", parameters={"properties": {"größe": {}}})
+    history = [*HI, ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", '{"größe": "ü"}')])]
+    plan = planned(PLAIN, history, tool_use=ToolUse(tools=[tool]))
+    system, _, called = plan.prompt.messages
+    assert '"description": "Wetter für Zürich 🌦"' in system.text
+    assert '{"größe": {}}' in system.text
+    assert called.text == '<tool_call>\n{"name": "f", "arguments": {"größe": "ü"}}\n</tool_call>'
+
+
+def test_tools_are_explained_in_the_own_form_of_a_model_whose_template_shows_calls_alone():
+    dialect = detect("{{ messages[0].tool_calls }}<｜tool▁calls▁begin｜><｜tool▁call▁begin｜><｜tool▁sep｜>")
+    history = [*HI, ChatMessage("assistant", None, tool_calls=[ToolCall("c", "f", "{}")])]
+    plan = planned(dialect, history, tool_use=ToolUse(tools=[TOOL]))
+    system, *rest = plan.prompt.messages
+    assert plan.prompt.tools == ""
+    assert rest == history
+    assert "<｜tool▁call▁begin｜>NAME<｜tool▁sep｜>OBJECT<｜tool▁call▁end｜>" in system.text
+
+
+def test_tools_are_given_under_the_name_that_a_template_expects():
+    plan = planned(detect("{{ xml_tools }}<tool_call>"), tool_use=ToolUse(tools=[TOOL]))
+    (tool,) = arguments(plan)["xml_tools"]
+    assert tool["function"]["name"] == "f"
+    assert arguments(planned(detect("{{ xml_tools }}<tool_call>"))) == {}
+
+
+@pytest.mark.parametrize("form", [None, FORMAT])
+def test_json_without_marks_may_be_a_call_unless_the_answer_has_a_format(form):
+    plan = planned(tool_use=ToolUse(tools=[TOOL]), output_format=form)
+    assert plan.calls_may_be_unmarked == (form is None)
