@@ -109,7 +109,7 @@ def problems(template: ChatTemplate, kinds: str, tools: str) -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(real_templates()))
 def test_no_conversation_is_refused_and_nothing_of_it_is_lost(name: str) -> None:
     template = ChatTemplate(real_templates()[name], SPECIAL)
-    found = []
+    found: list[str] = []
     for number, kinds in enumerate(conversations()):
         found += problems(template, kinds, TOOLS if number % 2 else "")
     assert not found, found[:5]
