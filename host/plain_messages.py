@@ -179,7 +179,8 @@ def _alternating(messages: list[ChatMessage]) -> list[ChatMessage]:
         if (counts and message.role == last) or (is_first and message.role != "user"):
             separated.append(with_text(ChatMessage(_OTHER[last], message.content), _NOTHING))
             last = _OTHER[last]
-        separated.append(message)
+        is_empty = counts and not message.text.strip()
+        separated.append(with_text(message, _NOTHING) if is_empty else message)
         if counts:
             last = message.role
     return separated

@@ -57,5 +57,6 @@ def _call_text(call: ToolCall) -> str:
 
 
 def _as_user(result: ChatMessage) -> ChatMessage:
-    text = f"<tool_response>\n{result.text}\n</tool_response>"
+    # Qwen3.5 counts a message that is a tool response alone as no message of the user.
+    text = f"A function returned:\n<tool_response>\n{result.text}\n</tool_response>"
     return with_text(ChatMessage("user", result.content), text)

@@ -227,6 +227,21 @@ def test_calls_and_their_results_go_on_to_the_template():
     assert (answered.role, answered.tool_call_id) == ("tool", "c1")
 
 
+@pytest.mark.parametrize(
+    ("said", "content"),
+    [({"reasoning_content": "hm"}, None), ({"reasoning": "hm"}, None), ({"refusal": "no"}, "no")],
+)
+def test_an_assistant_may_have_reasoned_or_refused_without_content(said, content):
+    (message,) = turn_spec(chat_request(messages=[{"role": "assistant", "content": None, **said}])).messages
+    assert message.content == content
+
+
+@pytest.mark.parametrize("role", ["user", "system", "assistant"])
+def test_a_message_that_says_nothing_lacks_its_content(role):
+    with pytest.raises(BadRequest, match="content is missing"):
+        turn_spec(chat_request(messages=[{"role": role, "content": None}]))
+
+
 def test_a_prompt_may_be_text_or_tokens_or_several_of_either():
     assert prompts_of("a") == [TextPrompt("a")]
     assert prompts_of(["a", "b"]) == [TextPrompt("a"), TextPrompt("b")]
