@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from frontend.api.token_texts import Placed, TokenTexts
+from frontend.parsing.events import Span
 
-Span = list[int]  # where it begins and ends, in characters of the model's text
 Scored = tuple[float, bytes]  # a token's log probability, and its part of the content
 
 
@@ -25,7 +25,7 @@ class ContentTokens:
         """The next tokens of the content, of which `shown` characters more are visible now."""
         self._shown += shown
         spans = self._visible()
-        until = spans[-1][1] if spans else 0
+        until = spans[-1].end if spans else 0
         tokens = self._texts.take_rest(until) if ended else self._texts.take(until)
         parts = (_part(token, spans) for token in tokens)
         return [part for part in parts if part is not None]
@@ -33,20 +33,20 @@ class ContentTokens:
     def _visible(self) -> list[Span]:
         """The spans, as far as they are shown."""
         if self._spans is None:
-            return [[0, self._shown]]
+            return [Span(0, self._shown)]
         visible: list[Span] = []
         left = self._shown
-        for start, end in self._spans:
-            if left > 0:
-                visible.append([start, min(end, start + left)])
-            left -= end - start
+        for span in self._spans:
+            if left > span.glue:
+                visible.append(Span(span.start, min(span.end, span.start + left - span.glue)))
+            left -= span.shown
         return visible
 
 
 def _part(token: Placed[Scored], spans: list[Span]) -> Scored | None:
     logprob, data = token.what
-    for start, end in spans:
-        first, last = max(start, token.start), min(end, token.end)
+    for span in spans:
+        first, last = max(span.start, token.start), min(span.end, token.end)
         if first < last:
             is_whole = (first, last) == (token.start, token.end)
             return logprob, data if is_whole else token.text[

@@ -34,12 +34,25 @@ class CallArguments(msgspec.Struct, frozen=True, gc=False):
 Event = Content | Reasoning | CallBegun | CallArguments
 
 
+class Span(msgspec.Struct, gc=False):
+    """Where a part of the content begins and ends in the text, in characters."""
+
+    start: int
+    end: int
+    glue: int = 0  # characters of content before it that the text does not have, and that the parser added
+
+    @property
+    def shown(self) -> int:
+        """The characters of content that it stands for."""
+        return self.glue + self.end - self.start
+
+
 class Parser(Protocol):
     """Turns the text of one answer into events. Merged events do not depend on how the text was split."""
 
     def feed(self, text: str) -> list[Event]: ...
 
-    def trace_content(self) -> list[list[int]]:
+    def trace_content(self) -> list[Span]:
         """From now on, where the content begins and ends in the text: the list grows with what is fed."""
 
     def finish(self) -> list[Event]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, TypeVar
 
-from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning
+from frontend.parsing.events import CallArguments, CallBegun, Content, Event, Reasoning, Span
 from frontend.parsing.marks import Marks
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Scanner:
         self._content = _Joint()
         self._reasoning = _Joint()
         self._before = 0  # characters that were read and dropped before `_text`
-        self.content_spans: list[list[int]] | None = None  # in the whole text, where they are wanted
+        self.content_spans: list[Span] | None = None  # in the whole text, where they are wanted
 
     # --- the outer side -----------------------------------------------------------------------------
 
@@ -99,19 +99,20 @@ class Scanner:
     def drop(self, text: str) -> None: ...
 
     def content(self, text: str) -> None:
-        self._events.append(Content(self._content.joined(text)))
+        joined = self._content.joined(text)
+        self._events.append(Content(joined))
         if self.content_spans is not None:
             end = self._before + self._sunk
-            self._note(end - len(text), end)
+            self._note(Span(end - len(text), end, len(joined) - len(text)))
 
-    def _note(self, start: int, end: int) -> None:
+    def _note(self, span: Span) -> None:
         """A span of content, which may go on with the last one."""
         spans = self.content_spans
         assert spans is not None, "somebody wants them"
-        if spans and spans[-1][1] == start:
-            spans[-1][1] = end
+        if spans and spans[-1].end == span.start and not span.glue:
+            spans[-1].end = span.end
         else:
-            spans.append([start, end])
+            spans.append(span)
 
     def reasoning(self, text: str) -> None:
         self._events.append(Reasoning(self._reasoning.joined(text)))
@@ -163,7 +164,9 @@ class Scanner:
         self._pour()
         held, self._held = "".join(self._held or ()), None
         text = held.rstrip("\r\n")
-        self._text = held[len(text) :] + self._text[self._at :]
+        unread = held[len(text) :]
+        self._before += self._at - len(unread)
+        self._text = unread + self._text[self._at :]
         self._at = self._sunk = 0
         if text:
             self.content(text)
@@ -327,8 +330,8 @@ class Machine:
         self._scanner = Scanner()
         self._run = program(self._scanner)
 
-    def trace_content(self) -> list[list[int]]:
-        spans: list[list[int]] = []
+    def trace_content(self) -> list[Span]:
+        spans: list[Span] = []
         self._scanner.content_spans = spans
         return spans
 

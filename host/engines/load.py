@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from host.cache_folder import check_cache_folder
 from host.devices import check_device
 from host.engines.base import Engine
 from host.results import Results
@@ -52,6 +53,7 @@ def _check(launch: Launch[Any], task: str) -> None:
     """Native code reads damaged files with messages that do not name them, and some for ever."""
     library = launch.options.library if isinstance(launch.options, VectorOptions) else "openvino"
     check_model(Path(launch.path), task, library)
+    check_cache_folder(launch.properties)
     from openvino import Core
 
     check_device(launch.device, Core().available_devices)

@@ -141,7 +141,7 @@ Item = OutputItem | OutcomeItem | ForeignItem
 
 class ItemList(msgspec.Struct, kw_only=True):
     object: str = "list"
-    data: list[Item | dict[str, Any]]  # foreign ones as they are
+    data: list[Any]  # of Item, but foreign ones as clients sent them, which no union of msgspec could say
     first_id: str | None
     last_id: str | None
     has_more: bool

@@ -62,6 +62,19 @@ def test_what_only_looked_like_a_call_has_its_entries() -> None:
     assert b"".join(data for _, data in told).decode() == content == "a <tool_box> b"
 
 
+@pytest.mark.parametrize("held", [0, 1])
+def test_what_the_parser_puts_between_two_texts_belongs_to_no_token(held: int) -> None:
+    call = b'<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    told, content = content_tokens(b"One", call, b"two", b" three", b"", held=held)
+    assert content == "One\ntwo three"
+    assert told == [(0.0, b"One"), (-2.0, b"two"), (-3.0, b" three")]
+
+
+def test_a_text_that_was_given_back_keeps_its_place() -> None:
+    told, content = content_tokens(b"<think>a</think>x <tool_call>\n\n", b"\n[] b", b" c", b"")
+    assert b"".join(data for _, data in told).decode() == content
+
+
 def test_without_a_parser_all_that_is_shown_is_content() -> None:
     tokens = ContentTokens(None)
     tokens.add([-1.0, -2.0, -3.0], [b"ab", b"cd", b""])
