@@ -13,6 +13,7 @@ import msgspec
 from frontend.api.responses.compaction import summary_text
 from frontend.api.schema.response_items import (
     CallItem,
+    ClientCallItem,
     CompactionItem,
     ForeignItem,
     FunctionCallItem,
@@ -33,6 +34,7 @@ _DATA = re.compile(r"(?:data:[^ ]{0,100},)?[A-Za-z0-9+/=_-]{1000,}")  # an image
 
 def made_own(items: Sequence[Item]) -> Sequence[Item]:
     """The conversation with items of our own in place of foreign ones and compactions."""
+    items = [_as_foreign(item) for item in items]
     if not any(isinstance(item, ForeignItem | CompactionItem) for item in items):
         return items
     calls = call_ids(items)
@@ -45,9 +47,16 @@ def call_ids(items: Iterable[Item]) -> set[str]:
     """The ids of the calls among items, foreign ones included."""
     return {
         item.call_id if isinstance(item, CallItem) else _pair(item)
-        for item in items
+        for item in map(_as_foreign, items)
         if isinstance(item, CallItem) or (isinstance(item, ForeignItem) and item.kind.endswith(_CALL))
     }
+
+
+def _as_foreign(item: Item) -> Item:
+    """A call of a shell or the like that a client ran, as it sends that of another server."""
+    return (
+        ForeignItem(id=item.id, body=msgspec.to_builtins(item)) if isinstance(item, ClientCallItem) else item
+    )
 
 
 def tools_of(items: Iterable[Item]) -> list[Any]:
