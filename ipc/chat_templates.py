@@ -34,8 +34,12 @@ def find_templates(folder: Path) -> ChatTemplates:
         sources = {name: template.removeprefix(_BOM) for name, template in named.items() if template.strip()}
         if not sources:
             continue
-        if any(len(template) > MAX_TEMPLATE_BYTES for template in sources.values()):
-            raise FileFault(f"a chat template of {folder} has more than {MAX_TEMPLATE_BYTES} characters")
+        longest = max(map(len, sources.values()))
+        if longest > MAX_TEMPLATE_BYTES:
+            raise FileFault(
+                f"the chat template in the JSON files of {folder} has {longest} characters, "
+                f"at most {MAX_TEMPLATE_BYTES}"
+            )
         default = sources.get(DEFAULT) or next(iter(sources.values()))
         tool_use = sources.get(TOOL_USE, "")
         return ChatTemplates(default, "" if tool_use == default else tool_use)

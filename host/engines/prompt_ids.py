@@ -10,7 +10,7 @@ from host.engines.base import RequestRefused, context_length_exceeded
 from host.engines.prompts import prompt_param
 from host.model_folder import ModelFolder
 from host.normalization import find_normalizer
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from ipc.errors import ErrorCode
 from ipc.messages import ChatPrompt, MediaPart, Prompt, TextPrompt
 

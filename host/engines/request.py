@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from host.engines.prefix_cache import CachedSequence
 from host.sampling import Choices
-from host.turns import NO_TURNS, TurnMarkers
+from host.templates.turns import NO_TURNS, TurnMarkers
 from ipc.messages import Accepted, FinishReason, MediaPart
 from ipc.stops import StopMatcher
 

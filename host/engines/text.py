@@ -18,7 +18,7 @@ from host.model_folder import SamplingDefaults
 from host.native_errors import grammar_fault, is_wedged, summary
 from host.recovery import Standing, plan_recovery
 from host.sampling import Limits, check_token_ids, resolve, tokens_to_keep, wanted_tokens
-from host.turns import NO_TURNS, TurnMarkers
+from host.templates.turns import NO_TURNS, TurnMarkers
 from ipc.continuation import Continuation
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (

@@ -27,7 +27,7 @@ from host.model_folder import (
 )
 from host.results import Results
 from host.sampling import Limits
-from host.turns import NO_TURNS, find_turn_markers
+from host.templates.turns import NO_TURNS, find_turn_markers
 from host.vocabulary import Vocabulary, load_tokenizer
 from ipc.ir import check_model
 from ipc.messages import (

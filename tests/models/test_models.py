@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from tests.models.cache import cached
 from tests.models.templates import FAMILIES, chat_template
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import Callable
@@ -26,7 +27,6 @@ log = logging.getLogger("nacelle.api")
 
 class _Job(msgspec.Struct):
     builder: ResponseBuilder
-    log: EventLog | None  # where the client asked for a stream
     task: "asyncio.Task[None]"
 
 
@@ -36,7 +36,7 @@ class Background:
     def __init__(
         self, begin: BeginTurn, records: Records, seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """None takes longer than `seconds`, waiting for the model included. `clock` tells Unix seconds."""
+        """None takes longer than `seconds`, waiting for the model included. `clock` returns Unix seconds."""
         self._begin = begin
         self._records = records
         self._seconds = seconds
@@ -52,8 +52,8 @@ class Background:
         return len(self._jobs)
 
     async def start(self, spec: TurnSpec, builder: ResponseBuilder, record: Record) -> None:
-        """Returns when the record of the response, which is as it begins, is stored as queued. The events of
-        one whose client wants a stream are in `logs` from then on.
+        """Returns when the record of the response, which is as it begins, is stored as queued. If the client
+        asked for a stream, `logs` keeps the events from then on.
 
         Raises QueueFull, ShuttingDown, StoreUnavailable or RequestTooLarge.
         """
@@ -67,15 +67,15 @@ class Background:
             self._starting -= 1
         if self._closing:
             raise ShuttingDown("the server is shutting down", retry_after=1)
-        log = self._log(builder) if spec.streaming else None
-        task = asyncio.create_task(self._run(spec, builder, log))
-        self._jobs[record.response.id] = _Job(builder, log, task)
+        events = self._open_log(builder) if spec.streaming else None
+        # In a context of its own: that of the request holds its client, who may leave.
+        task = asyncio.create_task(self._run(spec, builder, events), context=contextvars.Context())
+        self._jobs[record.response.id] = _Job(builder, task)
 
-    def _log(self, builder: ResponseBuilder) -> EventLog:
-        beat = lambda: builder.heartbeat()[0]  # noqa: E731
-        log = self.logs.open(builder.response.id, beat, builder.heartbeat_again)
-        log.append(builder.queue())
-        return log
+    def _open_log(self, builder: ResponseBuilder) -> EventLog:
+        events = self.logs.open(builder.response.id, builder.short_heartbeat)
+        events.append(builder.queue())
+        return events
 
     def response(self, response_id: str) -> ResponseBody | None:
         """A response that is being generated here, as of now."""
@@ -106,10 +106,11 @@ class Background:
                     job.task.cancel()
             await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
 
-    async def _run(self, spec: TurnSpec, builder: ResponseBuilder, log: EventLog | None) -> None:
+    async def _run(self, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None) -> None:
+        """`events` is the log, where the client asked for a stream."""
         try:
             async with asyncio.timeout(self._seconds):
-                await self._generate(spec, builder, log)
+                await self._generate(spec, builder, events)
         except asyncio.CancelledError:
             if not builder.ended:
                 builder.fail(ShuttingDown("the server was shut down"))
@@ -121,19 +122,21 @@ class Background:
             await self._keep_end(builder.response)
         finally:
             del self._jobs[builder.response.id]
-            if log is not None:
-                log.append(builder.announce())
-                log.end()
-                self.logs.expire(builder.response.id)
+            if events is not None:
+                try:
+                    events.append(builder.announce())
+                finally:
+                    events.end()
+                    self.logs.expire(builder.response.id)
 
-    async def _generate(self, spec: TurnSpec, builder: ResponseBuilder, log: EventLog | None) -> None:
+    async def _generate(self, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None) -> None:
         turn = await self._begin(spec, None)
         try:
             begun = builder.begin()
-            if log is not None:
-                log.append(begun)
+            if events is not None:
+                events.append(begun)
             await self._keep(builder.response)
-            await collect(turn, builder, log.append if log is not None else None)
+            await collect(turn, builder, events.append if events is not None else None)
         finally:
             turn.close()
 

@@ -1,6 +1,6 @@
 """From the events of a turn to the events of a response, and to the response object at any moment. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from frontend.api.schema.response_events import (
     Failed,
     Incomplete,
     InProgress,
+    Lifecycle,
     Queued,
     ResponseEvent,
 )
@@ -54,9 +55,9 @@ class ResponseBuilder:
         clock: Callable[[], float],
         tools: Iterable[OfferedTool] = (),
     ) -> None:
-        """`response` is the object before any output; `clock` tells Unix seconds."""
+        """`response` is the object before any output; `clock` returns Unix seconds."""
         self._tools = {tool.function.name: tool for tool in tools}
-        self._response = response
+        self._response = self._waiting = self._running = response
         self._new_id = new_id
         self._clock = clock
         self._items: list[OutputItem] = []  # those that have ended
@@ -80,7 +81,7 @@ class ResponseBuilder:
     def queue(self) -> list[ResponseEvent]:
         """Before `begin`, where clients see that a response waits."""
         self._queued = True
-        return self._numbered([Created(response=self.response), Queued(response=self.response)])
+        return self._numbered([Created(response=self.response), self._state([])])
 
     def begin(self) -> list[ResponseEvent]:
         """None the second time."""
@@ -88,21 +89,27 @@ class ResponseBuilder:
             return []
         self._begun = True
         self._become(status="in_progress")
+        self._running = self._response
         created = [] if self._queued else [Created(response=self.response)]
         return self._numbered([*created, InProgress(response=self.response)])
 
     def heartbeat(self) -> list[ResponseEvent]:
-        """What shows that a silent stream is alive."""
+        """What shows that a silent stream is alive, with the output so far."""
         if not self._queued and not self._begun:
             return self.begin()
-        return self._numbered([self.heartbeat_again()])
+        return self._numbered([self._state(self.response.output)])
 
-    def heartbeat_again(self, number: int = 0) -> ResponseEvent:
-        """A heartbeat with a number that one had before."""
-        if self._queued and not self._begun:
-            return Queued(response=self.response, sequence_number=number)
-        current = msgspec.structs.replace(self.response, status="in_progress", completed_at=None)
-        return InProgress(response=current, sequence_number=number)
+    def short_heartbeat(self) -> Lifecycle:
+        """The same without the output, after `queue`."""
+        event = self._state([])
+        self._numbered([event])
+        return event
+
+    def _state(self, output: list[OutputItem]) -> Lifecycle:
+        """The event of the current state; of the one before the end, as long as that is not announced."""
+        if not self._begun:
+            return Queued(response=msgspec.structs.replace(self._waiting, output=output))
+        return InProgress(response=msgspec.structs.replace(self._running, output=output))
 
     def apply(self, event: TurnEvent, call_id: Callable[[int], str]) -> list[ResponseEvent]:
         """`call_id` gives the id of the turn's n-th tool call."""
@@ -137,7 +144,7 @@ class ResponseBuilder:
         return self._numbered(events)
 
     def fail(self, error: ServerError) -> None:
-        """Whatever was said stays, but is not whole. Also takes back an end that is not announced yet."""
+        """Keep the output so far as incomplete. Also revokes an end that is not announced yet."""
         self._end_item("incomplete")
         self._ended = True
         self._become(status="failed", completed_at=None, incomplete_details=None, error=_error(error))
@@ -193,11 +200,11 @@ class ResponseBuilder:
         self._items.append(item.item(status))
         return events
 
-    def _numbered(self, events: list[ResponseEvent]) -> list[ResponseEvent]:
+    def _numbered(self, events: Sequence[ResponseEvent]) -> list[ResponseEvent]:
         for event in events:
             event.sequence_number = self._said
             self._said += 1
-        return events
+        return list(events)
 
 
 def usage_body(usage: TurnUsage) -> ResponseUsage:

@@ -9,6 +9,7 @@ import re
 from frontend.api.responses.tools import INPUT
 
 _BEGIN = re.compile(rf'\s*\{{\s*"{INPUT}"\s*:\s*"')
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Whole characters of a JSON string; the first half of a surrogate pair waits for the second.
 _CHARACTERS = re.compile(
     r'(?:[^"\\]|\\["\\/bfnrt]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}'
@@ -35,14 +36,19 @@ class CustomInput:
         found = _CHARACTERS.match(self._arguments, self._read)
         assert found is not None
         self._read = found.end()
-        text: str = json.loads(f'"{found[0]}"', strict=False)
+        text = _sendable(json.loads(f'"{found[0]}"', strict=False))
         self._given += len(text)
         return text
 
     def rest(self) -> str:
         """What is still missing, once the arguments are complete. They may be of another form than was asked
         for: then the only string in them is the input, or else all of them are."""
-        return _whole(self._arguments)[self._given :] if self._arguments else ""
+        return _sendable(_whole(self._arguments))[self._given :] if self._arguments else ""
+
+
+def _sendable(text: str) -> str:
+    """Halves of surrogate pairs, which no UTF-8 can express, become U+FFFD, as decoders do it."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _whole(arguments: str) -> str:

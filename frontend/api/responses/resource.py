@@ -164,12 +164,13 @@ class Responses:
         if not 0 <= number <= log.next_number:
             last = log.next_number - 1
             raise BadRequest(f"starting_after: must be from 0 to {last}, the last event", "starting_after")
-        log.read(number)  # or it is an HTTP error
+        log.check(number)  # or it is an HTTP error
+        reader = LogReader(log, number)
 
         async def begin() -> AsyncIterator[bytes]:
-            return followed(LogReader(log, number), writer_of(request.scope), exchange_of(request.scope))
+            return followed(reader, writer_of(request.scope), exchange_of(request.scope))
 
-        await respond_events(request, response, begin(), broken, heartbeat=log.beat)
+        await respond_events(request, response, begin(), partial(broken, reader), heartbeat=log.beat)
 
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str

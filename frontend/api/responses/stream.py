@@ -87,9 +87,11 @@ async def followed(reader: LogReader, writer: Writer | None, exchange: Exchange)
     except ClientGone:
         exchange.fail(CLIENT_GONE)
     except Exception as error:
-        yield broken(failed(exchange, error, "a stream of kept events"))
+        yield broken(reader, failed(exchange, error, "a stream of kept events"))
 
 
-def broken(error: ServerError) -> bytes:
+def broken(reader: LogReader, error: ServerError) -> bytes:
     """The event of a stream that cannot go on, although its response may."""
-    return named_event(Broken(code=error.code, message=error.message, param=error.param))
+    return named_event(
+        Broken(code=error.code, message=error.message, param=error.param, sequence_number=reader.next_number)
+    )

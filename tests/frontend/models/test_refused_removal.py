@@ -45,9 +45,9 @@ class Library:
 def delete(library: Library, store: str) -> Any:
     route = SimpleNamespace(hosts=[SimpleNamespace(pid=OWN), SimpleNamespace(pid=None)])
     router = SimpleNamespace(names=SimpleNamespace(all=set()), routes={"mine": route}, removing=set())
-    server: Any = SimpleNamespace(router=router, library=library, store=store)
     app = falcon.asgi.App()
     errors.install(app)
+    server: Any = SimpleNamespace(router=router, library=library, store=store)
     app.add_route("/api/delete", Delete(server))
     return falcon.testing.TestClient(app).simulate_delete("/api/delete", json={"model": "mine"})
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from frontend.parsing import detect
 from frontend.parsing.events import Event
 from frontend.structured.shapes import type_of
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from ipc.messages import PROMPT_TAIL, ChatMessage, ChatPrompt, ToolCall
 from tests.frontend.parsing.parsed import Function, calls_of, read, text_of
 from tests.frontend.parsing.test_any_text import json_objects

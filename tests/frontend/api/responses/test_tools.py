@@ -194,6 +194,10 @@ def test_an_input_that_was_cut_off_is_not_done() -> None:
         ('{"input": {"a": 1}}', '{"input": {"a": 1}}'),
         ('{"input": ""}', ""),
         ("", ""),
+        ('{"input": "a\\udc00"}', "a\ufffd"),
+        ('{"input": "a\\ud800"}', "a\ufffd"),
+        ('{"input": "\\ud800x\\ud83d\\ude00"}', "\ufffdx\U0001f600"),
+        ('{"patch": "\\udc00"}', "\ufffd"),
     ],
 )
 def test_arguments_of_another_form_are_not_lost(arguments: str, text: str) -> None:

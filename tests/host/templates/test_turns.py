@@ -2,8 +2,8 @@
 
 import pytest
 
-from host.prompt import ChatTemplate
-from host.turns import NO_TURNS, TurnMarkers, find_turn_markers
+from host.templates.rendering import ChatTemplate
+from host.templates.turns import NO_TURNS, TurnMarkers, find_turn_markers
 from tests.models.templates import FAMILIES, chat_template
 
 CHATML = {"<|im_start|>", "<|im_end|>"}

@@ -8,7 +8,7 @@ import pytest
 from jinja2 import TemplateError
 
 from host.engines.base import RequestRefused
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 

@@ -7,8 +7,8 @@ import pytest
 
 from frontend.api.toolless import spell_out_calls
 from frontend.parsing import detect
-from host.plain_messages import merge_leading_system, plainer
-from host.prompt import ChatTemplate
+from host.templates.plainer import merge_leading_system, plainer
+from host.templates.rendering import ChatTemplate
 from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
 from tests.models.templates import FAMILIES, chat_template
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from host.engines.base import RequestRefused
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 
 # Contents that no template changes or mentions.

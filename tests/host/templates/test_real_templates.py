@@ -8,7 +8,7 @@ from itertools import count, pairwise
 
 import pytest
 
-from host.prompt import ChatTemplate
+from host.templates.rendering import ChatTemplate
 from ipc.messages import ChatMessage, ChatPrompt, ToolCall
 from tests.models.templates import real_templates
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from host.shown import count_missing
+from host.templates.shown import count_missing
 from ipc.messages import ChatMessage, ToolCall
 
 _NAME = "zfunction1"

@@ -12,7 +12,7 @@ from itertools import chain, takewhile
 
 import msgspec
 
-from host.spelled_out import calls_as_text, results_as_text, spell_out_stray_results, with_text
+from host.templates.spelled_out import calls_as_text, results_as_text, spell_out_stray_results, with_text
 from ipc.messages import ChatMessage, ToolCall
 
 _BETWEEN = "\n\n"

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from jinja2 import Template, meta
 
 from host.engines.base import RequestRefused
-from host.plain_messages import merge_leading_system, name_results, plainer
-from host.shape import conversation_of, shape_of
-from host.shown import count_missing, count_said
-from host.spelled_out import tools_as_text
-from host.template_environment import Given, RaisedByTemplate, environment
-from host.template_manner import Manner, find_manner
+from host.templates.environment import Given, RaisedByTemplate, environment
+from host.templates.manner import Manner, find_manner
+from host.templates.plainer import merge_leading_system, name_results, plainer
+from host.templates.shape import conversation_of, shape_of
+from host.templates.shown import count_missing, count_said
+from host.templates.spelled_out import tools_as_text
 from ipc.errors import ErrorCode
 from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
 
