@@ -11,12 +11,13 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import LogReader
 from frontend.api.responses.request import param_names
-from frontend.api.schema.response_events import Broken, ResponseEvent
+from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.responses import ResponseBody
 from frontend.api.sse import failed, named_event
 from frontend.api.turns import AnyTurn, TurnEvent
 from frontend.errors import ClientGone, ServerError
 from frontend.http.asgi import Writer
+from frontend.http.error_body import responses_error_event
 from frontend.http.exchange import CLIENT_GONE, Exchange
 from frontend.http.push import body_of
 
@@ -104,6 +105,4 @@ async def followed(reader: LogReader, writer: Writer | None, exchange: Exchange)
 
 def broken(reader: LogReader, error: ServerError) -> bytes:
     """The event of a stream that cannot go on, although its response may."""
-    return named_event(
-        Broken(code=error.code, message=error.message, param=error.param, sequence_number=reader.next_number)
-    )
+    return responses_error_event(error, reader.next_number)
