@@ -43,17 +43,17 @@ def frames(events: Iterable[ResponseEvent]) -> bytes:
 
 
 async def collect(
-    turn: AnyTurn, builder: ResponseBuilder, heard: Callable[[list[ResponseEvent]], None] | None = None
+    turn: AnyTurn, builder: ResponseBuilder, deliver: Callable[[list[ResponseEvent]], None] | None = None
 ) -> None:
-    """Read to the end; `heard` gets the events. Raises ServerError or ClientGone."""
+    """Read to the end; `deliver` gets the events. Raises ServerError or ClientGone."""
     call_id = partial(turn.call_id, _CHOICE)
     while pairs := await turn.events():
-        said = [said for _, event in pairs for said in builder.apply(event, call_id)]
-        if heard is not None and said:
-            heard(said)
-    said = builder.end(turn.usage)
-    if heard is not None:
-        heard(said)
+        events = [applied for _, event in pairs for applied in builder.apply(event, call_id)]
+        if deliver is not None and events:
+            deliver(events)
+    events = builder.end(turn.usage)
+    if deliver is not None:
+        deliver(events)
 
 
 def refused(builder: ResponseBuilder, error: ServerError) -> bytes:
@@ -70,7 +70,7 @@ async def stream(
     call_id = partial(turn.call_id, _CHOICE)
 
     def encode(pairs: list[tuple[int, TurnEvent]]) -> bytes:
-        return frames(said for _, event in pairs for said in builder.apply(event, call_id))
+        return frames(applied for _, event in pairs for applied in builder.apply(event, call_id))
 
     try:
         if begun := builder.begin():  # unless the stream began while the turn waited
