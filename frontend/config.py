@@ -155,7 +155,8 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     max_num_batched_tokens: Annotated[
         Count,
         Meta(
-            description="Maximum number of tokens per engine step. Cancellation waits for at most one step."
+            description="Maximum number of tokens per engine step. Cancellation waits for at most one step. "
+            "With prefix_caching at least two blocks of the KV cache: 64 on CPU, 32 on other devices."
         ),
     ] = 256
     prefix_caching: Annotated[

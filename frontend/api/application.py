@@ -7,6 +7,7 @@ import falcon.asgi
 
 from frontend.api import errors
 from frontend.api.area import Control, Server
+from frontend.api.early_head import EarlyHead
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel, StoreFollowing
@@ -87,5 +88,5 @@ def build(
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
-    proxying = Proxying(app, router, largest, settings.max_queue)
+    proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
     return with_stack(proxying, settings, metrics, access=server.control.access)

@@ -4,10 +4,12 @@ A copy is a model of its own, with a folder and a manifest. It shares the weight
 """
 
 import datetime
+import errno
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,13 +42,25 @@ def _changing(store: Shelf) -> Iterator[None]:
         ) from error
 
 
+def check_removal(store: Shelf, name: str, apart_from: Collection[int]) -> None:
+    """See Inventory.check_removal."""
+    one = _only(store, name)
+    home = one.path.parent
+    with _changing(store), _not_in_preparation(store, home, one.name):
+        for path in _revisions_of(one):
+            if users := set(users_of(path)) - set(apart_from):
+                raise _in_use(one.name, users)
+            for folder in (home, path):
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def remove(store: Shelf, name: str) -> int:
     """See Inventory.remove."""
     one = _only(store, name)
     home = one.path.parent
     with _changing(store), _not_in_preparation(store, home, one.name), ExitStack() as stack:
-        identity = (one.name, one.manifest.source)
-        doomed = [path for path, found in _revisions(home) if found == identity]
+        doomed = _revisions_of(one)
         for path in doomed:
             _claim(stack, path, one.name)
         if len(doomed) == len(_revisions(home)):
@@ -89,15 +103,21 @@ def _revisions(home: Path) -> list[tuple[Path, tuple[str, str]]]:
     ]
 
 
+def _revisions_of(one: Installed) -> list[Path]:
+    identity = (one.name, one.manifest.source)
+    return [path for path, found in _revisions(one.path.parent) if found == identity]
+
+
 def _claim(stack: ExitStack, folder: Path, name: str) -> None:
     try:
         stack.enter_context(unused(folder))
     except InUse as error:
-        users = ", ".join(map(str, users_of(folder)))
-        by = f" (engine process {users})" if users else ""
-        raise ModelInUse(
-            f"{name} is loaded by a running server{by}; unload it first: nacelle unload {name}"
-        ) from error
+        raise _in_use(name, users_of(folder)) from error
+
+
+def _in_use(name: str, users: Collection[int]) -> ModelInUse:
+    by = f" (engine process {', '.join(map(str, sorted(users)))})" if users else ""
+    return ModelInUse(f"{name} is loaded by a running server{by}; unload it first: nacelle unload {name}")
 
 
 def copy(store: Shelf, old: str, new: str) -> Installed:

@@ -5,7 +5,7 @@ Builds none of them, and imports little, since short commands need it.
 
 import datetime
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ class Inventory(Shelf):
         from frontend.models.changes import remove
 
         return remove(self, name)
+
+    def check_removal(self, name: str, apart_from: Collection[int] = ()) -> None:
+        """Raise what `remove` would raise now, if the processes with these ids had unloaded the model."""
+        from frontend.models.changes import check_removal
+
+        check_removal(self, name, apart_from)
 
     def copy(self, old: str, new: str) -> Installed:
         """Give a model a second name, which is a model of its own with the same weights on the disk.

@@ -50,10 +50,27 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+# Of WebSockets: what libraries report as errors of the server, and the access log as those of clients.
+_FAULTS_OF_CLIENTS = {
+    "uvicorn.error": (
+        "ASGI callable returned without completing handshake.",  # after an answer that refuses it, too
+        "Invalid UTF-8 sequence received from client.",
+    ),
+    "falcon": ("[FALCON] HTTPError",),
+}
+
+
+def is_of_the_server(record: logging.LogRecord) -> bool:
+    """Whether a library's record is more than what the access log says of a client's mistake."""
+    return not record.getMessage().startswith(_FAULTS_OF_CLIENTS.get(record.name, ()))
+
+
 def configure(log_format: str, level: str) -> None:
     """Send all log lines of at least `level` to standard error. `log_format` is "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # the application logs when it listens
+    for name in _FAULTS_OF_CLIENTS:
+        logging.getLogger(name).addFilter(is_of_the_server)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

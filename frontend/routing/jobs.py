@@ -89,8 +89,12 @@ class Jobs:
 
     # --- deaths ---
 
-    def settle(self, held: Sequence[Job], death: Death) -> None:
-        """Find what becomes of everything that a host held, and say so in one line of the log."""
+    def settle(self, held: Sequence[Job], death: Death, *, by_refusal: bool = False) -> None:
+        """Find what becomes of everything that a host held, and say so in one line of the log.
+
+        `by_refusal`: the host lives and only does not take these now, so that they are sent again until their
+        time is over, whatever they are.
+        """
         crash = Crash(
             implicates=death.implicates,
             alone=sum(job.needs_slot for job in held) == 1,
@@ -99,7 +103,7 @@ class Jobs:
         outcomes: Counter[str] = Counter()
         self._death = death
         for job in held:
-            actions = self.apply(job, HostDied(crash, job.progress, job.needs_slot))
+            actions = self.apply(job, HostDied(crash, job.progress, job.needs_slot or by_refusal))
             outcomes.update(type(action).__name__ for action in actions if isinstance(action, _VERDICTS))
         self._death = None
         self._log(death, outcomes)

@@ -139,6 +139,10 @@ def check_names(
             known = others_may_come or resolve(member, served | adapters, adapters, Names(), "") is not None
             if not known:
                 raise _unknown(where, member, served | adapters)
+    for name in (*names.aliases, *names.variants):
+        if not is_plain_name(name):
+            where = "aliases" if name in names.aliases else "variants"
+            raise ConfigError(f"{where}: {not_plain(name)}")
 
 
 def check_alias(alias: str, served: Collection[str], adapters: Collection[str], names: Names) -> None:
@@ -157,6 +161,13 @@ def is_plain_name(name: str) -> bool:
     is_path = len(parts) > 2 or not all(part.strip(".") for part in parts)
     has_odd_tag = ":" in name and not all(tag.strip("./") and "/" not in tag for tag in name.split(":")[1:])
     return not (is_path or has_odd_tag or name.endswith(LATEST))
+
+
+def not_plain(name: str) -> str:
+    """The error of a name that is not plain."""
+    return (
+        f"{quoted(name)} cannot be a name: it reads as an address, a path or the tag latest; choose another"
+    )
 
 
 def _refuse_ambiguous_adapters(models: Iterable[ModelSettings], served: Collection[str]) -> None:

@@ -219,7 +219,7 @@ class LocalRoute:
             return
         if death is not None:
             replica.unassign(job)
-            self.jobs.settle([job], death)
+            self.jobs.settle([job], death, by_refusal=True)
         else:
             if isinstance(error, EngineCrashed):
                 self.jobs.refusals.add(job, error.message)

@@ -77,7 +77,7 @@ def test_max_tokens_and_stop_strings_end_a_request(host: HostUnderTest) -> None:
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_a_cancelled_request_makes_room_for_the_next(host: HostUnderTest, phase: str) -> None:
-    request = host.start(TokenPrompt([600] * (1500 if phase == "prefill" else 4)), **ENDLESS)
+    request = host.start(TokenPrompt([600] * (900 if phase == "prefill" else 4)), **ENDLESS)
     tokens = host.outcomes[request].token_ids
     host.wait(lambda: host.gauges is not None and host.gauges.running == 1)
     host.wait(lambda: phase == "prefill" or len(tokens) > 3)
@@ -106,14 +106,14 @@ def test_the_host_stays_responsive_through_a_long_prefill(host: HostUnderTest) -
     host.finish(request)
 
 
-@pytest.mark.parametrize("cut", [1, 2, 17, 29, 30])
 @pytest.mark.parametrize("values", [GREEDY | {"ignore_eos": True}, SEEDED], ids=["greedy", "seeded"])
-def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[str, Any], cut: int) -> None:
+def test_a_text_goes_on_as_if_uninterrupted(host: HostUnderTest, values: dict[str, Any]) -> None:
     whole = host.run("Once upon a time", **values)
-    rest = host.run("Once upon a time", whole.token_ids[:cut], **values)
-    assert rest.error is None
-    assert rest.token_ids == whole.token_ids[cut:]
-    assert (rest.text, rest.finish_reason) == (whole.text[whole.shown[cut - 1] :], whole.finish_reason)
+    for cut in (1, 2, 17, 29, 30):
+        rest = host.run("Once upon a time", whole.token_ids[:cut], **values)
+        assert rest.error is None
+        assert rest.token_ids == whole.token_ids[cut:]
+        assert (rest.text, rest.finish_reason) == (whole.text[whole.shown[cut - 1] :], whole.finish_reason)
 
 
 def test_a_failed_request_leaves_those_that_wait(host: HostUnderTest) -> None:

@@ -11,9 +11,8 @@ from frontend.api.schema.common import ModelName
 from frontend.config import ConfigError, Name
 from frontend.errors import BadRequest, ModelNotFound
 from frontend.library import Library
-from frontend.routing.names import Names, adapters_in, check_alias, is_plain_name
+from frontend.routing.names import Names, adapters_in, check_alias, is_plain_name, not_plain
 from frontend.routing.router import Router
-from frontend.shortened import quoted
 
 
 class AliasRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,11 +55,7 @@ def switched(router: Router, alias: str, model: str | None) -> Names:
             raise ModelNotFound(f"there is no alias {alias!r}", "alias")
         return Names(aliases, router.names.variants)
     if not is_plain_name(alias):
-        raise BadRequest(
-            f"alias: {quoted(alias)} cannot be a name: it reads as an address, a path or the tag latest; "
-            "choose another",
-            "alias",
-        )
+        raise BadRequest(f"alias: {not_plain(alias)}", "alias")
     aliases[alias] = model
     names = Names(aliases, router.names.variants)
     adapters = adapters_in(route.settings for route in router.routes.values()) & router.routes.keys()

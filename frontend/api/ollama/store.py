@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import falcon.asgi
@@ -61,6 +61,11 @@ class _Changes:
         names = [name for name in self._router.routes if name not in self._router.removing]
         return [name for name in names if _is(self._library.folder(name), folder)]
 
+    def _hosts_of(self, names: Sequence[str]) -> set[int]:
+        """The ids of the processes that have these models loaded for this server."""
+        routes = [self._router.routes[name] for name in names if name in self._router.routes]
+        return {host.pid for route in routes for host in route.hosts if host.pid is not None}
+
 
 class Delete(_Changes):
     """The model is not served any longer, under any name, and its files are removed."""
@@ -72,9 +77,12 @@ class Delete(_Changes):
             names = self._served_from(installed.path)
             if installed.name not in self._router.routes:  # nor is it found in the store meanwhile
                 names.append(installed.name)
+            inventory = Inventory(store_root(self._store))
+            with _conflicts(body.wanted):  # before any request is ended for it
+                await asyncio.to_thread(inventory.check_removal, installed.name, self._hosts_of(names))
             async with self._library.removing(names):
                 with _conflicts(body.wanted):
-                    await asyncio.to_thread(Inventory(store_root(self._store)).remove, installed.name)
+                    await asyncio.to_thread(inventory.remove, installed.name)
 
 
 class Copy(_Changes):

@@ -1,12 +1,14 @@
 """Offers of a WebSocket on a real socket: accepted, refused, or ignored for lack of an implementation."""
 
 import json
+import logging
 
 import pytest
 
 from frontend.config import Settings
 from frontend.http.asgi import Receive, Scope, Send
 from frontend.http.stack import with_stack
+from frontend.observability.logs import is_of_the_server
 from frontend.observability.metrics import Metrics
 from tests.frontend.http.serving import Connected, echo, with_connection
 
@@ -62,13 +64,18 @@ def test_an_accepted_websocket_is_not_ended_by_the_limits_of_http() -> None:
     with_connection(scenario, parrot)
 
 
-def test_a_stranger_gets_an_error_object_instead_of_a_websocket() -> None:
+def test_a_stranger_gets_an_error_object_instead_of_a_websocket(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "filters", [is_of_the_server])
+
     async def scenario(connection: Connected) -> None:
         await connection.say(HANDSHAKE)
         status, body = await connection.heard()
         assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
 
     with_connection(scenario, with_stack(parrot, Settings(api_key="secret"), Metrics()))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_an_offer_behind_an_unanswered_request_is_ignored() -> None:

@@ -242,9 +242,13 @@ def test_a_loaded_model_is_not_removed(store):
     assert users_of(folder)
     with pytest.raises(ModelInUse, match=r"mine is loaded by .*; unload it first: nacelle unload mine"):
         store.remove("mine")
+    with pytest.raises(ModelInUse, match="mine is loaded by a running server"):
+        store.check_removal("mine", {os.getpid() + 1})
+    store.check_removal("mine", {os.getpid()})
     assert names(store) == ["mine"]
 
     os.close(descriptor)
+    store.check_removal("mine")
     store.remove("mine")
     assert names(store) == []
 
@@ -262,6 +266,18 @@ def test_a_model_that_is_being_built_is_not_removed(store):
         pytest.raises(ModelInUse, match="another process is preparing mine"),
     ):
         store.remove("mine")
+    with (
+        locked(store.root, f"files/{folder.parent.name}"),
+        pytest.raises(ModelInUse, match="another process is preparing mine"),
+    ):
+        store.check_removal("mine")
+
+
+def test_a_model_in_a_folder_that_cannot_be_changed_is_not_removed(store, monkeypatch):
+    put(store, recipe())
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # a super-user may write everywhere
+    with pytest.raises(ModelError, match=r"cannot change the store .*: Permission denied"):
+        store.check_removal("mine")
 
 
 def test_bytes_with_a_link_elsewhere_are_not_freed(tmp_path):

@@ -187,6 +187,9 @@ def test_an_adapter_named_like_a_tag_is_refused(models, stored, why):
 )
 def test_addresses_paths_and_the_tag_latest_are_no_names(name):
     assert not is_plain_name(name)
+    for names in (Names({name: "chat"}), Names({}, {name: {"chat": 1}})):
+        with pytest.raises(ConfigError, match="cannot be a name"):
+            check_names(names, [CHAT])
 
 
 @pytest.mark.parametrize("name", ["gpt", "gpt-4.1", "org/model", "org/model:v2", "chat:v2", "m@1", "a+b"])

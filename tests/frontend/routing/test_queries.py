@@ -9,6 +9,7 @@ import pytest
 
 from frontend.errors import BadRequest, EngineCrashed, ModelUnavailable, QueueFull
 from frontend.routing.job import ResultJob
+from frontend.supervision.death import Death
 from frontend.supervision.lifecycle import State
 from ipc.arena import Lease
 from ipc.errors import ErrorCode, RequestError
@@ -114,6 +115,24 @@ def test_a_question_that_two_hosts_died_with_is_given_up():
         with pytest.raises(EngineCrashed, match="SIGSEGV"):
             await answer
         assert not asked(history)
+
+    in_a_loop(scenario)
+
+
+def test_a_question_that_busy_servers_do_not_take_is_asked_again_and_again():
+    async def scenario():
+        history = History()
+        answer = ask(history, TextPrompt("t"))
+        (replica,) = history.route.replicas
+        for _ in range(5):
+            (question,) = asked(history)
+            history.hosts[0].sent.clear()
+            busy = QueueFull("10 requests wait", retry_after=1)
+            death = Death("m", 0, "far", 0, "ready", expected=True, lost=busy.message)
+            history.route.rejected(replica, question.request_id, busy, death)
+        (question,) = asked(history)
+        history.say(0, Tokenized(question.request_id, [1], "t", ["t"]))
+        assert await answer == Tokenized(question.request_id, [1], "t", ["t"])
 
     in_a_loop(scenario)
 
