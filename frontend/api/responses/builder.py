@@ -66,7 +66,7 @@ class ResponseBuilder:
         self._queued = False
         self._begun = False
         self._ended = False
-        self._said = 0  # events
+        self._next_number = 0  # of events
 
     @property
     def response(self) -> ResponseBody:
@@ -202,8 +202,8 @@ class ResponseBuilder:
 
     def _numbered(self, events: Sequence[ResponseEvent]) -> list[ResponseEvent]:
         for event in events:
-            event.sequence_number = self._said
-            self._said += 1
+            event.sequence_number = self._next_number
+            self._next_number += 1
         return list(events)
 
 
