@@ -1,14 +1,17 @@
 """Formats whose calls are JSON objects between two marks, alone or in a list."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
 from frontend.parsing.calls import read_json_calls
 from frontend.parsing.grammar import one_or_more, tag, triggered
 from frontend.parsing.scanner import Reading
-from frontend.parsing.tool_formats import CallContext, MarkedCalls
+from frontend.parsing.tool_formats import CallContext, MarkedCalls, read_fence
 from frontend.structured import Format
+
+_LANGUAGE = re.compile(r"\w*")
 
 
 class JsonBlocks(MarkedCalls):
@@ -22,7 +25,14 @@ class JsonBlocks(MarkedCalls):
         scanner = context.scanner
         scanner.into(scanner.drop)
         yield from scanner.space()
+        fence = yield from read_fence(scanner)
+        if fence:
+            yield from scanner.word(_LANGUAGE)
+            yield from scanner.space()
         calls = yield from read_json_calls(scanner, context.call)
+        if fence:
+            yield from scanner.space()
+            yield from scanner.close(fence)
         if self.end:
             yield from self.read_end(scanner, self.end)
         for call in calls:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 # The maximum number of newlines before a mark that belong to it. Newlines are held back until this is known.
 _MAX_NEWLINES = 8
 _NEWLINES = rf"[\r\n]{{0,{_MAX_NEWLINES}}}"
-_FENCE = "```"
-_UNMARKED = rf"[\r\n]{{1,{_MAX_NEWLINES}}}(?=[{{\[]|{_FENCE})"  # the beginning of a line that may be a call
+_FENCES = ("```", "~~~")
+# The beginning of a line that may be a call.
+_UNMARKED = rf"[\r\n]{{1,{_MAX_NEWLINES}}}(?=[{{\[]|{'|'.join(_FENCES)})"
 
 
 class Marks:
@@ -21,9 +22,9 @@ class Marks:
         self.silent = frozenset(silent)
         wanted = [*dict.fromkeys((*marks, *self.silent))]
         if unmarked:
-            wanted.append(_FENCE)
+            wanted += _FENCES
         self._longest = _MAX_NEWLINES + max(map(len, wanted), default=0)
-        whole = "|".join(re.escape(mark) for mark in wanted if mark != _FENCE) or r"(?!)"
+        whole = "|".join(re.escape(mark) for mark in wanted if mark not in _FENCES) or r"(?!)"
         begun = "|".join(map(_beginnings, wanted)) or r"(?!)"
         self._whole = re.compile(f"{_NEWLINES}({whole})" + (f"|{_UNMARKED}" if unmarked else ""))
         self._begun = re.compile(f"{_NEWLINES}(?:{begun})?\\Z" if wanted else r"\Z")

@@ -155,6 +155,11 @@ class Scanner:
         self._held = []
 
     @property
+    def place(self) -> int:
+        """How many characters have been read."""
+        return self._before + self._at
+
+    @property
     def held(self) -> str:
         self._pour()
         return "".join(self._held or ())

@@ -13,7 +13,9 @@ from frontend.parsing.marks import Marks
 from frontend.parsing.scanner import Malformed, Program, Reading, Scanner
 from frontend.structured import Format, json_object, json_schema
 
-_FENCE = "```"
+_FENCES = ("```", "~~~")
+_MORE = {"```": re.compile("`*"), "~~~": re.compile("~*")}  # longer ones may hold blocks with shorter ones
+_MAX_LEAD = 1000  # characters before calls without marks; a longer text is an answer that quotes them
 _FENCED = ("", "json", "tool_call", "tool_calls")  # languages of blocks that may hold calls
 _WORD = re.compile(r"[\w.+-]*")
 
@@ -111,9 +113,11 @@ class _MarkedReader:
             self._beginnings = form.starts
         self._marks = marks_of(starts, options.turn_ends, self._unmarked)
         self._no_calls = marks_of((), options.turn_ends)
-        self._in_block = False  # a fenced one that is no call
+        self._in_block = ""  # the fence of a block that is no call
+        self._began = 0
 
     def read(self, scanner: Scanner) -> Reading[None]:
+        self._began = scanner.place
         if self._beginnings:
             called = yield from self._attempt(scanner, self._beginning(scanner))
             if not called and (self._options.whole or self._form.beginnings):
@@ -175,34 +179,53 @@ class _MarkedReader:
             raise Malformed
 
     def _read_unmarked(self, context: "CallContext") -> Reading[None]:
-        """Read a line of JSON, or a fenced block, that is nothing but calls of offered functions.
+        """Read lines of JSON, or fenced blocks, that are nothing but calls of offered functions.
 
-        Small models often write these, whatever the chat template asks for. Raises Malformed for anything
-        else, which is at least one character.
+        Small models often write these, whatever the chat template asks for, with at most a short text before
+        them. Raises Malformed for anything else, which is at least one character.
         """
-        scanner, declared = context.scanner, {tool.name for tool in context.tools}
+        scanner = context.scanner
         scanner.into(scanner.drop)
-        fenced = (yield from scanner.literal(_FENCE)) is not None
+        if scanner.place - self._began > _MAX_LEAD:
+            scanner.advance()
+            raise Malformed
+        calls: list[Call] = []
+        while True:
+            calls += yield from self._read_unit(context)
+            yield from scanner.blanks()
+            if (yield from scanner.peek()) not in ("", "\r", "\n") and not (yield from self._at_end(scanner)):
+                raise Malformed
+            yield from scanner.space()
+            if not (yield from scanner.peek()) or (yield from self._at_end(scanner)):
+                break
+        for call in calls:
+            call.complete()
+
+    def _at_end(self, scanner: Scanner) -> Reading[bool]:
+        """Whether a mark follows: that of a call, or of the end of the turn."""
+        return scanner.at_mark(marks_of(self._form.starts, self._options.turn_ends))
+
+    def _read_unit(self, context: "CallContext") -> Reading[list[Call]]:
+        """Read one line of JSON or one fenced block. Raises Malformed."""
+        scanner, declared = context.scanner, {tool.name for tool in context.tools}
+        fence = yield from read_fence(scanner)
         if self._in_block:
-            self._in_block = not fenced
-            if not fenced:
+            if fence.startswith(self._in_block):
+                self._in_block = ""
+            elif not fence:
                 scanner.advance()
             raise Malformed
-        self._in_block = fenced
-        if fenced:
+        self._in_block = fence
+        if fence:
             if (yield from scanner.word(_WORD)).lower() not in _FENCED:
                 raise Malformed
             yield from scanner.space()
-        calls = yield from read_json_calls(scanner, context.call, declared, row=fenced)
-        if fenced:
+        calls = yield from read_json_calls(scanner, context.call, declared, row=bool(fence))
+        if fence:
             yield from scanner.space()
-            yield from scanner.close(_FENCE)
-            self._in_block = False
-        yield from scanner.blanks()
-        if (yield from scanner.peek()) not in ("", "\r", "\n"):
-            raise Malformed
-        for call in calls:
-            call.complete()
+            yield from scanner.close(fence)
+            self._in_block = ""
+        return calls
 
     def _context(self, scanner: Scanner, mark: str) -> "CallContext":
         options = self._options
@@ -238,3 +261,11 @@ def read_list(scanner: Scanner, read_one: Callable[[], Reading[None]]) -> Readin
 @lru_cache(maxsize=64)
 def marks_of(starts: tuple[str, ...], silent: tuple[str, ...], unmarked: bool = False) -> Marks:
     return Marks(*starts, silent=silent, unmarked=unmarked)
+
+
+def read_fence(scanner: Scanner) -> Reading[str]:
+    """Read the fence that begins or ends a block of code; empty if none follows."""
+    fence = yield from scanner.literal(*_FENCES)
+    if fence is None:
+        return ""
+    return fence + (yield from scanner.word(_MORE[fence]))

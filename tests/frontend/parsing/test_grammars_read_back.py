@@ -1,5 +1,6 @@
 """What the grammar of each format allows, its parser reads; test_forced_calls.py asks the engine."""
 
+import json
 from random import Random
 
 import jsonschema
@@ -53,6 +54,8 @@ def test_each_form_of_a_grammar_can_be_made(name):
     calls = {one.name: form.arguments_format(one.parameters) for one in (TOOL, _STOP, Function("g"))}
     for at_least_one in (False, True):
         for parallel in (False, True):
-            assert form.grammar(calls, at_least_one=at_least_one, parallel=parallel)["type"] in (
-                *("tag", "triggered_tags"),
-            )
+            grammar = form.grammar(calls, at_least_one=at_least_one, parallel=parallel)
+            assert grammar["type"] == ("tag" if at_least_one else "triggered_tags")
+            written_ones = json.dumps(grammar)
+            assert all(tool in written_ones for tool in calls)
+            assert parallel or grammar.get("stop_after_first", True)

@@ -39,6 +39,8 @@ def found(text, form="hermes", **how):
         f"\n{_F}\n\n",
         f"```json\n{_F}\n```",
         f"```\n{_F}\n```\n",
+        f"~~~json\n{_F}\n~~~\n",
+        f"````json\n{_F}\n````",
         f"```JSON\n[{_F}]\n```",
         f"```tool_call\n{_F}\n``",
         '{"name": "f", "arguments": "{\\"a\\": 1}"}',
@@ -69,6 +71,10 @@ def test_several_calls_may_lack_marks(text):
         '{"name": "f", "arguments": {}, "age": 3}',
         f"{_F} is how it is called.",
         f"So: {_F}",
+        f"I look:\n{_F}\nDone.",
+        f"```json\n{_F}\n```\n\nThis is how it is called.",
+        f"{_F}\n{_G}\n\nThese are examples.",
+        "word " * 210 + f"\n{_F}",
         f"```json\n{_F}\nmore\n```",
         f"```python\n{_F}\n```",
         f"```json\n{_F}\n``` and more",
@@ -98,9 +104,19 @@ def test_a_call_may_follow_a_block_that_is_none():
         assert found(f"{block}\n{_F}\n") == (_CALLED, block)
 
 
-def test_text_may_be_around_an_unmarked_call():
-    text = f"I look:\n\n```json\n{_F}\n```\n\nThen:\n{_G}\nDone."
-    assert found(text) == (_BOTH, "I look:\n\nThen:\nDone.")
+def test_text_may_be_before_an_unmarked_call():
+    text = f"I look:\n\n```json\n{_F}\n```\n\n{_G}\n"
+    assert found(text) == (_BOTH, "I look:")
+
+
+def test_a_block_with_a_longer_fence_quotes_others():
+    for text in (f"````md\n```json\n{_F}\n```\n````\n", f"~~~sh\n```json\n{_F}\n```\n~~~\n"):
+        assert found(text) == ([], text)
+
+
+def test_a_tag_may_hold_a_block():
+    text = f"<tool_call>\n```json\n{_F}\n```\n</tool_call>"
+    assert found(text) == (_CALLED, "")
 
 
 @pytest.mark.parametrize(
@@ -186,26 +202,29 @@ def test_a_call_of_harmony_may_have_no_arguments(end):
     assert parse(text, "harmony", "harmony") == call("f", "{}")
 
 
+_ENDS_MISSING = "<tool_call>\n<function=h>\n<parameter=a>\n1\n"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "before_another"),
     [
-        "<tool_call>\n<function=h>\n<parameter=a>\n1\n</parameter>\n</tool_call>",
-        "<tool_call>\n<function=h>\n<parameter=a>\n1\n</tool_call>",
-        "<tool_call>\n<function=h>\n<parameter=a>\n1\n</parameter>\n",
-        "<tool_call>\n<function=h>\n<parameter=a>\n1\n</parameter>\n</function>\n",
-        "<function=h>\n<parameter=a>\n1\n</parameter>\n</tool_call>",
+        (f"{_ENDS_MISSING}</parameter>\n</tool_call>", ([("h", {"a": 1}), ("h", {})], "")),
+        (f"{_ENDS_MISSING}</tool_call>", ([], None)),  # nothing ends the parameter: all of it is content
+        (f"{_ENDS_MISSING}</parameter>\n", ([("h", {})], f"{_ENDS_MISSING}</parameter>")),
+        (f"{_ENDS_MISSING}</parameter>\n</function>\n", ([("h", {"a": 1}), ("h", {})], "")),
+        (
+            f"{_ENDS_MISSING.removeprefix('<tool_call>').lstrip()}</parameter>\n</tool_call>",
+            ([("h", {"a": 1}), ("h", {})], ""),
+        ),
     ],
 )
-def test_ends_of_a_qwen3_coder_call_may_be_missing(text):
+def test_ends_of_a_qwen3_coder_call_may_be_missing(text, before_another):
     required = {"properties": {"a": {"type": "integer"}, "b": {}}, "required": ["a"]}
     tools = [Function("h", required)]
     assert found(text, "qwen3_coder", tools=tools) == ([("h", {"a": 1})], "")
-    more = "<tool_call>\n<function=h>\n</tool_call>"
-    assert found(f"{text.rstrip()}\n{more}", "qwen3_coder", tools=tools)[0] in (
-        [("h", {"a": 1}), ("h", {})],
-        [("h", {})],  # where nothing ends the parameter
-        [],
-    )
+    more = f"{text.rstrip()}\n<tool_call>\n<function=h>\n</tool_call>"
+    calls, content = before_another
+    assert found(more, "qwen3_coder", tools=tools) == (calls, more if content is None else content)
 
 
 def test_the_end_of_a_call_may_be_missing_before_the_next():
