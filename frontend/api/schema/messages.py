@@ -222,6 +222,3 @@ class MessageStop(msgspec.Struct, tag_field="type", tag="message_stop"):
 
 class Ping(msgspec.Struct, tag_field="type", tag="ping"):
     pass
-
-
-StreamEvent = MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop | Ping

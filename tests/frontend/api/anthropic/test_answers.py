@@ -186,6 +186,8 @@ def test_a_call_that_was_cut_is_left_out_of_a_whole_message():
     events = [Content("a"), CallBegun(0, "f"), CallArguments(0, '{"x":'), Finished("length")]
     answer = answer_of(*events)
     assert (answer["content"], answer["stop_reason"]) == ([{"type": "text", "text": "a"}], "max_tokens")
+    before_its_input = answer_of(Content("a"), CallBegun(0, "f"), Finished("length"))
+    assert before_its_input["content"] == [{"type": "text", "text": "a"}]
 
 
 def test_an_answer_that_is_started_over_holds_nothing_of_the_first_attempt():
