@@ -6,12 +6,15 @@ from typing import NamedTuple
 import msgspec
 
 from frontend.errors import ServerError
+from frontend.http.asgi import Scope, header
 from frontend.shortened import shortened
 
 _MESSAGE_CHARACTERS = 4000
 _PARAM_CHARACTERS = 500
 _OLLAMA_PATHS = "/api/"
 _ANTHROPIC_PATH = "/v1/messages"
+_MODELS_PATH = "/v1/models"  # of both APIs
+_ANTHROPIC_VERSION = b"anthropic-version"  # a header that all clients of that API send
 _OVERLOADED = 529  # Anthropic's status for what is 503 elsewhere
 # What Anthropic's API calls errors, by HTTP status. The client's other errors are `invalid_request_error`,
 # the server's `api_error`.
@@ -94,6 +97,18 @@ def _too_long(message: str) -> str:
 def is_anthropic(path: str) -> bool:
     """Whether a path, which is as `paths.canonical` has it, belongs to Anthropic's API."""
     return path == _ANTHROPIC_PATH or path.startswith(f"{_ANTHROPIC_PATH}/")
+
+
+def speaks_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic's API asks."""
+    return header(scope, _ANTHROPIC_VERSION) is not None
+
+
+def form_path(scope: Scope, path: str) -> str:
+    """The path whose API's form the errors of a request to `path` have: `path`, except that lists of models
+    have the form of the API that the client speaks."""
+    is_shared = path == _MODELS_PATH or path.startswith(f"{_MODELS_PATH}/")
+    return _ANTHROPIC_PATH if is_shared and speaks_anthropic(scope) else path
 
 
 class ErrorResponse(NamedTuple):

@@ -18,7 +18,6 @@ from frontend.api.schema.messages import (
     MessageStart,
     MessageStop,
     OutputTokensDetails,
-    Ping,
     SignatureDelta,
     StopBody,
     TextBlock,
@@ -30,6 +29,7 @@ from frontend.api.schema.messages import (
 )
 from frontend.api.sse import around_text, named_event
 from frontend.api.turns import AnyTurn, Finished, StartedOver, TurnEvent, TurnUsage
+from frontend.http.keep_alive import PING
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 
 _CHOICE = 0  # an answer has one
@@ -38,9 +38,6 @@ _json = msgspec.json.encode
 
 BlockEvent = BlockStart | BlockDelta | BlockStop
 Kind = Literal["text", "thinking", "tool_use"]
-
-
-PING = named_event(Ping())
 
 
 def usage_of(usage: TurnUsage) -> UsageBody:

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from frontend.api.anthropic.answers import PING, MessageEvents, stop_of, usage_of, whole
+from frontend.api.anthropic.answers import MessageEvents, stop_of, usage_of, whole
 from frontend.api.anthropic.thinking import thought_of
 from frontend.api.schema.messages import MessageAnswer
 from frontend.api.turns import Finished, StartedOver, TurnUsage
+from frontend.http.keep_alive import PING
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 
 USAGE = TurnUsage(10, 5, 4, 2)

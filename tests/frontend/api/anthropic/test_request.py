@@ -402,6 +402,8 @@ def test_a_choice_of_a_tool_that_was_left_out_says_so(choice, others):
         ({"thinking": {"type": "maybe"}}, "thinking.type"),
         ({"mcp_servers": [{"type": "url", "url": "https://mcp.example", "name": "s"}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
+        ({"return_token_ids": True}, "return_token_ids"),
+        ({"output_config": {"effort": "bogus"}}, "output_config.effort"),
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
         ({"output_format": {"type": "json_schema"}}, "output_format.schema"),
         ({"output_config": {"format": {"type": "json_schema", "schema": {"type": 1}}}}, None),
