@@ -155,8 +155,8 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
-        tool.name: _arguments(tool, use.place(index), form, forced=_is_forced(use))
-        for index, tool in enumerate(use.tools)
+        tool.name: _arguments(tool, use.place(tool.name), form, forced=_is_forced(use))
+        for tool in use.tools
         if use.named in (None, tool.name)
     }
     return form.grammar(calls, at_least_one=at_least_one, parallel=several)
