@@ -72,11 +72,12 @@ class _Handle:
 
 
 class _Native:
-    """ContinuousBatchingPipeline's calls. A prompt with the id 13 makes a step raise."""
+    """ContinuousBatchingPipeline's calls."""
 
     def __init__(self) -> None:
         self.inside: list[_Handle] = []
         self.refuses: Callable[[list[int]], bool] = lambda _: False
+        self.fails_on: list[int] | None = None  # a prompt that makes a step raise
         self.starves = False
         self.steps: list[int] = []  # how many prompts each scored
 
@@ -91,7 +92,7 @@ class _Native:
         self.inside = [handle for handle in self.inside if handle.status == _STATUS.RUNNING]
         echoes = [handle.config.echo for handle in self.inside]
         assert all(echoes) or not any(echoes), "scoring has the pipeline to itself"
-        if any(13 in handle.ids for handle in self.inside):
+        if any(handle.ids == self.fails_on for handle in self.inside):
             raise RuntimeError("step failed")
         self.steps.append(sum(echoes))
         for handle in self.inside:
@@ -235,6 +236,7 @@ def test_a_prompt_that_the_pipeline_refuses_fails_alone() -> None:
 
 def test_a_step_that_fails_fails_the_guilty_prompt_alone() -> None:
     host = _Host()
+    host.native.fails_on = [1, 2, 13]
     good, bad, also_good = (host.start([1, 2, last], scored=True) for last in (5, 13, 5))
     host.run()
     assert [type(reply) for reply in host.replies if reply.request_id == bad] == [Failed]
