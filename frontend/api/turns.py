@@ -203,11 +203,12 @@ class _Choice:
                 events.append(Content(output.text))
         else:
             events += self._parsed(self._parser, output)
-        if self._content_tokens is not None:
-            events[told:told] = self._scored(self._content_tokens, output, events[told:])
         reason, stop = output.finish_reason, output.stop
         if self._stops is not None and self._stops.matched is not None:
             reason, stop = "stop", self._stops.matched
+        if self._content_tokens is not None:
+            tokens = self._scored(self._content_tokens, output, events[told:], ended=reason is not None)
+            events[told:told] = tokens
         if reason is not None:
             self.is_over = True
             called = self._called and reason == "stop"
@@ -215,10 +216,12 @@ class _Choice:
         return events
 
     @staticmethod
-    def _scored(tokens: ContentTokens, output: Output, events: list[TurnEvent]) -> list[TurnEvent]:
+    def _scored(
+        tokens: ContentTokens, output: Output, events: list[TurnEvent], *, ended: bool
+    ) -> list[TurnEvent]:
         tokens.add(output.logprobs, output.token_bytes)
         shown = sum(len(event.text) for event in events if isinstance(event, Content))
-        scored = tokens.take(shown, ended=output.finish_reason is not None)
+        scored = tokens.take(shown, ended)
         if not scored:
             return []
         return [Tokens([], [logprob for logprob, _ in scored], [data for _, data in scored])]
