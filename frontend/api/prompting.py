@@ -16,7 +16,7 @@ from frontend.parsing import Dialect, ToolFormat, tool_format
 from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
-_NO_REASONING = "none"
+NO_REASONING = "none"
 # Arguments of chat templates, which differ in the name of the switch for reasoning.
 REASONING_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
 _REASONING_OFF = dict.fromkeys(REASONING_ON, False)
@@ -190,7 +190,7 @@ def _of_arguments(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _wants_reasoning(spec: TurnSpec) -> bool:
     if spec.reasoning_effort is not None:
-        return spec.reasoning_effort != _NO_REASONING
+        return spec.reasoning_effort != NO_REASONING
     return bool(spec.template_arguments.get("enable_thinking"))
 
 
@@ -204,7 +204,7 @@ def _template_arguments(
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:
-        if spec.reasoning_effort == _NO_REASONING or (bound and not _wants_reasoning(spec)):
+        if spec.reasoning_effort == NO_REASONING or (bound and not _wants_reasoning(spec)):
             arguments |= _REASONING_OFF
         elif spec.reasoning_effort is not None:
             arguments |= REASONING_ON

@@ -21,14 +21,17 @@ from frontend.api.schema.response_items import (
     InputText,
     Item,
     MessageItem,
+    OutcomeItem,
     OutputText,
 )
+from frontend.media.data_url import is_data_url
 
 _CALL, _OUTPUT = "_call", "_output"
 _FRAME = ("type", "id", "call_id", "status", "caller", "created_by", "role")  # says nothing to the model
 _RESULTS = ("output", "outputs", "results", "result", "error", "tools")  # of a call
 _TOOL_LISTS = ("additional_tools", "tool_search_output")
-_DATA = re.compile(r"(?:data:[^ ]{0,100},)?[A-Za-z0-9+/=_-]{1000,}")  # an image or the like in Base64
+_DATA_HEAD = r"(?:data:[^ ]{0,100},)?[A-Za-z0-9+/=_-]{1000}"  # of an image or the like in Base64
+_DATA_BEGIN, _DATA = re.compile(_DATA_HEAD), re.compile(rf"{_DATA_HEAD}[A-Za-z0-9+/=_-]*")
 
 
 def made_own(items: Sequence[Item]) -> Sequence[Item]:
@@ -37,7 +40,7 @@ def made_own(items: Sequence[Item]) -> Sequence[Item]:
         return items
     calls = call_ids(items)
     answered = {_pair(item) for item in items if _is_output(item, calls)}
-    answered |= {item.call_id for item in items if isinstance(item, FunctionOutputItem)}
+    answered |= {item.call_id for item in items if isinstance(item, OutcomeItem)}
     return [own for item in items for own in _made_own(item, calls, answered)]
 
 
@@ -50,12 +53,15 @@ def call_ids(items: Iterable[Item]) -> set[str]:
     }
 
 
-def tools_of(items: Iterable[Item]) -> list[Any]:
-    """Lists of tools that items make available, as clients define them."""
-    lists = [
-        item.body.get("tools") for item in items if isinstance(item, ForeignItem) and item.kind in _TOOL_LISTS
+def tool_lists(items: Iterable[Item]) -> list[ForeignItem]:
+    """The items that make tools available: a list in the `tools` of their bodies."""
+    return [
+        item
+        for item in items
+        if isinstance(item, ForeignItem)
+        and item.kind in _TOOL_LISTS
+        and isinstance(item.body.get("tools"), list)
     ]
-    return [tools for tools in lists if isinstance(tools, list)]
 
 
 def _made_own(item: Item, calls: set[str], answered: set[str]) -> Iterator[Item]:
@@ -125,6 +131,15 @@ def _readable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _readable(each) for key, each in value.items()}
     return value
+
+
+def data_characters(value: Any) -> int:
+    """How much of a body is images and the like, in Base64 or data URLs."""
+    if isinstance(value, str):
+        return len(value) if is_data_url(value) or _DATA_BEGIN.match(value) else 0
+    if isinstance(value, list):
+        return sum(map(data_characters, value))
+    return sum(map(data_characters, value.values())) if isinstance(value, dict) else 0
 
 
 def _text(said: dict[str, Any]) -> str:

@@ -159,7 +159,7 @@ class FunctionCallBuilder(CallBuilder):
 
     def end(self, status: ItemStatus) -> list[ResponseEvent]:
         done = ItemDone(output_index=self._index, item=self.item(status))
-        if status != "completed":  # nobody is to take these arguments for whole
+        if status != "completed":  # the arguments may be cut
             return [done]
         return [ArgumentsDone(**self._where, arguments=self.text), done]
 

@@ -6,9 +6,11 @@ from functools import partial
 
 import falcon.asgi
 
+from frontend.api.errors import renaming_params
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import LogReader
+from frontend.api.responses.request import param_names
 from frontend.api.schema.response_events import Broken, ResponseEvent
 from frontend.api.schema.responses import ResponseBody
 from frontend.api.sse import failed, named_event
@@ -22,6 +24,16 @@ BeginTurn = Callable[[TurnSpec, falcon.asgi.Request | None], Awaitable[AnyTurn]]
 Keep = Callable[[ResponseBody], Awaitable[None]]  # raises ServerError
 
 _CHOICE = 0  # a response has one
+
+
+def naming_params(begin: BeginTurn) -> BeginTurn:
+    """What hosts refuse is named as the parameters are called here."""
+
+    async def begun(spec: TurnSpec, request: falcon.asgi.Request | None) -> AnyTurn:
+        with renaming_params(param_names(spec)):
+            return await begin(spec, request)
+
+    return begun
 
 
 def frames(events: Iterable[ResponseEvent]) -> bytes:

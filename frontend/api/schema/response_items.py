@@ -126,12 +126,6 @@ class ForeignItem(msgspec.Struct, kw_only=True, tag_field="type", tag="nacelle.f
     def kind(self) -> str:
         return str(self.body.get("type"))
 
-    @property
-    def call_id(self) -> str | None:
-        """Of a call or its output, that of the pair."""
-        call_id = self.body.get("call_id")
-        return call_id if isinstance(call_id, str) else None
-
 
 OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem | CompactionItem
 CallItem = FunctionCallItem | CustomCallItem

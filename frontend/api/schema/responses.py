@@ -26,7 +26,7 @@ class CustomFormat(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ToolBody(msgspec.Struct, kw_only=True):
-    type: str
+    type: Annotated[str, Meta(max_length=64)]
     name: ToolName | None = None
     description: str | None = None
     parameters: dict[str, Any] | UnsetType | None = None  # of a function
