@@ -152,6 +152,7 @@ def _max_tokens(wanted: int | None, limits: Limits, prompt_tokens: int, prompt_p
             limits.context_length,
             f"your prompt has {prompt_tokens}" + (", which leaves no room for an answer" if least else ""),
             prompt_param,
+            prompt_tokens,
         )
     if prompt_tokens + least > limits.kv_cache_tokens:
         raise RequestRefused(
@@ -159,6 +160,7 @@ def _max_tokens(wanted: int | None, limits: Limits, prompt_tokens: int, prompt_p
             f"a prompt of {prompt_tokens} tokens and its answer exceed this server's KV cache of "
             f"{limits.kv_cache_tokens} tokens",
             prompt_param,
+            (prompt_tokens, limits.kv_cache_tokens),
         )
     room = min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
     return room if wanted is None else min(wanted, room)

@@ -282,25 +282,31 @@ def test_eviction_bounds_the_cache_of_a_long_answer(qwen3_ir: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def own(smollm2_ir: Path) -> Iterator[HostUnderTest]:
+def tiny(qwen3_ir: Path) -> Iterator[HostUnderTest]:
+    with host_running(launch_of(qwen3_ir)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own(qwen3_ir: Path) -> Iterator[HostUnderTest]:
     defaults = GenerationDefaults(temperature=0.0, max_tokens=5)
     template = "{{ messages[0].content }}, there lived"
-    with host_running(launch_of(smollm2_ir, generation_defaults=defaults, chat_template=template)) as running:
+    with host_running(launch_of(qwen3_ir, generation_defaults=defaults, chat_template=template)) as running:
         yield running
 
 
 def test_generation_defaults_count_where_a_request_says_nothing(
-    plain: HostUnderTest, own: HostUnderTest
+    tiny: HostUnderTest, own: HostUnderTest
 ) -> None:
     outcome = own.run("Once upon a time")
     assert len(outcome.token_ids) == 5
-    assert outcome.text == plain.run("Once upon a time", temperature=0.0, max_tokens=5).text
+    assert outcome.text == tiny.run("Once upon a time", temperature=0.0, max_tokens=5).text
 
 
 def test_a_request_wins_over_generation_defaults(own: HostUnderTest) -> None:
     texts = {own.run("Once upon a time", temperature=1.0, max_tokens=9).text for _ in range(3)}
     assert len(texts) > 1
-    assert len(own.run("Once upon a time", max_tokens=9).token_ids) == 9
+    assert len(own.run("Once upon a time", max_tokens=9, ignore_eos=True).token_ids) == 9
 
 
 def test_a_default_longer_than_the_context_is_no_error(qwen3_ir: Path) -> None:
@@ -311,6 +317,6 @@ def test_a_default_longer_than_the_context_is_no_error(qwen3_ir: Path) -> None:
         assert len(outcome.token_ids) == 24 - outcome.prompt_tokens
 
 
-def test_a_given_chat_template_is_used(plain: HostUnderTest, own: HostUnderTest) -> None:
-    expected = plain.run("Once upon a time, there lived", temperature=0.0, max_tokens=5).text
+def test_a_given_chat_template_is_used(tiny: HostUnderTest, own: HostUnderTest) -> None:
+    expected = tiny.run("Once upon a time, there lived", temperature=0.0, max_tokens=5).text
     assert own.run(chat("Once upon a time"), max_tokens=5).text == expected

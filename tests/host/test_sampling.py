@@ -80,8 +80,10 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(asked: dict[s
     error = refusal(prompt_tokens=103, **asked)
     assert (error.code, error.param) == (ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages")
     assert "100" in error.message and "103" in error.message
+    assert error.sizes == (103, 100)
     assert refusal(prompt_tokens=100, **asked).code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
-    assert refusal(prompt_tokens=80, **asked).code is ErrorCode.KV_CACHE_EXCEEDED
+    full = refusal(prompt_tokens=80, **asked)
+    assert (full.code, full.sizes) == (ErrorCode.KV_CACHE_EXCEEDED, (80, 80))
 
 
 def test_more_tokens_than_there_is_room_for_are_cut_to_the_room() -> None:
