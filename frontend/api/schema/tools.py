@@ -9,7 +9,7 @@ from frontend.api.schema.patterns import TOOL_NAME
 from frontend.errors import BadRequest
 
 ToolName = Annotated[str, Meta(pattern=TOOL_NAME)]
-MAX_TOOLS = 128
+MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
 
 
 class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     parallel: bool | None = None  # whether a turn may have several calls; None for our default
     where: str = "tools[{}].parameters"  # the request's parameter that contains the schema of tool {}
     places: dict[str, str] = {}  # the same by a tool's name, where tools are not a plain list
+    made: frozenset[str] = frozenset()  # tools whose schema was made of what the client wrote at their place
 
     def place(self, index: int) -> str:
         """The request's parameter that contains a tool's schema."""
