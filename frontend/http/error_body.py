@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from frontend.errors import ServerError
+from frontend.http.asgi import Scope, header
 from frontend.shortened import shortened
 
 _MESSAGE_CHARACTERS = 4000
@@ -13,6 +14,8 @@ _PARAM_CHARACTERS = 500
 _OLLAMA_PATHS = "/api/"
 _ANTHROPIC_PATH = "/v1/messages"
 _RESPONSES_PATH = "/v1/responses"
+_MODELS_PATH = "/v1/models"  # of both APIs
+_ANTHROPIC_VERSION = b"anthropic-version"  # a header that all clients of that API send
 _OVERLOADED = 529  # Anthropic's status for what is 503 elsewhere
 # What Anthropic's API calls errors, by HTTP status. The client's other errors are `invalid_request_error`,
 # the server's `api_error`.
@@ -106,6 +109,17 @@ def is_anthropic(path: str) -> bool:
 
 def _is_within(path: str, parent: str) -> bool:
     return path == parent or path.startswith(f"{parent}/")
+
+
+def speaks_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic's API asks."""
+    return header(scope, _ANTHROPIC_VERSION) is not None
+
+
+def form_path(scope: Scope, path: str) -> str:
+    """The path whose API's form the errors of a request to `path` have: `path`, except that lists of models
+    have the form of the API that the client speaks."""
+    return _ANTHROPIC_PATH if _is_within(path, _MODELS_PATH) and speaks_anthropic(scope) else path
 
 
 class ErrorResponse(NamedTuple):

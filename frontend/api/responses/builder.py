@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.responses.outputs import (
     CallBuilder,
+    ClientCallBuilder,
     CustomCallBuilder,
     FunctionCallBuilder,
     ItemBuilder,
@@ -174,6 +175,8 @@ class ResponseBuilder:
         tool = self._tools.get(name)
         if tool is None:
             return FunctionCallBuilder(self._index_of_next(), self._new_id, name, call_id)
+        if tool.is_run_by_client:
+            return ClientCallBuilder(self._index_of_next(), self._new_id, tool.name, call_id)
         kind = CustomCallBuilder if tool.is_custom else FunctionCallBuilder
         return kind(self._index_of_next(), self._new_id, tool.name, call_id, tool.namespace)
 

@@ -13,6 +13,7 @@ import msgspec
 from frontend.api.responses.compaction import summary_text
 from frontend.api.schema.response_items import (
     CallItem,
+    ClientCallItem,
     CompactionItem,
     ForeignItem,
     FunctionCallItem,
@@ -36,6 +37,7 @@ _DATA_BEGIN, _DATA = re.compile(_DATA_HEAD), re.compile(rf"{_DATA_HEAD}[A-Za-z0-
 
 def made_own(items: Sequence[Item]) -> Sequence[Item]:
     """The conversation with items of our own in place of foreign ones and compactions."""
+    items = [_as_foreign(item) for item in items]
     if not any(isinstance(item, ForeignItem | CompactionItem) for item in items):
         return items
     calls = call_ids(items)
@@ -48,9 +50,16 @@ def call_ids(items: Iterable[Item]) -> set[str]:
     """The ids of the calls among items, foreign ones included."""
     return {
         item.call_id if isinstance(item, CallItem) else _pair(item)
-        for item in items
+        for item in map(_as_foreign, items)
         if isinstance(item, CallItem) or (isinstance(item, ForeignItem) and item.kind.endswith(_CALL))
     }
+
+
+def _as_foreign(item: Item) -> Item:
+    """A call of a shell or the like that a client ran, as it sends that of another server."""
+    return (
+        ForeignItem(id=item.id, body=msgspec.to_builtins(item)) if isinstance(item, ClientCallItem) else item
+    )
 
 
 def tool_lists(items: Iterable[Item]) -> list[ForeignItem]:

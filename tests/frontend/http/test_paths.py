@@ -31,6 +31,11 @@ from tests.frontend.http.driving import ask
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model of that name
         ("/modelsx", "/modelsx"),
         ("/rerank/", "/rerank"),
+        ("/tokenize", "/tokenize"),
+        ("/v1/tokenize", "/tokenize"),
+        ("/v1/v1/detokenize/", "/detokenize"),
+        ("/v1/tokenizer_info", "/tokenizer_info"),
+        ("/v1/tokenizer_info/x", "/v1/tokenizer_info/x"),
         ("/v2/rerank", "/v2/rerank"),
         ("/health/", "/health"),
         ("/", "/"),
