@@ -128,7 +128,7 @@ class PromptReader:
             return ids
         if keep is None:
             raise context_length_exceeded(
-                self._context_length, f"your prompt has at least {self._cuts_at}", param
+                self._context_length, f"your prompt has at least {self._cuts_at}", param, self._cuts_at
             )
         return self._encode(text[len(text) // 4 :], add_special_tokens, keep, param)
 
@@ -136,7 +136,9 @@ class PromptReader:
         """Megabytes of text would hold the loop for seconds, only to be refused for their length."""
         if self._longest_token is not None and len(text) // self._longest_token >= self._context_length:
             least = len(text) // self._longest_token
-            raise context_length_exceeded(self._context_length, f"your prompt has at least {least}", param)
+            raise context_length_exceeded(
+                self._context_length, f"your prompt has at least {least}", param, least
+            )
 
 
 def _chat_template(

@@ -188,6 +188,7 @@ class TextEngine:
         for part in (ids[:before_stops], ids[before_stops:]):
             ids = request.visible(request.restore(part), self._pipeline.eos_token_ids)
             (text,) = self._detokenizer.feed([(request.stream, ids)])
+            self._detokenizer.shown_bytes(request.stream, ids)  # so that the next id begins no text
             request.show(text)
         if request.finish_reason is None:
             request.finish_reason = self._pipeline.finish_reason(request)

@@ -206,7 +206,8 @@ def test_what_anthropics_clients_send_and_expect_reaches_both_sides():
 
     async def answer(request: web.Request) -> web.StreamResponse:
         seen.append(tuple(request.headers.get(name) for name in names))
-        return await streaming([b"event: ping\n\n"])(request)
+        response: web.StreamResponse = await streaming([b"event: ping\n\n"])(request)
+        return response
 
     @against(answer)
     async def _(told, client):

@@ -37,7 +37,7 @@ def test_every_family_shows_all_of_a_conversation(family: str) -> None:
 
 
 def nth_form(messages: list[ChatMessage], number: int) -> list[ChatMessage]:
-    """Counted from 1."""
+    """Counted from 1; 0 is the last."""
     return list(plainer(messages))[number - 1]
 
 
