@@ -18,6 +18,7 @@ from frontend.api.schema.patterns import WORDS
 from frontend.errors import BadRequest, RequestTooLarge
 
 Body = TypeVar("Body")
+T = TypeVar("T")
 
 LARGE_BYTES = 64 * 1024  # what is made of a larger body may take more than a few milliseconds
 _LIMITS = JsonLimits()
@@ -124,6 +125,18 @@ def naming_field() -> Iterator[None]:
         yield
     except msgspec.ValidationError as error:
         raise _bad_value(str(error)) from None
+
+
+def converted(raw: Any, kind: type[T], where: str) -> T:
+    """A part of a body that was left undecoded, at `where` in the body. Raises BadRequest."""
+    try:
+        with naming_field():
+            return msgspec.convert(raw, kind)
+    except BadRequest as error:
+        if error.param is None:
+            raise BadRequest(f"{where}: {error.message}", where) from None
+        dot = "" if error.param.startswith("[") else "."
+        raise BadRequest(f"{where}{dot}{error.message}", f"{where}{dot}{error.param}") from None
 
 
 def _bad_value(complaint: str) -> BadRequest:

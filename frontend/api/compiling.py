@@ -121,7 +121,7 @@ class Compilers:
         """Settle it. Raises ClientGone once the client leaves, Overloaded after this time or if many wait."""
         if self._waiting >= WAITING:
             raise Overloaded("too many schemas wait to be compiled; try again later")
-        gone, stopped = asyncio.Event(), threading.Event()
+        stopped = threading.Event()
         used: list[Worker] = []
 
         def stop() -> None:
@@ -129,14 +129,10 @@ class Compilers:
             for worker in used:
                 worker.kill()
 
-        def leave() -> None:
-            gone.set()
-            stop()
-
         self._waiting += 1
         job = self._threads.submit(self._compile, deferred, used, stopped)
         if client is not None:
-            client.on_leave(leave)
+            client.on_leave(stop)
         try:
             outcome, keep = await asyncio.wait_for(asyncio.wrap_future(job), seconds)
         except Stopped:

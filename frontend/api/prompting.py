@@ -16,7 +16,7 @@ from frontend.parsing import Dialect, ToolFormat, tool_format
 from frontend.structured import ConstraintError, Format
 from ipc.messages import ChatMessage, ChatPrompt, Sampling
 
-_NO_REASONING = "none"
+NO_REASONING = "none"
 # Arguments of chat templates, which differ in the name of the switch for reasoning.
 REASONING_ON: dict[str, Any] = {"enable_thinking": True, "thinking": True}
 _REASONING_OFF = dict.fromkeys(REASONING_ON, False)
@@ -53,7 +53,8 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
-    calls_may_be_unmarked: bool = True  # JSON that is nothing but a call of one of the tools is no answer
+    calls_are_bound: bool = False  # by the grammar: what it has not watched for is no call
+    is_bound: bool = False  # all of the answer, by the grammar
     may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
@@ -126,8 +127,8 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
-        # With a format, calls have marks, and the answer may be such JSON.
-        calls_may_be_unmarked=answer is None,
+        calls_are_bound=use is not None and grammar is not None,
+        is_bound=use is not None and binds,
         may_reason=binds and _wants_reasoning(spec),
     )
 
@@ -190,7 +191,7 @@ def _of_arguments(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _wants_reasoning(spec: TurnSpec) -> bool:
     if spec.reasoning_effort is not None:
-        return spec.reasoning_effort != _NO_REASONING
+        return spec.reasoning_effort != NO_REASONING
     return bool(spec.template_arguments.get("enable_thinking"))
 
 
@@ -204,7 +205,7 @@ def _template_arguments(
     if spec.reasoning_effort is not None:
         arguments["reasoning_effort"] = spec.reasoning_effort
     if dialect.reasoning is not None:
-        if spec.reasoning_effort == _NO_REASONING or (bound and not _wants_reasoning(spec)):
+        if spec.reasoning_effort == NO_REASONING or (bound and not _wants_reasoning(spec)):
             arguments |= _REASONING_OFF
         elif spec.reasoning_effort is not None:
             arguments |= REASONING_ON

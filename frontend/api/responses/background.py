@@ -14,7 +14,7 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import EventLog, EventLogs
 from frontend.api.responses.records import Record, Records, as_of, failed, is_live
-from frontend.api.responses.stream import BeginTurn, collect
+from frontend.api.responses.stream import BeginTurn, collect, naming_params
 from frontend.api.schema.responses import ResponseBody
 from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
 
@@ -37,7 +37,7 @@ class Background:
         self, begin: BeginTurn, records: Records, seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
         """None takes longer than `seconds`, waiting for the model included. `clock` returns Unix seconds."""
-        self._begin = begin
+        self._begin = naming_params(begin)
         self._records = records
         self._seconds = seconds
         self._clock = clock

@@ -8,12 +8,18 @@ _INTRODUCTION = "Summary of the conversation so far:"
 _UNREADABLE = (
     "[An earlier part of this conversation was compacted by another server and cannot be read here.]"
 )
+_CUT = "[The summary was cut here.]"
 
 INSTRUCTION = (
     "Summarize the conversation above for whoever continues it and cannot see it: the user's requests and "
     "constraints, what was done and found, with exact names, paths and values, and what remains to be done. "
     "Write the summary only."
 )
+
+
+def cut(summary: str) -> str:
+    """A summary that was cut at the limit of tokens."""
+    return f"{summary} {_CUT}"
 
 
 def sealed(summary: str) -> str:

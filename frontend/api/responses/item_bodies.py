@@ -1,12 +1,11 @@
 """From one item as a client sent it to the item that is stored. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import UNSET
 
-from frontend.api.body import naming_field
+from frontend.api.body import converted
 from frontend.api.responses.outputs import NewId
 from frontend.api.schema.response_items import (
     CompactionItem,
@@ -32,36 +31,17 @@ from frontend.errors import BadRequest
 Value = TypeVar("Value")
 
 REFERENCE = "item_reference"
-_OWN_TYPES = (
-    "message",
-    "function_call",
-    "function_call_output",
-    "custom_tool_call",
-    "custom_tool_call_output",
-    "reasoning",
-    "compaction",
-    "compaction_summary",
-    REFERENCE,
-)
 
 
 def item_of(raw: Any, where: str, stored: Mapping[str, Item], new_id: NewId) -> Item:
     """The item, or the stored one to which it refers. Raises BadRequest."""
-    if isinstance(raw, dict) and isinstance(kind := raw.get("type"), str) and kind not in _OWN_TYPES:
+    if isinstance(raw, dict) and isinstance(kind := raw.get("type"), str) and not _is_own(kind):
         item_id = raw.get("id")
         return ForeignItem(id=item_id if isinstance(item_id, str) else new_id("item"), body=raw)
-    body = _body(raw, where)
-    return _referred(body, where, stored) if body.type == REFERENCE else _own(body, where, new_id)
-
-
-def _body(raw: Any, where: str) -> ItemBody:
-    """Raises BadRequest."""
-    try:
-        with naming_field():
-            return msgspec.convert(raw, ItemBody)
-    except BadRequest as error:
-        place = f"{where}.{error.param}" if error.param is not None else where
-        raise BadRequest(f"{where}{'.' if error.param else ': '}{error.message}", place) from None
+    body = converted(raw, ItemBody, where)
+    if body.type == REFERENCE:
+        return _referred(body, where, stored)
+    return _READERS[body.type or "message"](body, where, new_id)
 
 
 def _referred(body: ItemBody, where: str, stored: Mapping[str, Item]) -> Item:
@@ -74,54 +54,55 @@ def _referred(body: ItemBody, where: str, stored: Mapping[str, Item]) -> Item:
     return item
 
 
-def _own(body: ItemBody, where: str, new_id: NewId) -> Item:
-    match body.type:
-        case None | "message":
-            return _message(body, where, new_id)
-        case "function_call":
-            return FunctionCallItem(
-                id=body.id or new_id("fc"),
-                call_id=_required(body.call_id, f"{where}.call_id"),
-                name=_required(body.name, f"{where}.name"),
-                arguments=_required(body.arguments, f"{where}.arguments"),
-                namespace=body.namespace or UNSET,
-            )
-        case "custom_tool_call":
-            return CustomCallItem(
-                id=body.id or new_id("ctc"),
-                call_id=_required(body.call_id, f"{where}.call_id"),
-                name=_required(body.name, f"{where}.name"),
-                input=_required(body.input, f"{where}.input"),
-                namespace=body.namespace or UNSET,
-            )
-        case "custom_tool_call_output":
-            return CustomOutputItem(
-                id=body.id or new_id("ctco"),
-                call_id=_required(body.call_id, f"{where}.call_id"),
-                output=_output(body.output, f"{where}.output"),
-            )
-        case "compaction" | "compaction_summary":
-            return CompactionItem(
-                id=body.id or new_id("cmp"),
-                encrypted_content=_required(body.encrypted_content, f"{where}.encrypted_content"),
-            )
-        case "function_call_output":
-            return FunctionOutputItem(
-                id=body.id or new_id("fco"),
-                call_id=_required(body.call_id, f"{where}.call_id"),
-                output=_output(body.output, f"{where}.output"),
-            )
-        case "reasoning":
-            return ReasoningItem(
-                id=body.id or new_id("rs"),
-                summary=[
-                    SummaryText(text) for text in _texts(body.summary, f"{where}.summary", ("summary_text",))
-                ],
-                content=[ReasoningText(_text(body.content, f"{where}.content", ("reasoning_text",)))]
-                if body.content
-                else [],
-            )
-    raise BadRequest(f"{where}.type: {body.type!r} is not supported", f"{where}.type")
+def _function_call(body: ItemBody, where: str, new_id: NewId) -> FunctionCallItem:
+    return FunctionCallItem(
+        id=body.id or new_id("fc"),
+        call_id=_required(body.call_id, f"{where}.call_id"),
+        name=_required(body.name, f"{where}.name"),
+        arguments=_required(body.arguments, f"{where}.arguments"),
+        namespace=body.namespace or UNSET,
+    )
+
+
+def _function_output(body: ItemBody, where: str, new_id: NewId) -> FunctionOutputItem:
+    return FunctionOutputItem(
+        id=body.id or new_id("fco"),
+        call_id=_required(body.call_id, f"{where}.call_id"),
+        output=_output(body.output, f"{where}.output"),
+    )
+
+
+def _custom_call(body: ItemBody, where: str, new_id: NewId) -> CustomCallItem:
+    return CustomCallItem(
+        id=body.id or new_id("ctc"),
+        call_id=_required(body.call_id, f"{where}.call_id"),
+        name=_required(body.name, f"{where}.name"),
+        input=_required(body.input, f"{where}.input"),
+        namespace=body.namespace or UNSET,
+    )
+
+
+def _custom_output(body: ItemBody, where: str, new_id: NewId) -> CustomOutputItem:
+    return CustomOutputItem(
+        id=body.id or new_id("ctco"),
+        call_id=_required(body.call_id, f"{where}.call_id"),
+        output=_output(body.output, f"{where}.output"),
+    )
+
+
+def _compaction(body: ItemBody, where: str, new_id: NewId) -> CompactionItem:
+    content = _required(body.encrypted_content, f"{where}.encrypted_content")
+    return CompactionItem(id=body.id or new_id("cmp"), encrypted_content=content)
+
+
+def _reasoning(body: ItemBody, where: str, new_id: NewId) -> ReasoningItem:
+    summary = _texts(body.summary, f"{where}.summary", ("summary_text",))
+    content = [_text(body.content, f"{where}.content", ("reasoning_text",))] if body.content else []
+    return ReasoningItem(
+        id=body.id or new_id("rs"),
+        summary=[SummaryText(text) for text in summary],
+        content=[ReasoningText(text) for text in content],
+    )
 
 
 def _message(body: ItemBody, where: str, new_id: NewId) -> MessageItem:
@@ -133,6 +114,22 @@ def _message(body: ItemBody, where: str, new_id: NewId) -> MessageItem:
     else:
         content = [*_input(body.content, f"{where}.content")]
     return MessageItem(id=body.id or new_id("msg"), role=role, content=content)
+
+
+_READERS: dict[str, Callable[[ItemBody, str, NewId], Item]] = {
+    "message": _message,
+    "function_call": _function_call,
+    "function_call_output": _function_output,
+    "custom_tool_call": _custom_call,
+    "custom_tool_call_output": _custom_output,
+    "reasoning": _reasoning,
+    "compaction": _compaction,
+    "compaction_summary": _compaction,
+}
+
+
+def _is_own(kind: str) -> bool:
+    return kind == REFERENCE or kind in _READERS
 
 
 def _output(content: str | list[PartBody] | None, where: str) -> str | list[InputText | InputImage]:

@@ -8,7 +8,7 @@ import msgspec
 from frontend.api.responses.foreign import call_ids, made_own
 from frontend.api.responses.item_bodies import REFERENCE, item_of
 from frontend.api.responses.outputs import NewId
-from frontend.api.responses.tools import INPUT, flat_name
+from frontend.api.responses.tools import INPUT, OfferedTool, ToolNames
 from frontend.api.schema.common import MOST_MESSAGES
 from frontend.api.schema.response_items import (
     CallItem,
@@ -78,15 +78,11 @@ def items_of(
     return items
 
 
-def called_name(item: CallItem) -> str:
-    """What the model calls the tool."""
-    return flat_name(item.namespace or None, item.name)
-
-
 class _AssistantTurn:
-    """What the assistant thought, said and called in one go: one message of a conversation."""
+    """Reasoning, text and calls that follow one another: one message of the assistant."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: ToolNames) -> None:
+        self._names = names
         self._thoughts: list[str] = []
         self._content: str | None = None
         self._calls: list[ToolCall] = []
@@ -104,10 +100,13 @@ class _AssistantTurn:
             case MessageItem():
                 self._content = _text_of(item)
             case FunctionCallItem():
-                self._calls.append(ToolCall(item.call_id, called_name(item), item.arguments))
+                self._calls.append(ToolCall(item.call_id, self._called(item), item.arguments))
             case CustomCallItem():
                 arguments = msgspec.json.encode({INPUT: item.input}).decode()
-                self._calls.append(ToolCall(item.call_id, called_name(item), arguments))
+                self._calls.append(ToolCall(item.call_id, self._called(item), arguments))
+
+    def _called(self, item: CallItem) -> str:
+        return self._names.of(item.namespace or None, item.name)
 
     def message(self) -> ChatMessage:
         return ChatMessage(
@@ -118,16 +117,26 @@ class _AssistantTurn:
         )
 
 
-def messages_of(items: Sequence[Item], instructions: str | None, images: "ItemImages") -> list[ChatMessage]:
+def messages_of(
+    items: Sequence[Item],
+    instructions: str | None,
+    images: "ItemImages",
+    offered: Sequence[OfferedTool] = (),
+) -> list[ChatMessage]:
     """A conversation for the chat template, for any items: they may come from a store that others write.
 
-    Its images are added to `images`.
+    Its images are added to `images`. Calls have the names by which tools are `offered`.
     """
+    tool_names = ToolNames(offered)
     messages: list[ChatMessage | _AssistantTurn] = []
     if instructions:
         messages.append(ChatMessage("system", instructions))
     items = made_own(items)
-    names = {item.call_id: called_name(item) for item in items if isinstance(item, CallItem)}
+    names = {
+        item.call_id: tool_names.of(item.namespace or None, item.name)
+        for item in items
+        if isinstance(item, CallItem)
+    }
     turn: _AssistantTurn | None = None  # as long as it goes on
     for item in items:
         match item:
@@ -144,7 +153,7 @@ def messages_of(items: Sequence[Item], instructions: str | None, images: "ItemIm
                 messages.append(ChatMessage(role, images.content(item.content)))
             case _:
                 if turn is None or not turn.accepts(item):
-                    turn = _AssistantTurn()
+                    turn = _AssistantTurn(tool_names)
                     messages.append(turn)
                 turn.add(item)
     whole = [message if isinstance(message, ChatMessage) else message.message() for message in messages]

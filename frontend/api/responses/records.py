@@ -2,21 +2,22 @@
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from frontend.api.body import LARGE_BYTES
 from frontend.api.generating import off_loop
+from frontend.api.responses.foreign import data_characters
 from frontend.api.responses.outputs import NewId
-from frontend.api.schema.response_items import FunctionOutputItem, InputImage, Item, MessageItem
+from frontend.api.schema.response_items import ForeignItem, InputImage, Item, MessageItem, OutcomeItem
 from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, RequestTooLarge, StoreUnavailable
 from frontend.media.given import Media
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
 
-_MANY_ITEMS = 500  # take milliseconds
+MANY_ITEMS = 500  # take milliseconds to encode
 _MAX_RACES = 10  # consecutive lost updates before giving up
 
 # Increase it when Record changes such that stored records no longer decode, or change their meaning, and add
@@ -110,19 +111,19 @@ def response_id_of(item_id: str) -> str | None:
 
 def image_bytes(record: Record) -> int:
     """What images take in a record, at least."""
-    parts = [
-        part
-        for item in record.input
-        for part in (
-            item.content
-            if isinstance(item, MessageItem)
-            else item.output
-            if isinstance(item, FunctionOutputItem)
-            else ()
-        )
-    ]
-    urls = sum(len(part.image_url) for part in parts if isinstance(part, InputImage))
+    urls = sum(map(_image_characters, record.input))
     return urls + sum(len(media.payload) * 4 // 3 for media in record.fetched.values())
+
+
+def _image_characters(item: Item) -> int:
+    if isinstance(item, ForeignItem):
+        return data_characters(item.body)
+    parts: Sequence[object] = ()
+    if isinstance(item, MessageItem):
+        parts = item.content
+    elif isinstance(item, OutcomeItem):
+        parts = item.output
+    return sum(len(part.image_url) for part in parts if isinstance(part, InputImage))
 
 
 def not_found(response_id: str) -> NotFound:
@@ -153,7 +154,7 @@ def _key(response_id: str) -> str:
 
 
 async def _encoded(record: Record) -> bytes:
-    is_large = len(record.input) > _MANY_ITEMS or image_bytes(record) > LARGE_BYTES
+    is_large = len(record.input) > MANY_ITEMS or image_bytes(record) > LARGE_BYTES
     return await off_loop(is_large, _codec.encode, record)
 
 

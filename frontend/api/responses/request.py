@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from frontend.api.body import naming_field
+from frontend.api.body import converted
 from frontend.api.prompting import TurnSpec
-from frontend.api.responses.foreign import tools_of
+from frontend.api.responses.foreign import tool_lists
 from frontend.api.responses.items import ItemImages, messages_of
-from frontend.api.responses.tools import OfferedTool, offered_tools, tool_use_of
+from frontend.api.responses.tools import OfferedTool, offered_tools, tool_use_of, with_own_names
 from frontend.api.schema.common import check_stream_options, refuse_unsupported, variant_key
 from frontend.api.schema.formats import json_format
 from frontend.api.schema.response_items import Item
@@ -29,6 +29,7 @@ from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
 FITS_THE_CONTEXT = -1  # what `truncation: auto` makes of truncate_prompt_tokens
+_PARAMS = {"messages": "input", "prompt": "input", "max_tokens": "max_output_tokens"}
 
 
 def check(body: ResponsesRequest) -> None:
@@ -45,23 +46,25 @@ def check(body: ResponsesRequest) -> None:
         raise BadRequest("background: a background response must be stored", "background")
 
 
-def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> TurnSpec:
-    """The turn that answers `items`. Raises BadRequest."""
+def turn_of(body: ResponsesRequest, items: Sequence[Item]) -> tuple[TurnSpec, list[OfferedTool]]:
+    """The turn that answers `items`, and the tools that it may call. Raises BadRequest."""
     images = ItemImages(body.input)
-    messages = messages_of(items, body.instructions, images)
+    offered = offered_to(body, items)
+    messages = messages_of(items, body.instructions, images, offered)
     if not messages:
         raise BadRequest("input: there is nothing to answer", "input")
-    return TurnSpec(
+    spec = TurnSpec(
         model=body.model,
         variant_key=variant_key(body.user, body.safety_identifier, body.prompt_cache_key),
         messages=messages,
         samplings=[_sampling(body)],
-        tool_use=tool_use_of(offered_to(body, items), body.tool_choice, body.parallel_tool_calls),
+        tool_use=tool_use_of(offered, body.tool_choice, body.parallel_tool_calls),
         output_format=_output_format(body.text.format if body.text is not None else None),
         reasoning_effort=body.reasoning.effort if body.reasoning is not None else None,
         images=images.given.found,
         streaming=bool(body.stream),
     )
+    return spec, offered
 
 
 def _sampling(body: ResponsesRequest) -> Sampling:
@@ -72,17 +75,23 @@ def _sampling(body: ResponsesRequest) -> Sampling:
 
 
 def offered_to(body: ResponsesRequest, items: Sequence[Item]) -> list[OfferedTool]:
-    """The tools that the model may call: the request's, and those that items make available.
-
-    Raises BadRequest.
-    """
+    """The tools that the model may call: those that items make available, and the request's, which replace
+    them. Raises BadRequest."""
+    given = body.input if isinstance(body.input, list) else []
+    places = {id(raw): f"input[{index}].tools" for index, raw in enumerate(given)}
     own = offered_tools(body.tools or [])
-    offered = {tool.function.name: tool for tool in own}
-    for listed in tools_of(items):
-        with naming_field():
-            found = offered_tools(msgspec.convert(listed, list[ToolBody]), "input")
-        offered |= {tool.function.name: tool for tool in found}
-    return list((offered | {tool.function.name: tool for tool in own}).values())
+    listed: list[OfferedTool] = []
+    for item in tool_lists(items):
+        where = places.get(id(item.body), "input")  # which an earlier request has, perhaps
+        listed += offered_tools(converted(item.body["tools"], list[ToolBody], where), where)
+    return with_own_names([*own, *listed, *own])
+
+
+def param_names(spec: TurnSpec) -> dict[str, str]:
+    """What hosts call the parameters → what they are called here."""
+    if spec.samplings[0].truncate_prompt == FITS_THE_CONTEXT:
+        return _PARAMS | {"truncate_prompt_tokens": "truncation"}
+    return _PARAMS
 
 
 def _output_format(form: TextFormat | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 import falcon
@@ -11,7 +11,6 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.images import Images
 from frontend.api.prompting import TurnSpec
@@ -19,27 +18,29 @@ from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import LogReader
 from frontend.api.responses.reading import Conversation, RequestReader
-from frontend.api.responses.records import Record, Records, is_live, item_ids
-from frontend.api.responses.request import FITS_THE_CONTEXT, offered_to, response_of, turn_of
-from frontend.api.responses.stream import BeginTurn, Keep, broken, collect, followed, frames, refused, stream
-from frontend.api.responses.tools import left_out
+from frontend.api.responses.records import MANY_ITEMS, Record, Records, is_live, item_ids
+from frontend.api.responses.request import response_of, turn_of
+from frontend.api.responses.stream import (
+    BeginTurn,
+    Keep,
+    broken,
+    collect,
+    followed,
+    frames,
+    naming_params,
+    refused,
+    stream,
+)
+from frontend.api.responses.tools import LeftOut
 from frontend.api.schema.response_items import ForeignItem, Item, ItemList
-from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest, ToolBody
+from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
-from frontend.api.turns import AnyTurn
 from frontend.errors import BadRequest
 from frontend.http.asgi import writer_of
 from frontend.http.exchange import exchange_of
 
 _MOST_LISTED = 100
 _LISTED = 20
-_MANY_ITEMS = 500  # take milliseconds
-
-# What hosts call the parameters → what they are called here.
-_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
-
-_MOST_REPORTED = 100
-_reported: set[str] = set()  # types of tools that are left out
 
 log = logging.getLogger("nacelle.api")
 
@@ -50,12 +51,8 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
 
 
-def report_left_out(tools: Sequence[ToolBody]) -> None:
-    """Once per type: agents offer such tools with every request."""
-    for kind in left_out(tools):
-        if kind not in _reported and len(_reported) < _MOST_REPORTED:
-            _reported.add(kind)
-            log.warning("tools of the type %r are left out: only OpenAI's servers can run them", kind)
+def warn_of_tools(kind: str) -> None:
+    log.warning("tools of the type %r are left out: only OpenAI's servers can run them", kind)
 
 
 class Responses:
@@ -69,24 +66,27 @@ class Responses:
         records: Records,
         background: Background,
         max_body_bytes: int,
+        warn: Callable[[str], None] = warn_of_tools,
     ) -> None:
-        self._begin = begin
+        """`warn` gets each type of tools that are left out."""
+        self._begin = naming_params(begin)
         self._images = images
         self._records = records
         self._background = background
+        self._left_out = LeftOut(warn)
         self._reader = RequestReader(images, records, background, new_id, max_body_bytes)
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
         items = conversation.items
-        may_take_long = body.is_constrained or len(items) > _MANY_ITEMS
-        spec = await off_loop(may_take_long, turn_of, body, items)
+        may_take_long = body.is_constrained or len(items) > MANY_ITEMS
+        spec, offered = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
-        report_left_out(body.tools or [])
-        builder = ResponseBuilder(begun, item_ids(begun.id), time.time, offered_to(body, items))
-        recording = self._record(begun, conversation, spec, request)
+        self._left_out.add(body.tools or [])
+        builder = ResponseBuilder(begun, item_ids(begun.id), time.time, offered)
+        record = partial(self._record, begun, conversation, spec, request)
         if body.background:
-            await self._background.start(spec, builder, await recording)
+            await self._background.start(spec, builder, await record())
             if body.stream:
                 await self._follow(begun.id, 0, request, response)
             else:
@@ -96,24 +96,19 @@ class Responses:
             await respond_events(
                 request,
                 response,
-                self._stream(spec, request, builder, recording),
+                self._stream(spec, request, builder, record),
                 partial(refused, builder),
                 heartbeat=lambda: frames(builder.heartbeat()),
             )
             return
-        keep = await self._keeper(await recording)
-        turn = await self._begin_turn(spec, request)
+        keep = await self._keeper(await record())
+        turn = await self._begin(spec, request)
         try:
             await collect(turn, builder)
         finally:
             turn.close()
         await keep(builder.response)
         respond_json(response, builder.response)
-
-    async def _begin_turn(self, spec: TurnSpec, request: falcon.asgi.Request) -> AnyTurn:
-        truncates = spec.samplings[0].truncate_prompt == FITS_THE_CONTEXT
-        with renaming_params(_PARAMS | ({"truncate_prompt_tokens": "truncation"} if truncates else {})):
-            return await self._begin(spec, request)
 
     async def _record(
         self,
@@ -134,10 +129,10 @@ class Responses:
         spec: TurnSpec,
         request: falcon.asgi.Request,
         builder: ResponseBuilder,
-        recording: Awaitable[Record],
+        record: Callable[[], Awaitable[Record]],
     ) -> AsyncIterator[bytes]:
-        keep = await self._keeper(await recording)
-        turn = await self._begin_turn(spec, request)
+        keep = await self._keeper(await record())
+        turn = await self._begin(spec, request)
         return stream(turn, builder, keep, writer_of(request.scope), exchange_of(request.scope))
 
     async def on_get_one(

@@ -4,19 +4,23 @@ Functions of a namespace get one name, such as mcp__weather__forecast. A custom 
 model it is a function of one string.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import msgspec
 
+from frontend.api.responses.client_tools import CLIENT_TOOLS, function_of, is_run_by_client
 from frontend.api.schema.responses import ToolBody, ToolChoiceBody
 from frontend.api.schema.tools import FunctionTool, ToolUse, only, tool_use
 from frontend.errors import BadRequest
 
 INPUT = "input"  # the parameter of a custom tool
 MAX_OFFERED = 512  # functions of all namespaces together
+_MOST_REPORTED = 100
 _SEPARATOR = "__"
-_CHOOSABLE = ("function", "custom", "namespace")
+_CALLABLE = ("function", "custom")
+_CHOOSABLE = (*_CALLABLE, "namespace")
 
 
 class OfferedTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +30,7 @@ class OfferedTool(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # what the client calls it
     namespace: str | None = None
     is_custom: bool = False
+    is_run_by_client: bool = False  # a shell or the like, whose calls are items of their own type
     where: str  # the request's parameter with the schema
 
 
@@ -39,25 +44,87 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 def offered_tools(bodies: Sequence[ToolBody], where: str = "tools") -> list[OfferedTool]:
     """The tools that can be called, without those that only OpenAI's servers can run. Raises BadRequest."""
-    found: dict[str, OfferedTool] = {}
-    for tool in _tools(bodies, where, None):
-        if tool.function.name in found and tool.name != tool.function.name:  # two namespaces join to one name
-            tool = _renamed(tool, found)
-        if tool.function.name in found:
+    offered = list(_tools(bodies, where, None))
+    own = {tool.function.name for tool in offered}
+    offered += [tool for tool in _client_tools(bodies, where) if tool.function.name not in own]
+    found: list[OfferedTool] = []
+    plain: set[str] = set()
+    for tool in offered:
+        if tool.namespace is None and tool.name in plain:
             raise BadRequest(f"{where}: two functions have the same name", where)
-        found[tool.function.name] = tool
+        if tool.namespace is None:
+            plain.add(tool.name)
+        found.append(tool)
         if len(found) > MAX_OFFERED:
             raise BadRequest(f"{where}: there may be at most {MAX_OFFERED} functions", where)
-    return list(found.values())
+    return found
+
+
+def with_own_names(tools: Iterable[OfferedTool]) -> list[OfferedTool]:
+    """The tools of all lists, of which later ones replace earlier ones, each with another name for the model:
+    namespaces may join to one name, and to that of a tool without one. Raises BadRequest."""
+    by_identity = {(tool.namespace, tool.name): tool for tool in tools}
+    if len(by_identity) > MAX_OFFERED:
+        raise BadRequest(f"tools: there may be at most {MAX_OFFERED} functions in all lists", "tools")
+    taken = {tool.name for tool in by_identity.values() if tool.namespace is None}
+    found: list[OfferedTool] = []
+    for tool in by_identity.values():
+        if tool.namespace is not None:
+            tool = _named(tool, _free(tool.function.name, taken))
+            taken.add(tool.function.name)
+        found.append(tool)
+    return found
+
+
+class ToolNames:
+    """What the model calls tools that are offered, and those that once were."""
+
+    def __init__(self, offered: Sequence[OfferedTool]) -> None:
+        """`offered`: with own names."""
+        self._names = {(tool.namespace, tool.name): tool.function.name for tool in offered}
+        self._taken = set(self._names.values())
+
+    def of(self, namespace: str | None, name: str) -> str:
+        offered = self._names.get((namespace, name))
+        if offered is not None:
+            return offered
+        return _free(flat_name(namespace, name), self._taken) if namespace else name
+
+
+def _free(name: str, taken: Set[str]) -> str:
+    """The name, or one like it that is not taken."""
+    candidates = itertools.chain((name,), (f"{name}_{n}" for n in itertools.count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def left_out(bodies: Iterable[ToolBody]) -> list[str]:
-    """The types of the tools that are not offered to the model."""
-    return sorted({body.type for body in bodies if body.type not in _CHOOSABLE})
+    """The types of the tools that are not offered to the model, those in namespaces included."""
+    return sorted(set(_left_out(bodies, _CHOOSABLE)))
 
 
-def _renamed(tool: OfferedTool, taken: Mapping[str, OfferedTool]) -> OfferedTool:
-    name = next(name for n in range(2, len(taken) + 3) if (name := f"{tool.function.name}_{n}") not in taken)
+def _left_out(bodies: Iterable[ToolBody], known: Sequence[str]) -> Iterator[str]:
+    for body in bodies:
+        if body.type not in known and not is_run_by_client(body):
+            yield body.type
+        elif body.type == "namespace":
+            yield from _left_out(body.tools or [], _CALLABLE)
+
+
+class LeftOut:
+    """Reports the types of tools that are left out, each once: agents offer such tools with every request."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._reported: set[str] = set()
+
+    def add(self, bodies: Iterable[ToolBody]) -> None:
+        for kind in left_out(bodies):
+            if kind not in self._reported and len(self._reported) < _MOST_REPORTED:
+                self._reported.add(kind)
+                self._report(kind)
+
+
+def _named(tool: OfferedTool, name: str) -> OfferedTool:
     return msgspec.structs.replace(tool, function=msgspec.structs.replace(tool.function, name=name))
 
 
@@ -73,6 +140,17 @@ def _tools(bodies: Sequence[ToolBody], where: str, namespace: ToolBody | None) -
                 yield _custom(body, place, namespace, _about(namespace, index))
             case "namespace" if namespace is None:
                 yield from _tools(body.tools or [], f"{place}.tools", body)
+
+
+def _client_tools(bodies: Sequence[ToolBody], where: str) -> Iterator[OfferedTool]:
+    kinds: set[str] = set()
+    for index, body in enumerate(bodies):
+        if is_run_by_client(body) and body.type not in kinds:
+            kinds.add(body.type)
+            function = function_of(body.type)
+            yield OfferedTool(
+                function=function, name=body.type, is_run_by_client=True, where=f"{where}[{index}]"
+            )
 
 
 def _about(namespace: ToolBody | None, index: int) -> str | None:
@@ -151,7 +229,7 @@ def tool_use_of(
     named: str | None = None
     mode = choice if isinstance(choice, str) else None
     if isinstance(choice, ToolChoiceBody) and choice.type == "allowed_tools":
-        allowed = [tool for tool in choice.tools or [] if tool.type in _CHOOSABLE]
+        allowed = [tool for tool in choice.tools or [] if tool.type in (*_CHOOSABLE, *CLIENT_TOOLS)]
         names = dict.fromkeys(name for tool in allowed for name in _chosen(tool, offered))
         functions, mode = only(functions, list(names)), choice.mode
     elif isinstance(choice, ToolChoiceBody):
@@ -167,6 +245,8 @@ def tool_use_of(
 
 def _chosen(choice: ToolChoiceBody, offered: Sequence[OfferedTool]) -> list[str]:
     """The names that the model knows the chosen tools by. Raises BadRequest."""
+    if choice.type in CLIENT_TOOLS:
+        return [choice.type]
     if choice.type not in _CHOOSABLE or choice.name is None:
         raise BadRequest(
             "tool_choice: only functions, custom tools and namespaces can be chosen, by name", "tool_choice"
@@ -177,4 +257,4 @@ def _chosen(choice: ToolChoiceBody, offered: Sequence[OfferedTool]) -> list[str]
     for tool in offered:
         if (tool.namespace, tool.name) == (choice.namespace, choice.name):
             return [tool.function.name]
-    return [flat_name(choice.namespace, choice.name)]
+    return [ToolNames(offered).of(choice.namespace, choice.name)]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
@@ -243,6 +244,10 @@ def test_tools_are_given_under_the_name_that_a_template_expects():
 
 
 @pytest.mark.parametrize("form", [None, FORMAT])
-def test_json_without_marks_may_be_a_call_unless_the_answer_has_a_format(form):
+def test_a_grammar_binds_calls_wherever_there_is_one(form):
     plan = planned(tool_use=ToolUse(tools=[TOOL]), output_format=form)
-    assert plan.calls_may_be_unmarked == (form is None)
+    assert (plan.calls_are_bound, plan.is_bound) == (form is not None, form is not None)
+    strict = planned(tool_use=ToolUse(tools=[msgspec.structs.replace(TOOL, strict=True)]))
+    single = planned(tool_use=ToolUse(tools=[TOOL], parallel=False))
+    for plan in (strict, single):
+        assert plan.calls_are_bound and not plan.is_bound

@@ -17,6 +17,7 @@ from frontend.http.error_body import error_event, error_response, is_anthropic
 from frontend.remote.failures import rejection
 from ipc.errors import ErrorCode, RequestError
 from ipc.messages import Failed
+from tests.frontend.api.openai_types import checked_event
 
 MESSAGES = "/v1/messages"
 EVERY_ERROR = [
@@ -63,8 +64,15 @@ def test_a_stream_ends_with_an_error_event():
     assert json.loads(data.removeprefix("data: ")) == json.loads(
         error_response(MESSAGES, error, "req_1").body
     )
-    openai = json.loads(error_event("/v1/responses", error, "req_1").removeprefix(b"data: "))
+    openai = json.loads(error_event("/v1/chat/completions", error, "req_1").removeprefix(b"data: "))
     assert openai["error"]["code"] == "queue_full"
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/resp_1"])
+def test_a_stream_of_a_response_ends_with_an_event_of_its_kind(path):
+    named, data, *_ = error_event(path, QueueFull("full"), "req_1").decode().split("\n")
+    event = checked_event(data.removeprefix("data: "))
+    assert (named, event.type, event.code, event.message) == ("event: error", "error", "queue_full", "full")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def delete(library: Library, store: str) -> Any:
     router = SimpleNamespace(names=SimpleNamespace(all=set()), routes={"mine": route}, removing=set())
     app = falcon.asgi.App()
     errors.install(app)
-    app.add_route("/api/delete", Delete(SimpleNamespace(router=router, library=library, store=store)))
+    server: Any = SimpleNamespace(router=router, library=library, store=store)
+    app.add_route("/api/delete", Delete(server))
     return falcon.testing.TestClient(app).simulate_delete("/api/delete", json={"model": "mine"})
 
 

@@ -172,3 +172,12 @@ def test_items_are_stored_and_listed_as_they_came(given: list[Any], _words: list
 def test_an_output_without_a_call_is_still_refused() -> None:
     with pytest.raises(BadRequest):
         items([HI, {"type": "function_call_output", "call_id": "x", "output": "y"}])
+
+
+def test_a_custom_tools_output_answers_a_foreign_call() -> None:
+    given = [
+        {"type": "apply_patch_call", "call_id": "c", "operation": {"path": "a.py"}},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
+    ]
+    said = messages_of(items(given), None, ItemImages(given))
+    assert [(message.role, message.content) for message in said[1:]] == [("tool", "done")]

@@ -27,7 +27,7 @@ def asked(given="hi", history=(), others=(), **fields):
     ids = itertools.count()
     stored = {item.id: item for item in (*history, *others)}
     items = [*history, *items_of(body.input, history, stored, lambda prefix: f"{prefix}_{next(ids)}")]
-    return turn_of(body, items)
+    return turn_of(body, items)[0]
 
 
 def messages(given, **fields):

@@ -8,13 +8,17 @@ import msgspec
 import pytest
 
 from frontend.api.responses import records as module
-from frontend.api.responses.records import Record, Records
+from frontend.api.responses.item_bodies import item_of
+from frontend.api.responses.records import Record, Records, image_bytes
+from frontend.api.responses.request import response_of
+from frontend.api.responses.resource import new_id
 from frontend.api.schema.response_items import (
     FunctionCallItem,
     FunctionOutputItem,
     MessageItem,
     ReasoningItem,
 )
+from frontend.api.schema.responses import ResponsesRequest
 from frontend.errors import NotFound
 from tests.frontend.api.responses.test_resource import run
 from tests.frontend.sessions.conftest import opened
@@ -153,3 +157,28 @@ def test_a_tool_with_numbers_beyond_64_bits_can_be_stored():
         assert stored["tools"][0]["parameters"] == parameters
 
     run(story)
+
+
+URL = "data:image/png;base64," + "x" * 100
+PART = {"type": "input_image", "image_url": URL}
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({"role": "user", "content": [PART, PART]}, 2),
+        ({"type": "function_call_output", "call_id": "c", "output": [PART]}, 1),
+        ({"type": "custom_tool_call_output", "call_id": "c", "output": [PART]}, 1),
+        ({"type": "computer_call_output", "call_id": "c", "output": PART}, 1),
+        ({"type": "image_generation_call", "id": "i", "result": [URL, "short"]}, 1),
+        ({"type": "reasoning", "summary": []}, 0),
+        ({"type": "compaction", "encrypted_content": URL}, 0),
+        ({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, 0),
+        ({"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "x"}, 0),
+    ],
+)
+def test_the_images_of_every_item_count(given, count):
+    body = msgspec.convert({"model": "m"}, ResponsesRequest)
+    item = item_of(given, "input[0]", {}, new_id)
+    record = Record(response=response_of(body, new_id, 0), input=[item])
+    assert image_bytes(record) == count * len(URL)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from types import SimpleNamespace
 
 import falcon.asgi
 import falcon.testing
@@ -11,11 +12,11 @@ import pytest
 
 from frontend.api import errors
 from frontend.api.images import Images
-from frontend.api.responses import background
+from frontend.api.responses import background, compacting, input_tokens, resource
 from frontend.api.responses.background import Background
 from frontend.api.responses.records import Record, Records, as_of, item_ids, response_id_of
 from frontend.api.responses.request import response_of
-from frontend.api.responses.resource import Responses, new_id
+from frontend.api.responses.resource import new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
 from frontend.config import Settings
@@ -109,17 +110,13 @@ class Server:
         self.background = Background(self._begin, self.records, seconds)
         app = falcon.asgi.App()
         errors.install(app)
-        resource = Responses(
-            self._begin,
-            Images(Settings(), Router(RouterOptions(2**20, 60))),
-            self.records,
-            self.background,
-            1_000_000,
+        router = Router(RouterOptions(2**20, 60))
+        memory = SimpleNamespace(begin=self._begin, records=self.records, background=self.background)
+        self.parts = SimpleNamespace(
+            router=router, memory=memory, images=Images(Settings(), router), max_body_bytes=1_000_000
         )
-        app.add_route("/v1/responses", resource)
-        app.add_route("/v1/responses/{response_id}", resource, suffix="one")
-        app.add_route("/v1/responses/{response_id}/cancel", resource, suffix="cancel")
-        app.add_route("/v1/responses/{response_id}/input_items", resource, suffix="items")
+        for area in (resource, compacting, input_tokens):
+            area.install(app, self.parts)
         self.client = falcon.testing.ASGIConductor(app)
 
     async def _begin(self, spec, request):
@@ -631,6 +628,17 @@ def test_items_of_stored_responses_can_be_referred_to():
             assert (refused.status_code, refused.json["error"]["param"]) == (400, f"input[{len(given)}].id")
 
     asyncio.run(story())
+
+
+def test_the_same_in_the_background():
+    async def story(server):
+        server.scripts.append(
+            HostRefused(RequestError(ErrorCode.INVALID_VALUE, "it is too long", "messages"))
+        )
+        body = await server.until((await server.post(background=True)).json["id"], "failed")
+        assert body["error"]["message"] == "input: it is too long"
+
+    run(story)
 
 
 @pytest.mark.parametrize(

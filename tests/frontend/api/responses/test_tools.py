@@ -15,7 +15,7 @@ from frontend.api.responses.custom_input import CustomInput
 from frontend.api.responses.items import items_of
 from frontend.api.responses.request import offered_to, response_of, turn_of
 from frontend.api.responses.stream import frames
-from frontend.api.responses.tools import flat_name, left_out
+from frontend.api.responses.tools import LeftOut, flat_name, left_out
 from frontend.api.schema.responses import ResponsesRequest, ToolBody
 from frontend.api.turns import Finished, TurnEvent, TurnUsage
 from frontend.errors import BadRequest
@@ -50,7 +50,7 @@ def body_of(**fields: Any) -> ResponsesRequest:
 
 def asked(**fields: Any) -> Any:
     body, ids = body_of(**fields), itertools.count()
-    return turn_of(body, items_of(body.input, [], {}, lambda prefix: f"{prefix}_{next(ids)}"))
+    return turn_of(body, items_of(body.input, [], {}, lambda prefix: f"{prefix}_{next(ids)}"))[0]
 
 
 def played(
@@ -98,6 +98,60 @@ def test_namespaces_that_join_to_one_name_stay_apart() -> None:
     assert [tool.name for tool in asked(tools=[one, two]).tool_use.tools] == ["a__b__c", "a__b__c_2"]
     (item,) = played("a__b__c_2", ["{}"], tools=[one, two])[-1].response.output
     assert (item.namespace, item.name) == ("a__b", "c")
+
+
+COLLIDING = [
+    {"type": "namespace", "name": "a", "tools": [FORECAST | {"name": "b__c"}]},
+    {"type": "namespace", "name": "a__b", "tools": [FORECAST | {"name": "c"}]},
+]
+
+
+@pytest.mark.parametrize("offered", [COLLIDING, COLLIDING[:1]])
+def test_a_call_in_the_history_has_the_name_that_its_tool_has(offered: list[Any]) -> None:
+    calls = [
+        {"type": "function_call", "call_id": str(index), "arguments": "{}", "namespace": where, "name": name}
+        for index, (where, name) in enumerate([("a", "b__c"), ("a__b", "c")])
+    ]
+    (message,) = asked(input=calls, tools=offered).messages
+    assert [call.name for call in message.tool_calls] == ["a__b__c", "a__b__c_2"]
+
+
+def test_tools_of_several_lists_stay_apart_and_a_plain_name_stays_as_it_is() -> None:
+    lists = [{"type": "additional_tools", "tools": [namespace]} for namespace in COLLIDING]
+    plain = FORECAST | {"name": "a__b__c"}
+    names = [tool.name for tool in asked(input=[*lists, {"role": "user", "content": "hi"}]).tool_use.tools]
+    assert names == ["a__b__c", "a__b__c_2"]
+    names = [tool.name for tool in asked(tools=[*COLLIDING, plain]).tool_use.tools]
+    assert names == ["a__b__c_2", "a__b__c_3", "a__b__c"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([{"type": "function"}], "input[1].tools[0].name"),
+        ([FORECAST, FORECAST | {"name": 1}], "input[1].tools[1].name"),
+        ([FORECAST, FORECAST], "input[1].tools"),
+        ([FORECAST | {"parameters": []}], "input[1].tools[0].parameters"),
+    ],
+)
+def test_a_fault_in_a_list_among_the_items_is_named_by_its_place(tools: list[Any], param: str) -> None:
+    given = [{"role": "user", "content": "hi"}, {"type": "tool_search_output", "tools": tools}]
+    with pytest.raises(BadRequest) as caught:
+        asked(input=given)
+    assert caught.value.param == param
+    assert caught.value.message.startswith(param)
+
+
+def test_what_is_left_out_is_reported_once_per_type() -> None:
+    inner = {"type": "namespace", "name": "a", "tools": [{"type": "computer"}, {"type": "namespace"}]}
+    bodies = msgspec.convert([{"type": "web_search"}, inner], list[ToolBody])
+    reported: list[str] = []
+    report = LeftOut(reported.append)
+    for _ in range(2):
+        report.add(bodies)
+    assert reported == ["computer", "namespace", "web_search"]
+    with pytest.raises(msgspec.ValidationError):
+        body_of(tools=[{"type": "x" * 65}])
 
 
 def test_a_call_is_answered_by_the_clients_names() -> None:

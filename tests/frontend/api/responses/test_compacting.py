@@ -3,13 +3,10 @@
 import pytest
 from openai.types.responses import CompactedResponse
 
-from frontend.api.responses.more import More
-from frontend.api.responses.reading import RequestReader
-from frontend.api.responses.resource import new_id
-from frontend.api.turns import StartedOver
+from frontend.api.responses import input_tokens
+from frontend.api.turns import Finished, StartedOver
 from frontend.errors import HostRefused
 from frontend.parsing.events import Content, Reasoning
-from frontend.routing.router import Router, RouterOptions
 from ipc.errors import ErrorCode, RequestError
 from tests.frontend.api.responses.test_resource import STOP, run
 
@@ -20,20 +17,6 @@ HISTORY = [
     {"type": "function_call_output", "call_id": "c", "output": "42"},
     {"role": "user", "content": "Thanks."},
 ]
-
-
-def compacting(story):
-    async def told(server):
-        app = server.client.app
-        images = app._router.find("/v1/responses")[0]._images
-        reader = RequestReader(images, server.records, server.background, new_id, 1_000_000)
-        router = Router(RouterOptions(2**20, 60))
-        more = More(router, server._begin, images, reader)
-        app.add_route("/v1/responses/input_tokens", more, suffix="input_tokens")
-        app.add_route("/v1/responses/compact", more, suffix="compact")
-        await story(server)
-
-    run(told)
 
 
 async def compact(server, **fields):
@@ -59,7 +42,7 @@ def test_a_conversation_becomes_what_the_user_said_and_a_summary_with_which_it_g
         assert "Ada got 42." in said[2]
         assert said[3] == "Go on."
 
-    compacting(story)
+    run(story)
 
 
 def test_a_stored_conversation_is_compacted_by_its_id():
@@ -70,27 +53,31 @@ def test_a_stored_conversation_is_compacted_by_its_id():
         assert [item["type"] for item in output] == ["message", "compaction"]
         assert output[1]["encrypted_content"].endswith(":right")
 
-    compacting(story)
+    run(story)
 
 
 @pytest.mark.parametrize(
-    ("script", "status", "code"),
+    ("script", "status", "code", "param"),
     [
-        ([STOP], 500, "engine_failed"),
+        ([STOP], 500, "engine_failed", None),
+        ([Reasoning("hm"), Finished("length")], 400, "invalid_value", "max_output_tokens"),
         (
-            HostRefused(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "too long", "input")),
+            HostRefused(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "too long", "messages")),
             400,
             "context_length_exceeded",
+            "input",
         ),
     ],
 )
-def test_what_cannot_be_summarized_is_an_error(script, status, code):
+def test_what_cannot_be_summarized_is_an_error(script, status, code, param):
     async def story(server):
         server.scripts = [script]
         result = await compact(server, input=HISTORY)
-        assert (result.status_code, result.json["error"]["code"]) == (status, code)
+        error = result.json["error"]
+        assert (result.status_code, error["code"]) == (status, code)
+        assert error["param"] == param
 
-    compacting(story)
+    run(story)
 
 
 def test_nothing_cannot_be_compacted():
@@ -98,4 +85,30 @@ def test_nothing_cannot_be_compacted():
         result = await compact(server, input=None)
         assert (result.status_code, result.json["error"]["param"]) == (400, "input")
 
-    compacting(story)
+    run(story)
+
+
+def test_a_summary_that_was_cut_says_so_and_the_model_does_not_reason_unless_it_is_told_to():
+    async def story(server):
+        server.scripts = [[Content("Ada got"), Finished("length")]]
+        output = (await compact(server, input=HISTORY)).json["output"]
+        assert output[-1]["encrypted_content"].endswith("Ada got [The summary was cut here.]")
+        await compact(server, input=HISTORY, reasoning={"effort": "high"})
+        assert [spec.reasoning_effort for spec in server.specs] == ["none", "high"]
+
+    run(story)
+
+
+def test_what_cannot_be_counted_is_named_as_it_is_named_here(monkeypatch):
+    async def refused(*_):
+        raise HostRefused(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "too long", "prompt"))
+
+    async def story(server):
+        monkeypatch.setattr(input_tokens, "model_of", refused)
+        result = await server.client.simulate_post(
+            "/v1/responses/input_tokens", json={"model": "m", "input": HISTORY}
+        )
+        assert result.json["error"]["param"] == "input"
+        assert result.json["error"]["message"] == "input: too long"
+
+    run(story)
