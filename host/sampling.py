@@ -19,7 +19,7 @@ _FLOAT32 = struct.Struct("<f")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a replica can hold, in tokens, and what these can spell."""
+    """What a replica can hold, in tokens, and what its vocabulary can spell."""
 
     context_length: int
     vocab_size: int
@@ -78,6 +78,8 @@ def resolve(
 
     `structural_tag` is what the engine is to make of the grammar, if it can.
     """
+    if sampling.max_tokens is not None and 0 <= sampling.max_tokens < sampling.min_tokens:
+        raise _invalid("min_tokens", "min_tokens must be between 0 and max_tokens")
     temperature = _single(sampling.temperature, defaults.temperature)
     max_tokens = _max_tokens(wanted_tokens(sampling, defaults), limits, prompt_tokens, prompt_param)
     choices = Choices(

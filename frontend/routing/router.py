@@ -154,7 +154,8 @@ class Router:
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
-        return ModelNotFound(unknown_model(name, self.served, self.names.all), "model")
+        names = [other for other in self.names.all if self.models_behind(other)]
+        return ModelNotFound(unknown_model(name, [*self.served, *names], self.names.all), "model")
 
     async def model(
         self,

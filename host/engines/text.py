@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from host.detokenizer import Detokenizer
 from host.engines import failures
-from host.engines.base import Body, EngineLost, RequestRefused, invalid, not_served
+from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
@@ -164,8 +164,7 @@ class TextEngine:
     def _check_scoring(self, prompt_tokens: int, prompt_param: str) -> None:
         scorer = self._pipeline.scorer
         if scorer is None or scorer.refusal:
-            reason = scorer.refusal if scorer is not None else "this model's engine does not compute them"
-            raise invalid(f"echo: log probabilities of the prompt are not available: {reason}", "echo")
+            raise failures.prompt_not_scored(scorer.refusal if scorer is not None else failures.NO_SCORES)
         needed, there = scorer.room_needed(prompt_tokens), self._limits.kv_cache_tokens
         if needed > there:
             raise RequestRefused(
@@ -188,6 +187,7 @@ class TextEngine:
         for part in (ids[:before_stops], ids[before_stops:]):
             ids = request.visible(request.restore(part), self._pipeline.eos_token_ids)
             (text,) = self._detokenizer.feed([(request.stream, ids)])
+            self._detokenizer.shown_bytes(request.stream, ids)  # so that the next id begins no text
             request.show(text)
         if request.finish_reason is None:
             request.finish_reason = self._pipeline.finish_reason(request)

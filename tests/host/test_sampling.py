@@ -92,6 +92,13 @@ def test_more_tokens_than_there_is_room_for_are_cut_to_the_room() -> None:
     assert choose(prompt_tokens=79, max_tokens=32_000).max_tokens == 1
     assert choose(max_tokens=1000, min_tokens=500).min_tokens == 70
     assert choose(max_tokens=5, min_tokens=3).min_tokens == 3
+    assert choose(min_tokens=500).min_tokens == 70
+
+
+@pytest.mark.parametrize("max_tokens", [0, 5, 1000])
+def test_more_tokens_at_least_than_at_most_are_refused(max_tokens: int) -> None:
+    error = refusal(max_tokens=max_tokens, min_tokens=max_tokens + 1)
+    assert (error.code, error.param) == (ErrorCode.INVALID_VALUE, "min_tokens")
 
 
 def test_a_prompt_without_an_answer_may_fill_all_room() -> None:

@@ -1,6 +1,6 @@
 """Whose turn it is: prompts to be scored beside texts to be generated. No engine: the pipeline is a stub."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 import openvino_genai as genai
 import pytest
 
-from host.detokenizer import VocabularyDetokenizer
+from host.detokenizer import BatchedDetokenizer, VocabularyDetokenizer
 from host.engines.base import RequestRefused
 from host.engines.batch import Batch
 from host.engines.pipeline import Pipeline
@@ -148,11 +148,12 @@ class _Host:
         self.replies: list[Reply | Failed] = []
         self.count = 0
 
-    def start(self, ids: list[int], scored: bool = False, **sampling: Any) -> int:
+    def start(self, ids: list[int], scored: bool = False, resume: Sequence[int] = (), **sampling: Any) -> int:
         self.count += 1
         body = msgspec.msgpack.encode(TextInput(TokenPrompt(ids)))
         values = {"temperature": 0.0, "max_tokens": 0, **sampling}
-        self.engine.submit(Generate(self.count, b"", Sampling(**values), score_prompt=scored), body)
+        work = Generate(self.count, b"", Sampling(**values), list(resume), score_prompt=scored)
+        self.engine.submit(work, body)
         return self.count
 
     def step(self, times: int = 1) -> None:
@@ -267,3 +268,33 @@ def test_a_prompt_that_finds_no_room_is_told_so() -> None:
     host.run()
     (failed,) = host.of(Failed, scored)
     assert failed.error.code is ErrorCode.KV_CACHE_EXCEEDED
+
+
+class _SentencePiece:
+    """A tokenizer whose texts begin without the space of their first piece."""
+
+    def get_vocab(self) -> dict[bytes, int]:
+        return {"\u2581a".encode(): 65, b"<s>": 1}
+
+    def decode(self, tokens: list[list[int]], skip_special_tokens: bool = True) -> list[str]:
+        return ["".join(" a" for token in ids if token == 65).removeprefix(" ") for ids in tokens]
+
+
+def test_the_first_token_after_a_recovery_keeps_its_space() -> None:
+    host = _Host()
+    host.engine._detokenizer = BatchedDetokenizer(_SentencePiece(), {1: "<s>"})
+    for resumed in ([], [65]):
+        number = host.start([1], max_tokens=2, logprobs=True, resume=resumed)
+        host.run()
+        pieces = [piece for delta in host.of(Delta, number) for piece in delta.token_bytes]
+        assert pieces == [b"a", b" a"][len(resumed) :]
+
+
+def test_choices_of_one_payload_with_other_reasoning_are_read_anew() -> None:
+    host = _Host()
+    host.start([1], max_tokens=1)
+    first = host.engine._last_read
+    host.start([1], max_tokens=1)
+    assert host.engine._last_read is first
+    host.start([1], max_tokens=1, reasoning_markers=["<think>", "</think>"])
+    assert host.engine._last_read is not first

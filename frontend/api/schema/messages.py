@@ -7,9 +7,7 @@ from msgspec import Meta
 
 from frontend.api.schema.common import MAX_STOP_STRINGS, MOST_MESSAGES, GenerationRequest, StopString
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_EVERYWHERE
-from frontend.api.schema.tools import ToolName
-
-MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
+from frontend.api.schema.tools import MAX_TOOLS, ToolName
 
 
 class SourceBody(msgspec.Struct):

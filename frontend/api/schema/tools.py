@@ -10,7 +10,7 @@ from frontend.api.schema.patterns import TOOL_NAME
 from frontend.errors import BadRequest
 
 ToolName = Annotated[str, Meta(pattern=TOOL_NAME)]
-MAX_TOOLS = 128
+MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
 
 
 class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     named: str | None = None  # the function that must be called; then `choice` is "required"
     parallel: bool | None = None  # whether a turn may have several calls; None for our default
     places: dict[str, str] = {}  # the request's parameters that contain the schemas, by the tools' names
+    made: frozenset[str] = frozenset()  # tools whose schema was made of what the client wrote at their place
 
     def place(self, name: str) -> str:
         """The request's parameter that contains a tool's schema."""

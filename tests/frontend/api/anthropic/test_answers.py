@@ -13,6 +13,7 @@ from frontend.api.schema.messages import MessageAnswer
 from frontend.api.turns import Finished, StartedOver, TurnUsage
 from frontend.http.keep_alive import PING
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
+from tests.frontend.api.known_turn import KnownTurn
 
 USAGE = TurnUsage(10, 5, 4, 2)
 END = Finished("stop")
@@ -20,24 +21,8 @@ CALL = (CallBegun(0, "f"), CallArguments(0, '{"x":'), CallArguments(0, "1}"))
 F = {"type": "tool_use", "id": "call_0", "name": "f", "input": {"x": 1}}
 
 
-class Turn:
-    """A turn whose events are known."""
-
-    choices = 1
+class Turn(KnownTurn):
     usage = USAGE
-
-    def __init__(self, *events):
-        self.left = [[(0, event)] for event in events]
-        self.closed = False
-
-    def call_id(self, choice, call):
-        return f"call_{call}"
-
-    async def events(self):
-        return self.left.pop(0) if self.left else []
-
-    def close(self):
-        self.closed = True
 
 
 def message() -> MessageAnswer:
