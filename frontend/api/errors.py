@@ -18,7 +18,7 @@ from frontend.errors import (
     RequestTooLarge,
     ServerError,
 )
-from frontend.http.error_body import error_response
+from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
 
 _QUERY = re.compile(  # what Falcon says of a parameter of a query
@@ -63,7 +63,8 @@ def answer(request: falcon.asgi.Request, response: falcon.asgi.Response | None, 
     exchange.fail(error.code, error.param)
     if response is None:  # of a WebSocket, whose handshake is refused
         raise falcon.HTTPError(error.status)
-    response.status, headers, response.data = error_response(request.path, error, exchange.request_id)
+    path = form_path(request.scope, request.path)
+    response.status, headers, response.data = error_response(path, error, exchange.request_id)
     response.set_headers(headers)
 
 

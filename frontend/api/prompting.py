@@ -53,7 +53,8 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[FunctionTool] | None  # that may be called; None if calls are not looked for
     calls_are_certain: bool  # a grammar guarantees that whatever begins like a call is one
     grammar: str  # the format of a structural tag, as JSON; empty for none
-    calls_may_be_unmarked: bool = True  # JSON that is nothing but a call of one of the tools is no answer
+    calls_are_bound: bool = False  # by the grammar: what it has not watched for is no call
+    is_bound: bool = False  # all of the answer, by the grammar
     may_reason: bool = False  # before what the grammar binds
 
     def new_call_id(self) -> str:
@@ -126,8 +127,8 @@ def plan_turn(spec: TurnSpec, dialect: Dialect) -> Plan:
         tools=use.tools if use is not None else None,
         calls_are_certain=use is not None and _is_forced(use),
         grammar=encoded(grammar) if grammar is not None else "",
-        # With a format, calls have marks, and the answer may be such JSON.
-        calls_may_be_unmarked=answer is None,
+        calls_are_bound=use is not None and grammar is not None,
+        is_bound=use is not None and binds,
         may_reason=binds and _wants_reasoning(spec),
     )
 
@@ -156,9 +157,9 @@ def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) ->
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
         tool.name: _arguments(
-            tool, use.place(index), form, forced=_is_forced(use), made=tool.name in use.made
+            tool, use.place(tool.name), form, forced=_is_forced(use), made=tool.name in use.made
         )
-        for index, tool in enumerate(use.tools)
+        for tool in use.tools
         if use.named in (None, tool.name)
     }
     return form.grammar(calls, at_least_one=at_least_one, parallel=several)

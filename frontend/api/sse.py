@@ -13,7 +13,7 @@ import msgspec
 from frontend.api.errors import presentable
 from frontend.errors import ClientGone, ServerError
 from frontend.http.asgi import Writer, writer_of
-from frontend.http.error_body import error_body
+from frontend.http.error_body import openai_error_event
 from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.http.push import Source, body_of
 
@@ -53,7 +53,7 @@ class Framing(msgspec.Struct, frozen=True):
     end: bytes = b""  # of a stream that did not fail
 
 
-SSE = Framing(EVENT_STREAM, lambda error: event(error_body(error)), DONE)
+SSE = Framing(EVENT_STREAM, openai_error_event, DONE)
 
 
 class Stream(msgspec.Struct, Generic[T]):

@@ -177,7 +177,8 @@ class _Choice:
             tools=self._plan.tools,
             prompt_tail=self._prompt_tail,
             eager=self._plan.calls_are_certain,
-            unmarked=self._plan.calls_may_be_unmarked,
+            bound=self._plan.calls_are_bound,
+            whole=self._plan.is_bound,
         )
         self._stops = content_stops(self._asked) if self._plan.is_parsed else None
         self._content_tokens: ContentTokens | None = None
@@ -206,22 +207,18 @@ class _Choice:
         reason, stop = output.finish_reason, output.stop
         if self._stops is not None and self._stops.matched is not None:
             reason, stop = "stop", self._stops.matched
+        self.is_over = reason is not None
         if self._content_tokens is not None:
-            tokens = self._scored(self._content_tokens, output, events[told:], ended=reason is not None)
-            events[told:told] = tokens
+            events[told:told] = self._scored(self._content_tokens, output, events[told:])
         if reason is not None:
-            self.is_over = True
             called = self._called and reason == "stop"
             events.append(Finished("tool_calls" if called else reason, stop))
         return events
 
-    @staticmethod
-    def _scored(
-        tokens: ContentTokens, output: Output, events: list[TurnEvent], *, ended: bool
-    ) -> list[TurnEvent]:
+    def _scored(self, tokens: ContentTokens, output: Output, events: list[TurnEvent]) -> list[TurnEvent]:
         tokens.add(output.logprobs, output.token_bytes)
         shown = sum(len(event.text) for event in events if isinstance(event, Content))
-        scored = tokens.take(shown, ended)
+        scored = tokens.take(shown, ended=self.is_over)
         if not scored:
             return []
         return [Tokens([], [logprob for logprob, _ in scored], [data for _, data in scored])]

@@ -127,8 +127,10 @@ def detect(
 
 
 def _tools_variable(template: str) -> str:
-    names = set(_TOOLS_VARIABLE.findall(template))
-    return "tools" if "tools" in names else "".join(names)
+    names = _TOOLS_VARIABLE.findall(template)
+    if "tools" in names:
+        return "tools"
+    return "xml_tools" if "xml_tools" in names else ""
 
 
 def _detected_tools(template: str, named: str | None) -> ToolFormat | None:
@@ -165,37 +167,39 @@ def parser_for(
     tools: Sequence[Tool] | None,
     prompt_tail: str,
     eager: bool,
-    unmarked: bool = True,
+    bound: bool = False,
+    whole: bool = False,
 ) -> Parser | None:
     """The parser of one answer; None if all of its text is content.
 
     `prompt_tail` is the end of the rendered prompt, which may have begun or ended the reasoning. `tools` are
     those that may be called; None if calls are not looked for. `eager` states that, thanks to a grammar,
-    whatever begins like a call is one, so that calls can be emitted before they are complete. `unmarked`
-    states that JSON without marks, if it is nothing but a call of an offered function, is one.
+    whatever begins like a call is one, so that calls can be emitted before they are complete. `bound` states
+    that a grammar binds calls, and `whole` that it binds all of the answer after the reasoning: then nothing
+    is a call that the grammar has not watched for. Otherwise JSON without marks may be one.
     """
     form = dialect.tool_format if tools is not None else None
     reasoning = dialect.reasoning
     if reasoning is HARMONY:
         calls = isinstance(form, Harmony)
-        return Machine(read_messages(prompt_tail, calls=calls, reasons=True, eager=eager))
+        return Machine(read_messages(prompt_tail, calls=calls, reasons=True, eager=eager, bound=bound))
     if form is None and reasoning is None:
         return None
     turn_ends = dialect.turn_ends
-    rest = (
-        _content(turn_ends)
-        if form is None
-        else form.program(ParserOptions(tools or (), eager, turn_ends, unmarked))
-    )
+    options = ParserOptions(tools or (), eager, turn_ends, unmarked=True, bound=bound, whole=whole)
+    rest = _content(turn_ends) if form is None else form.program(options)
     if reasoning is None:
         return Machine(rest)
 
-    # Whatever a grammar makes certain, it does so after the reasoning; JSON without marks is a thought there.
-    options = ParserOptions(tools or (), eager=False, turn_ends=turn_ends, unmarked=False)
-    within = None if form is None else form.program(options)
+    # JSON without marks is a thought in the reasoning. A grammar binds the reasoning only where the model
+    # begins it in a text that otherwise is free.
+    options = ParserOptions(tools or (), eager=False, turn_ends=turn_ends, unmarked=False, bound=bound)
+    watched = not (whole or reasoning.is_begun_by(prompt_tail) or (form is not None and form.beginnings))
+    within = form.program(options) if form is not None and (watched or not bound) else None
+    late = _content(turn_ends) if bound and not whole and form is not None and form.beginnings else rest
 
     def read(scanner: Scanner) -> Reading[None]:
-        yield from reasoning.read(scanner, prompt_tail, within)
-        yield from rest(scanner)
+        parted = yield from reasoning.read(scanner, prompt_tail, within)
+        yield from (late if parted else rest)(scanner)
 
     return Machine(read)

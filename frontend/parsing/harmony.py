@@ -31,6 +31,9 @@ _NOT_FUNCTIONS = ("", _FUNCTIONS, "user", "assistant", "all")
 _WORD = re.compile(r"[\w.:/-]*", re.ASCII)
 _OPEN_MESSAGE = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(?:(?!<\|\w+\|>).)*\Z", re.DOTALL)
 
+_BEGINS = (f"{_CHANNEL}commentary to=", f"{_START}{_ASSISTANT} to=")  # of calls, for the grammar
+_TRIGGERS = tuple(f"{begin}{_FUNCTIONS}" for begin in _BEGINS)
+
 
 class _Header(msgspec.Struct, frozen=True):
     channel: str = ""
@@ -42,7 +45,7 @@ class Harmony(ToolFormat):
     needs_special_tokens = True
 
     def program(self, options: ParserOptions) -> Program:
-        return read_messages("", calls=True, reasons=False, eager=options.eager)
+        return read_messages("", calls=True, reasons=False, eager=options.eager, bound=options.bound)
 
     def grammar(
         self,
@@ -52,9 +55,8 @@ class Harmony(ToolFormat):
         parallel: bool,  # noqa: ARG002 - models of this family end their turn after one call
     ) -> Format:
         if not at_least_one:
-            begins = (f"{_CHANNEL}commentary to=", f"{_START}{_ASSISTANT} to=")
-            tags = [tagged for begin in begins for tagged in _call_tags(calls, begin)]
-            return triggered([f"{begin}{_FUNCTIONS}" for begin in begins], tags, once=True)
+            tags = [tagged for begin in _BEGINS for tagged in _call_tags(calls, begin)]
+            return triggered(_TRIGGERS, tags, once=True)
         call = either(*_call_tags(calls, f"{_CHANNEL}commentary to="))
         return either(call, sequence(*_THOUGHT, call))
 
@@ -71,8 +73,13 @@ def _call_tags(calls: Mapping[str, Format], begin: str) -> list[Format]:
     ]
 
 
-def read_messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) -> Program:
-    """Reads a whole answer. Without `calls`, calls become content; without `reasons`, reasoning does."""
+def read_messages(
+    prompt_tail: str, *, calls: bool, reasons: bool, eager: bool, bound: bool = False
+) -> Program:
+    """Reads a whole answer. Without `calls`, calls become content; without `reasons`, reasoning does.
+
+    `bound` calls are those that the grammar watches for.
+    """
 
     def read(scanner: Scanner) -> Reading[None]:
         mark: str | None = ""
@@ -87,7 +94,7 @@ def read_messages(prompt_tail: str, *, calls: bool, reasons: bool, eager: bool) 
                 scanner.release()
                 scanner.part()
                 sink = scanner.reasoning if reasons and header.channel == "analysis" else sink
-            elif not calls:
+            elif not calls or (bound and not any(trigger in scanner.held for trigger in _TRIGGERS)):
                 scanner.give_back()
             else:
                 mark = yield from _read_call(scanner, header.recipient, eager)

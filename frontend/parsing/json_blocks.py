@@ -34,7 +34,8 @@ class JsonBlocks(MarkedCalls):
             for name, arguments in calls.items()
         ]
         before, between, after = self.written
-        tagged = tag(before, one_or_more(objects, between, parallel), after)
+        several = one_or_more(objects, between, parallel)
         if at_least_one:
-            return tagged
-        return triggered(self.starts[:1], [tagged], once=not (parallel and self.repeated))
+            return tag(before, several, after)
+        tags = [tag(before.replace(self.starts[0], start), several, after) for start in self.starts]
+        return triggered(self.starts, tags, once=not (parallel and self.repeated))

@@ -14,6 +14,7 @@ class Lfm2(Pythonic):
 
     name = "lfm2"
     starts = (_START,)
+    beginnings = ()
     turn_ends = (_END, "<|im_end|>")
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:

@@ -23,6 +23,7 @@ class Llama3Json(MarkedCalls):
     name = "llama3_json"
     starts = (_PYTHON_TAG,)
     bare = "{"
+    beginnings = (_BEGIN, _PYTHON_TAG)
     needs_special_tokens = True
     turn_ends = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 
@@ -36,8 +37,8 @@ class Llama3Json(MarkedCalls):
             return json_object_calls(calls, parallel)
         tags = [json_object_calls(calls, parallel, mark) for mark in ("", _PYTHON_TAG)]
         return either(
-            triggered([_BEGIN, _PYTHON_TAG], tags, once=True, at_once=True),
-            unless_beginning_with(_BEGIN, _PYTHON_TAG),
+            triggered(self.beginnings, tags, once=True, at_once=True),
+            unless_beginning_with(*self.beginnings),
         )
 
 

@@ -63,8 +63,10 @@ class NamedCalls(MarkedCalls):
         tags = [tag("", self.written(name, arguments), "") for name, arguments in calls.items()]
         before, after = self.section
         several = one_or_more(tags, f"{self.end}{self.between}{self.begin}", parallel)
-        tagged = tag(f"{before}{self.begin}", several, f"{self.end}{after}")
-        return tagged if at_least_one else triggered([before], [tagged], once=True)
+        whole = tag(f"{before}{self.begin}", several, f"{self.end}{after}")
+        if at_least_one:
+            return whole
+        return triggered(self.starts, [whole, tag(self.begin, several, self.end)], once=True)
 
 
 def name_before(scanner: Scanner, mark: str) -> Reading[str]:

@@ -1,11 +1,12 @@
 """Llama 4 and others: the whole answer is a Python list of calls, such as [f(a=1), g(b="x")]."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import ClassVar
 
 from frontend.parsing.calls import read_json_call
-from frontend.parsing.grammar import either, triggered, unless_beginning_with
+from frontend.parsing.grammar import either, one_or_more, tag, triggered, unless_beginning_with
 from frontend.parsing.llama3_json import json_object_calls, read_json_calls
 from frontend.parsing.python_literal import read_arguments
 from frontend.parsing.scanner import Malformed, Reading
@@ -14,14 +15,16 @@ from frontend.structured import Format
 
 _NAME = re.compile(r"[\w.-]*")
 _JSON_BEGIN = '{"name": "'
+_START = "<|python_start|>"
 
 
 class Pythonic(MarkedCalls):
     """Also reads calls in the form of Llama 3, which grammars use to enforce schemas."""
 
     name = "pythonic"
-    starts: ClassVar[tuple[str, ...]] = ("<|python_start|>", "<|tool_call_start|>")
+    starts: ClassVar[tuple[str, ...]] = (_START, "<|tool_call_start|>")
     bare = "[{"
+    beginnings: ClassVar[tuple[str, ...]] = (_JSON_BEGIN, "[", _START)
     needs_special_tokens = True
     turn_ends: ClassVar[tuple[str, ...]] = (
         *("<|python_end|>", "<|tool_call_end|>"),
@@ -43,12 +46,18 @@ class Pythonic(MarkedCalls):
         yield from read_list(scanner, lambda: _read_call(context))
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
-        """Calls in Python are not constrained; forced calls are JSON."""
+        """Calls are forced as JSON, also where the model begins a list of calls in Python."""
         tagged = json_object_calls(calls, parallel)
         if at_least_one:
             return tagged
+        objects = [
+            tag(f'{{"name": {json.dumps(name)}, "parameters": ', arguments, "}")
+            for name, arguments in calls.items()
+        ]
+        listed = [tag(f"{mark}[", one_or_more(objects, ", ", parallel), "]") for mark in ("", _START)]
         return either(
-            triggered([_JSON_BEGIN], [tagged], once=True, at_once=True), unless_beginning_with(_JSON_BEGIN)
+            triggered(self.beginnings, [tagged, *listed], once=True, at_once=True),
+            unless_beginning_with(*self.beginnings),
         )
 
 

@@ -47,11 +47,10 @@ class Qwen3Coder(MarkedCalls):
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:
         named = [tag(f"{name}>", arguments, f"\n{_FUNCTION_END}") for name, arguments in calls.items()]
-        start = self.starts[0]
-        begin = f"{start}\n{_FUNCTION}"
+        begin = f"{self.starts[0]}\n{_FUNCTION}"
         several = one_or_more(named, f"\n{self.end}\n{begin}", parallel)
-        tagged = tag(begin, several, f"\n{self.end}")
-        return tagged if at_least_one else triggered([start], [tagged], once=not parallel)
+        whole, short = (tag(before, several, f"\n{self.end}") for before in (begin, _FUNCTION))
+        return whole if at_least_one else triggered(self.starts, [whole, short], once=not parallel)
 
 
 def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None, end: str) -> Reading[bool]:
@@ -62,14 +61,14 @@ def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None, e
     while (
         name := following
         if following is not None
-        else (yield from _opening(scanner, end, not context.eager and values.are_complete))
+        else (yield from _opening(scanner, end, not context.bound and values.are_complete))
     ):
         if name == end:
             following = ""
             break
         values.begin(name)
         # With a grammar every parameter has its end tag, so anything else is part of the value.
-        text, following = yield from _value(scanner, None if context.eager else values.may_have, end)
+        text, following = yield from _value(scanner, None if context.bound else values.may_have, end)
         values.add(text)
     values.end()
     return following is not None

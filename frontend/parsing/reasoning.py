@@ -14,17 +14,19 @@ class ReasoningFormat(msgspec.Struct, frozen=True):
     needs_special_tokens: bool = False  # the marks are special tokens, which are hidden by default
     turn_ends: tuple[str, ...] = ()  # marks that then become visible, and must be dropped
 
-    def read(self, scanner: Scanner, prompt_tail: str, calls: Program | None = None) -> Reading[None]:
+    def read(self, scanner: Scanner, prompt_tail: str, calls: Program | None = None) -> Reading[bool]:
         """Read the reasoning and its marks, if the answer begins with it or the prompt has begun it.
+
+        True if a grammar that watches for the beginning of the answer may have taken something else for it.
 
         `calls` reads the calls of a text. Where the reasoning never ends, those in it count.
         """
         tail = prompt_tail.rstrip()
         if tail.endswith(self.end):
-            return
+            return False
         begins = yield from scanner.opens_with(marks_of((self.begin,), ()))
-        if not begins and not tail.endswith(self.begin.rstrip()):
-            return
+        if not begins and not self.is_begun_by(prompt_tail):
+            return False
         if not begins:
             scanner.into(scanner.drop)
             yield from scanner.newlines()
@@ -34,10 +36,15 @@ class ReasoningFormat(msgspec.Struct, frozen=True):
             if thought is not None:
                 thought.close()
             scanner.release()
-            yield from scanner.newlines()
+            parted = yield from scanner.newlines_dropped()
+            return parted or not self.is_begun_by(prompt_tail)
         elif thought is not None:
             scanner.into(scanner.drop)
             thought.end()
+        return False
+
+    def is_begun_by(self, prompt_tail: str) -> bool:
+        return prompt_tail.rstrip().endswith(self.begin.rstrip())
 
 
 HARMONY = ReasoningFormat("harmony", needs_special_tokens=True)

@@ -163,6 +163,11 @@ class Scanner:
         self._pour()
         self._held = []
 
+    @property
+    def held(self) -> str:
+        self._pour()
+        return "".join(self._held or ())
+
     def release(self) -> None:
         """Discard the held text, which has been recognized."""
         self._pour()
@@ -219,6 +224,10 @@ class Scanner:
     def newlines(self) -> Reading[None]:
         return self.run(_NEWLINES)
 
+    def newlines_dropped(self) -> Reading[bool]:
+        """Drop newlines. Whether there were any."""
+        return bool((yield from self.word(_NEWLINES)))
+
     def gap(self) -> Reading[None]:
         """Read newlines after a call. They separate the text before it from what follows, if both exist."""
         at = self._before + self._at
@@ -244,6 +253,12 @@ class Scanner:
             if self.ended or not any(option.startswith(there) for option in options):
                 return None
             yield
+
+    def ahead(self, *options: str) -> Reading[str | None]:
+        """The option that follows, if any, which is not read. None may be a prefix of another."""
+        found = yield from self.literal(*options)
+        self._at -= len(found or "")
+        return found
 
     def expect(self, *options: str) -> Reading[str]:
         """Read and return the option that follows. Raises Malformed if there is none."""

@@ -35,7 +35,9 @@ class ParserOptions(msgspec.Struct, frozen=True):
     tools: Sequence[Tool]
     eager: bool  # whatever begins like a call is one, and is emitted before it is complete
     turn_ends: tuple[str, ...]  # marks that are dropped from the output
-    unmarked: bool  # JSON that is nothing but a call is one, whatever the model's format
+    unmarked: bool  # calls without the format's marks are calls
+    bound: bool = False  # a grammar binds calls: only what it watches for begins one
+    whole: bool = False  # it binds the whole answer, which is calls or content
 
 
 class ToolFormat(ABC):
@@ -45,6 +47,8 @@ class ToolFormat(ABC):
     example: ClassVar[str] = ""  # a call of NAME with OBJECT, for prompts that have to explain it
     needs_special_tokens: ClassVar[bool] = False  # the marks are special tokens, which are hidden by default
     turn_ends: ClassVar[tuple[str, ...]] = ()  # marks that then become visible, and must be dropped
+    # What the grammar watches for only at the very beginning of the answer, if it can watch nowhere else.
+    beginnings: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def program(self, options: ParserOptions) -> Program:
@@ -99,12 +103,25 @@ class _MarkedReader:
     def __init__(self, form: MarkedCalls, options: ParserOptions) -> None:
         self._form = form
         self._options = options
-        self._unmarked = options.unmarked and not options.eager and bool(options.tools)
-        self._marks = marks_of(form.starts, options.turn_ends, self._unmarked)
+        free = options.unmarked and not options.bound
+        self._unmarked = free and not options.eager and bool(options.tools)
+        self._bare = form.bare if free else ""
+        self._beginnings = form.beginnings if options.bound else ()
+        starts = () if self._beginnings else form.starts
+        if options.whole and not self._beginnings:
+            self._beginnings = form.starts
+        self._marks = marks_of(starts, options.turn_ends, self._unmarked)
+        self._no_calls = marks_of((), options.turn_ends)
         self._in_block = False  # a fenced one that is no call
 
     def read(self, scanner: Scanner) -> Reading[None]:
-        called = yield from self._attempt(scanner, self._line(scanner, self._form.bare))
+        if self._beginnings:
+            called = yield from self._attempt(scanner, self._beginning(scanner))
+            if not called and (self._options.whole or self._form.beginnings):
+                yield from scanner.until(self._no_calls, scanner.content, cut=self._options.eager)
+                return
+        else:
+            called = yield from self._attempt(scanner, self._line(scanner, self._bare))
         while True:
             if called and self._unmarked:
                 called = yield from self._attempt(scanner, self._line(scanner, ""))
@@ -130,6 +147,20 @@ class _MarkedReader:
         scanner.into(scanner.drop)
         yield from scanner.gap()
         return True
+
+    def _beginning(self, scanner: Scanner) -> Reading[None]:
+        """Read calls at the beginning of an answer that a grammar binds. Raises Malformed."""
+        scanner.hold()
+        scanner.into(scanner.drop)
+        if self._options.whole:  # then there may be blanks after the reasoning
+            yield from scanner.space()
+        found = yield from scanner.ahead(*self._beginnings)
+        if found is None:
+            raise Malformed
+        mark = found if found in self._form.starts else ""
+        if mark:
+            yield from scanner.expect(mark)
+        yield from self._form.read_calls(self._context(scanner, mark))
 
     def _line(self, scanner: Scanner, bare: str) -> Reading[None]:
         """Read calls without marks at the beginning of a line. Raises Malformed."""
@@ -175,7 +206,8 @@ class _MarkedReader:
             call.complete()
 
     def _context(self, scanner: Scanner, mark: str) -> "CallContext":
-        return CallContext(scanner, mark, self._options.tools, self._options.eager)
+        options = self._options
+        return CallContext(scanner, mark, options.tools, options.eager, options.bound or options.eager)
 
 
 class CallContext(msgspec.Struct, frozen=True):
@@ -185,6 +217,7 @@ class CallContext(msgspec.Struct, frozen=True):
     mark: str  # the one before the position; empty at the start of an answer
     tools: Sequence[Tool]
     eager: bool
+    bound: bool = False  # a grammar writes the calls, with all of their marks
 
     def call(self) -> Call:
         return Call(self.scanner, self.eager)

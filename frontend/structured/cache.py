@@ -22,41 +22,65 @@ Format = dict[str, Any]  # of a structural tag
 Constraint = TypeVar("Constraint")
 
 _QUICK_BYTES = 512
-# Keywords that build automata or combine schemas, and how a text of EBNF or a pattern repeats.
-_SLOW_WORDS = tuple(b"pattern format allOf oneOf $ref multipleOf propertyNames inimum aximum { ::=".split())
+# Keywords that build automata or combine schemas, and what does so in a text of EBNF or a pattern.
+_SLOW_WORDS = tuple(
+    b"pattern format allOf anyOf oneOf $ref multipleOf propertyNames inimum aximum axLength inLength"
+    b" axItems inItems { * + | \\ ::=".split()
+)
 _MAX_KEY_BYTES = 1024 * 1024  # longer constraints exceed the limits and are rejected
 
 _Error = tuple[str, str]  # message and path; an exception object would collect tracebacks
 Outcome = Format | _Error
 
 
-class Deferred(Exception):
+class Deferred:
     """A constraint that is not compiled here, because it may take long."""
 
-    def __init__(self, cache: "FormatCache", key: bytes, kind: str, content: bytes, is_json: bool) -> None:
+    def __init__(
+        self, cache: "FormatCache", later: "Later", key: bytes, kind: str, content: bytes, is_json: bool
+    ) -> None:
         """`kind` is the compiler's module and name; `content` is the constraint as MessagePack or JSON."""
-        super().__init__(kind)
         self.kind, self.content, self.is_json = kind, content, is_json
-        self._cache, self._key = cache, key
+        self._cache, self._later, self._key = cache, later, key
 
     def settle(self, outcome: Outcome, keep: bool = True) -> None:
         """Let the constraint have this outcome from now on, or only until the end of `deferring`."""
-        _settled.get()[self._key] = outcome
+        self._later.settled[self._key] = outcome
         if keep:
             self._cache.put(self._key, outcome)
 
 
-_settled: ContextVar[dict[bytes, Outcome]] = ContextVar("settled")
+class Later:
+    """The constraints that some work has deferred, and those of them that are settled."""
+
+    def __init__(self) -> None:
+        self.settled: dict[bytes, Outcome] = {}
+        self._deferred: dict[bytes, Deferred] = {}
+        self.count = 0  # how often the work met one that is not settled
+
+    def add(self, key: bytes, deferred: Deferred) -> None:
+        self._deferred.setdefault(key, deferred)
+        self.count += 1
+
+    def take(self) -> list[Deferred]:
+        """Those since the last time. If there are any, what the work returned or raised means nothing."""
+        taken, self._deferred = list(self._deferred.values()), {}
+        return taken
+
+
+_PLACE: Format = {"type": "any_text"}  # in place of a format that is still to be compiled
+_later: ContextVar[Later] = ContextVar("later")
 
 
 @contextlib.contextmanager
-def deferring() -> Iterator[None]:
-    """Here, a compiler raises Deferred for what may take long, until that is settled."""
-    token = _settled.set({})
+def deferring() -> Iterator[Later]:
+    """Here, a compiler returns some other format in place of what may take long, until that is settled."""
+    later = Later()
+    token = _later.set(later)
     try:
-        yield
+        yield later
     finally:
-        _settled.reset(token)
+        _later.reset(token)
 
 
 class FormatCache:
@@ -80,13 +104,16 @@ class FormatCache:
                 return compiler(constraint)
             content, is_json = encoded
             key = hashlib.sha256(b"%s:%s" % (kind.encode(), content)).digest()
-            settled = _settled.get(None)
-            outcome = (settled or {}).get(key) or self._outcomes.get(key)
+            later = _later.get(None)
+            outcome = (later.settled.get(key) if later is not None else None) or self._outcomes.get(key)
             if outcome is None:
-                if settled is not None and may_take_long(content):
-                    raise Deferred(self, key, kind, content, is_json)
+                if later is not None and may_take_long(content):
+                    later.add(key, Deferred(self, later, key, kind, content, is_json))
+                    return _PLACE
+                before = later.count if later is not None else 0
                 outcome = outcome_of(compiler, constraint)
-                self.put(key, outcome)
+                if later is None or later.count == before:  # nothing within it is still to be compiled
+                    self.put(key, outcome)
             if isinstance(outcome, dict):
                 return outcome
             raise ConstraintError(*outcome)

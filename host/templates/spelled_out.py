@@ -33,12 +33,12 @@ def results_as_text(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 def spell_out_stray_results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Results that follow no call as messages of the user."""
-    told, calls_are_open = [], False
+    spelled_out, calls_are_open = [], False
     for message in messages:
         if message.role != "tool":
             calls_are_open = bool(message.tool_calls)
-        told.append(_as_user(message) if message.role == "tool" and not calls_are_open else message)
-    return told
+        spelled_out.append(_as_user(message) if message.role == "tool" and not calls_are_open else message)
+    return spelled_out
 
 
 def with_question(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

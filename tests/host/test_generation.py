@@ -283,16 +283,22 @@ def story(tokens: int, seed: int) -> TokenPrompt:
     return TokenPrompt([500 + (seed * 7919 + at * at) % 40_000 for at in range(tokens)])
 
 
-def test_what_was_found_in_the_kv_cache_is_told(host: HostUnderTest) -> None:
-    first = host.run(story(300, 1), max_tokens=1)
-    again = host.run(story(300, 1), **GREEDY)  # the last token of a prompt is always computed
-    longer = host.run(TokenPrompt(story(300, 1).token_ids + [9] * 50), **GREEDY)
+def test_what_was_found_in_the_kv_cache_is_told(caching: HostUnderTest) -> None:
+    first = caching.run(story(300, 1), max_tokens=1)
+    again = caching.run(story(300, 1), **GREEDY)  # the last token of a prompt is always computed
+    longer = caching.run(TokenPrompt(story(300, 1).token_ids + [9] * 50), **GREEDY)
     assert (first.cached_tokens, again.cached_tokens, longer.cached_tokens) == (0, 299, 288)
 
 
 @pytest.fixture(scope="module")
-def uncached(smollm2_ir: Path) -> Iterator[HostUnderTest]:
-    with host_running(launch_of(smollm2_ir, prefix_caching=False)) as running:
+def caching(qwen3_ir: Path) -> Iterator[HostUnderTest]:
+    with host_running(launch_of(qwen3_ir)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def uncached(qwen3_ir: Path) -> Iterator[HostUnderTest]:
+    with host_running(launch_of(qwen3_ir, prefix_caching=False)) as running:
         yield running
 
 
@@ -314,47 +320,47 @@ def same(one: Outcome, other: Outcome) -> bool:
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_a_prompt_left_half_way_does_no_harm_to_the_next(
-    host: HostUnderTest, uncached: HostUnderTest, steps: int
+    caching: HostUnderTest, uncached: HostUnderTest, steps: int
 ) -> None:
     values = GREEDY | {"logprobs": True}
-    company = host.start(COUNT, **ENDLESS)
-    tokens = host.outcomes[company].token_ids
-    host.wait(lambda: len(tokens) > 2)
-    left = host.start(story(900, 10 + steps), **values)
-    host.wait(lambda: host.outcomes[left].prompt_tokens is not None)
+    company = caching.start(COUNT, **ENDLESS)
+    tokens = caching.outcomes[company].token_ids
+    caching.wait(lambda: len(tokens) > 2)
+    left = caching.start(story(2_000, 10 + steps), **values)
+    caching.wait(lambda: caching.outcomes[left].prompt_tokens is not None)
     seen = len(tokens)
-    host.wait(lambda: len(tokens) >= seen + steps)
-    host.cancel(left)
-    outcome = host.run(story(900, 10 + steps), **values)
-    host.cancel(company)
-    assert same(outcome, uncached.run(story(900, 10 + steps), **values))
+    caching.wait(lambda: len(tokens) >= seen + steps)
+    caching.cancel(left)
+    outcome = caching.run(story(2_000, 10 + steps), **values)
+    caching.cancel(company)
+    assert same(outcome, uncached.run(story(2_000, 10 + steps), **values))
 
 
 def test_prompts_that_part_inside_a_cached_block_do_not_mix(
-    host: HostUnderTest, uncached: HostUnderTest
+    caching: HostUnderTest, uncached: HostUnderTest
 ) -> None:
     values = GREEDY | {"logprobs": True}
     begin = story(110, 20).token_ids
-    host.run(TokenPrompt(begin), max_tokens=1)
+    caching.run(TokenPrompt(begin), max_tokens=1)
     prompts = [TokenPrompt(begin + story(60, seed).token_ids) for seed in (21, 22, 23)]
-    outcomes = host.finish(*(host.start(prompt, **values) for prompt in prompts))
+    outcomes = caching.finish(*(caching.start(prompt, **values) for prompt in prompts))
     for prompt, outcome in zip(prompts, outcomes, strict=True):
         assert same(outcome, uncached.run(prompt, **values))
 
 
 def test_requests_that_were_taken_out_of_a_host_go_on_exactly(
-    host: HostUnderTest, uncached: HostUnderTest
+    caching: HostUnderTest, uncached: HostUnderTest
 ) -> None:
     """As when a host is emptied to try one request alone, in the midst of many that have just come."""
     values = GREEDY | {"logprobs": True}
     prompts = [story(70, seed) for seed in range(30, 38)]
     wholes = uncached.finish(*(uncached.start(prompt, **values) for prompt in prompts))
     resumed = [(prompt, whole.token_ids[:9]) for prompt, whole in zip(prompts, wholes, strict=True)]
-    taken_out = [host.start(*request, **values) for request in resumed]
-    host.wait(lambda: any(host.outcomes[request].token_ids for request in taken_out))
+    taken_out = [caching.start(*request, **values) for request in resumed]
+    caching.wait(lambda: any(caching.outcomes[request].token_ids for request in taken_out))
     for request in taken_out:
-        host.cancel(request)
-    rests = host.finish(*(host.start(*request, **values) for request in resumed))
+        caching.cancel(request)
+    rests = caching.finish(*(caching.start(*request, **values) for request in resumed))
     for whole, rest in zip(wholes, rests, strict=True):
         equal = until_a_tie(rest, whole.token_ids[9:], whole.logprobs[9:])
         assert rest.logprobs[:equal] == pytest.approx(whole.logprobs[9 : 9 + equal], abs=1e-3)

@@ -37,10 +37,12 @@ def test_the_card_says_that_requests_go_one_at_a_time(host: HostUnderTest) -> No
     assert (card.slots, card.context_length, card.vocab_size) == (1, 8192, 49152)
 
 
-def test_texts_are_those_of_the_batching_engine(host: HostUnderTest, smollm2_ir: Path) -> None:
+def test_texts_are_those_of_the_batching_engine(qwen3_ir: Path) -> None:
     values = [GREEDY, GREEDY | {"repetition_penalty": 1.3}, SEEDED]
-    outcomes = [host.run(prompt, **each) for prompt in PROMPTS for each in values]
-    with host_running(launch_of(smollm2_ir)) as batching:
+    stateful = launch_of(qwen3_ir, engine="stateful", max_num_seqs=1, prefix_caching=False)
+    with host_running(stateful) as host:
+        outcomes = [host.run(prompt, **each) for prompt in PROMPTS for each in values]
+    with host_running(launch_of(qwen3_ir)) as batching:
         expected = [batching.run(prompt, **each) for prompt in PROMPTS for each in values]
     assert [(o.token_ids, o.text, o.finish_reason) for o in outcomes] == [
         (o.token_ids, o.text, o.finish_reason) for o in expected

@@ -53,7 +53,7 @@ def content_of(blocks: Sequence[Placed], given: GivenImages) -> str | list[Conte
 
 
 def result_of(block: BlockBody, where: str, given: GivenImages) -> str | list[ContentPart]:
-    """The content of a tool's result. One that is an error says so."""
+    """The content of a tool's result. That of an error begins with `Error:`, unless it names the error."""
     content = block.content
     if isinstance(content, dict):
         raise BadRequest(f"{where}.content: must be text or a list of blocks", f"{where}.content")

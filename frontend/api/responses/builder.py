@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.responses.outputs import (
     CallBuilder,
+    ClientCallBuilder,
     CustomCallBuilder,
     FunctionCallBuilder,
     ItemBuilder,
@@ -65,7 +66,7 @@ class ResponseBuilder:
         self._queued = False
         self._begun = False
         self._ended = False
-        self._said = 0  # events
+        self._next_number = 0  # of events
 
     @property
     def response(self) -> ResponseBody:
@@ -174,6 +175,8 @@ class ResponseBuilder:
         tool = self._tools.get(name)
         if tool is None:
             return FunctionCallBuilder(self._index_of_next(), self._new_id, name, call_id)
+        if tool.is_run_by_client:
+            return ClientCallBuilder(self._index_of_next(), self._new_id, tool.name, call_id)
         kind = CustomCallBuilder if tool.is_custom else FunctionCallBuilder
         return kind(self._index_of_next(), self._new_id, tool.name, call_id, tool.namespace)
 
@@ -199,8 +202,8 @@ class ResponseBuilder:
 
     def _numbered(self, events: Sequence[ResponseEvent]) -> list[ResponseEvent]:
         for event in events:
-            event.sequence_number = self._said
-            self._said += 1
+            event.sequence_number = self._next_number
+            self._next_number += 1
         return list(events)
 
 

@@ -1,7 +1,7 @@
 """Items that only other servers make: a web search, a shell call, a list of tools, types yet to come. Pure.
 
 A conversation that was begun elsewhere contains them. For the model they become calls with results where they
-look like that, and text otherwise, so that nothing that they say is lost.
+look like that, and text otherwise, so that nothing of their content is lost.
 """
 
 import re
@@ -13,6 +13,7 @@ import msgspec
 from frontend.api.responses.compaction import summary_text
 from frontend.api.schema.response_items import (
     CallItem,
+    ClientCallItem,
     CompactionItem,
     ForeignItem,
     FunctionCallItem,
@@ -27,7 +28,7 @@ from frontend.api.schema.response_items import (
 from frontend.media.data_url import is_data_url
 
 _CALL, _OUTPUT = "_call", "_output"
-_FRAME = ("type", "id", "call_id", "status", "caller", "created_by", "role")  # says nothing to the model
+_FRAME = ("type", "id", "call_id", "status", "caller", "created_by", "role")  # means nothing to the model
 _RESULTS = ("output", "outputs", "results", "result", "error", "tools")  # of a call
 _TOOL_LISTS = ("additional_tools", "tool_search_output")
 _DATA_HEAD = r"(?:data:[^ ]{0,100},)?[A-Za-z0-9+/=_-]{1000}"  # of an image or the like in Base64
@@ -36,6 +37,7 @@ _DATA_BEGIN, _DATA = re.compile(_DATA_HEAD), re.compile(rf"{_DATA_HEAD}[A-Za-z0-
 
 def made_own(items: Sequence[Item]) -> Sequence[Item]:
     """The conversation with items of our own in place of foreign ones and compactions."""
+    items = [_as_foreign(item) for item in items]
     if not any(isinstance(item, ForeignItem | CompactionItem) for item in items):
         return items
     calls = call_ids(items)
@@ -48,9 +50,16 @@ def call_ids(items: Iterable[Item]) -> set[str]:
     """The ids of the calls among items, foreign ones included."""
     return {
         item.call_id if isinstance(item, CallItem) else _pair(item)
-        for item in items
+        for item in map(_as_foreign, items)
         if isinstance(item, CallItem) or (isinstance(item, ForeignItem) and item.kind.endswith(_CALL))
     }
+
+
+def _as_foreign(item: Item) -> Item:
+    """A call of a shell or the like that a client ran, as it sends that of another server."""
+    return (
+        ForeignItem(id=item.id, body=msgspec.to_builtins(item)) if isinstance(item, ClientCallItem) else item
+    )
 
 
 def tool_lists(items: Iterable[Item]) -> list[ForeignItem]:
@@ -74,16 +83,16 @@ def _made_own(item: Item, calls: set[str], answered: set[str]) -> Iterator[Item]
     elif _is_output(item, calls):
         yield FunctionOutputItem(id=item.id, call_id=_pair(item), output=_output(item))
     elif item.kind != "additional_tools":  # whose tools are offered
-        text = f"[{item.kind}] {_json(_said(item))}"
+        text = f"[{item.kind}] {_json(_content(item))}"
         yield MessageItem(id=item.id, role="assistant", content=[OutputText(text)])
 
 
 def _call(item: ForeignItem, answered: set[str]) -> Iterator[Item]:
     """The call, and its result if it is in the same item."""
-    said = _said(item)
-    result = {key: said.pop(key) for key in _RESULTS if key in said}
-    name = _name(item, said)
-    arguments = said["arguments"] if set(said) == {"arguments"} else said
+    content = _content(item)
+    result = {key: content.pop(key) for key in _RESULTS if key in content}
+    name = _name(item, content)
+    arguments = content["arguments"] if set(content) == {"arguments"} else content
     text = arguments if isinstance(arguments, str) else _json(arguments)
     yield FunctionCallItem(id=item.id, call_id=_pair(item), name=name, arguments=text)
     if _pair(item) not in answered:
@@ -99,7 +108,7 @@ def _output(item: ForeignItem) -> str | list[InputText | InputImage]:
     output = item.body.get("output")
     if isinstance(output, dict) and isinstance(url := output.get("image_url"), str):
         return [InputImage(image_url=url)]
-    return _text(_said(item))
+    return _text(_content(item))
 
 
 def _pair(item: Item) -> str:
@@ -108,15 +117,15 @@ def _pair(item: Item) -> str:
     return call_id if isinstance(call_id, str) else item.id
 
 
-def _name(item: ForeignItem, said: dict[str, Any]) -> str:
+def _name(item: ForeignItem, content: dict[str, Any]) -> str:
     """The function of another server's MCP, or what the type names."""
-    if not isinstance(said.get("name"), str):
+    if not isinstance(content.get("name"), str):
         return item.kind.removesuffix(_CALL)
-    name: str = said.pop("name")
-    return f"{said.pop('server_label')}__{name}" if isinstance(said.get("server_label"), str) else name
+    name: str = content.pop("name")
+    return f"{content.pop('server_label')}__{name}" if isinstance(content.get("server_label"), str) else name
 
 
-def _said(item: ForeignItem) -> dict[str, Any]:
+def _content(item: ForeignItem) -> dict[str, Any]:
     return {
         key: _readable(value) for key, value in item.body.items() if key not in _FRAME and value is not None
     }
@@ -142,15 +151,15 @@ def data_characters(value: Any) -> int:
     return sum(map(data_characters, value.values())) if isinstance(value, dict) else 0
 
 
-def _text(said: dict[str, Any]) -> str:
-    match list(said.values()):
+def _text(content: dict[str, Any]) -> str:
+    match list(content.values()):
         case []:
             return ""
         case [str(text)]:
             return text
         case [other]:
             return _json(other)
-    return _json(said)
+    return _json(content)
 
 
 def _json(value: Any) -> str:

@@ -79,7 +79,7 @@ def items_of(
 
 
 class _AssistantTurn:
-    """What the assistant thought, said and called in one go: one message of a conversation."""
+    """Reasoning, text and calls that follow one another: one message of the assistant."""
 
     def __init__(self, names: ToolNames) -> None:
         self._names = names

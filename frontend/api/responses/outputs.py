@@ -6,6 +6,9 @@ Sequence numbers count over all items of a response, so the caller sets them.
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
+from frontend.api.responses.client_tools import id_prefix, item_of_call
 from frontend.api.responses.custom_input import CustomInput
 from frontend.api.schema.response_events import (
     ArgumentsDelta,
@@ -27,6 +30,7 @@ from frontend.api.schema.response_events import (
     TextDone,
 )
 from frontend.api.schema.response_items import (
+    ClientCallItem,
     CustomCallItem,
     FunctionCallItem,
     ItemStatus,
@@ -197,3 +201,31 @@ class CustomCallBuilder(CallBuilder):
 
     def _delta(self, piece: str) -> list[ResponseEvent]:
         return [CustomInputDelta(**self._where, delta=piece)]
+
+
+class ClientCallBuilder(CallBuilder):
+    """A call of a shell or the like. Its text is the arguments: only their end shows what item it is."""
+
+    def __init__(
+        self, index: int, new_id: NewId, name: str, call_id: str, namespace: str | None = None
+    ) -> None:
+        self.prefix = id_prefix(name)
+        super().__init__(index, new_id, name, call_id, namespace)
+
+    def begin(self) -> list[ResponseEvent]:
+        return []
+
+    def end(self, status: ItemStatus) -> list[ResponseEvent]:
+        item = self.item(status)
+        begun = msgspec.structs.replace(item, status="in_progress")
+        added = ItemAdded(output_index=self._index, item=begun)
+        return [added, ItemDone(output_index=self._index, item=item)]
+
+    def item(self, status: ItemStatus) -> ClientCallItem | FunctionCallItem:
+        item = None
+        if status == "completed":
+            item = item_of_call(self._called["name"], self.id, self._called["call_id"], self.text)
+        return item or FunctionCallItem(**self._called, arguments=self.text, status=status)
+
+    def _delta(self, piece: str) -> list[ResponseEvent]:
+        return []

@@ -11,12 +11,13 @@ from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import LogReader
 from frontend.api.responses.request import param_names
-from frontend.api.schema.response_events import Broken, ResponseEvent
+from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.responses import ResponseBody
 from frontend.api.sse import failed, named_event
 from frontend.api.turns import AnyTurn, TurnEvent
 from frontend.errors import ClientGone, ServerError
 from frontend.http.asgi import Writer
+from frontend.http.error_body import responses_error_event
 from frontend.http.exchange import CLIENT_GONE, Exchange
 from frontend.http.push import body_of
 
@@ -42,17 +43,17 @@ def frames(events: Iterable[ResponseEvent]) -> bytes:
 
 
 async def collect(
-    turn: AnyTurn, builder: ResponseBuilder, heard: Callable[[list[ResponseEvent]], None] | None = None
+    turn: AnyTurn, builder: ResponseBuilder, deliver: Callable[[list[ResponseEvent]], None] | None = None
 ) -> None:
-    """Read to the end; `heard` gets the events. Raises ServerError or ClientGone."""
+    """Read to the end; `deliver` gets the events. Raises ServerError or ClientGone."""
     call_id = partial(turn.call_id, _CHOICE)
     while pairs := await turn.events():
-        said = [said for _, event in pairs for said in builder.apply(event, call_id)]
-        if heard is not None and said:
-            heard(said)
-    said = builder.end(turn.usage)
-    if heard is not None:
-        heard(said)
+        events = [applied for _, event in pairs for applied in builder.apply(event, call_id)]
+        if deliver is not None and events:
+            deliver(events)
+    events = builder.end(turn.usage)
+    if deliver is not None:
+        deliver(events)
 
 
 def refused(builder: ResponseBuilder, error: ServerError) -> bytes:
@@ -69,7 +70,7 @@ async def stream(
     call_id = partial(turn.call_id, _CHOICE)
 
     def encode(pairs: list[tuple[int, TurnEvent]]) -> bytes:
-        return frames(said for _, event in pairs for said in builder.apply(event, call_id))
+        return frames(applied for _, event in pairs for applied in builder.apply(event, call_id))
 
     try:
         if begun := builder.begin():  # unless the stream began while the turn waited
@@ -104,6 +105,4 @@ async def followed(reader: LogReader, writer: Writer | None, exchange: Exchange)
 
 def broken(reader: LogReader, error: ServerError) -> bytes:
     """The event of a stream that cannot go on, although its response may."""
-    return named_event(
-        Broken(code=error.code, message=error.message, param=error.param, sequence_number=reader.next_number)
-    )
+    return responses_error_event(error, reader.next_number)

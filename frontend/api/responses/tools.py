@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from frontend.api.responses.client_tools import CLIENT_TOOLS, function_of, is_run_by_client
 from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.responses import ToolBody, ToolChoiceBody
 from frontend.api.schema.tools import MAX_TOOLS, FunctionTool, ToolUse, only, tool_use
@@ -30,6 +31,7 @@ class OfferedTool(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # what the client calls it
     namespace: str | None = None
     is_custom: bool = False
+    is_run_by_client: bool = False  # a shell or the like, whose calls are items of their own type
     where: str  # the request's parameter with the schema
 
 
@@ -43,9 +45,12 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 def offered_tools(bodies: Sequence[ToolBody], where: str = "tools") -> list[OfferedTool]:
     """The tools that can be called, without those that only OpenAI's servers can run. Raises BadRequest."""
+    offered = list(_tools(bodies, where, None))
+    own = {tool.function.name for tool in offered}
+    offered += [tool for tool in _client_tools(bodies, where) if tool.function.name not in own]
     found: list[OfferedTool] = []
     plain: set[str] = set()
-    for tool in _tools(bodies, where, None):
+    for tool in offered:
         if tool.namespace is None and tool.name in plain:
             raise BadRequest(f"{where}: two functions have the same name", where)
         if tool.namespace is None:
@@ -100,7 +105,7 @@ def left_out(bodies: Iterable[ToolBody]) -> list[str]:
 
 def _left_out(bodies: Iterable[ToolBody], known: Sequence[str]) -> Iterator[str]:
     for body in bodies:
-        if body.type not in known:
+        if body.type not in known and not is_run_by_client(body):
             yield body.type
         elif body.type == "namespace":
             yield from _left_out(body.tools or [], _CALLABLE)
@@ -136,6 +141,17 @@ def _tools(bodies: Sequence[ToolBody], where: str, namespace: ToolBody | None) -
                 yield _custom(body, place, namespace, _about(namespace, index))
             case "namespace" if namespace is None:
                 yield from _tools(body.tools or [], f"{place}.tools", body)
+
+
+def _client_tools(bodies: Sequence[ToolBody], where: str) -> Iterator[OfferedTool]:
+    kinds: set[str] = set()
+    for index, body in enumerate(bodies):
+        if is_run_by_client(body) and body.type not in kinds:
+            kinds.add(body.type)
+            function = function_of(body.type)
+            yield OfferedTool(
+                function=function, name=body.type, is_run_by_client=True, where=f"{where}[{index}]"
+            )
 
 
 def _about(namespace: ToolBody | None, index: int) -> str | None:
@@ -215,7 +231,7 @@ def tool_use_of(
     named: str | None = None
     mode = choice if isinstance(choice, str) else None
     if isinstance(choice, ToolChoiceBody) and choice.type == "allowed_tools":
-        allowed = [tool for tool in choice.tools or [] if tool.type in _CHOOSABLE]
+        allowed = [tool for tool in choice.tools or [] if tool.type in (*_CHOOSABLE, *CLIENT_TOOLS)]
         names = dict.fromkeys(name for tool in allowed for name in _chosen(tool, offered))
         functions, mode = only(functions, list(names)), choice.mode
     elif isinstance(choice, ToolChoiceBody):
@@ -235,6 +251,8 @@ def tool_use_of(
 
 def _chosen(choice: ToolChoiceBody, offered: Sequence[OfferedTool]) -> list[str]:
     """The names that the model knows the chosen tools by. Raises BadRequest."""
+    if choice.type in CLIENT_TOOLS:
+        return [choice.type]
     if choice.type not in _CHOOSABLE or choice.name is None:
         raise BadRequest(
             "tool_choice: only functions, custom tools and namespaces can be chosen, by name", "tool_choice"

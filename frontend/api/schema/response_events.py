@@ -38,14 +38,6 @@ class Failed(Lifecycle, tag="response.failed"): ...
 class Queued(Lifecycle, tag="response.queued"): ...
 
 
-class Broken(ResponseEvent, kw_only=True, tag="error"):
-    """The stream ends here."""
-
-    code: str
-    message: str
-    param: str | None
-
-
 class ItemAdded(ResponseEvent, kw_only=True, tag="response.output_item.added"):
     output_index: int
     item: OutputItem

@@ -1,9 +1,9 @@
 """The items of the Responses API: what a conversation consists of."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 Role = Literal["user", "assistant", "system", "developer"]
 Detail = Literal["auto", "low", "high", "original"]
@@ -101,6 +101,52 @@ class CustomOutputItem(msgspec.Struct, kw_only=True, tag_field="type", tag="cust
     output: str | list[InputText | InputImage]
 
 
+class ExecAction(msgspec.Struct, kw_only=True):
+    type: Literal["exec"] = "exec"
+    command: Annotated[list[str], Meta(min_length=1)]
+    env: dict[str, str] = {}
+    working_directory: str | None = None
+    timeout_ms: int | None = None
+    user: str | None = None
+
+
+class LocalShellCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="local_shell_call"):
+    id: str
+    call_id: str
+    action: ExecAction
+    status: ItemStatus = "completed"
+
+
+class ShellAction(msgspec.Struct, kw_only=True):
+    commands: Annotated[list[str], Meta(min_length=1)]
+    timeout_ms: int | None = None
+    max_output_length: int | None = None
+
+
+class ShellCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="shell_call"):
+    id: str
+    call_id: str
+    action: ShellAction
+    status: ItemStatus = "completed"
+
+
+class PatchOperation(msgspec.Struct, kw_only=True):
+    type: Literal["create_file", "update_file", "delete_file"]
+    path: str
+    diff: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.type != "delete_file" and self.diff is UNSET:
+            raise ValueError("diff is missing")
+
+
+class ApplyPatchCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="apply_patch_call"):
+    id: str
+    call_id: str
+    operation: PatchOperation
+    status: ItemStatus = "completed"
+
+
 class ReasoningItem(msgspec.Struct, kw_only=True, tag_field="type", tag="reasoning"):
     id: str
     summary: list[SummaryText] = []
@@ -127,7 +173,8 @@ class ForeignItem(msgspec.Struct, kw_only=True, tag_field="type", tag="nacelle.f
         return str(self.body.get("type"))
 
 
-OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem | CompactionItem
+ClientCallItem = LocalShellCallItem | ShellCallItem | ApplyPatchCallItem
+OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ClientCallItem | ReasoningItem | CompactionItem
 CallItem = FunctionCallItem | CustomCallItem
 OutcomeItem = FunctionOutputItem | CustomOutputItem
 Item = OutputItem | OutcomeItem | ForeignItem

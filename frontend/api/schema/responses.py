@@ -35,6 +35,7 @@ class ToolBody(msgspec.Struct, kw_only=True):
     tools: "Annotated[list[ToolBody], Meta(max_length=MAX_TOOLS)] | UnsetType | None" = (
         UNSET  # of a namespace
     )
+    environment: dict[str, Any] | UnsetType | None = UNSET  # of a shell
 
     @property
     def shown(self) -> "ToolBody":
@@ -42,7 +43,8 @@ class ToolBody(msgspec.Struct, kw_only=True):
         if self.type == "function":
             return self
         inner = [tool.shown for tool in self.tools] if self.tools else self.tools
-        return msgspec.structs.replace(self, parameters=UNSET, strict=UNSET, tools=inner)
+        absent = {name: UNSET for name in ("name", "description") if getattr(self, name) is None}
+        return msgspec.structs.replace(self, parameters=UNSET, strict=UNSET, tools=inner, **absent)
 
 
 class ToolChoiceBody(msgspec.Struct, kw_only=True, omit_defaults=True):

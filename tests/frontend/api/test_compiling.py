@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from frontend.api import compiling
@@ -40,9 +41,10 @@ def unique(name: str) -> dict[str, Any]:
 
 
 def deferred(constraint: Any) -> Deferred:
-    with deferring(), pytest.raises(Deferred) as found:
+    with deferring() as later:
         endless(constraint)
-    return found.value
+    (found,) = later.take()
+    return found
 
 
 def pid_of(pool: Compilers) -> int:
@@ -55,6 +57,64 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def test_all_constraints_of_a_pass_are_compiled_before_the_next(pool: Compilers) -> None:
+    passes = []
+
+    def work() -> list[Format]:
+        passes.append(1)
+        return [json_schema({"properties": {"a": unique(f"pass{number}")}}) for number in range(6)]
+
+    assert [found["type"] for found in asyncio.run(in_thread(work))] == ["grammar"] * 6
+    assert len(passes) == 2
+
+
+def test_closing_ends_what_is_compiled_and_what_waits(pool: Compilers) -> None:
+    async def scenario() -> None:
+        running, waiting = (
+            asyncio.create_task(pool.compile(deferred({"pattern": name}), None, 60)) for name in "rw"
+        )
+        await until(lambda: pool._all[0]._process)
+        pool.close()
+        for task in (running, waiting):
+            with pytest.raises(ClientGone):
+                await task
+        assert pool._all[0]._process is None
+        assert (await in_thread(endless, {"pattern": "quick"}))["type"] == "quick"
+
+    asyncio.run(scenario())
+
+
+def test_a_constraint_that_waits_gives_its_place_up_when_its_client_leaves(pool: Compilers) -> None:
+    async def scenario() -> None:
+        client = Client(time.monotonic)
+        running = asyncio.create_task(pool.compile(deferred({"pattern": "runs"}), None, 60))
+        await until(lambda: pool._all[0]._process)
+        waiting = asyncio.create_task(pool.compile(deferred({"pattern": "waits too"}), client, 60))
+        await until(lambda: pool._waiting == 2)
+        client.leave()
+        with pytest.raises(ClientGone):
+            await waiting
+        assert pool._waiting == 1
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        [r"\w*\d*\s*" * 40],
+        {"properties": {name: {"type": "string", "maxLength": 99} for name in "abcdefghijkl"}},
+        {"anyOf": [{"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "integer"}]},
+    ],
+)
+def test_what_repeats_or_combines_may_take_long(constraint: object) -> None:
+    assert may_take_long(msgspec.msgpack.encode(constraint))
 
 
 def test_small_schemas_are_quick_and_others_may_take_long() -> None:

@@ -32,7 +32,7 @@ def cuts_of(text: bytes, number: int) -> list[bytes]:
 
 def answered(tokens: Sequence[bytes], stop: str) -> tuple[bytes, str]:
     """The bytes of a turn's tokens, and its content, which ends at a stop string or after the tokens."""
-    sampling = Sampling(stop=(stop,), logprobs=True)
+    sampling = Sampling(stop=[stop], logprobs=True)
     plan = AnswerPlan(
         dialect=detect(QWEN), tools=[FunctionTool(name="f")], calls_are_certain=False, grammar=""
     )

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from frontend.api.prompting import Plan, TurnSpec, plan_turn
@@ -79,7 +80,7 @@ def test_optional_calls_need_a_grammar_only_if_a_function_is_strict_or_calls_are
 
 def test_an_unsupported_schema_is_reported_with_its_tool():
     bad = FunctionTool(name="g", parameters=IMPOSSIBLE, strict=True)
-    use = ToolUse(tools=[TOOL, bad], choice="required", where="tools[{}].function.parameters")
+    use = ToolUse(tools=[TOOL, bad], choice="required", places={"g": "tools[1].function.parameters"})
     with pytest.raises(BadRequest) as caught:
         planned(tool_use=use)
     assert caught.value.param is not None
@@ -102,7 +103,8 @@ FORMS = [
 @pytest.mark.parametrize("dialect", FORMS)
 def test_arguments_of_a_forced_call_are_any_object_if_the_schema_is_unsupported_and_not_strict(dialect):
     def forced(**fields: Any) -> Any:
-        use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
+        tools = [FunctionTool(name="f", **fields), FunctionTool(name="g")]
+        use = ToolUse(tools=tools, choice="required", places={"f": "tools[0].parameters"})
         return grammar_of(planned(dialect, tool_use=use))
 
     anything = forced(parameters={"type": "object", "additionalProperties": True})
@@ -129,7 +131,8 @@ def test_a_function_without_parameters_is_called_with_none(dialect, strict, para
 def test_arguments_are_objects_even_if_the_schema_does_not_say_so():
     def forced(parameters: Any) -> Any:
         tool = FunctionTool(name="f", parameters=parameters, strict=True)
-        return grammar_of(planned(tool_use=ToolUse(tools=[tool], choice="required")))
+        use = ToolUse(tools=[tool], choice="required", places={"f": "tools[0].parameters"})
+        return grammar_of(planned(tool_use=use))
 
     untyped = {key: value for key, value in SCHEMA.items() if key != "type"}
     assert forced({}) == forced(None)
@@ -241,6 +244,10 @@ def test_tools_are_given_under_the_name_that_a_template_expects():
 
 
 @pytest.mark.parametrize("form", [None, FORMAT])
-def test_json_without_marks_may_be_a_call_unless_the_answer_has_a_format(form):
+def test_a_grammar_binds_calls_wherever_there_is_one(form):
     plan = planned(tool_use=ToolUse(tools=[TOOL]), output_format=form)
-    assert plan.calls_may_be_unmarked == (form is None)
+    assert (plan.calls_are_bound, plan.is_bound) == (form is not None, form is not None)
+    strict = planned(tool_use=ToolUse(tools=[msgspec.structs.replace(TOOL, strict=True)]))
+    single = planned(tool_use=ToolUse(tools=[TOOL], parallel=False))
+    for plan in (strict, single):
+        assert plan.calls_are_bound and not plan.is_bound

@@ -95,7 +95,7 @@ def chat(dialect: Dialect = HERMES, **fields: Any) -> Plan:
 
 def respond(**fields: Any) -> Plan:
     body = msgspec.convert({"model": "m", "input": "hi", **fields}, ResponsesRequest)
-    return plan_turn(turn_of(body, items_of(body.input, [], {}, lambda prefix: prefix)), HERMES)
+    return plan_turn(turn_of(body, items_of(body.input, [], {}, lambda prefix: prefix))[0], HERMES)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -55,6 +55,7 @@ def test_allowed_tools_exclude_the_others():
     use = parsed("ab", allowed)
     assert use is not None
     assert (use.choice, [tool.name for tool in use.tools]) == ("required", ["b"])
+    assert use.place("b") == "tools[1].function.parameters"
 
 
 def test_every_endpoint_takes_as_many_tools():

@@ -41,8 +41,9 @@ def read(
     tools: Sequence[Function] | None = FUNCTIONS,
     prompt_tail: str = "",
     eager: bool = False,
+    **how: Any,
 ) -> list[Event]:
-    parser = parser_for(dialect, tools=tools, prompt_tail=prompt_tail, eager=eager)
+    parser = parser_for(dialect, tools=tools, prompt_tail=prompt_tail, eager=eager, **how)
     assert parser is not None
     events = [event for piece in pieces for event in parser.feed(piece)]
     return together(events + parser.finish())

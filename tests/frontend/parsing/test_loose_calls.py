@@ -86,7 +86,7 @@ def test_other_json_is_content_unchanged(text):
     assert found(text) == ([], text)
 
 
-@pytest.mark.parametrize("how", [{"tools": []}, {"unmarked": False}])
+@pytest.mark.parametrize("how", [{"tools": []}, {"bound": True}])
 def test_json_without_marks_is_no_call_where_none_is_looked_for(how):
     parser = parser_for(formats("hermes"), **({"tools": FUNCTIONS, "prompt_tail": "", "eager": False} | how))
     assert parser is not None

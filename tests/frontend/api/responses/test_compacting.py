@@ -57,26 +57,25 @@ def test_a_stored_conversation_is_compacted_by_its_id():
 
 
 @pytest.mark.parametrize(
-    ("script", "status", "code"),
+    ("script", "status", "code", "param"),
     [
-        ([STOP], 500, "engine_failed"),
-        ([Reasoning("hm"), Finished("length")], 400, "invalid_value"),
+        ([STOP], 500, "engine_failed", None),
+        ([Reasoning("hm"), Finished("length")], 400, "invalid_value", "max_output_tokens"),
         (
             HostRefused(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, "too long", "messages")),
             400,
             "context_length_exceeded",
+            "input",
         ),
     ],
 )
-def test_what_cannot_be_summarized_is_an_error(script, status, code):
+def test_what_cannot_be_summarized_is_an_error(script, status, code, param):
     async def story(server):
         server.scripts = [script]
         result = await compact(server, input=HISTORY)
         error = result.json["error"]
         assert (result.status_code, error["code"]) == (status, code)
-        assert error["param"] == {"invalid_value": "max_output_tokens", "engine_failed": None}.get(
-            code, "input"
-        )
+        assert error["param"] == param
 
     run(story)
 
