@@ -2,7 +2,6 @@
 
 import json
 import time
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from frontend.api.toolless import spell_out_calls
 from frontend.parsing import detect
 from host.templates.plainer import merge_leading_system, plainer
 from host.templates.rendering import ChatTemplate
-from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
+from ipc.messages import ChatMessage, ChatPrompt, MediaPart, TextPart, ToolCall
 from tests.models.templates import FAMILIES, chat_template
 
 CALLS = [ToolCall("call_0123456789abcdef", "weather", '{"city": "Paris"}'), ToolCall("x", "time", "")]
@@ -94,7 +93,7 @@ def test_what_only_separates_turns_says_nothing() -> None:
     "others", [[], [ChatMessage("system", "be brief")], [ChatMessage("assistant", "hm")]]
 )
 def test_a_result_in_a_users_words_is_a_question_where_there_is_no_other(
-    content: Any, others: list[ChatMessage]
+    content: str | list[TextPart | MediaPart], others: list[ChatMessage]
 ) -> None:
     template = ChatTemplate(chat_template("qwen3.5"), {})
     text = template.render(ChatPrompt([*others, ChatMessage("user", content)]))
