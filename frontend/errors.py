@@ -41,6 +41,7 @@ class HostRefused(BadRequest):
         named = error.param is None or error.param in error.message
         super().__init__(error.message if named else f"{error.param}: {error.message}", error.param)
         self.code = error.code.value
+        self.sizes = error.sizes  # of a prompt that is too long, as RequestError has them
 
 
 class Unauthorized(ServerError):

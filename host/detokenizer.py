@@ -5,10 +5,11 @@ vocabulary shows that this does not hold (SentencePiece), one batched `decode` p
 """
 
 import codecs
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+
+from host.vocabulary import meant
 
 S = TypeVar("S")
 Batch = Sequence[tuple[S, list[int]]]
@@ -127,7 +128,7 @@ class BatchedDetokenizer:
     ) -> None:
         self._tokenizer = tokenizer
         raw = _by_id(tokenizer) if by_id is None else by_id
-        self._pieces = {number: _sentencepiece(piece) for number, piece in raw.items()}
+        self._pieces = {number: meant(piece) for number, piece in raw.items()}
         self.special = special
         self._strips = self._leaves_out_the_first_space()
 
@@ -242,11 +243,3 @@ def choose_detokenizer(tokenizer: Tokenizer, pieces_by_id: Sequence[bytes] | Non
 
 def _by_id(tokenizer: Tokenizer) -> dict[int, bytes]:
     return {number: piece for piece, number in tokenizer.get_vocab().items()}
-
-
-def _sentencepiece(piece: bytes) -> bytes:
-    """The bytes that a SentencePiece vocabulary's entry stands for."""
-    byte = re.fullmatch(rb"<0x([0-9A-Fa-f]{2})>", piece)
-    if byte:
-        return bytes([int(byte[1], 16)])
-    return piece.replace("\u2581".encode(), b" ")

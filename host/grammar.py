@@ -61,7 +61,7 @@ def _check_spelling(form: Any, vocabulary: Vocabulary) -> None:
     character = next((found for text in _literals(form) if (found := vocabulary.unspelled(text))), None)
     if character is not None:
         raise invalid(
-            f"the vocabulary of this model cannot spell {character!r}, which the format requires; "
+            f"the vocabulary of this model cannot spell {character!r}, which the format holds; "
             "use another model, or no format, schema or forced call",
             "response_format",
         )

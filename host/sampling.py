@@ -19,7 +19,7 @@ _FLOAT32 = struct.Struct("<f")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a replica can hold, in tokens, and what these can spell."""
+    """What a replica can hold, in tokens, and what its vocabulary can spell."""
 
     context_length: int
     vocab_size: int
@@ -78,6 +78,8 @@ def resolve(
 
     `structural_tag` is what the engine is to make of the grammar, if it can.
     """
+    if sampling.max_tokens is not None and 0 <= sampling.max_tokens < sampling.min_tokens:
+        raise _invalid("min_tokens", "min_tokens must be between 0 and max_tokens")
     temperature = _single(sampling.temperature, defaults.temperature)
     max_tokens = _max_tokens(wanted_tokens(sampling, defaults), limits, prompt_tokens, prompt_param)
     choices = Choices(
@@ -152,6 +154,7 @@ def _max_tokens(wanted: int | None, limits: Limits, prompt_tokens: int, prompt_p
             limits.context_length,
             f"your prompt has {prompt_tokens}" + (", which leaves no room for an answer" if least else ""),
             prompt_param,
+            prompt_tokens,
         )
     if prompt_tokens + least > limits.kv_cache_tokens:
         raise RequestRefused(
@@ -159,6 +162,7 @@ def _max_tokens(wanted: int | None, limits: Limits, prompt_tokens: int, prompt_p
             f"a prompt of {prompt_tokens} tokens and its answer exceed this server's KV cache of "
             f"{limits.kv_cache_tokens} tokens",
             prompt_param,
+            (prompt_tokens, limits.kv_cache_tokens),
         )
     room = min(limits.context_length, limits.kv_cache_tokens) - prompt_tokens
     return room if wanted is None else min(wanted, room)

@@ -69,12 +69,17 @@ def _raw_vocabulary(folder: Path) -> tuple[list[bytes], bytes] | None:
     """The bytes of each raw piece, and the weights with these in their place; None if none is raw."""
     try:
         layers, sources = _graph(folder / _XML)
-        weights = (folder / _WEIGHTS).read_bytes()
-    except (OSError, ElementTree.ParseError, KeyError):
+        return _changed(layers, sources, (folder / _WEIGHTS).read_bytes())
+    except (OSError, ElementTree.ParseError, KeyError, ValueError):
         return None  # the engine reports damaged files
+
+
+def _changed(
+    layers: dict[str, ElementTree.Element], sources: dict[tuple[str | None, str], str], weights: bytes
+) -> tuple[list[bytes], bytes] | None:
     decoder = next((key for key, layer in layers.items() if layer.get("type") == "VocabDecoder"), None)
     places = [_place(layers.get(sources.get((decoder, port), ""))) for port in ("1", "2", "3")]
-    if any(place is None for place in places):
+    if any(place is None or place[1] > len(weights) for place in places):
         return None
     starts, ends, characters = (slice(*place) for place in places if place is not None)
     spaces, fallback = _turns_marks_into_spaces(layers, sources, weights), _has(layers, "ByteFallback")
@@ -82,7 +87,7 @@ def _raw_vocabulary(folder: Path) -> tuple[list[bytes], bytes] | None:
         return None
     text = weights[characters]
     bounds = zip(np.frombuffer(weights[starts], "<i4"), np.frombuffer(weights[ends], "<i4"), strict=True)
-    pieces = [_meant(text[start:end], spaces, fallback) for start, end in bounds]
+    pieces = [meant(text[start:end], spaces, fallback) for start, end in bounds]
     offsets = np.cumsum([0, *map(len, pieces)], dtype="<i4")
     changed = bytearray(weights)
     changed[starts], changed[ends] = offsets[:-1].tobytes(), offsets[1:].tobytes()
@@ -90,7 +95,9 @@ def _raw_vocabulary(folder: Path) -> tuple[list[bytes], bytes] | None:
     return pieces, bytes(changed)
 
 
-def _meant(piece: bytes, spaces: bool, fallback: bool) -> bytes:
+def meant(piece: bytes, spaces: bool = True, fallback: bool = True) -> bytes:
+    """What a SentencePiece vocabulary's entry stands for: `spaces` where ▁ is one, `fallback` where <0xNN> is
+    a byte."""
     byte = _BYTE_PIECE.fullmatch(piece) if fallback else None
     if byte:
         return bytes([int(byte[1], 16)])

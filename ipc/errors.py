@@ -23,3 +23,5 @@ class RequestError(msgspec.Struct, frozen=True, array_like=True, gc=False):
     code: ErrorCode
     message: str
     param: str | None = None
+    # Of a prompt that is too long: its tokens, at least, and the limit; None where that is not known.
+    sizes: tuple[int, int] | None = None

@@ -102,6 +102,12 @@ def qwen3_ir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain_ir() -> Path:
+    """The same model with a chat template that knows neither tools nor reasoning."""
+    return tiny_qwen3("plain")
+
+
+@pytest.fixture(scope="session")
 def qwen35_ir() -> Path:
     """The same model with the chat template of Qwen3.5, where every answer begins with reasoning."""
     return tiny_qwen3("qwen3.5")

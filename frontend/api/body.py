@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import falcon.asgi
 import msgspec
 
+from frontend.api.json_depth import MOST_LEVELS, deep_field, is_deep
 from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.api.schema.patterns import WORDS
 from frontend.errors import BadRequest, RequestTooLarge
@@ -25,6 +26,7 @@ _LIMITS = JsonLimits()
 
 _AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
+_MISSING = "Object missing required field"
 _IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 # An escape that is no part of a pair, after an even number of backslashes.
@@ -94,15 +96,22 @@ async def read_json(
 def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
     """Raises BadRequest."""
     data = data.removeprefix(codecs.BOM_UTF8)
+    if is_deep(data):
+        raise _too_deep(data)
     try:
         with naming_field(), _without_collections(len(data) > LARGE_BYTES):
             return decoder.decode(data)
     except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
+        raise _too_deep(data) from None
     except UnicodeDecodeError:
         raise BadRequest("the body is not valid UTF-8") from None
     except msgspec.DecodeError as error:
         raise _not_json(data, str(error)) from None
+
+
+def _too_deep(data: bytes) -> BadRequest:
+    field = deep_field(data)
+    return BadRequest(f"{field or 'the body'} is nested more than {MOST_LEVELS} levels deep", field)
 
 
 @contextlib.contextmanager
@@ -144,6 +153,8 @@ def _bad_value(complaint: str) -> BadRequest:
     what, path = located.groups() if located else (complaint, "")
     if field := _FIELD.search(what):  # "missing required field `x`": the path is of what lacks it
         path = f"{path}.{field[1]}" if path else field[1]
+    if what.startswith(_MISSING):
+        return BadRequest(f"{path} is missing", path)
     for regex, words in _IN_WORDS.items():
         what = what.replace(regex, words)
     return BadRequest(f"{path}: {what}" if path else what, path or None)

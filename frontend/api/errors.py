@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
 
 import falcon
@@ -17,8 +18,12 @@ from frontend.errors import (
     RequestTooLarge,
     ServerError,
 )
-from frontend.http.error_body import error_response
+from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
+
+_QUERY = re.compile(  # what Falcon says of a parameter of a query
+    r'The "(.*?)" parameter (?:is invalid\. )?(?:The value (?:of the parameter )?)?(.+?)\.?', re.DOTALL
+)
 
 log = logging.getLogger("nacelle.api")
 
@@ -58,7 +63,8 @@ def answer(request: falcon.asgi.Request, response: falcon.asgi.Response | None, 
     exchange.fail(error.code, error.param)
     if response is None:  # of a WebSocket, whose handshake is refused
         raise falcon.HTTPError(error.status)
-    response.status, headers, response.data = error_response(request.path, error, exchange.request_id)
+    path = form_path(request.scope, request.path)
+    response.status, headers, response.data = error_response(path, error, exchange.request_id)
     response.set_headers(headers)
 
 
@@ -97,6 +103,8 @@ def _translated(error: falcon.HTTPError, request: falcon.asgi.Request) -> Server
             return RequestTooLarge("the request body is too large")
         case 403:
             return Forbidden(error.description or error.title or "forbidden")
+        case status if 400 <= status < 500 and (found := _QUERY.fullmatch(error.description or "")):
+            return BadRequest(f"{found[1]}: {found[2]}", found[1])
         case status if 400 <= status < 500:
             return BadRequest(error.description or error.title or "bad request")
     return InternalError("internal error")

@@ -5,8 +5,9 @@ import falcon.asgi
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from frontend.api.anthropic.models import AnthropicModel, anthropic_list, anthropic_model, speaks_anthropic
+from frontend.api.anthropic.models import AnthropicModel, anthropic_list, anthropic_model
 from frontend.api.area import App, Server
+from frontend.http.error_body import speaks_anthropic
 from frontend.routing.route import Route
 from frontend.routing.router import Router
 
@@ -18,7 +19,7 @@ class ModelBody(msgspec.Struct, kw_only=True):
     object: str = "model"
     created: int
     owned_by: str = OWNER
-    max_model_len: int | None  # tokens of context, once a replica has told
+    max_model_len: int | None  # tokens of context; None until a replica was loaded
     root: str | UnsetType = UNSET  # the model that an alias names
     variants: dict[str, float] | UnsetType = UNSET  # models and weights that a name stands for
 
@@ -37,7 +38,7 @@ class Models:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         names = [*self._router.served, *self._router.names.all]
         bodies = [body for name in names if (body := self._body(name)) is not None]
-        if speaks_anthropic(request):
+        if speaks_anthropic(request.scope):
             _answer(response, anthropic_list([_for_anthropic(body) for body in bodies]))
         else:
             _answer(response, ModelList(data=bodies))
@@ -47,7 +48,7 @@ class Models:
     ) -> None:
         route = self._router.route(model)  # raises ModelNotFound
         body = self._body(model) or self._model(route)
-        _answer(response, _for_anthropic(body) if speaks_anthropic(request) else body)
+        _answer(response, _for_anthropic(body) if speaks_anthropic(request.scope) else body)
 
     on_head, on_head_one = on_get, on_get_one
 

@@ -156,14 +156,16 @@ def _is_forced(use: ToolUse) -> bool:
 def _calls(use: ToolUse, form: ToolFormat, at_least_one: bool, several: bool) -> Format:
     """The format of calls of the functions in `use`. Raises BadRequest."""
     calls = {
-        tool.name: _arguments(tool, use.place(index), form, forced=_is_forced(use))
-        for index, tool in enumerate(use.tools)
+        tool.name: _arguments(
+            tool, use.place(tool.name), form, forced=_is_forced(use), made=tool.name in use.made
+        )
+        for tool in use.tools
         if use.named in (None, tool.name)
     }
     return form.grammar(calls, at_least_one=at_least_one, parallel=several)
 
 
-def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -> Format:
+def _arguments(tool: FunctionTool, where: str, form: ToolFormat, *, forced: bool, made: bool) -> Format:
     """The format of a call's arguments.
 
     Those of a strict function validate against its schema, and so do those of others if a call is forced and
@@ -171,7 +173,7 @@ def _arguments(tool: FunctionTool, where: str, form: ToolFormat, forced: bool) -
     """
     if not (tool.strict or forced):
         return form.arguments_format(None)
-    with constraint_at(where) if tool.strict else contextlib.suppress(ConstraintError):
+    with constraint_at(where, whole=made) if tool.strict else contextlib.suppress(ConstraintError):
         return form.arguments_format(_of_arguments(tool.parameters or {}))
     return form.arguments_format(None)
 

@@ -31,7 +31,7 @@ class TokenTexts(Generic[T]):
         self._ready: deque[Placed[T]] = deque()
 
     def add(self, what: T, data: bytes) -> None:
-        """A token, whatever the caller has to say of it, and the bytes that it adds to the text."""
+        """A token's bytes of the text; `what` is the caller's own and comes back with the token."""
         text = self._decode(data)
         token = Placed(what, text, self._at, self._at + len(text))
         self._open.append(token)

@@ -28,6 +28,7 @@ from frontend.routing.router import Model, Router
 from ipc.messages import Prompt, TextPrompt
 
 _TOKEN_LIMITS = JsonLimits(separators=1_000_000)  # one array of token ids
+_NO_MODEL = "model is missing: name it, as in /tokenizer_info?model=NAME"
 
 _chat = msgspec.json.Decoder(ChatRequest)
 _chat_tokenize = msgspec.json.Decoder(ChatTokenizeRequest)
@@ -91,7 +92,8 @@ class Tokenizing:
         )
 
     async def on_get_info(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        card = text_card(await self._model(request.get_param("model") or "", request))
+        name = request.get_param("model") or self._router.only_model(_NO_MODEL)
+        card = text_card(await self._model(name, request))
         special = card.special_tokens
         respond_json(
             response,

@@ -15,6 +15,7 @@ from frontend.api.content_tokens import ContentTokens
 from frontend.api.generating import off_loop, start
 from frontend.api.images import check_taken, naming_images
 from frontend.api.prompting import AnswerPlan, Plan, TurnSpec, encoded, plan_turn
+from frontend.api.schema.common import MANY_MESSAGES
 from frontend.api.served import model_of
 from frontend.parsing import Dialect, detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
@@ -22,8 +23,6 @@ from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation, Timing, Usage
 from frontend.tasks.text import Output, SequenceSpec
 from ipc.messages import Prompt, Sampling, TextPrompt
-
-_MANY_MESSAGES = 500  # take milliseconds
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -204,22 +203,21 @@ class _Choice:
                 events.append(Content(output.text))
         else:
             events += self._parsed(self._parser, output)
-        if self._content_tokens is not None:
-            events[told:told] = self._scored(self._content_tokens, output, events[told:])
         reason, stop = output.finish_reason, output.stop
         if self._stops is not None and self._stops.matched is not None:
             reason, stop = "stop", self._stops.matched
+        self.is_over = reason is not None
+        if self._content_tokens is not None:
+            events[told:told] = self._scored(self._content_tokens, output, events[told:])
         if reason is not None:
-            self.is_over = True
             called = self._called and reason == "stop"
             events.append(Finished("tool_calls" if called else reason, stop))
         return events
 
-    @staticmethod
-    def _scored(tokens: ContentTokens, output: Output, events: list[TurnEvent]) -> list[TurnEvent]:
+    def _scored(self, tokens: ContentTokens, output: Output, events: list[TurnEvent]) -> list[TurnEvent]:
         tokens.add(output.logprobs, output.token_bytes)
         shown = sum(len(event.text) for event in events if isinstance(event, Content))
-        scored = tokens.take(shown, ended=output.finish_reason is not None)
+        scored = tokens.take(shown, ended=self.is_over)
         if not scored:
             return []
         return [Tokens([], [logprob for logprob, _ in scored], [data for _, data in scored])]
@@ -283,5 +281,5 @@ async def plan_of(model: Model, spec: TurnSpec) -> Plan:
     with_tools = spec.tool_use is not None and spec.tool_use.choice != "none"
     template = text_card(model).template_for(with_tools)
     dialect = detect(template, settings.tool_format, settings.reasoning_format)
-    may_take_long = spec.tool_use is not None or len(spec.messages) > _MANY_MESSAGES
+    may_take_long = spec.tool_use is not None or len(spec.messages) > MANY_MESSAGES
     return await off_loop(may_take_long, plan_turn, spec, dialect)

@@ -1,11 +1,11 @@
 """Errors on the wire: the forms of OpenAI's, Anthropic's and Ollama's API, with status and headers."""
 
-import re
 from typing import NamedTuple
 
 import msgspec
 
-from frontend.errors import ServerError
+from frontend.errors import HostRefused, ServerError
+from frontend.http.asgi import Scope, header
 from frontend.shortened import shortened
 
 _MESSAGE_CHARACTERS = 4000
@@ -13,6 +13,8 @@ _PARAM_CHARACTERS = 500
 _OLLAMA_PATHS = "/api/"
 _ANTHROPIC_PATH = "/v1/messages"
 _RESPONSES_PATH = "/v1/responses"
+_MODELS_PATH = "/v1/models"  # of both APIs
+_ANTHROPIC_VERSION = b"anthropic-version"  # a header that all clients of that API send
 _OVERLOADED = 529  # Anthropic's status for what is 503 elsewhere
 # What Anthropic's API calls errors, by HTTP status. The client's other errors are `invalid_request_error`,
 # the server's `api_error`.
@@ -29,8 +31,6 @@ _ANTHROPIC_TYPES = {
 # Clients of Anthropic's API know by its words that they must shorten the conversation, and by how much.
 _TOO_LONG = "prompt is too long"
 _TOO_LONG_CODES = ("context_length_exceeded", "kv_cache_exceeded")
-_LIMIT = re.compile(r"(?:context length is|KV cache of) (\d+) tokens")
-_PROMPT = re.compile(r"(?:prompt has|prompt of)(?: at least)? (\d+)")
 
 
 class ErrorObject(msgspec.Struct):
@@ -84,7 +84,7 @@ class AnthropicErrorBody(msgspec.Struct, tag_field="type", tag="error"):
 
 def anthropic_error_body(error: ServerError, request_id: str) -> AnthropicErrorBody:
     other = "invalid_request_error" if error.status < 500 else "api_error"
-    message = _too_long(error.message) if error.code in _TOO_LONG_CODES else error.message
+    message = _too_long(error) if error.code in _TOO_LONG_CODES else error.message
     shown = AnthropicErrorObject(
         _ANTHROPIC_TYPES.get(error.status, other),
         shortened(message, _MESSAGE_CHARACTERS),
@@ -93,10 +93,10 @@ def anthropic_error_body(error: ServerError, request_id: str) -> AnthropicErrorB
     return AnthropicErrorBody(shown, request_id)
 
 
-def _too_long(message: str) -> str:
-    limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
-    sizes = f"{prompt[1]} tokens > {limit[1]} maximum; " if limit and prompt else ""
-    return f"{_TOO_LONG}: {sizes}{message}"
+def _too_long(error: ServerError) -> str:
+    sizes = error.sizes if isinstance(error, HostRefused) else None
+    shown = "" if sizes is None else f"{sizes[0]} tokens > {sizes[1]} maximum; "
+    return f"{_TOO_LONG}: {shown}{error.message}"
 
 
 def is_anthropic(path: str) -> bool:
@@ -106,6 +106,17 @@ def is_anthropic(path: str) -> bool:
 
 def _is_within(path: str, parent: str) -> bool:
     return path == parent or path.startswith(f"{parent}/")
+
+
+def speaks_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic's API asks."""
+    return header(scope, _ANTHROPIC_VERSION) is not None
+
+
+def form_path(scope: Scope, path: str) -> str:
+    """The path whose API's form the errors of a request to `path` have: `path`, except that lists of models
+    have the form of the API that the client speaks."""
+    return _ANTHROPIC_PATH if _is_within(path, _MODELS_PATH) and speaks_anthropic(scope) else path
 
 
 class ErrorResponse(NamedTuple):

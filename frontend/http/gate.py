@@ -23,7 +23,7 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
-from frontend.http.error_body import error_response
+from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import exchange_of
 
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
@@ -118,6 +118,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError
             await send({"type": "websocket.close"})
             return
         kind = "websocket.http"
-    answer = error_response(scope["path"], error, exchange_of(scope).request_id)
+    answer = error_response(form_path(scope, scope["path"]), error, exchange_of(scope).request_id)
     await send({"type": f"{kind}.response.start", "status": answer.status, "headers": answer.raw_headers})
     await send({"type": f"{kind}.response.body", "body": answer.body})

@@ -18,7 +18,7 @@ from frontend.http.asgi import (
     is_response_start,
     with_headers,
 )
-from frontend.http.error_body import is_anthropic
+from frontend.http.error_body import form_path, is_anthropic
 from frontend.http.exchange import Exchange, attach
 from frontend.http.paths import canonical
 
@@ -49,7 +49,8 @@ class Identity:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(request_id(header(scope, b"x-request-id")), self._clock())
-        names = [b"x-request-id", *([b"request-id"] if is_anthropic(canonical(scope["path"])) else [])]
+        path = form_path(scope, canonical(scope["path"]))
+        names = [b"x-request-id", *([b"request-id"] if is_anthropic(path) else [])]
         headers = [(name, exchange.request_id.encode()) for name in names]
 
         async def send_with_id(message: Message) -> None:

@@ -11,6 +11,7 @@ from frontend.http.exchange import Exchange, exchange_of
 
 SILENT_SECONDS = 8.0  # clients are promised a sign of life every 10
 TICKS = 8  # in these seconds; a silence may be noticed one tick late
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'  # of Anthropic's API
 _COMMENT = b": waiting\n\n"
 
 

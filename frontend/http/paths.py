@@ -7,6 +7,8 @@ from frontend.http.asgi import Application, Receive, Scope, Send
 _VERSION = "/v1"
 # What clients ask for if their base URL lacks `/v1`. Other endpoints have paths of their own without it.
 _OF_V1 = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses", "/messages")
+# The reverse: they have no version, and clients with one base URL for all endpoints add it.
+_UNVERSIONED = ("/tokenize", "/detokenize", "/tokenizer_info")
 _SLASHES = re.compile("//+")
 
 
@@ -17,6 +19,8 @@ def canonical(path: str) -> str:
         path = path.removeprefix(_VERSION)
     if any(path == prefix or path.startswith(f"{prefix}/") for prefix in _OF_V1):
         return _VERSION + path
+    if path.removeprefix(_VERSION) in _UNVERSIONED:
+        return path.removeprefix(_VERSION)
     return path
 
 

@@ -43,15 +43,20 @@ class _Joint:
     def __init__(self) -> None:
         self._last = ""  # the last character so far
         self._gap: str | None = None  # the newlines that were around what is between, if anything is
+        self.gap_at = 0  # their place in the whole text
 
-    def part(self, newlines: str = "") -> None:
+    def part(self, newlines: str = "", at: int = 0) -> None:
         """Something is between the text so far and what follows, with `newlines` on one side of it."""
-        if self._last:
-            self._gap = max(self._gap or "", newlines, key=len)
+        if not self._last:
+            return
+        if len(newlines) > len(self._gap or ""):
+            self._gap, self.gap_at = newlines, at
+        elif self._gap is None:
+            self._gap, self.gap_at = "", 0
 
-    def widen(self, newlines: str) -> None:
+    def widen(self, newlines: str, at: int) -> None:
         if self._gap is not None:
-            self.part(newlines)
+            self.part(newlines, at)
 
     def joined(self, text: str) -> str:
         """The text, which is not empty, with what separates it from the text before it."""
@@ -76,6 +81,7 @@ class Scanner:
         self._events: list[Event] = []
         self._calls = 0
         self._newlines = ""  # those before the last mark
+        self._newlines_at = 0
         self._content = _Joint()
         self._reasoning = _Joint()
         self._before = 0  # characters that were read and dropped before `_text`
@@ -103,16 +109,19 @@ class Scanner:
         self._events.append(Content(joined))
         if self.content_spans is not None:
             end = self._before + self._sunk
-            self._note(Span(end - len(text), end, len(joined) - len(text)))
+            self._note(end - len(text), end, len(joined) - len(text))
 
-    def _note(self, span: Span) -> None:
-        """A span of content, which may go on with the last one."""
-        spans = self.content_spans
+    def _note(self, start: int, end: int, glue: int) -> None:
+        """A part of the content, which may go on with the one before it."""
+        spans, gap = self.content_spans, self._content.gap_at
         assert spans is not None, "somebody wants them"
-        if spans and spans[-1].end == span.start and not span.glue:
-            spans[-1].end = span.end
+        if glue and spans and spans[-1].end <= gap <= start - glue:  # the model wrote it
+            self._note(gap, gap + glue, 0)
+            glue = 0
+        if spans and spans[-1].end == start and not glue:
+            spans[-1].end = end
         else:
-            spans.append(span)
+            spans.append(Span(start, end, glue))
 
     def reasoning(self, text: str) -> None:
         self._events.append(Reasoning(self._reasoning.joined(text)))
@@ -124,7 +133,7 @@ class Scanner:
 
     def begin_call(self, name: str) -> Sink:
         """Emit the beginning of a call, and return the sink of its arguments."""
-        self._content.part(self._newlines)
+        self._content.part(self._newlines, self._newlines_at)
         self._newlines = ""
         index = self._calls
         self._calls += 1
@@ -236,7 +245,8 @@ class Scanner:
 
     def gap(self) -> Reading[None]:
         """Read newlines after a call. They separate the text before it from what follows, if both exist."""
-        self._content.widen((yield from self.word(_NEWLINES)))
+        at = self._before + self._at
+        self._content.widen((yield from self.word(_NEWLINES)), at)
 
     def word(self, pattern: re.Pattern[str]) -> Reading[str]:
         """Read and return a run of a class of characters."""
@@ -344,6 +354,7 @@ class Scanner:
             mark = found[1] or ""
             if mark not in marks.silent:
                 self._newlines = found[0].removesuffix(mark)
+                self._newlines_at = self._before + found.start()
                 return mark
             self.release()
             yield from self.gap()

@@ -28,7 +28,9 @@ _KINDS = {kind.__name__: kind for kind in (*_ELSEWHERE, *_FINAL)}
 def rejection(request_id: int, error: Exception) -> Failed | Rejected:
     """The message that stands for an error on the wire. What is unforeseen is not shown to others."""
     if isinstance(error, HostRefused):
-        return Failed(request_id, RequestError(ErrorCode(error.code), error.message, error.param))
+        return Failed(
+            request_id, RequestError(ErrorCode(error.code), error.message, error.param, error.sizes)
+        )
     if isinstance(error, EngineFailed):
         return Failed(request_id, RequestError(ErrorCode.ENGINE_FAILED, error.message, error.param))
     if not isinstance(error, ServerError) or type(error).__name__ not in _KINDS:

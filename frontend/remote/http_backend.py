@@ -6,7 +6,7 @@ Imports aiohttp, so import it late.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import aiohttp
 
@@ -63,13 +63,14 @@ class HttpBackend:
 
     @contextlib.asynccontextmanager
     async def post(
-        self, path: str, body: bytes, accept: str, seconds: float
+        self, path: str, body: bytes, given: Mapping[str, str], seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """POST a JSON body to `path` below the API's URL; what a redirect leads to is not requested.
+        """POST a JSON body to `path` below the API's URL, with the headers that are `given`; what a redirect
+        leads to is not requested.
 
         Raises aiohttp.ClientError, OSError or TimeoutError; the response may, too, while it is read.
         """
-        headers = {"Content-Type": "application/json", "Accept": accept, "Accept-Encoding": "identity"}
+        headers = {**given, "Content-Type": "application/json", "Accept-Encoding": "identity"}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CHECK_TIMEOUT_SECONDS)
         self.outstanding += 1
         try:

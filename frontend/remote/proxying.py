@@ -24,8 +24,9 @@ from frontend.errors import (
 )
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, header
 from frontend.http.client import client_of
-from frontend.http.error_body import error_event, error_response
+from frontend.http.error_body import error_event, error_response, is_anthropic
 from frontend.http.exchange import Exchange, exchange_of
+from frontend.http.keep_alive import PING
 from frontend.remote.host import RemoteHost
 from frontend.routing.route import Route
 from frontend.routing.router import Router
@@ -44,6 +45,8 @@ _MAX_EVENT_BYTES = 1024**2  # held back, while the event is incomplete
 _MAX_ERROR_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 500  # of a server's error
 _PASSED_HEADERS = ("content-type", "retry-after", "cache-control")
+_SENT_HEADERS = ("accept", "anthropic-version", "anthropic-beta")
+_UNAVAILABLE = (503, 529)  # the latter is Anthropic's
 _FAULTS_OF_OURS = (401, 403, 404, 405)  # the key, the URL or the model's name is wrong
 _BREAK = b"\n\n"
 
@@ -165,10 +168,10 @@ class _Answer:
 
         assert host.http is not None
         path = self._path.removeprefix("/v1")
-        accept = header(scope, b"accept") or "*/*"
+        given = {name: value for name in _SENT_HEADERS if (value := header(scope, name.encode()))}
         renamed = _renamed(body, host.backend.model)
         try:
-            async with host.http.post(path, renamed, accept, self._seconds) as response:
+            async with host.http.post(path, renamed, given, self._seconds) as response:
                 if (error := await self._error_of(host, response)) is not None:
                     return error
                 host.completed()
@@ -195,7 +198,7 @@ class _Answer:
         said = f"{host.device} answers with status {status}{words}"
         if status == 429:
             return QueueFull(said, retry_after=_seconds(response.headers.get("Retry-After")))
-        if status == 503:
+        if status in _UNAVAILABLE:
             return ModelUnavailable(said, retry_after=_seconds(response.headers.get("Retry-After")))
         if status in _FAULTS_OF_OURS:
             return BackendFailed(
@@ -210,6 +213,8 @@ class _Answer:
             if name in response.headers
         ]
         self._is_stream = response.content_type == _EVENTS
+        if is_anthropic(self._path):
+            self._exchange.heartbeat = lambda: PING  # its clients count events, not comments
         if response.status >= 400:
             self._exchange.fail("rejected_by_backend")
         self._begun = True

@@ -136,12 +136,13 @@ class Router:
     def _adapters(self) -> set[str]:
         return adapters_in(route.settings for route in self.routes.values()) & self.routes.keys()
 
-    def only_model(self) -> str:
-        """The model that a request means which names none. Raises BadRequest unless there is exactly one."""
+    def only_model(self, missing: str = "model is missing") -> str:
+        """The model that a request means which names none. Raises BadRequest, which begins with `missing`,
+        unless there is exactly one."""
         names = sorted(set(self.served) - self._adapters)
         if len(names) != 1:
             which = f"; this server has {', '.join(map(_shown, names))}" if names else ""
-            raise BadRequest(f"model is missing{which}", "model")
+            raise BadRequest(f"{missing}{which}", "model")
         return names[0]
 
     def any_key(self) -> str:
@@ -153,7 +154,8 @@ class Router:
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
-        return ModelNotFound(unknown_model(name, self.served, self.names.all), "model")
+        names = [other for other in self.names.all if self.models_behind(other)]
+        return ModelNotFound(unknown_model(name, [*self.served, *names], self.names.all), "model")
 
     async def model(
         self,

@@ -6,7 +6,7 @@ enforced.
 
 from frontend.structured.cache import Format
 from frontend.structured.errors import ConstraintError, faults_below
-from frontend.structured.outputs import choice, ebnf, json_object, json_schema, regex
+from frontend.structured.outputs import choice, ebnf, json_object, json_schema, regex, whole_pattern
 
 __all__ = [
     "ConstraintError",
@@ -17,4 +17,5 @@ __all__ = [
     "json_object",
     "json_schema",
     "regex",
+    "whole_pattern",
 ]

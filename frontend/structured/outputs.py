@@ -54,6 +54,14 @@ def regex(text: object) -> Format:
         reject("", "the pattern is too complex: its automaton would be too large")
 
 
+def whole_pattern(text: str) -> str:
+    """A schema's pattern of the texts that match `text` as a whole. Raises ConstraintError for its syntax."""
+    try:
+        return pattern.whole(text)
+    except pattern.UnsupportedPattern as error:
+        reject("", f"the pattern {error}")
+
+
 @cache.memoize
 def ebnf(grammar: object) -> Format:
     """Text that the rule `root` of an EBNF grammar derives; see ebnf.py. Raises ConstraintError."""

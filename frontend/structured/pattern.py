@@ -19,6 +19,9 @@ from frontend.structured.charset import Charset
 class UnsupportedPattern(Exception):
     """The message describes the unsupported syntax and gives its position."""
 
+    def __init__(self, what: str, at: int | None = None) -> None:
+        super().__init__(what if at is None else f"{what}, at character {at}")
+
 
 class CharClass(msgspec.Struct, frozen=True):
     """Any one character of a set."""
@@ -74,11 +77,28 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v"}
 _PUNCTUATION = set("^$\\.*+?()[]{}|/-,:;=!<>@#%&~`'\"_ ")
 _COUNTS = re.compile(r"\{([0-9]{1,6})(?:(,)([0-9]{1,6})?)?\}")
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})")
+_BEFORE, _BEHIND = "^(?:", ")$"
+_LAST_ANCHOR = re.compile(r"(?<!\\)((?:\\\\)*)\$\Z")
 _GROUP_NAME = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>")
 
 
 def literal(text: str) -> Tree:
     return Concat(tuple(CharClass(cs.of(character)) for character in text))
+
+
+def whole(text: str) -> str:
+    """A pattern, for a search, of what matches `text` as a whole. Raises UnsupportedPattern, whose positions
+    are those in `text`."""
+    parse(text, search=False)  # or its parentheses might close the group around it
+    bare = _LAST_ANCHOR.sub(r"\1", text.removeprefix("^"))  # it would not say more with its anchors
+    try:
+        parse(bare, search=False)
+        found = f"{_BEFORE}{bare}{_BEHIND}"
+        parse(found, search=True)
+    except UnsupportedPattern:
+        found = f"{_BEFORE}{text}{_BEHIND}"
+        _Parser(found, search=True, shift=len(_BEFORE)).whole()
+    return found
 
 
 def parse(text: str, *, search: bool) -> Pattern:
@@ -93,7 +113,9 @@ def parse(text: str, *, search: bool) -> Pattern:
 
 
 class _Parser:
-    def __init__(self, text: str, search: bool) -> None:
+    def __init__(self, text: str, search: bool, shift: int = 0) -> None:
+        """Positions are told as of a text that begins `shift` characters later."""
+        self.shift = shift
         self.text = text
         self.at = 0
         self.search = search
@@ -111,7 +133,7 @@ class _Parser:
         return WithLookaheads(tree, tuple(self.positive), tuple(self.negative))
 
     def fail(self, what: str) -> NoReturn:
-        raise UnsupportedPattern(f"{what}, at character {self.at}")
+        raise UnsupportedPattern(what, self.at - self.shift)
 
     def peek(self) -> str:
         return self.text[self.at : self.at + 1]

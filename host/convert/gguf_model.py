@@ -59,7 +59,7 @@ def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
     """File name → content, of what a Hugging Face folder says about a model. Unknown facts are left out."""
     token_id = {
         name: metadata.integer(f"tokenizer.ggml.{name}_token_id")
-        for name in ("bos", "eos", "eot", "eom", "padding")
+        for name in ("bos", "eos", "eot", "eom", "padding", "unknown")
     }
     stops = sorted({number for name in ("eos", "eot", "eom") if (number := token_id[name]) is not None})
     return {
@@ -72,6 +72,8 @@ def describe(metadata: GgufMetadata) -> dict[str, dict[str, Any]]:
                 "chat_template": _templates(metadata),
                 "bos_token": metadata.element(_TOKENS, token_id["bos"]),
                 "eos_token": metadata.element(_TOKENS, token_id["eos"]),
+                "pad_token": metadata.element(_TOKENS, token_id["padding"]),
+                "unk_token": metadata.element(_TOKENS, token_id["unknown"]),
                 "normalizer": {"type": "NFC"} if normalizes(metadata) else None,
             }
         ),

@@ -12,9 +12,15 @@ Body = bytes | memoryview  # of a work message: its payload, readable during the
 class RequestRefused(Exception):
     """One request cannot be served; nothing else is affected."""
 
-    def __init__(self, code: ErrorCode, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        param: str | None = None,
+        sizes: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.error = RequestError(code, message, param)
+        self.error = RequestError(code, message, param, sizes)
 
 
 def invalid(message: str, param: str) -> RequestRefused:
@@ -22,10 +28,14 @@ def invalid(message: str, param: str) -> RequestRefused:
     return RequestRefused(ErrorCode.INVALID_VALUE, message, param)
 
 
-def context_length_exceeded(limit: int, asked: str, param: str) -> RequestRefused:
-    """In OpenAI's words, by which clients know the error. `limit` is in tokens; `asked` ends the sentence."""
+def context_length_exceeded(limit: int, asked: str, param: str, tokens: int | None = None) -> RequestRefused:
+    """In OpenAI's words, by which clients know the error. `limit` is in tokens; `asked` ends the sentence.
+
+    `tokens` are those of the prompt, or a lower bound.
+    """
     message = f"This model's maximum context length is {limit} tokens. However, {asked}."
-    return RequestRefused(ErrorCode.CONTEXT_LENGTH_EXCEEDED, message, param)
+    sizes = None if tokens is None else (tokens, limit)
+    return RequestRefused(ErrorCode.CONTEXT_LENGTH_EXCEEDED, message, param, sizes)
 
 
 def not_served(work: Work) -> RequestRefused:

@@ -2,6 +2,7 @@
 
 import sys
 
+from host.engines.base import RequestRefused, invalid
 from host.native_errors import refused_parameter
 from ipc.errors import ErrorCode, RequestError
 
@@ -17,6 +18,11 @@ NOT_SCORED = RequestError(
     "start the model with --no-prefix-caching",
     "echo",
 )
+NO_SCORES = "this model's engine does not compute them"
+
+
+def prompt_not_scored(reason: str) -> RequestRefused:
+    return invalid(f"echo: log probabilities of the prompt are not available: {reason}", "echo")
 
 
 def bad_grammar(fault: str) -> RequestError:

@@ -58,7 +58,9 @@ class Pipeline:
         self.scorer: Scorer | None = None  # where the pipeline gives log probabilities of prompts
         if _scores_prompts(launch):
             rows = folder.vocab_size or len(tokenizer.get_vocab())
-            self.scorer = Scorer(self._batch, cache is not None, rows, block_tokens(launch.device))
+            self.scorer = Scorer(
+                self._batch, cache is not None, rows, block_tokens(launch.device), self.kv_cache_tokens
+            )
         self.step = self._batch.step
         self.plan = self._batch.plan
         self.stop_pieces = self._batch.stop_pieces

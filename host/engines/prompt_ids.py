@@ -1,6 +1,7 @@
 """From any kind of prompt to token ids within the model's context and vocabulary."""
 
 import sys
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from host.templates.rendering import ChatTemplate
 from ipc.errors import ErrorCode
 from ipc.messages import ChatPrompt, MediaPart, Prompt, TextPrompt
 
+_ANY_TEXT = "1"
 _CUT_MARGIN = 64  # tokens: where a text is cut in two, so many of them may come out otherwise
 
 
@@ -23,6 +25,7 @@ class ReadPrompt(msgspec.Struct):
     ids: list[int]
     text: str = ""  # as the chat template wrote it, or as it was given
     images: tuple[MediaPart, ...] = ()  # in the order of their tags in the text
+    span: tuple[int, int] | None = None  # the ids without special tokens that were added; None for all
 
 
 class PromptReader:
@@ -78,16 +81,21 @@ class PromptReader:
             ids = self._encode(text, prompt.add_special_tokens, keep)
         else:
             text, ids = "", prompt.token_ids
-        return ReadPrompt(ids if keep is None else ids[-keep:], text)
+        added = isinstance(prompt, TextPrompt) and prompt.add_special_tokens
+        first, last = self._added_tokens if added else (0, 0)
+        kept = ids if keep is None else ids[-keep:]
+        start = max(0, first - (len(ids) - len(kept)))
+        return ReadPrompt(kept, text, span=(start, max(start, len(kept) - last)))
 
-    def given_part(self, prompt: Prompt, ids: list[int]) -> tuple[int, int]:
-        """From where to where the `ids` of a prompt are its text, without special tokens that were added."""
-        if isinstance(prompt, TextPrompt) and prompt.add_special_tokens:
-            plain = self._encode(prompt.text, add_special_tokens=False)
-            for start in range(len(ids) - len(plain) + 1):
-                if ids[start : start + len(plain)] == plain:
-                    return start, start + len(plain)
-        return 0, len(ids)
+    @cached_property
+    def _added_tokens(self) -> tuple[int, int]:
+        """How many special tokens the tokenizer adds in front of a text and behind it."""
+        plain = self._encode(_ANY_TEXT, add_special_tokens=False)
+        whole = self._encode(_ANY_TEXT, add_special_tokens=True)
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return start, len(whole) - start - len(plain)
+        return 0, 0
 
     def _render(self, prompt: ChatPrompt) -> str:
         if self.template is None:
@@ -120,7 +128,7 @@ class PromptReader:
             return ids
         if keep is None:
             raise context_length_exceeded(
-                self._context_length, f"your prompt has at least {self._cuts_at}", param
+                self._context_length, f"your prompt has at least {self._cuts_at}", param, self._cuts_at
             )
         return self._encode(text[len(text) // 4 :], add_special_tokens, keep, param)
 
@@ -128,7 +136,9 @@ class PromptReader:
         """Megabytes of text would hold the loop for seconds, only to be refused for their length."""
         if self._longest_token is not None and len(text) // self._longest_token >= self._context_length:
             least = len(text) // self._longest_token
-            raise context_length_exceeded(self._context_length, f"your prompt has at least {least}", param)
+            raise context_length_exceeded(
+                self._context_length, f"your prompt has at least {least}", param, least
+            )
 
 
 def _chat_template(

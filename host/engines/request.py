@@ -52,6 +52,7 @@ class TextRequest:
         "given",
         "handle",
         "hides_last",
+        "journalled",
         "logprobs",
         "poisoned",
         "prompt_ids",
@@ -95,6 +96,7 @@ class TextRequest:
         self.logprobs: list[float] = []  # of the tokens last accepted
         self.cached_tokens: int | None = None  # of the prompt, when it first entered the engine
         self.replayed: int | None = None  # how many journalled tokens came again; None when not replaying
+        self.journalled = 0  # generated tokens when it last entered the engine
         self.restored = 0  # generated tokens that were part of the prompt when it last entered the engine
         self.handle: Handle | None = None  # None while it is not in the pipeline
         self.sequence: CachedSequence | None = None  # its part of the prefix cache, while in the pipeline
@@ -111,9 +113,15 @@ class TextRequest:
     def has_images(self) -> bool:
         return self.content is not None and bool(self.content.images)
 
+    @property
+    def can_be_put_back(self) -> bool:
+        """Whether starting it over would cost no more than what it has gained since it was started last."""
+        return not self.by_replay or len(self.generated) >= 2 * self.journalled
+
     def restart(self) -> tuple[list[int], int, int]:
         """Begin again after a lost pipeline: (ids to prefill, max new tokens, min new tokens)."""
         self.settled = False
+        self.journalled = len(self.generated)
         self.replayed = None
         choices = self.choices
         # What a grammar has ended can only be drawn out with noise.

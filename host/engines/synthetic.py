@@ -3,6 +3,7 @@
 import time
 
 from host.engines.base import Body, RequestRefused, context_length_exceeded, not_served
+from host.engines.failures import NO_SCORES, prompt_not_scored
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
 from host.model_folder import SamplingDefaults
 from host.results import Results
@@ -102,6 +103,8 @@ class SyntheticEngine:
 
     def _admit(self, work: Generate, prompt: Prompt) -> Accepted:
         param, sampling = prompt_param(prompt), work.sampling
+        if work.score_prompt:
+            raise prompt_not_scored(NO_SCORES)
         prompt_tokens = self._count(prompt)
         if not prompt_tokens:
             raise RequestRefused(ErrorCode.INVALID_VALUE, "the prompt is empty", param)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from host.detokenizer import Detokenizer
 from host.engines import failures
-from host.engines.base import Body, EngineLost, RequestRefused, invalid, not_served
+from host.engines.base import Body, EngineLost, RequestRefused, not_served
 from host.engines.pipeline import Pipeline
 from host.engines.prompt_ids import PromptReader
 from host.engines.prompts import decode_input, decode_prompt, decode_token_ids, prompt_param
@@ -48,9 +48,10 @@ _PATIENCE = 500  # steps
 class _Read(NamedTuple):
     """A payload, read."""
 
-    key: tuple[bytes, int | None, bool]  # the payload, the tokens of the prompt to keep, `may_reason`
+    key: tuple[object, ...]  # all that the other fields depend on
     prompt: Prompt
     ids: list[int]
+    span: tuple[int, int]  # the part of the ids that is the client's text
     text: str
     images: tuple[MediaPart, ...]
     tag: str  # the structural tag of its grammar; empty for none
@@ -83,7 +84,9 @@ class TextEngine:
         self._crowd = card.slots  # in the pipeline at most; fewer after it ran out of KV cache
         self._over: list[TextRequest] = []  # nothing is left to do but to report their end
         self._unscored: deque[TextRequest] = deque()  # live, their prompts to be scored before they wait
-        self._passed_by = 0  # steps in which a prompt waited for being scored
+        self._steps_deferred = 0  # in which a prompt waited for being scored
+        self._suspects = 0  # prompts to be scored alone, since one of them made a step fail
+        self._others_first = False  # prompts were scored last, so that others are let in before the next
         self._uncounted: list[tuple[Handle, int, Delta]] = []  # see `_counted`
         self._last_read: _Read | None = None
         self._dropped = False  # the pipeline still holds a cancelled request until its next step
@@ -109,7 +112,7 @@ class TextEngine:
         """The choices of one request arrive one after the other, with one payload: it is read once."""
         sampling = work.sampling
         keep = tokens_to_keep(sampling, self._limits)
-        key = bytes(body), keep, sampling.may_reason
+        key = bytes(body), keep, sampling.may_reason, tuple(sampling.reasoning_markers)
         if self._last_read is None or self._last_read.key != key:
             given = decode_input(body, self.card.takes_images)
             read = self._prompts.read(given.prompt, keep)
@@ -120,7 +123,8 @@ class TextEngine:
                 self._limits.vocabulary,
                 may_reason=sampling.may_reason,
             )
-            self._last_read = _Read(key, given.prompt, read.ids, read.text, read.images, tag)
+            span = read.span or (0, len(read.ids))
+            self._last_read = _Read(key, given.prompt, read.ids, span, read.text, read.images, tag)
         return self._last_read
 
     def _admit(self, work: Generate, read: _Read) -> list[Reply]:
@@ -142,10 +146,11 @@ class TextEngine:
             request.by_replay = choices.continuation(bool(read.images)) is not Continuation.BY_TEXT
         if work.resume_token_ids:
             self._resume(request, work.resume_token_ids)
+        if work.score_prompt:
+            self._check_scoring(len(read.ids), param)
+            request.given = read.span
         self._live[work.request_id] = request
         if work.score_prompt:
-            self._check_scoring()
-            request.given = self._prompts.given_part(prompt, read.ids)
             self._unscored.append(request)
         else:
             self._queue(request)
@@ -156,11 +161,18 @@ class TextEngine:
             return []
         return [accepted]
 
-    def _check_scoring(self) -> None:
+    def _check_scoring(self, prompt_tokens: int, prompt_param: str) -> None:
         scorer = self._pipeline.scorer
         if scorer is None or scorer.refusal:
-            reason = scorer.refusal if scorer is not None else "this model's engine does not compute them"
-            raise invalid(f"echo: log probabilities of the prompt are not available: {reason}", "echo")
+            raise failures.prompt_not_scored(scorer.refusal if scorer is not None else failures.NO_SCORES)
+        needed, there = scorer.room_needed(prompt_tokens), self._limits.kv_cache_tokens
+        if needed > there:
+            raise RequestRefused(
+                ErrorCode.KV_CACHE_EXCEEDED,
+                f"log probabilities of a prompt of {prompt_tokens} tokens need a KV cache of {needed} "
+                f"tokens, and this server's has {there}",
+                prompt_param,
+            )
 
     def _queue(self, request: TextRequest) -> None:
         """Let a request generate, if it is to."""
@@ -175,6 +187,7 @@ class TextEngine:
         for part in (ids[:before_stops], ids[before_stops:]):
             ids = request.visible(request.restore(part), self._pipeline.eos_token_ids)
             (text,) = self._detokenizer.feed([(request.stream, ids)])
+            self._detokenizer.shown_bytes(request.stream, ids)  # so that the next id begins no text
             request.show(text)
         if request.finish_reason is None:
             request.finish_reason = self._pipeline.finish_reason(request)
@@ -199,9 +212,13 @@ class TextEngine:
 
     def step(self) -> list[Reply | Failed]:
         self._make_room()
+        admitted: list[Reply | Failed] = []
         if self._unscored:
-            self._begin_scoring()
-        admitted = self._top_up() if self._waiting and not self._scoring_has_its_turn else ()
+            admitted += self._begin_scoring()
+        else:
+            self._steps_deferred = self._suspects = 0
+        if self._waiting and not self._scoring_has_its_turn:
+            admitted += self._top_up()
         over = self._deltas([(request, []) for request in self._over])
         self._over.clear()
         self._dropped = False
@@ -216,18 +233,43 @@ class TextEngine:
     @property
     def _scoring_has_its_turn(self) -> bool:
         scorer = self._pipeline.scorer
-        return (scorer is not None and scorer.busy) or self._passed_by > _PATIENCE
+        if scorer is not None and scorer.busy:
+            return True
+        return bool(self._unscored) and not self._others_first and self._steps_deferred > _PATIENCE
 
-    def _begin_scoring(self) -> None:
+    def _begin_scoring(self) -> list[Reply | Failed]:
         """Prompts are scored while nothing else is in the pipeline. Others pass them by, but not for ever."""
         scorer = self._pipeline.scorer
         assert scorer is not None, "others were refused"
-        if any(self._in_pipeline()) or scorer.is_kept_waiting:
-            self._passed_by += 1
-            return
-        self._passed_by = 0
+        if scorer.refusal:
+            return [self._fail(request, failures.NOT_SCORED) for request in list(self._unscored)]
+        if scorer.busy and self._waiting:
+            return []
+        self._others_first = self._others_first and bool(self._waiting)
+        inside = list(self._in_pipeline())
+        if inside or scorer.is_kept_waiting or self._dropped or self._others_first:
+            self._steps_deferred += 1
+            if self._scoring_has_its_turn and all(request.can_be_put_back for request in inside):
+                self._put_back(inside)
+            return []
+        self._steps_deferred = 0
+        failed: list[Reply | Failed] = []
         while self._unscored and scorer.has_room_for(self._unscored[0]):
-            scorer.begin(self._unscored.popleft())
+            if self._suspects and scorer.busy:
+                break
+            request = self._unscored[0]
+            try:
+                if not scorer.begin(request):
+                    break
+            except RuntimeError as error:
+                failed.append(self._fail(request, failures.refusal(error)))
+                self._dropped = True
+                continue
+            self._unscored.popleft()
+            if self._suspects:
+                self._suspects -= 1
+                break
+        return failed
 
     def _scored(self) -> list[Reply | Failed]:
         scorer = self._pipeline.scorer
@@ -235,8 +277,9 @@ class TextEngine:
             return []
         replies: list[Reply | Failed] = []
         for request, scores in scorer.collect():
-            if scores is None:
-                replies.append(self._fail(request, failures.NOT_SCORED))
+            if isinstance(scores, RequestError):
+                self._dropped = True
+                replies.append(self._fail(request, scores))
                 continue
             ids = request.prompt_ids
             first, last = request.given
@@ -244,11 +287,12 @@ class TextEngine:
             pieces = [b""] * first + pieces + [b""] * (len(ids) - last)
             replies.append(PromptScored(request.request_id, scores, ids, pieces))
             self._queue(request)
+        self._others_first = not scorer.busy
         return replies
 
     def _make_room(self) -> None:
-        """Requests that came last wait again rather than that the pipeline runs out of KV cache: it would cut
-        prompts short, which spoils its prefix cache."""
+        """Let those that came last wait again before the pipeline runs out of KV cache: it would cut prompts
+        short, which spoils its prefix cache."""
         inside = list(self._in_pipeline()) if self._pipeline.short_of_room else []
         while len(inside) > 1 and self._pipeline.short_of_room:
             request = inside.pop()
@@ -261,8 +305,8 @@ class TextEngine:
         Images of one request at most are encoded between two steps, since the others' texts wait meanwhile.
         """
         replies: list[Reply | Failed] = []
-        self._pipeline.plan(len(self._live) - len(self._waiting))
-        while self._waiting and len(self._live) - len(self._waiting) < self._crowd:
+        self._pipeline.plan(self._generating)
+        while self._waiting and self._generating < self._crowd:
             if self._cautious and not all(request.proven for request in self._in_pipeline()):
                 break
             request = self._waiting[0]
@@ -280,12 +324,17 @@ class TextEngine:
                     replies.append(request.accepted)
                     request.accepted = None
             self._waiting.popleft()
+            self._others_first = False
             if request.has_images:
                 break
         if not self._waiting:
             self._cautious = False
             self._crowd = self.card.slots
         return replies
+
+    @property
+    def _generating(self) -> int:
+        return len(self._live) - len(self._waiting) - len(self._unscored)
 
     def _in_pipeline(self) -> Iterable[TextRequest]:
         return (request for request in self._live.values() if request.handle is not None)
@@ -328,17 +377,16 @@ class TextEngine:
                 gained.append((request, ids))
         if starved and len(inside) == 1 and not self._pipeline.starved:
             failed.append(self._fail(starved.pop(), failures.OUT_OF_KV_CACHE))
-        self._put_back(starved, len(inside))
+        if starved:  # the pipeline may give up all that it holds at once, though each had room alone
+            self._put_back(starved)
+            self._crowd = max(1, len(inside) // 2)
         return [*self._deltas(gained), *failed]
 
-    def _put_back(self, starved: list[TextRequest], inside: int) -> None:
-        """Out of KV cache, the pipeline may give up all that it holds at once, though each had room alone."""
-        if not starved:
-            return
-        for request in starved:
+    def _put_back(self, requests: list[TextRequest]) -> None:
+        """Let requests in the pipeline wait again, before all others."""
+        for request in requests:
             self._drop(request)
-        self._waiting.extendleft(reversed(starved))
-        self._crowd = max(1, inside // 2)
+        self._waiting.extendleft(reversed(requests))
 
     def _deltas(self, gained: list[tuple[TextRequest, list[int]]]) -> list[Reply | Failed]:
         """Decode and match stop strings over the batch; what has ended leaves with its last delta."""
@@ -421,7 +469,7 @@ class TextEngine:
             raise EngineLost(f"the engine failed: {summary(error)}") from error
         for request in in_pipeline:
             self._drop(request)
-        scoring = self._pipeline.scorer.abandon() if self._pipeline.scorer is not None else []
+        accused = self._stop_scoring()
         self._pipeline.stop_pieces()
         try:
             self._pipeline.step()
@@ -432,10 +480,24 @@ class TextEngine:
             self._live[request_id] for request_id in reversed(plan.readd + plan.probation)
         )
         self._cautious = bool(plan.probation)
-        failed: list[Reply | Failed] = [self._fail(request, failures.ENGINE_FAILED) for request in scoring]
+        failed: list[Reply | Failed] = [self._fail(request, failures.ENGINE_FAILED) for request in accused]
         for request_id in plan.fail:
             del self._live[request_id]
             failed.append(
                 Failed(request_id, failures.ENGINE_FAILED if fault is None else failures.bad_grammar(fault))
             )
         return failed
+
+    def _stop_scoring(self) -> list[TextRequest]:
+        """Take out the prompts that are being scored. Returns the guilty; of several, each is tried alone."""
+        scorer = self._pipeline.scorer
+        if scorer is None or not scorer.busy:
+            return []
+        requests = scorer.abandon()
+        if not requests:  # it was the check, for the first that waits
+            return list(self._unscored)[:1]
+        if len(requests) == 1:
+            return requests
+        self._unscored.extendleft(reversed(requests))
+        self._suspects = len(requests)
+        return []

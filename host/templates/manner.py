@@ -1,4 +1,5 @@
-"""How a chat template wants what it is given: found out with a small conversation when it is compiled."""
+"""In which form a chat template takes messages and tools: found out with a small conversation when it is
+compiled."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ class Manner(NamedTuple):
 
     arguments_as_text: bool = False  # of calls, instead of an object
     content_of_calls: str | None = None  # where there is no text beside a call
-    no_tools: tuple[()] | None = None  # what there is where there are none
+    no_tools: tuple[()] | None = None  # what `tools` is for a turn without tools
     described: bool = False  # tools and their parameters must all have a description
 
     def tools(self, given: list[dict[str, Any]] | None) -> Any:

@@ -12,7 +12,13 @@ from itertools import chain, takewhile
 
 import msgspec
 
-from host.templates.spelled_out import calls_as_text, results_as_text, spell_out_stray_results, with_text
+from host.templates.spelled_out import (
+    calls_as_text,
+    results_as_text,
+    spell_out_stray_results,
+    with_question,
+    with_text,
+)
 from ipc.messages import ChatMessage, ToolCall
 
 _BETWEEN = "\n\n"
@@ -62,7 +68,8 @@ def plainer(messages: Sequence[ChatMessage]) -> Iterator[list[ChatMessage]]:
 
 
 def _complete(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Every message with a content, every call with an object of arguments, every result with its call."""
+    """Every message with a content, every call with an object of arguments, every result with its call; a
+    question."""
     return [
         msgspec.structs.replace(
             message,
@@ -71,7 +78,7 @@ def _complete(messages: list[ChatMessage]) -> list[ChatMessage]:
                 msgspec.structs.replace(call, arguments=_object(call)) for call in message.tool_calls
             ],
         )
-        for message in spell_out_stray_results(messages)
+        for message in with_question(spell_out_stray_results(messages))
     ]
 
 

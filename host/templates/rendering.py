@@ -4,7 +4,8 @@ If a template refuses a conversation or does not show all of it, it gets it in a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
 _REASONING_KEYS = ("reasoning_content", "reasoning")  # templates differ in what they call it
 # Where a text is to go on. The blank shows whether the template trims what it is given.
 _END_OF_TEXT = "\ue000end of text\ue000 "
+_MANY = 1000  # messages, with which each form takes so long that few are tried
 _REMEMBERED = 256  # shapes of conversations
 
 
@@ -47,7 +49,6 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
         self._wanted = meta.find_undeclared_variables(jinja.parse(source))
         self._known: dict[object, float] = {}  # shape and setting → share that is lost
-        self._manner = Manner()
         self._manner = find_manner(self._render_small)
 
     def render(self, prompt: ChatPrompt) -> str:
@@ -56,7 +57,10 @@ class ChatTemplate:
         text, lost = self._render_best(merge_leading_system(prompt.messages), setting)
         if lost and setting.tools:
             explained = merge_leading_system(tools_as_text(prompt.messages, setting.tools))
-            other, still_lost = self._render_best(explained, setting._replace(tools=""))
+            try:
+                other, still_lost = self._render_best(explained, setting._replace(tools=""))
+            except RequestRefused:
+                still_lost = lost
             text = other if still_lost < lost else text
         return _cut(text) if setting.goes_on else text
 
@@ -73,7 +77,7 @@ class ChatTemplate:
         """The text of the first form that loses nothing, else of the one that loses least, and how much."""
         lossy: list[tuple[float, int, list[ChatMessage]]] = []
         error: Exception | None = None
-        for number, form in enumerate(chain([messages], plainer(messages))):
+        for number, form in enumerate(_forms(messages)):
             lost = self._lost(form, setting)
             if not lost:
                 try:
@@ -157,6 +161,14 @@ class ChatTemplate:
         return extra
 
 
+def _forms(messages: list[ChatMessage]) -> Iterable[list[ChatMessage]]:
+    """To be tried in this order: of a very long conversation only the given form and the plainest."""
+    forms: Iterable[list[ChatMessage]] = plainer(messages)
+    if len(messages) > _MANY:
+        forms = deque(forms, maxlen=1)
+    return chain([messages], forms)
+
+
 def _setting(prompt: ChatPrompt) -> _Setting:
     return _Setting(
         prompt.tools if prompt.tools != "[]" else "",
@@ -186,10 +198,6 @@ def _cut(text: str) -> str:
     if at < 0:
         raise _rejected("the model's chat template does not show the last message, so it cannot go on in it")
     return text[:at] if text.startswith(_END_OF_TEXT, at) else text[:at].rstrip()
-
-
-def _with_names(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
-    return messages
 
 
 def _as_dict(message: ChatMessage, manner: Manner) -> dict[str, Any]:

@@ -21,9 +21,8 @@ class Kind(NamedTuple):
     role: str
     content: int | None  # parts of a list, or -1 for a text, 0 for an empty one, None for none
     calls: int
-    answers: (
-        int | None
-    )  # which of the latest calls; -1 for none of them; None for a message that is no result
+    # Which of the latest calls; -1 for none of them; None for a message that is no result.
+    answers: int | None
     reasons: bool
     named: bool
 

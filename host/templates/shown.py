@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ipc.messages import ChatMessage, TextPart, ToolCall
@@ -14,6 +15,7 @@ from ipc.messages import ChatMessage, TextPart, ToolCall
 _ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[nrtbf])|\\+")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_MOST_LEAVES = 1000  # of a call's arguments, that are looked for one by one
 _NEAR = 1000  # characters that a template may write between two texts
 # What a template may take out of an answer: the reasoning, up to one of these.
 _END_OF_REASONING = re.compile(
@@ -128,8 +130,15 @@ def _find_call(call: ToolCall, search: _Search, start: int, far: bool) -> int:
         found = search.find(json.dumps(arguments, ensure_ascii=False), start, far=False)
     if found >= 0:
         return max(named, found)
-    ends = [search.find(leaf, named) for leaf in _leaves(arguments)]
-    return -1 if min(ends, default=0) < 0 else max([named, *ends])
+    at = end = named
+    for leaf in islice(_leaves(arguments), _MOST_LEAVES):
+        found = search.find(leaf, at)
+        if found < 0:  # the template may sort them
+            found = search.find(leaf, named)
+        if found < 0:
+            return -1
+        at, end = found, max(end, found)
+    return end
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -1,11 +1,16 @@
 """Calls and their results as text, for chat templates that do not show them. Pure."""
 
 import json
+import re
 from collections.abc import Sequence
 
 import msgspec
 
 from ipc.messages import ChatMessage, TextPart, ToolCall
+
+# Qwen3.5 counts a message that is a tool response alone as no message of the user, and wants one.
+_RESULT = re.compile(r"\s*<tool_response>.*</tool_response>\s*", re.DOTALL)
+_RETURNED = "A function returned:\n"
 
 
 def calls_as_text(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -28,12 +33,24 @@ def results_as_text(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 def spell_out_stray_results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Results that follow no call as messages of the user."""
-    told, calls_are_open = [], False
+    spelled_out, calls_are_open = [], False
     for message in messages:
         if message.role != "tool":
             calls_are_open = bool(message.tool_calls)
-        told.append(_as_user(message) if message.role == "tool" and not calls_are_open else message)
-    return told
+        spelled_out.append(_as_user(message) if message.role == "tool" and not calls_are_open else message)
+    return spelled_out
+
+
+def with_question(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Where all that users say are results of functions, the first as what a user says of one."""
+    users = [message for message in messages if message.role == "user"]
+    if not users or not all(_RESULT.fullmatch(message.text) for message in users):
+        return list(messages)
+    first = users[0]
+    content = first.content
+    said = [TextPart(_RETURNED), *content] if isinstance(content, list) else f"{_RETURNED}{content}"
+    asked = msgspec.structs.replace(first, content=said)
+    return [asked if message is first else message for message in messages]
 
 
 def tools_as_text(messages: Sequence[ChatMessage], tools: str) -> list[ChatMessage]:
@@ -57,6 +74,5 @@ def _call_text(call: ToolCall) -> str:
 
 
 def _as_user(result: ChatMessage) -> ChatMessage:
-    # Qwen3.5 counts a message that is a tool response alone as no message of the user.
-    text = f"A function returned:\n<tool_response>\n{result.text}\n</tool_response>"
+    text = f"{_RETURNED}<tool_response>\n{result.text}\n</tool_response>"
     return with_text(ChatMessage("user", result.content), text)

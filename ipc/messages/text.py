@@ -77,13 +77,12 @@ class TextCard(ModelCard):
     kv_cache_tokens: int  # tokens that the KV cache holds
     chat_template: str  # its source; empty for none
     tool_template: str = ""  # the source of the one for turns with tools; empty if it is the same
+    takes_images: bool = False
+    special_tokens: dict[str, str] = {}  # bos_token, eos_token, … → text
 
     def template_for(self, with_tools: bool) -> str:
         """The source of the chat template of a turn."""
         return self.tool_template if with_tools and self.tool_template else self.chat_template
-
-    takes_images: bool = False
-    special_tokens: dict[str, str] = {}  # bos_token, eos_token, … → text
 
 
 # --- prompts ------------------------------------------------------------------------------------------

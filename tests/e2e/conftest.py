@@ -39,12 +39,12 @@ def client(server: Serving) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture(scope="module")
-def tool_server(smollm2_ir: Path, qwen3_ir: Path, qwen35_ir: Path) -> Iterator[Serving]:
-    """One server of three models: "smollm2", which is real and whose chat template knows no tools, and
-    "qwen3" and "qwen3.5", a random one with the templates of two that do."""
-    models = ["smollm2", str(qwen3_ir), str(qwen35_ir)]
+def tool_server(plain_ir: Path, qwen3_ir: Path, qwen35_ir: Path) -> Iterator[Serving]:
+    """One server of three models of random weights: "plain", whose chat template knows no tools, and "qwen3"
+    and "qwen3.5", with the templates of two that do."""
+    models = [str(plain_ir), str(qwen3_ir), str(qwen35_ir)]
     with Serving(models, ["--kv-cache-gib", "0.25", *EXACT], {}) as serving:
-        for name in ("smollm2", "qwen3", "qwen3.5"):
+        for name in ("plain", "qwen3", "qwen3.5"):
             serving.wait_until_ready(name)
         yield serving
 

@@ -103,7 +103,7 @@ def test_models_are_unloaded_loaded_and_pinned(deployment):
         ({"model": "c"}, 404, "the model 'c' does not exist"),
         ({"model": "./m.gguf"}, 400, "'./m.gguf' is a local path, which is not accepted over HTTP"),
         ({"model": "/etc/passwd"}, 400, "is a local path"),
-        ({}, 400, "model: Object missing required field `model`"),
+        ({}, 400, "model is missing"),
         ({"model": "a", "keep": 1}, 400, "unknown field `keep`"),
         ({"model": "a", "keep_alive": "later"}, 400, "keep_alive"),
     ],

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -11,7 +12,7 @@ import openai
 import psutil
 import pytest
 
-from tests.e2e.serving import Serving, wait_for
+from tests.e2e.serving import EXACT, Serving, wait_for
 
 STORY = {
     "type": "object",
@@ -36,6 +37,16 @@ DEATHS = pytest.mark.parametrize(
     ],
     ids=["greedy", "seeded", "by chance", "by chance, killed from outside"],
 )
+
+
+@pytest.fixture(scope="module")
+def tool_server(smollm2_ir: Path, qwen3_ir: Path, qwen35_ir: Path) -> Iterator[Serving]:
+    """Here also "smollm2", a real model: it writes so slowly that its host can be killed in time."""
+    models = ["smollm2", str(qwen3_ir), str(qwen35_ir)]
+    with Serving(models, ["--kv-cache-gib", "0.25", *EXACT], {}) as serving:
+        for name in ("smollm2", "qwen3", "qwen3.5"):
+            serving.wait_until_ready(name)
+        yield serving
 
 
 def kill(server: Serving, model: str, number: signal.Signals) -> None:

@@ -92,9 +92,9 @@ def test_a_server_whose_runtime_folder_was_removed_still_replaces_its_hosts(star
     assert server.wait_for_exit() == 0
 
 
-def test_a_client_that_leaves_while_the_model_loads_gives_its_place_back(smollm2_ir):
+def test_a_client_that_leaves_while_the_model_loads_gives_its_place_back(qwen3_ir):
     # A host that cannot go on loading: stopped, as if the disk were slow.
-    with Serving([str(smollm2_ir), "--name", MODEL], ["--max-queue", "2"], {}) as server:
+    with Serving([str(qwen3_ir), "--name", MODEL], ["--max-queue", "2"], {}) as server:
         wait_for(lambda: server.status("/health") == 200, "it listens")
         wait_for(server.hosts, "its host runs")[0].suspend()
         for endpoint, body in [("/v1/chat/completions", CHAT), ("/tokenize", TOKENIZE)]:
@@ -109,8 +109,8 @@ def test_a_client_that_leaves_while_the_model_loads_gives_its_place_back(smollm2
         assert server.wait_until_ready().chat().status_code == 200
 
 
-def test_sigterm_while_loading_exits_with_zero(smollm2_ir):
-    with Serving([str(smollm2_ir), "--name", MODEL], (), {}) as server:
+def test_sigterm_while_loading_exits_with_zero(qwen3_ir):
+    with Serving([str(qwen3_ir), "--name", MODEL], (), {}) as server:
         wait_for(lambda: server.status("/health") == 200, "it listens")
         os.kill(server.pid, signal.SIGTERM)
         assert server.wait_for_exit() == 0
@@ -138,17 +138,17 @@ def test_everything_killed_at_once_leaves_nothing_that_stops_a_restart(start, sh
     assert len(list(short_path.iterdir())) == 1  # the dead server's sockets were swept
 
 
-def test_a_port_that_is_taken_ends_the_server_with_a_message(start, smollm2_ir):
+def test_a_port_that_is_taken_ends_the_server_with_a_message(start, qwen3_ir):
     taken = start()
-    command = [*nacelle_command(), "serve", str(smollm2_ir), "--port", str(taken.port)]
+    command = [*nacelle_command(), "serve", str(qwen3_ir), "--port", str(taken.port)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     assert f"port {taken.port}" in second.stderr
     assert "choose another port with --port" in second.stderr
 
 
-def test_a_model_that_never_loads_ends_the_server(smollm2_ir, tmp_path):
-    for file in smollm2_ir.iterdir():
+def test_a_model_that_never_loads_ends_the_server(qwen3_ir, tmp_path):
+    for file in qwen3_ir.iterdir():
         (tmp_path / file.name).write_bytes(b"" if file.name == "openvino_model.bin" else file.read_bytes())
     command = [*nacelle_command(), "serve", str(tmp_path), "--name", "cut", "--port", str(free_port())]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -156,18 +156,18 @@ def test_a_model_that_never_loads_ends_the_server(smollm2_ir, tmp_path):
     assert f"model 'cut' could not be loaded: {tmp_path / 'openvino_model.bin'} " in run.stderr
 
 
-def test_a_host_py_in_the_current_folder_changes_nothing(smollm2_ir, tmp_path, monkeypatch):
+def test_a_host_py_in_the_current_folder_changes_nothing(qwen3_ir, tmp_path, monkeypatch):
     for name in ("host.py", "ipc.py", "openvino.py"):
         pathlib.Path(tmp_path, name).write_text("raise SystemExit('the wrong module ran')\n")
     monkeypatch.chdir(tmp_path)
-    with Serving([str(smollm2_ir), "--name", MODEL], (), {}) as server:
+    with Serving([str(qwen3_ir), "--name", MODEL], (), {}) as server:
         assert server.wait_until_ready().chat().status_code == 200
 
 
-def test_several_models_are_served_side_by_side(smollm2_ir, tmp_path):
+def test_several_models_are_served_side_by_side(qwen3_ir, tmp_path):
     config = tmp_path / "nacelle.toml"
     config.write_text(
-        f'[[models]]\nname = "one"\nsource = "{smollm2_ir}"\n'
+        f'[[models]]\nname = "one"\nsource = "{qwen3_ir}"\n'
         '[[models]]\nname = "two"\nsource = "synthetic:1000"\n'
     )
     with Serving([], ["--config", str(config)], {}) as server:
@@ -192,8 +192,8 @@ def test_a_rebound_name_and_a_foreign_page_are_refused(start):
     assert local.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-def test_listening_beyond_this_machine_without_a_key_is_refused(smollm2_ir):
-    command = [*nacelle_command(), "serve", str(smollm2_ir), "--host", "0.0.0.0"]
+def test_listening_beyond_this_machine_without_a_key_is_refused(qwen3_ir):
+    command = [*nacelle_command(), "serve", str(qwen3_ir), "--host", "0.0.0.0"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert "API key" in run.stderr

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +18,12 @@ from tests.frontend.structured.strategies import JSON, PATTERNS, SCHEMA, broken
 AT_ONCE = 20
 MODEL = "qwen3"
 TEXT = st.text(max_size=60)
+
+
+@pytest.fixture(scope="module")
+def server(qwen3_ir: Path) -> Iterator[Serving]:
+    with Serving([str(qwen3_ir), "--name", MODEL], ["--kv-cache-gib", "0.25"], {}) as serving:
+        yield serving.wait_until_ready(MODEL)
 
 
 def finite(value: Any) -> bool:
@@ -68,17 +76,17 @@ def post(server: Serving, body: dict[str, Any]) -> httpx.Response:
     suppress_health_check=list(HealthCheck),
 )
 @given(bodies=st.lists(BODIES, min_size=AT_ONCE, max_size=AT_ONCE))
-def test_random_schemas_and_prompts_raise_no_5xx(tool_server: Serving, bodies: list[dict[str, Any]]):
+def test_random_schemas_and_prompts_raise_no_5xx(server: Serving, bodies: list[dict[str, Any]]):
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for body, answer in zip(bodies, pool.map(lambda b: post(tool_server, b), bodies), strict=True):
+        for body, answer in zip(bodies, pool.map(lambda b: post(server, b), bodies), strict=True):
             assert answer.status_code in (200, 400), (json.dumps(body), answer.text)
             if answer.status_code == 400:
                 assert answer.json()["error"]["message"]
 
 
-def test_no_host_died_of_them(tool_server: Serving):
-    assert tool_server.metric("nacelle_host_restarts_total") == 0
-    assert tool_server.metric("nacelle_generated_tokens_total", model=MODEL) > 500  # many were taken
+def test_no_host_died_of_them(server: Serving):
+    assert server.metric("nacelle_host_restarts_total") == 0
+    assert server.metric("nacelle_generated_tokens_total", model=MODEL) > 500  # many were taken
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_no_host_died_of_them(tool_server: Serving):
         ({"structured_outputs": {"grammar": "root ::= other"}}, "structured_outputs.grammar"),
     ],
 )
-def test_what_would_harm_the_engine_is_a_400_that_names_its_place(tool_server: Serving, constraint, param):
+def test_what_would_harm_the_engine_is_a_400_that_names_its_place(server: Serving, constraint, param):
     body = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], **constraint}
-    answer = post(tool_server, body)
+    answer = post(server, body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

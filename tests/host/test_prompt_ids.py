@@ -4,9 +4,11 @@ import json
 import time
 import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
+import numpy as np
 import openvino_genai
 import pytest
 
@@ -101,3 +103,51 @@ def test_marks_in_a_row_take_no_quadratic_time() -> None:
 def test_real_texts_are_in_normalization_form_c() -> None:
     text = unicodedata.normalize("NFD", "Việt Å 각 ế") + "x" + "\u0323\u0301" * 20
     assert to_nfc(text) == unicodedata.normalize("NFC", text)
+
+
+# --- added special tokens -----------------------------------------------------------------------------------
+
+
+class _Adding:
+    """A tokenizer of one token per character, that adds one special token in front and two behind."""
+
+    chat_template = ""
+
+    def __init__(self) -> None:
+        self.encoded = 0  # characters
+
+    def get_bos_token(self) -> str:
+        return ""
+
+    get_eos_token = get_original_chat_template = get_bos_token
+
+    def encode(self, text: str, add_special_tokens: bool) -> Any:
+        self.encoded += len(text)
+        ids = [ord(character) for character in text]
+        whole = [1, *ids, 2, 3] if add_special_tokens else ids
+        return SimpleNamespace(input_ids=SimpleNamespace(data=np.array([whole])))
+
+
+@pytest.mark.parametrize(
+    ("keep", "special", "expected"),
+    [
+        (None, True, ([1, 104, 105, 2, 3], (1, 3))),
+        (4, True, ([104, 105, 2, 3], (0, 2))),
+        (3, True, ([105, 2, 3], (0, 1))),
+        (1, True, ([3], (0, 0))),
+        (9, True, ([1, 104, 105, 2, 3], (1, 3))),
+        (None, False, ([104, 105], (0, 2))),
+    ],
+)
+def test_the_clients_part_of_a_prompt_is_without_added_tokens(
+    tmp_path: Path, keep: int | None, special: bool, expected: tuple[list[int], tuple[int, int]]
+) -> None:
+    tokenizer = _Adding()
+    reader = PromptReader(
+        tokenizer, ModelFolder(tmp_path, None, None, None, frozenset(), SamplingDefaults(), None, {}), 1
+    )
+    reader.read(TextPrompt("warm"))
+    tokenizer.encoded = 0
+    read = reader.read(TextPrompt("hi", add_special_tokens=special), keep)
+    assert (read.ids, read.span) == expected
+    assert tokenizer.encoded == 2  # once

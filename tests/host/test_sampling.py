@@ -80,8 +80,10 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(asked: dict[s
     error = refusal(prompt_tokens=103, **asked)
     assert (error.code, error.param) == (ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages")
     assert "100" in error.message and "103" in error.message
+    assert error.sizes == (103, 100)
     assert refusal(prompt_tokens=100, **asked).code is ErrorCode.CONTEXT_LENGTH_EXCEEDED
-    assert refusal(prompt_tokens=80, **asked).code is ErrorCode.KV_CACHE_EXCEEDED
+    full = refusal(prompt_tokens=80, **asked)
+    assert (full.code, full.sizes) == (ErrorCode.KV_CACHE_EXCEEDED, (80, 80))
 
 
 def test_more_tokens_than_there_is_room_for_are_cut_to_the_room() -> None:
@@ -90,6 +92,13 @@ def test_more_tokens_than_there_is_room_for_are_cut_to_the_room() -> None:
     assert choose(prompt_tokens=79, max_tokens=32_000).max_tokens == 1
     assert choose(max_tokens=1000, min_tokens=500).min_tokens == 70
     assert choose(max_tokens=5, min_tokens=3).min_tokens == 3
+    assert choose(min_tokens=500).min_tokens == 70
+
+
+@pytest.mark.parametrize("max_tokens", [0, 5, 1000])
+def test_more_tokens_at_least_than_at_most_are_refused(max_tokens: int) -> None:
+    error = refusal(max_tokens=max_tokens, min_tokens=max_tokens + 1)
+    assert (error.code, error.param) == (ErrorCode.INVALID_VALUE, "min_tokens")
 
 
 def test_a_prompt_without_an_answer_may_fill_all_room() -> None:

@@ -13,7 +13,7 @@ from frontend.parsing import tool_format
 from frontend.structured import json_schema, regex
 from host.engines.base import RequestRefused
 from host.grammar import structural_tag
-from host.vocabulary import Vocabulary, load_tokenizer
+from host.vocabulary import Vocabulary, _raw_vocabulary, load_tokenizer
 from tests.host.bare_engine import Engine
 from tests.models.sentencepiece import tiny_sentencepiece
 
@@ -63,11 +63,16 @@ def test_a_folder_without_raw_pieces_is_loaded_as_it_is(smollm2_ir: Path) -> Non
     assert Vocabulary(native.get_vocab()).spells_all
 
 
-def test_a_damaged_detokenizer_is_left_to_the_engine(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("damaged", "kept"), [("xml", 5), ("bin", 1001), ("bin", 0)])
+def test_a_damaged_detokenizer_is_left_to_the_engine(
+    folder: Path, tmp_path: Path, damaged: str, kept: int
+) -> None:
     for file in folder.iterdir():
         if "tokenizer" in file.name:
             shutil.copy(file, tmp_path)
-    (tmp_path / "openvino_detokenizer.xml").write_text("<net>")
+    file = tmp_path / f"openvino_detokenizer.{damaged}"
+    file.write_bytes(file.read_bytes()[:kept])
+    assert _raw_vocabulary(tmp_path) is None
     with pytest.raises(RuntimeError):
         load_tokenizer(tmp_path)
 

@@ -11,12 +11,17 @@ from tests.models.templates import chat_template
 
 _RECIPE = 3  # counts the models that this module and qwen3_gguf have made
 _FOLDER = f"tiny-{_RECIPE}-{metadata.version('openvino-genai')}"
+_PLAIN = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
-def tiny_qwen3(family: Literal["qwen3", "qwen3.5"]) -> Path:
+def tiny_qwen3(family: Literal["qwen3", "qwen3.5", "plain"]) -> Path:
     """An IR folder, named like the family whose chat template it has.
 
-    That of Qwen3.5 writes calls as XML, and the prompt begins the reasoning unless it is switched off.
+    That of Qwen3.5 writes calls as XML, and the prompt begins the reasoning unless it is switched off. With
+    "plain" it knows neither tools nor reasoning.
     """
     weights = cached(f"{_FOLDER}/weights", _build)
     return cached(f"{_FOLDER}/{family}", lambda folder: _with_template(weights, family, folder))
@@ -34,7 +39,8 @@ def tiny_qwen3_reranker() -> Path:
 def _with_template(source: Path, family: str, folder: Path) -> None:
     for file in source.iterdir():
         (folder / file.name).hardlink_to(file)
-    (folder / "chat_template.jinja").write_text(chat_template(family), encoding="utf-8")
+    template = _PLAIN if family == "plain" else chat_template(family)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
 def _build(folder: Path) -> None:

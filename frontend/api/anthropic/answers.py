@@ -18,10 +18,8 @@ from frontend.api.schema.messages import (
     MessageStart,
     MessageStop,
     OutputTokensDetails,
-    Ping,
     SignatureDelta,
     StopBody,
-    StreamEvent,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -29,8 +27,9 @@ from frontend.api.schema.messages import (
     ToolUseBlock,
     UsageBody,
 )
-from frontend.api.sse import around_text
+from frontend.api.sse import around_text, named_event
 from frontend.api.turns import AnyTurn, Finished, StartedOver, TurnEvent, TurnUsage
+from frontend.http.keep_alive import PING
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 
 _CHOICE = 0  # an answer has one
@@ -39,15 +38,6 @@ _json = msgspec.json.encode
 
 BlockEvent = BlockStart | BlockDelta | BlockStop
 Kind = Literal["text", "thinking", "tool_use"]
-
-
-def frame(event: StreamEvent) -> bytes:
-    """A server-sent event, which is named by its type."""
-    name = event.__struct_config__.tag
-    return f"event: {name}\ndata: ".encode() + _json(event) + b"\n\n"
-
-
-PING = frame(Ping())
 
 
 def usage_of(usage: TurnUsage) -> UsageBody:
@@ -157,7 +147,7 @@ class MessageEvents:
         self._max_tokens = max_tokens
         self._blocks = Blocks(turn.call_id, omits_thinking=omits_thinking)
         self._around = b"", b""  # the text of the open block
-        self.opening = frame(MessageStart(message)) + PING
+        self.opening = named_event(MessageStart(message)) + PING
 
     def encode(self, events: Sequence[tuple[int, TurnEvent]]) -> bytes:
         return b"".join([self._encoded(event) for _, event in events])
@@ -166,7 +156,7 @@ class MessageEvents:
         usage = self._turn.usage
         stop = stop_of(self._blocks.finished, usage.completion_tokens, self._max_tokens)
         last = (*self._blocks.end(), MessageDelta(stop, usage_of(usage)), MessageStop())
-        return b"".join(map(frame, last))
+        return b"".join(map(named_event, last))
 
     def _encoded(self, event: TurnEvent) -> bytes:
         if type(event) is Content and self._blocks.kind == "text":  # once per token
@@ -175,8 +165,8 @@ class MessageEvents:
         events = self._blocks.add(event)
         if self._blocks.kind == "text" and self._blocks.index != before:
             index = self._blocks.index
-            self._around = around_text(lambda text: BlockDelta(index, TextDelta(text)), frame)
-        return b"".join(map(frame, events))
+            self._around = around_text(lambda text: BlockDelta(index, TextDelta(text)), named_event)
+        return b"".join(map(named_event, events))
 
 
 async def whole(
@@ -194,11 +184,12 @@ async def whole(
     finally:
         turn.close()
     content.add(blocks.end())
+    was_cut = blocks.finished.reason == "length"
     usage = turn.usage
     stop = stop_of(blocks.finished, usage.completion_tokens, max_tokens)
     return msgspec.structs.replace(
         message,
-        content=content.whole(),
+        content=content.whole(was_cut=was_cut),
         stop_reason=stop.stop_reason,
         stop_sequence=stop.stop_sequence,
         usage=usage_of(usage),
@@ -223,21 +214,24 @@ class _Content:
                 case BlockDelta(index, TextDelta(text) | ThinkingDelta(text) | InputJsonDelta(text)):
                     self._texts[index].append(text)
 
-    def whole(self) -> list[Block]:
-        """Without a call whose input is incomplete: the text was cut at its token limit."""
+    def whole(self, *, was_cut: bool) -> list[Block]:
+        """Without a call whose input is incomplete, where the answer `was_cut` at its token limit."""
+        nothing = "" if was_cut else "{}"
         blocks = [
-            _filled(block, "".join(texts)) for block, texts in zip(self._blocks, self._texts, strict=True)
+            _filled(block, "".join(texts), nothing)
+            for block, texts in zip(self._blocks, self._texts, strict=True)
         ]
         return [block for block in blocks if block is not None]
 
 
-def _filled(block: Block, text: str) -> Block | None:
+def _filled(block: Block, text: str, nothing: str) -> Block | None:
+    """None for a call whose input is no object; `nothing` stands for that of a call that has none."""
     match block:
         case TextBlock():
             return TextBlock(text)
         case ThinkingBlock():
             return ThinkingBlock(text, block.signature)
-    raw = text.strip().encode() or b"{}"
+    raw = (text.strip() or nothing).encode()
     try:
         msgspec.json.decode(raw, type=dict)
     except (msgspec.DecodeError, RecursionError):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import BlockBody, SourceBody
 from frontend.errors import BadRequest
 from frontend.media.data_url import as_data_url, data_characters
@@ -28,12 +29,6 @@ def placed(content: Content, where: str) -> list[Placed]:
     return [(f"{where}[{index}]", block) for index, block in enumerate(content)]
 
 
-def required(value: str | None, where: str) -> str:
-    if value is None:
-        raise BadRequest(f"{where} is missing", where)
-    return value
-
-
 def text_of(blocks: Sequence[Placed]) -> str:
     """Raises BadRequest for what is not text."""
     return "\n".join(text for where, block in blocks if (text := _text(block, where)))
@@ -53,7 +48,7 @@ def content_of(blocks: Sequence[Placed], given: GivenImages) -> str | list[Conte
 
 
 def result_of(block: BlockBody, where: str, given: GivenImages) -> str | list[ContentPart]:
-    """The content of a tool's result. One that is an error says so."""
+    """The content of a tool's result. That of an error begins with `Error:`, unless it names the error."""
     content = block.content
     if isinstance(content, dict):
         raise BadRequest(f"{where}.content: must be text or a list of blocks", f"{where}.content")

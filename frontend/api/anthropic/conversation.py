@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from frontend.api.anthropic.blocks import (
     Placed,
     content_of,
     foreign_result_of,
     placed,
-    required,
     result_of,
     system_text,
     text_of,
 )
 from frontend.api.anthropic.thinking import thought_of
 from frontend.api.prompting import encoded
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import BlockBody, CountTokensRequest, MessageBody
 from frontend.media.given import GivenImages
 from ipc.messages import ChatMessage, ContentPart, ToolCall
@@ -24,26 +26,27 @@ _UNTIL_NEXT_USER = "next_user_message"
 
 
 def chat_messages(body: CountTokensRequest, given: GivenImages) -> list[ChatMessage]:
-    """With parts for images, which are added to `given`. Consecutive messages of one role become one.
+    """With parts for images, which are added to `given`. Consecutive messages of one role become one, except
+    that what the assistant says after a call begins another.
 
     Raises BadRequest naming the field.
     """
     conversation = _Conversation(given)
     if body.system:
         conversation.system(system_text(body.system, "system"))
-    role, blocks = "", list[Placed]()
+    role, contents = "", list[list[Placed]]()  # of consecutive messages of one role
     for index, message in enumerate(_shown(body.messages)):
         if message is None:
             continue
         where = f"messages[{index}].content"
         if message.role != role:
-            conversation.add(role, blocks)
-            role, blocks = message.role, []
+            conversation.add(role, contents)
+            role, contents = message.role, []
         if role == "system":
             conversation.system(system_text(message.content, where))
         else:
-            blocks += placed(message.content, where)
-    conversation.add(role, blocks)
+            contents.append(placed(message.content, where))
+    conversation.add(role, contents)
     return conversation.messages
 
 
@@ -64,6 +67,28 @@ def _shown(messages: Sequence[MessageBody]) -> list[MessageBody | None]:
     ]
 
 
+class _AssistantPart(msgspec.Struct):
+    """What the assistant thought, said and called, in this order: one message of a conversation."""
+
+    texts: list[str] = []  # by message that the client sent
+    thoughts: list[str] = []
+    calls: list[ToolCall] = []
+
+    def message(self) -> ChatMessage | None:
+        content = "\n".join(filter(None, self.texts)) or (None if self.calls else "")
+        reasoning = "\n".join(filter(None, self.thoughts)) or None
+        if not (content or self.calls or reasoning):
+            return None
+        return ChatMessage("assistant", content, tool_calls=self.calls, reasoning=reasoning)
+
+
+def _spoken(block: BlockBody, where: str) -> tuple[str, str]:
+    """The thought and the text of a block. Raises BadRequest for another block."""
+    if block.type == "thinking":
+        return thought_of(block.thinking or "", block.signature or ""), ""
+    return "", text_of([(where, block)])
+
+
 class _Conversation:
     def __init__(self, given: GivenImages) -> None:
         self.messages: list[ChatMessage] = []
@@ -74,11 +99,11 @@ class _Conversation:
         if text:
             self.messages.append(ChatMessage("system", text))
 
-    def add(self, role: str, blocks: Sequence[Placed]) -> None:
+    def add(self, role: str, contents: Sequence[Sequence[Placed]]) -> None:
         if role == "user":
-            self._user(blocks)
+            self._user([block for content in contents for block in content])
         elif role == "assistant":
-            self._assistant(blocks)
+            self._assistant(contents)
 
     def _user(self, blocks: Sequence[Placed]) -> None:
         """Results first, as chat templates expect them right after their calls."""
@@ -89,28 +114,28 @@ class _Conversation:
         if others or not results:
             self.messages.append(ChatMessage("user", content_of(others, self._given)))
 
-    def _assistant(self, blocks: Sequence[Placed]) -> None:
-        said: list[Placed] = []
-        thoughts: list[str] = []
-        calls: list[ToolCall] = []
-        for where, block in blocks:
-            if block.type == "thinking":
-                thoughts.append(thought_of(block.thinking or "", block.signature or ""))
-            elif block.type in _CALLS:
-                calls.append(self._call(block, where))
-            elif block.type.endswith(f"_{_RESULT}"):  # of a tool that Anthropic's servers ran
-                self._say(said, thoughts, calls)
-                said, thoughts, calls = [], [], []
-                self._result(block, where, foreign_result_of(block))
-            elif block.type != "redacted_thinking":  # which nobody else can read
-                said.append((where, block))
-        self._say(said, thoughts, calls)
+    def _assistant(self, contents: Sequence[Sequence[Placed]]) -> None:
+        part = _AssistantPart()
+        for content in contents:
+            part.texts.append("")
+            for where, block in content:
+                if block.type in _CALLS:
+                    part.calls.append(self._call(block, where))
+                elif block.type.endswith(f"_{_RESULT}"):  # of a tool that Anthropic's servers ran
+                    part = self._next(part)
+                    self._result(block, where, foreign_result_of(block))
+                elif block.type != "redacted_thinking":  # which nobody else can read
+                    thought, text = _spoken(block, where)
+                    if part.calls and (thought or text):
+                        part = self._next(part)
+                    part.thoughts.append(thought)
+                    part.texts[-1] += text
+        self._next(part)
 
-    def _say(self, said: list[Placed], thoughts: list[str], calls: list[ToolCall]) -> None:
-        content = text_of(said) or (None if calls else "")
-        reasoning = "\n".join(filter(None, thoughts)) or None
-        if content or calls or reasoning:
-            self.messages.append(ChatMessage("assistant", content, tool_calls=calls, reasoning=reasoning))
+    def _next(self, part: "_AssistantPart") -> "_AssistantPart":
+        if (message := part.message()) is not None:
+            self.messages.append(message)
+        return _AssistantPart([""])
 
     def _call(self, block: BlockBody, where: str) -> ToolCall:
         call_id, name = required(block.id, f"{where}.id"), required(block.name, f"{where}.name")

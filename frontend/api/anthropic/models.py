@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import falcon.asgi
 import msgspec
-
-_VERSION = "anthropic-version"  # a header that all clients of that API send
 
 
 class AnthropicModel(msgspec.Struct, kw_only=True, tag_field="type", tag="model"):
@@ -14,7 +11,7 @@ class AnthropicModel(msgspec.Struct, kw_only=True, tag_field="type", tag="model"
     display_name: str
     created_at: str  # RFC 3339
     lifecycle: str = "active"
-    max_input_tokens: int | None  # tokens of context, once a replica has told
+    max_input_tokens: int | None  # tokens of context; None until a replica was loaded
 
 
 class AnthropicModelList(msgspec.Struct):
@@ -22,10 +19,6 @@ class AnthropicModelList(msgspec.Struct):
     first_id: str | None
     last_id: str | None
     has_more: bool = False
-
-
-def speaks_anthropic(request: falcon.asgi.Request) -> bool:
-    return request.get_header(_VERSION) is not None
 
 
 def anthropic_model(name: str, created: int, context_length: int | None) -> AnthropicModel:

@@ -6,21 +6,21 @@ from functools import partial
 import falcon.asgi
 import msgspec
 
-from frontend.api.anthropic.answers import PING, MessageEvents, usage_of, whole
+from frontend.api.anthropic.answers import MessageEvents, usage_of, whole
 from frontend.api.anthropic.request import carried_characters, only_fills_the_cache, turn_of
 from frontend.api.anthropic.thinking import OMITTED
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.prompting import TurnSpec
-from frontend.api.questions import tokens_of
+from frontend.api.questions import check_countable, count_of
 from frontend.api.schema.messages import CountTokensRequest, MessageAnswer, MessagesRequest, TokensCount
 from frontend.api.served import model_of
 from frontend.api.sse import EVENT_STREAM, Framing, Stream, respond_streaming
-from frontend.api.turns import AnyTurn, TurnEvent, begin_turn, plan_of
-from frontend.errors import BadRequest
+from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
 from frontend.http.error_body import error_event
 from frontend.http.exchange import exchange_of
+from frontend.http.keep_alive import PING
 
 _messages = msgspec.json.Decoder(MessagesRequest)
 _count = msgspec.json.Decoder(CountTokensRequest)
@@ -46,19 +46,16 @@ class Messages:
         answer = await whole(message, turn, body.max_tokens, omits_thinking=omits)
         if only_prompt:
             answer.content, answer.stop_reason, answer.stop_sequence = [], "max_tokens", None
-            answer.usage.output_tokens = 0
+            answer.usage.output_tokens = answer.usage.output_tokens_details.thinking_tokens = 0
         respond_json(response, answer)
 
     async def on_post_count(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         extra = self._images.body_bytes()
         body, is_large = await read_json(request, self._limit, _count, extra, carried_characters)
         spec = await off_loop(body.has_schemas or is_large, turn_of, body)
-        if spec.images:
-            where = spec.images[0].where
-            raise BadRequest(f"{where}: only an answer shows how many tokens an image takes", where)
+        check_countable(spec)  # before a model is loaded for it
         model = await model_of(self._router, spec.model, request, spec.variant_key)
-        answer = await tokens_of(model, (await plan_of(model, spec)).prompt, request)
-        respond_json(response, TokensCount(len(answer.token_ids)))
+        respond_json(response, TokensCount(await count_of(model, spec, request)))
 
     async def _stream(
         self, body: MessagesRequest, spec: TurnSpec, omits: bool, request: falcon.asgi.Request

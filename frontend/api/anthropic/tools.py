@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.api.anthropic.blocks import required
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import ToolBody, ToolChoiceBody
 from frontend.api.schema.tools import FunctionTool, ToolUse, tool_use
 from frontend.errors import BadRequest
@@ -76,20 +76,43 @@ def tool_use_of(tools: list[ToolBody] | None, choice: ToolChoiceBody | None) -> 
     Tools that Anthropic's servers would run, such as web search, are left out: agents always offer them, and
     do without.
     """
-    functions = [
-        function
-        for index, tool in enumerate(tools or [])
-        if (function := _function(tool, f"tools[{index}]")) is not None
-    ]
+    functions: list[FunctionTool] = []
+    places: dict[str, str] = {}
+    left_out: list[ToolBody] = []
+    for index, tool in enumerate(tools or []):
+        function = _function(tool, f"tools[{index}]")
+        if function is None:
+            left_out.append(tool)
+        else:
+            functions.append(function)
+            places[function.name] = f"tools[{index}].input_schema"
     if choice is None:
-        return tool_use(functions, None, None, None, "tools[{}].input_schema")
+        return tool_use(functions, None, None, None, places)
     if choice.type not in _CHOICES:
         raise BadRequest(
             f"tool_choice.type: must be {', '.join(_CHOICES)}, not {choice.type[:40]!r}", "tool_choice.type"
         )
     named = required(choice.name, "tool_choice.name") if choice.type == "tool" else None
     parallel = None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use
-    return tool_use(functions, _CHOICES[choice.type], named, parallel, "tools[{}].input_schema")
+    if left_out:
+        _check_choosable(_CHOICES[choice.type], named, functions, left_out)
+    return tool_use(functions, _CHOICES[choice.type], named, parallel, places)
+
+
+def _check_choosable(
+    mode: str | None, named: str | None, functions: list[FunctionTool], left_out: list[ToolBody]
+) -> None:
+    """Raises BadRequest where only tools could be called that are left out."""
+    if named is not None and all(function.name != named for function in functions):
+        missing = [tool for tool in left_out if tool.name == named]
+    else:
+        missing = left_out if mode == "required" and not functions else []
+    if missing:
+        raise BadRequest(
+            f"tool_choice: this server does not run tools of type {(missing[0].type or '')[:60]!r} and "
+            "leaves them out; offer a function with an input_schema instead",
+            "tool_choice",
+        )
 
 
 def _function(tool: ToolBody, where: str) -> FunctionTool | None:

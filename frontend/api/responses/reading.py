@@ -54,7 +54,7 @@ class RequestReader:
         return body, Conversation(items, known)
 
     async def _history(self, previous_id: str | None, known: dict[str, Media]) -> list[Item]:
-        """The conversation up to the end of the previous response, whose fetched images are added to `known`.
+        """The conversation up to the end of the previous response. Its fetched images are added to `known`.
 
         Raises BadRequest.
         """

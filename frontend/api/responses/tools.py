@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from frontend.api.responses.client_tools import CLIENT_TOOLS, function_of, is_run_by_client
+from frontend.api.schema.formats import constraint_at
 from frontend.api.schema.responses import ToolBody, ToolChoiceBody
-from frontend.api.schema.tools import FunctionTool, ToolUse, only, tool_use
+from frontend.api.schema.tools import MAX_TOOLS, FunctionTool, ToolUse, only, tool_use
 from frontend.errors import BadRequest
+from frontend.structured import whole_pattern
 
 INPUT = "input"  # the parameter of a custom tool
-MAX_OFFERED = 512  # functions of all namespaces together
 _MOST_REPORTED = 100
 _SEPARATOR = "__"
 _CALLABLE = ("function", "custom")
@@ -55,8 +56,8 @@ def offered_tools(bodies: Sequence[ToolBody], where: str = "tools") -> list[Offe
         if tool.namespace is None:
             plain.add(tool.name)
         found.append(tool)
-        if len(found) > MAX_OFFERED:
-            raise BadRequest(f"{where}: there may be at most {MAX_OFFERED} functions", where)
+        if len(found) > MAX_TOOLS:
+            raise BadRequest(f"{where}: there may be at most {MAX_TOOLS} functions", where)
     return found
 
 
@@ -64,8 +65,8 @@ def with_own_names(tools: Iterable[OfferedTool]) -> list[OfferedTool]:
     """The tools of all lists, of which later ones replace earlier ones, each with another name for the model:
     namespaces may join to one name, and to that of a tool without one. Raises BadRequest."""
     by_identity = {(tool.namespace, tool.name): tool for tool in tools}
-    if len(by_identity) > MAX_OFFERED:
-        raise BadRequest(f"tools: there may be at most {MAX_OFFERED} functions in all lists", "tools")
+    if len(by_identity) > MAX_TOOLS:
+        raise BadRequest(f"tools: there may be at most {MAX_TOOLS} functions in all lists", "tools")
     taken = {tool.name for tool in by_identity.values() if tool.namespace is None}
     found: list[OfferedTool] = []
     for tool in by_identity.values():
@@ -183,7 +184,8 @@ def _custom(body: ToolBody, where: str, namespace: ToolBody | None, about: str |
         kind = "Lark grammar" if form.syntax == "lark" else "regular expression"
         text["description"] = f"The input of the tool. It must match the {kind}:\n{form.definition}"
         if form.syntax == "regex":
-            text["pattern"], strict = f"^(?:{form.definition})$", True
+            with constraint_at(f"{where}.format.definition"):
+                text["pattern"], strict = whole_pattern(form.definition), True
     parameters = {
         "type": "object",
         "properties": {INPUT: text},
@@ -240,7 +242,11 @@ def tool_use_of(
     use = tool_use(functions, mode, named, parallel)
     if use is None:
         return None
-    return msgspec.structs.replace(use, places={tool.function.name: tool.where for tool in offered})
+    return msgspec.structs.replace(
+        use,
+        places={tool.function.name: tool.where for tool in offered},
+        made=frozenset(tool.function.name for tool in offered if tool.is_custom),
+    )
 
 
 def _chosen(choice: ToolChoiceBody, offered: Sequence[OfferedTool]) -> list[str]:

@@ -34,15 +34,15 @@ class StructuredOutputs(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def constraint_at(param: str) -> Iterator[None]:
+def constraint_at(param: str, *, whole: bool = False) -> Iterator[None]:
     """Report a fault in the constraint that the request's parameter `param` contains.
 
-    Raises BadRequest, whose `param` is the path of the fault in the request.
+    Raises BadRequest, whose `param` is the path of the fault in the request; with `whole`, `param` itself.
     """
     try:
         yield
     except ConstraintError as error:
-        place = param + error.path
+        place = param if whole else param + error.path
         raise BadRequest(f"{place}: {error.message}", place) from None
 
 

@@ -7,9 +7,7 @@ from msgspec import Meta
 
 from frontend.api.schema.common import MAX_STOP_STRINGS, MOST_MESSAGES, GenerationRequest, StopString
 from frontend.api.schema.common import UNSUPPORTED as UNSUPPORTED_EVERYWHERE
-from frontend.api.schema.tools import ToolName
-
-MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
+from frontend.api.schema.tools import MAX_TOOLS, ToolName
 
 
 class SourceBody(msgspec.Struct):
@@ -73,7 +71,7 @@ class FormatBody(msgspec.Struct):
 
 
 class OutputConfigBody(msgspec.Struct):
-    effort: Annotated[str, Meta(max_length=20)] | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: FormatBody | None = None
 
 
@@ -112,6 +110,7 @@ class MessagesRequest(CountTokensRequest, kw_only=True):
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     **UNSUPPORTED_EVERYWHERE,
     "n": (1,),
+    "return_token_ids": (False,),
     "mcp_servers": ([],),
     "container": (),
 }
@@ -218,10 +217,3 @@ class MessageDelta(msgspec.Struct, tag_field="type", tag="message_delta"):
 
 class MessageStop(msgspec.Struct, tag_field="type", tag="message_stop"):
     pass
-
-
-class Ping(msgspec.Struct, tag_field="type", tag="ping"):
-    pass
-
-
-StreamEvent = MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop | Ping

@@ -1,5 +1,6 @@
 """Function tools in chat completions: definitions, tool_choice, and calls in the history."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,7 +10,7 @@ from frontend.api.schema.patterns import TOOL_NAME
 from frontend.errors import BadRequest
 
 ToolName = Annotated[str, Meta(pattern=TOOL_NAME)]
-MAX_TOOLS = 128
+MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
 
 
 class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +63,12 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     choice: Literal["none", "auto", "required"] = "auto"
     named: str | None = None  # the function that must be called; then `choice` is "required"
     parallel: bool | None = None  # whether a turn may have several calls; None for our default
-    where: str = "tools[{}].parameters"  # the request's parameter that contains the schema of tool {}
-    places: dict[str, str] = {}  # the same by a tool's name, where tools are not a plain list
+    places: dict[str, str] = {}  # the request's parameters that contain the schemas, by the tools' names
+    made: frozenset[str] = frozenset()  # tools whose schema was made of what the client wrote at their place
 
-    def place(self, index: int) -> str:
+    def place(self, name: str) -> str:
         """The request's parameter that contains a tool's schema."""
-        return self.places.get(self.tools[index].name) or self.where.format(index)
+        return self.places.get(name, "tools")
 
 
 def parse_tool_choice(
@@ -75,12 +76,13 @@ def parse_tool_choice(
 ) -> ToolUse | None:
     """None if there are no tools. Raises BadRequest."""
     functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(tools or [])]
+    places = {tool.name: f"tools[{index}].function.parameters" for index, tool in enumerate(functions)}
     if isinstance(choice, ToolChoiceBody) and choice.allowed_tools is not None:
         names = [_name(tool, "tool_choice.allowed_tools.tools") for tool in choice.allowed_tools.tools]
         functions = only(functions, names)
         choice = choice.allowed_tools.mode
     named = _name(choice, "tool_choice") if isinstance(choice, ToolChoiceBody) else None
-    return tool_use(functions, choice if isinstance(choice, str) else None, named, parallel)
+    return tool_use(functions, choice if isinstance(choice, str) else None, named, parallel, places)
 
 
 def tool_use(
@@ -88,9 +90,9 @@ def tool_use(
     choice: str | None,
     named: str | None,
     parallel: bool | None,
-    where: str = "tools[{}].function.parameters",
+    places: Mapping[str, str] | None = None,
 ) -> ToolUse | None:
-    """None if there are no functions. Raises BadRequest."""
+    """None if there are no functions. `places` are those of a ToolUse. Raises BadRequest."""
     if choice not in (None, "none", "auto", "required"):
         raise BadRequest(
             f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
@@ -108,7 +110,7 @@ def tool_use(
         choice="required" if named else choice or "auto",  # type: ignore[arg-type] # checked above
         named=named,
         parallel=parallel,
-        where=where,
+        places=dict(places or {}),
     )
 
 

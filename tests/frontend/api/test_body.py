@@ -14,6 +14,7 @@ from frontend.api.body import decode
 from frontend.api.chat import turn_spec
 from frontend.api.completions import prompts_of
 from frontend.api.completions import specs_of as completion_specs_of
+from frontend.api.json_depth import MOST_LEVELS
 from frontend.api.schema import chat, common
 from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
@@ -73,6 +74,29 @@ def test_a_wrong_field_is_named(fields, param):
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"{]", b'{"model":"m",}'])
 def test_what_is_no_json_object_is_refused(body):
     assert refused(body).status == 400
+
+
+def test_a_missing_field_is_said_to_be_missing():
+    assert refused(b'{"model":"m"}').message == "messages is missing"
+    error = refused(b'{"model":"m","messages":[{"content":"x"}]}')
+    assert (error.message, error.param) == ("messages[0].role is missing", "messages[0].role")
+
+
+@pytest.mark.parametrize("depth", [MOST_LEVELS, 990, 5_000])
+@pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a{[\\"":', b"}"), (b'[[],{"b":[]},', b"]")])
+def test_what_is_nested_too_deeply_is_named(depth, begin, end):
+    deep = begin * depth + b"1" + end * depth
+    error = refused(b'{"x":[{}],"model":"m","tools":' + deep + b',"messages":[]}')
+    assert error.message == f"tools is nested more than {MOST_LEVELS} levels deep"
+    assert error.param == "tools"
+
+
+def test_what_is_not_too_deep_is_taken():
+    depth = MOST_LEVELS - 1
+    deep = b'{"a":' * depth + b'"' + b"[" * 999 + b'"' + b"}" * depth
+    assert decode(b'{"x":' + deep + b',"model":"m",' + HI.encode() + b"}", CHAT).model == "m"
+    wide = b"[" + b",".join([b"[[]]"] * 300) + b"]"
+    assert decode(b'{"x":' + wide + b',"model":"m",' + HI.encode() + b"}", CHAT).model == "m"
 
 
 def test_deep_json_is_refused():

@@ -1,14 +1,59 @@
 """Log probabilities of a chat are those of its content, however the text is cut."""
 
+from collections.abc import Sequence
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from frontend.api.content_tokens import ContentTokens, Scored
+from frontend.api.prompting import AnswerPlan
 from frontend.api.schema.tools import FunctionTool
+from frontend.api.turns import Finished, Tokens, Turn
 from frontend.parsing import detect, parser_for
 from frontend.parsing.events import Content
+from frontend.tasks.text import Output
+from ipc.messages import Sampling
 
 QWEN = "<tool_call></tool_call><think></think>"
 EMOJI = "😀".encode()
+
+
+CALL = b'<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+
+
+def cuts_of(text: bytes, number: int) -> list[bytes]:
+    """The text in pieces, each number other ones."""
+    random = Random(number)
+    cuts = sorted(random.sample(range(1, len(text)), random.randint(1, 12)))
+    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+def answered(tokens: Sequence[bytes], stop: str) -> tuple[bytes, str]:
+    """The bytes of a turn's tokens, and its content, which ends at a stop string or after the tokens."""
+    sampling = Sampling(stop=[stop], logprobs=True)
+    plan = AnswerPlan(
+        dialect=detect(QWEN), tools=[FunctionTool(name="f")], calls_are_certain=False, grammar=""
+    )
+    texts = [b"".join(tokens[:number]).decode(errors="ignore") for number in range(len(tokens) + 1)]
+    outputs = [
+        Output(0, after[len(before) :], None, False, [0], [-1.0], [token])
+        for before, after, token in zip(texts, texts[1:], tokens, strict=False)
+    ]
+    outputs.append(Output(0, "", "stop"))
+    generation: Any = SimpleNamespace(
+        sequences=[SimpleNamespace(journal=SimpleNamespace(prompt_tail="", prompt_token_ids=[]))],
+        take=lambda: [outputs.pop(0)] if outputs else [],
+        end=lambda choice, tokens: None,
+    )
+    turn = Turn(generation, plan, [sampling], True)
+    events = []
+    while found := turn.take():
+        events += [event for _, event in found]
+    assert isinstance(events[-1], Finished)
+    data = [data for event in events if isinstance(event, Tokens) for data in event.token_bytes]
+    return b"".join(data), "".join(event.text for event in events if isinstance(event, Content))
 
 
 def content_tokens(*pieces: bytes, held: int = 0) -> tuple[list[Scored], str]:
@@ -79,3 +124,39 @@ def test_without_a_parser_all_that_is_shown_is_content() -> None:
     tokens = ContentTokens(None)
     tokens.add([-1.0, -2.0, -3.0], [b"ab", b"cd", b""])
     assert tokens.take(3, ended=True) == [(-1.0, b"ab"), (-2.0, b"c")]
+
+
+@pytest.mark.parametrize("before", [b"", b"<think>a</think>", b"<think>\na\n</think>\n\n"])
+def test_however_a_text_is_cut_the_tokens_are_its_content(before: bytes) -> None:
+    text = before + b"\n\nLet me look.\n" + CALL + b"\n\nAnd " + EMOJI + b"then\n\n\n" + CALL + b" x" + CALL
+    for number in range(150):
+        told, content = content_tokens(*cuts_of(text, number), b"", held=number % 5)
+        assert content.endswith("Let me look.\n\nAnd 😀then\n\n\n x")
+        assert b"".join(data for _, data in told).decode() == content
+
+
+def test_several_parts_of_one_token_are_all_there() -> None:
+    told, content = content_tokens(b"One\n" + CALL + b"two", b"")
+    assert (told, content) == ([(0.0, b"One\ntwo")], "One\ntwo")
+
+
+@pytest.mark.parametrize(
+    ("stop", "content"),
+    [
+        ("STOP", "Hello 😀 there. "),
+        ("😀", "Hello "),
+        ("there", "Hello 😀 "),
+        ("never", "Hello 😀 there. STOP x"),
+    ],
+)
+def test_the_token_in_which_a_stop_string_begins_is_cut(stop: str, content: str) -> None:
+    text = b"<think>a</think>\n\nHello " + EMOJI + b" there. STOP x"
+    for number in range(150):
+        assert answered(cuts_of(text, number), stop) == (content.encode(), content)
+
+
+def test_bytes_that_are_no_text_are_told_as_they_are() -> None:
+    tokens = ContentTokens(None)
+    tokens.add([-1.0, -2.0, -3.0], [b"a\xf0\x9f", b"b\xff", b"c\xe2"])
+    assert tokens.take(4, ended=False) == [(-1.0, b"a\xf0\x9f"), (-2.0, b"b\xff")]
+    assert tokens.take(2, ended=True) == [(-3.0, b"c\xe2")]

@@ -44,7 +44,11 @@ def test_a_name_that_means_nothing_is_a_404_with_a_suggestion():
     async def scenario(server: VectorServer) -> None:
         server.router.names = NAMES
         for name, message in (
-            ("gpt-5", "the model 'gpt-5' does not exist; did you mean 'gpt-4'? models served here: 'm'"),
+            (
+                "gpt-5",
+                "the model 'gpt-5' does not exist; did you mean 'gpt-4'? "
+                "models served here: 'm', 'gpt-4', 'test-alias', 'test'",
+            ),
             ("lost", "'lost' is an alias of 'gone', which is not served here"),
         ):
             answer = await server.post("/v1/embeddings", model=name, input="a")

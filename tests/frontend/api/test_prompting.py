@@ -80,7 +80,7 @@ def test_optional_calls_need_a_grammar_only_if_a_function_is_strict_or_calls_are
 
 def test_an_unsupported_schema_is_reported_with_its_tool():
     bad = FunctionTool(name="g", parameters=IMPOSSIBLE, strict=True)
-    use = ToolUse(tools=[TOOL, bad], choice="required", where="tools[{}].function.parameters")
+    use = ToolUse(tools=[TOOL, bad], choice="required", places={"g": "tools[1].function.parameters"})
     with pytest.raises(BadRequest) as caught:
         planned(tool_use=use)
     assert caught.value.param is not None
@@ -103,7 +103,8 @@ FORMS = [
 @pytest.mark.parametrize("dialect", FORMS)
 def test_arguments_of_a_forced_call_are_any_object_if_the_schema_is_unsupported_and_not_strict(dialect):
     def forced(**fields: Any) -> Any:
-        use = ToolUse(tools=[FunctionTool(name="f", **fields), FunctionTool(name="g")], choice="required")
+        tools = [FunctionTool(name="f", **fields), FunctionTool(name="g")]
+        use = ToolUse(tools=tools, choice="required", places={"f": "tools[0].parameters"})
         return grammar_of(planned(dialect, tool_use=use))
 
     anything = forced(parameters={"type": "object", "additionalProperties": True})
@@ -130,7 +131,8 @@ def test_a_function_without_parameters_is_called_with_none(dialect, strict, para
 def test_arguments_are_objects_even_if_the_schema_does_not_say_so():
     def forced(parameters: Any) -> Any:
         tool = FunctionTool(name="f", parameters=parameters, strict=True)
-        return grammar_of(planned(tool_use=ToolUse(tools=[tool], choice="required")))
+        use = ToolUse(tools=[tool], choice="required", places={"f": "tools[0].parameters"})
+        return grammar_of(planned(tool_use=use))
 
     untyped = {key: value for key, value in SCHEMA.items() if key != "type"}
     assert forced({}) == forced(None)

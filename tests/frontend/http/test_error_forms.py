@@ -5,9 +5,18 @@ import json
 import pytest
 
 from frontend import errors
-from frontend.errors import HostRefused, ModelUnavailable, QueueFull, ServerError, Unauthorized
+from frontend.errors import (
+    HostRefused,
+    ModelUnavailable,
+    QueueFull,
+    ServerError,
+    Unauthorized,
+    from_host,
+)
 from frontend.http.error_body import error_event, error_response, is_anthropic
+from frontend.remote.failures import rejection
 from ipc.errors import ErrorCode, RequestError
+from ipc.messages import Failed
 from tests.frontend.api.openai_types import checked_event
 
 MESSAGES = "/v1/messages"
@@ -67,30 +76,20 @@ def test_a_stream_of_a_response_ends_with_an_event_of_its_kind(path):
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "expected"),
+    ("code", "sizes", "expected"),
     [
-        (
-            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            "This model's maximum context length is 8 tokens. However, your prompt has 9, which is all.",
-            "prompt is too long: 9 tokens > 8 maximum; ",
-        ),
-        (
-            ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-            "This model's maximum context length is 8 tokens. However, your prompt has at least 20.",
-            "prompt is too long: 20 tokens > 8 maximum; ",
-        ),
-        (
-            ErrorCode.KV_CACHE_EXCEEDED,
-            "a prompt of 9 tokens and its answer exceed this server's KV cache of 8 tokens",
-            "prompt is too long: 9 tokens > 8 maximum; ",
-        ),
-        (ErrorCode.KV_CACHE_EXCEEDED, "no room is left", "prompt is too long: "),
+        (ErrorCode.CONTEXT_LENGTH_EXCEEDED, (9, 8), "prompt is too long: 9 tokens > 8 maximum; "),
+        (ErrorCode.KV_CACHE_EXCEEDED, (9, 8), "prompt is too long: 9 tokens > 8 maximum; "),
+        (ErrorCode.KV_CACHE_EXCEEDED, None, "prompt is too long: "),
     ],
 )
-def test_a_prompt_that_is_too_long_is_refused_in_the_words_that_agents_know(code, message, expected):
-    error = HostRefused(RequestError(code, message, None))
-    shown = json.loads(error_response(MESSAGES, error, "req_1").body)["error"]["message"]
-    assert shown == expected + message
+def test_a_prompt_that_is_too_long_is_refused_in_the_words_that_agents_know(code, sizes, expected):
+    refusal = RequestError(code, "there is no room", "messages", sizes)
+    passed_on = rejection(1, HostRefused(refusal))  # by another Nacelle
+    assert isinstance(passed_on, Failed)
+    for error in (HostRefused(refusal), from_host(passed_on.error)):
+        shown = json.loads(error_response(MESSAGES, error, "req_1").body)["error"]["message"]
+        assert shown == f"{expected}messages: there is no room"
 
 
 def test_other_paths_have_other_forms():

@@ -1,5 +1,7 @@
 """What clients write for an endpoint, and the one path by which it is known."""
 
+import json
+
 import pytest
 
 from frontend.config import Settings
@@ -31,6 +33,11 @@ from tests.frontend.http.driving import ask
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model of that name
         ("/modelsx", "/modelsx"),
         ("/rerank/", "/rerank"),
+        ("/tokenize", "/tokenize"),
+        ("/v1/tokenize", "/tokenize"),
+        ("/v1/v1/detokenize/", "/detokenize"),
+        ("/v1/tokenizer_info", "/tokenizer_info"),
+        ("/v1/tokenizer_info/x", "/v1/tokenizer_info/x"),
         ("/v2/rerank", "/v2/rerank"),
         ("/health/", "/health"),
         ("/", "/"),
@@ -54,4 +61,7 @@ def test_access_rules_and_application_see_the_same_path():
     assert ask(app, path="//ready//m").body == b"/ready/m"
     for path in ("/models", "//v1/models", "/v1/health", "/ready/../v1/models"[6:]):
         assert ask(app, path=path).status == 401
+    foreign = ask(app, path="/models", anthropic_version="2023-06-01")
+    assert (foreign.status, json.loads(foreign.body)["error"]["type"]) == (401, "authentication_error")
+    assert foreign.headers["request-id"] == json.loads(foreign.body)["request_id"]
     assert ask(app, path="/v1//models/", authorization="Bearer secret").body == b"/v1/models"

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from frontend.http.asgi import Message
 from frontend.http.client import DisconnectWatch
+from frontend.http.exchange import Exchange, attach
+from frontend.http.keep_alive import PING
 from frontend.remote.proxying import PATHS, Proxying
 from frontend.supervision.lifecycle import State
 from tests.frontend.http.driving import Answer, answer_of, encoded
@@ -36,6 +38,7 @@ class Client:
     """Asks the layer. `asked_here` are the bodies that reached the application inside."""
 
     def __init__(self, told: Told, max_body_bytes: int = 1024**2) -> None:
+        self.exchange = Exchange("req_1", 0.0)  # of all requests
         self.asked_here: list[bytes] = []
         self._app = DisconnectWatch(
             Proxying(self._here, told.router, max_body_bytes, 10), asyncio.get_running_loop().time
@@ -47,7 +50,11 @@ class Client:
         await send({"type": "http.response.body", "body": b"here"})
 
     async def post(
-        self, body: Any = None, path: str = "/v1/chat/completions", leave: asyncio.Event | None = None
+        self,
+        body: Any = None,
+        path: str = "/v1/chat/completions",
+        leave: asyncio.Event | None = None,
+        **headers: str,
     ) -> Answer:
         data = body if isinstance(body, bytes) else json.dumps(BODY if body is None else body).encode()
         waiting: list[Message] = [{"type": "http.request", "body": data, "more_body": False}]
@@ -62,9 +69,9 @@ class Client:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        headers = encoded({"content-type": "application/json"})
-        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "extensions": {}}
-        await self._app(scope, receive, send)
+        raw = encoded({"content-type": "application/json", **headers})
+        scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "extensions": {}}
+        await self._app(attach(scope, self.exchange), receive, send)
         return answer_of(sent) if sent else Answer(0, {}, b"")
 
 
@@ -160,6 +167,7 @@ def test_a_server_that_is_gone_is_passed_over_and_noticed():
         (429, 429, "queue_full"),
         (500, 502, "backend_failed"),
         (503, 503, "model_unavailable"),
+        (529, 503, "model_unavailable"),
         (401, 502, "backend_failed"),
         (404, 502, "backend_failed"),
         (302, 502, "backend_failed"),
@@ -190,6 +198,24 @@ def test_errors_on_a_path_of_anthropics_api_have_its_form():
         name, data = answer.body.removesuffix(b"\n\n").split(b"\n\n")[-1].split(b"\n")
         assert name == b"event: error"
         assert json.loads(data.removeprefix(b"data: "))["error"]["type"] == "api_error"
+
+
+def test_what_anthropics_clients_send_and_expect_reaches_both_sides():
+    seen: list[tuple[str | None, ...]] = []
+    names = ("anthropic-version", "anthropic-beta", "accept", "x-other")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(tuple(request.headers.get(name) for name in names))
+        response: web.StreamResponse = await streaming([b"event: ping\n\n"])(request)
+        return response
+
+    @against(answer)
+    async def _(told, client):
+        given = dict(zip(names, ("2023-06-01", "a,b", "text/event-stream", "x"), strict=True))
+        await client.post(path="/v1/messages", **given)
+        assert seen == [("2023-06-01", "a,b", "text/event-stream", None)]
+        assert client.exchange.heartbeat is not None
+        assert client.exchange.heartbeat() == PING
 
 
 def test_what_the_client_did_wrong_is_passed_on_as_it_is():

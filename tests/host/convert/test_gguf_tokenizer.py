@@ -196,6 +196,23 @@ def tiny(folder: Path, **changes: Any) -> NativeTokenizer:
     return convert(folder / "model.gguf", folder)
 
 
+def test_special_tokens_are_told_as_texts(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_token_list(["<unk>", "<s>", "</s>", "<pad>"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(3)
+    writer.add_unk_token_id(0)
+    close(writer)
+    told = describe(read_gguf_metadata(tmp_path / "model.gguf"))["tokenizer_config.json"]
+    assert {name: told[f"{name}_token"] for name in ("bos", "eos", "pad", "unk")} == {
+        "bos": "<s>",
+        "eos": "</s>",
+        "pad": "<pad>",
+        "unk": "<unk>",
+    }
+
+
 def ids_of(native: NativeTokenizer, text: str, add_special_tokens: bool = False) -> list[int]:
     ids: list[int] = native.encode(text, add_special_tokens=add_special_tokens).input_ids.data[0].tolist()
     return ids

@@ -9,7 +9,7 @@ from frontend.api.toolless import spell_out_calls
 from frontend.parsing import detect
 from host.templates.plainer import merge_leading_system, plainer
 from host.templates.rendering import ChatTemplate
-from ipc.messages import ChatMessage, ChatPrompt, TextPart, ToolCall
+from ipc.messages import ChatMessage, ChatPrompt, MediaPart, TextPart, ToolCall
 from tests.models.templates import FAMILIES, chat_template
 
 CALLS = [ToolCall("call_0123456789abcdef", "weather", '{"city": "Paris"}'), ToolCall("x", "time", "")]
@@ -37,7 +37,7 @@ def test_every_family_shows_all_of_a_conversation(family: str) -> None:
 
 
 def nth_form(messages: list[ChatMessage], number: int) -> list[ChatMessage]:
-    """Counted from 1."""
+    """Counted from 1; 0 is the last."""
     return list(plainer(messages))[number - 1]
 
 
@@ -80,6 +80,26 @@ def test_what_only_separates_turns_says_nothing() -> None:
     assert roles(form) == ["user", "assistant", "user", "assistant", "tool", "assistant", "user"]
     assert [form[0].content, form[5].content] == [" ", " "]
     assert roles(nth_form([call, result], 6)) == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<tool_response>\nsun\n</tool_response>",
+        [TextPart("<tool_response>sun"), TextPart("</tool_response> ")],
+    ],
+)
+@pytest.mark.parametrize(
+    "others", [[], [ChatMessage("system", "be brief")], [ChatMessage("assistant", "hm")]]
+)
+def test_a_result_in_a_users_words_is_a_question_where_there_is_no_other(
+    content: str | list[TextPart | MediaPart], others: list[ChatMessage]
+) -> None:
+    template = ChatTemplate(chat_template("qwen3.5"), {})
+    text = template.render(ChatPrompt([*others, ChatMessage("user", content)]))
+    assert "A function returned:\n<tool_response>" in text
+    question = [ChatMessage("user", "weather?"), ChatMessage("assistant", "hm"), ChatMessage("user", content)]
+    assert "A function" not in template.render(ChatPrompt(question))
 
 
 def test_text_beside_a_call_becomes_a_message_of_its_own() -> None:

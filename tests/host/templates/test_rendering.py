@@ -1,7 +1,9 @@
 """Chat templates: the helpers they expect, and how their refusals reach the client."""
 
 import json
+import random
 import re
+import time
 from typing import Any
 
 import pytest
@@ -192,3 +194,42 @@ def test_a_template_that_fails_refuses_the_messages_and_tells_no_details(source:
 def test_an_invalid_template_is_found_when_it_is_compiled() -> None:
     with pytest.raises(TemplateError):
         ChatTemplate("{% if %}", {})
+
+
+def test_what_refuses_tools_as_text_has_rendered_them_before() -> None:
+    source = (
+        "{% for m in messages %}{{ m.content or '' }}{% endfor %}"
+        "{% if not tools %}{{ raise_exception('needs tools') }}{% endif %}"
+    )
+    tools = json.dumps([{"type": "function", "function": {"name": "unheard", "parameters": {}}}])
+    assert render(source, tools=tools) == "be brief<hi> 'ü'"
+
+
+def test_the_values_of_a_long_call_are_found_in_no_quadratic_time() -> None:
+    source = (
+        "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls %}{{ c.function.name }}"
+        "{% for key, value in c.function.arguments.items() %}<{{ key }}>{{ value }}{% endfor %}"
+        "{% endfor %}{% endfor %}"
+    )
+    call = ToolCall("1", "f", json.dumps({"a": list(range(40_000))}))
+    messages = [ChatMessage("user", "?"), ChatMessage("assistant", None, tool_calls=[call])]
+    began = time.process_time()
+    assert "<a>[0, 1, 2" in render(source, messages)
+    assert time.process_time() - began < 3  # seconds; it took 15
+
+
+def test_of_a_very_long_conversation_few_forms_are_tried() -> None:
+    tried = 0
+
+    def refuse(_: object) -> str:
+        nonlocal tried
+        tried += 1
+        raise ValueError
+
+    template = ChatTemplate("{{ seen(messages) }}", {"seen": refuse})  # type: ignore[dict-item]
+    roles = random.Random(1)
+    messages = [ChatMessage(roles.choice(["user", "assistant", "system"]), "x") for _ in range(1500)]
+    tried = 0
+    with pytest.raises(RequestRefused):
+        template.render(ChatPrompt(messages))
+    assert tried <= 4

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from frontend.api.anthropic.answers import PING, MessageEvents, stop_of, usage_of, whole
+from frontend.api.anthropic.answers import MessageEvents, stop_of, usage_of, whole
 from frontend.api.anthropic.thinking import thought_of
 from frontend.api.schema.messages import MessageAnswer
 from frontend.api.turns import Finished, StartedOver, TurnUsage
+from frontend.http.keep_alive import PING
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
+from tests.frontend.api.known_turn import KnownTurn
 
 USAGE = TurnUsage(10, 5, 4, 2)
 END = Finished("stop")
@@ -19,24 +21,8 @@ CALL = (CallBegun(0, "f"), CallArguments(0, '{"x":'), CallArguments(0, "1}"))
 F = {"type": "tool_use", "id": "call_0", "name": "f", "input": {"x": 1}}
 
 
-class Turn:
-    """A turn whose events are known."""
-
-    choices = 1
+class Turn(KnownTurn):
     usage = USAGE
-
-    def __init__(self, *events):
-        self.left = [[(0, event)] for event in events]
-        self.closed = False
-
-    def call_id(self, choice, call):
-        return f"call_{call}"
-
-    async def events(self):
-        return self.left.pop(0) if self.left else []
-
-    def close(self):
-        self.closed = True
 
 
 def message() -> MessageAnswer:
@@ -186,6 +172,8 @@ def test_a_call_that_was_cut_is_left_out_of_a_whole_message():
     events = [Content("a"), CallBegun(0, "f"), CallArguments(0, '{"x":'), Finished("length")]
     answer = answer_of(*events)
     assert (answer["content"], answer["stop_reason"]) == ([{"type": "text", "text": "a"}], "max_tokens")
+    before_its_input = answer_of(Content("a"), CallBegun(0, "f"), Finished("length"))
+    assert before_its_input["content"] == [{"type": "text", "text": "a"}]
 
 
 def test_an_answer_that_is_started_over_holds_nothing_of_the_first_attempt():

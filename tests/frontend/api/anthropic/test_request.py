@@ -206,6 +206,23 @@ def test_the_assistants_thought_text_and_calls_are_one_message():
     )
 
 
+def test_the_assistants_blocks_are_one_text_and_keep_their_place_beside_calls():
+    f, g = ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", "{}")
+    spoken = assistant(
+        text("I look"), text(" twice."), call(), text("\nThen."), call("call_2", "g"), text("")
+    )
+    assert messages_of(user("Hi"), spoken, user(result("1"), result("2", "call_2")))[1:3] == [
+        ChatMessage("assistant", "I look twice.", tool_calls=[f]),
+        ChatMessage("assistant", "\nThen.", tool_calls=[g]),
+    ]
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    assert messages_of(user("Hi"), assistant(call()), assistant(thought, text("b")), user("c"))[1:3] == [
+        ChatMessage("assistant", None, tool_calls=[f]),
+        ChatMessage("assistant", "b", reasoning="Hm."),
+    ]
+    assert messages_of(user("Hi"), assistant("a"), assistant("b"), user("c"))[1].content == "a\nb"
+
+
 @pytest.mark.parametrize(
     ("given", "arguments"),
     [({}, "{}"), (None, "{}"), ("", "{}"), ('{"x": 1}', '{"x": 1}'), ({"x": "é"}, '{"x":"é"}')],
@@ -349,6 +366,25 @@ def test_tools_of_anthropics_servers_are_left_out():
     assert turn(tools=others).tool_use is None
 
 
+def test_places_of_schemas_count_the_tools_that_are_left_out():
+    use = turn(tools=[SEARCH, F, SEARCH, G]).tool_use
+    assert [use.place(tool.name) for tool in use.tools] == ["tools[1].input_schema", "tools[3].input_schema"]
+
+
+@pytest.mark.parametrize("others", [[], [F]])
+@pytest.mark.parametrize(
+    "choice", [{"type": "tool", "name": "web_search"}, {"type": "tool", "name": "computer"}, {"type": "any"}]
+)
+def test_a_choice_of_a_tool_that_was_left_out_says_so(choice, others):
+    tools = [SEARCH, {"type": "computer_20250124", "name": "computer"}, *others]
+    if choice["type"] == "any" and others:
+        assert turn(tools=tools, tool_choice=choice).tool_use.choice == "required"
+        return
+    error = refusal(tools=tools, tool_choice=choice)
+    kind = "computer_20250124" if choice.get("name") == "computer" else SEARCH["type"]
+    assert f"does not run tools of type {kind!r}" in error.message
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -366,6 +402,8 @@ def test_tools_of_anthropics_servers_are_left_out():
         ({"thinking": {"type": "maybe"}}, "thinking.type"),
         ({"mcp_servers": [{"type": "url", "url": "https://mcp.example", "name": "s"}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
+        ({"return_token_ids": True}, "return_token_ids"),
+        ({"output_config": {"effort": "bogus"}}, "output_config.effort"),
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
         ({"output_format": {"type": "json_schema"}}, "output_format.schema"),
         ({"output_config": {"format": {"type": "json_schema", "schema": {"type": 1}}}}, None),

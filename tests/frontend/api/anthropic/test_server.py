@@ -66,5 +66,9 @@ def test_models_have_that_apis_form_where_its_clients_ask():
         assert model["created_at"].endswith("Z") and model["display_name"] == model["id"]
         assert (await server.http.get("/v1/models/claude-sonnet-4-5", headers=headers)).json() == model
         assert (await server.http.get("/v1/models")).json()["object"] == "list"
+        missing = await server.http.get("/v1/models/x", headers=headers)
+        assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
+        assert missing.json()["request_id"] == missing.headers["request-id"]
+        assert (await server.http.get("/v1/models/x")).json()["error"]["code"] == "model_not_found"
 
     run(scenario, vector_card(4))

@@ -13,6 +13,7 @@ from frontend.api.ollama.durations import Watch, timestamp
 from frontend.api.turns import Finished, Tokens, TurnUsage
 from frontend.parsing.events import CallArguments, CallBegun, Content, Reasoning
 from frontend.tasks.generation import Timing
+from tests.frontend.api.known_turn import KnownTurn
 
 STATISTICS = {
     "total_duration": 4_000_000_000,
@@ -24,25 +25,8 @@ STATISTICS = {
 }
 
 
-class Turn:
-    """A turn whose events are known."""
-
-    choices = 1
-    usage = TurnUsage(7, 3)
+class Turn(KnownTurn):
     timing = Timing(queued_at=11.0, first_token_at=11.5)
-
-    def __init__(self, *events):
-        self.left = [[(0, event)] for event in events]
-        self.closed = False
-
-    def call_id(self, choice, call):
-        return f"call_{call}"
-
-    async def events(self):
-        return self.left.pop(0) if self.left else []
-
-    def close(self):
-        self.closed = True
 
 
 class Clock:

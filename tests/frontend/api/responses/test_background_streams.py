@@ -48,10 +48,13 @@ def test_a_background_response_is_streamed_and_can_be_read_again_from_any_event(
             again = events_of(await server.get(response_id, stream="true", **fields))
             assert again == events[(-1 if after is None else after) + 1 :]
         assert (await server.get(response_id)).json["status"] == "completed"
-        for wrong in (len(events), -2, "x"):
+        for wrong in (len(events), -2, "x", "1.5", "", "null"):
             result = await server.get(response_id, stream="true", starting_after=wrong)
-            assert result.status_code == 400
-            assert "starting_after" in result.json["error"]["message"]
+            assert (result.status_code, result.json["error"]["param"]) == (400, "starting_after")
+            assert result.json["error"]["message"].startswith("starting_after: must be ")
+        result = await server.get(response_id, stream="xx")
+        assert (result.status_code, result.json["error"]["param"]) == (400, "stream")
+        assert result.json["error"]["message"] == 'stream: must be "true" or "false"'
 
     run(story)
 

@@ -201,6 +201,32 @@ def test_an_expression_that_cannot_be_enforced_is_refused_by_its_name() -> None:
     assert caught.value.param.startswith("tools[1].format.definition")
 
 
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ("(?=a)b", ""),
+        (r"ab\1", "at character 3"),
+        ("a)|(?:b", "at character 1"),
+        ("a(b", "at character 3"),
+        (r"ab\b", "at character"),
+        ("[a-z]{500}x{500}[a-z]*y{900}", ""),
+    ],
+)
+def test_a_fault_in_an_expression_has_its_place_in_the_clients_text(definition: str, words: str) -> None:
+    form = {"type": "grammar", "syntax": "regex", "definition": definition}
+    with pytest.raises(BadRequest) as caught:
+        plan_turn(asked(tools=[DIGITS | {"format": form}]), Dialect(tool_format("hermes"), None))
+    assert caught.value.param == "tools[0].format.definition"
+    assert caught.value.message.startswith("tools[0].format.definition: ")
+    assert words in caught.value.message, caught.value.message
+
+
+@pytest.mark.parametrize("definition", ["^a+$", "^a|b$", "a|", r"^a\$", r"\^a\\$"])
+def test_what_is_enforced_is_taken(definition: str) -> None:
+    form = {"type": "grammar", "syntax": "regex", "definition": definition}
+    plan_turn(asked(tools=[DIGITS | {"format": form}]), Dialect(tool_format("hermes"), None))
+
+
 def test_a_schema_in_a_namespace_is_refused_by_its_place() -> None:
     bad = FORECAST | {"name": "bad", "strict": True, "parameters": {"type": "object", "not": {}}}
     tools = [{"type": "web_search"}, WEATHER | {"tools": [FORECAST, bad]}]
