@@ -79,7 +79,7 @@ def _changed(
 ) -> tuple[list[bytes], bytes] | None:
     decoder = next((key for key, layer in layers.items() if layer.get("type") == "VocabDecoder"), None)
     places = [_place(layers.get(sources.get((decoder, port), ""))) for port in ("1", "2", "3")]
-    if any(place is None for place in places):
+    if any(place is None or place[1] > len(weights) for place in places):
         return None
     starts, ends, characters = (slice(*place) for place in places if place is not None)
     spaces, fallback = _turns_marks_into_spaces(layers, sources, weights), _has(layers, "ByteFallback")

@@ -15,6 +15,7 @@ from frontend.api.content_tokens import ContentTokens
 from frontend.api.generating import off_loop, start
 from frontend.api.images import check_taken, naming_images
 from frontend.api.prompting import AnswerPlan, Plan, TurnSpec, encoded, plan_turn
+from frontend.api.schema.common import MANY_MESSAGES
 from frontend.api.served import model_of
 from frontend.parsing import Dialect, detect, parser_for
 from frontend.parsing.events import CallBegun, Content, Event, Parser, Reasoning
@@ -22,8 +23,6 @@ from frontend.routing.router import Model, Router
 from frontend.tasks.generation import Generation, Timing, Usage
 from frontend.tasks.text import Output, SequenceSpec
 from ipc.messages import Prompt, Sampling, TextPrompt
-
-_MANY_MESSAGES = 500  # take milliseconds
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -282,5 +281,5 @@ async def plan_of(model: Model, spec: TurnSpec) -> Plan:
     with_tools = spec.tool_use is not None and spec.tool_use.choice != "none"
     template = text_card(model).template_for(with_tools)
     dialect = detect(template, settings.tool_format, settings.reasoning_format)
-    may_take_long = spec.tool_use is not None or len(spec.messages) > _MANY_MESSAGES
+    may_take_long = spec.tool_use is not None or len(spec.messages) > MANY_MESSAGES
     return await off_loop(may_take_long, plan_turn, spec, dialect)

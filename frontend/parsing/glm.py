@@ -13,6 +13,7 @@ from frontend.structured import Format
 _START, _END = "<tool_call>", "</tool_call>"
 _KEY, _KEY_END = "<arg_key>", "</arg_key>"
 _VALUE, _VALUE_END = "<arg_value>", "</arg_value>"
+_READABLE = r"[^\s<](?:[^<\r\n]*[^\s<])?"
 _NAME = re.compile(r"[\w.:/-]*")
 
 
@@ -50,7 +51,8 @@ class Glm45(MarkedCalls):
     def arguments_format(self, schema: dict[str, Any] | None) -> Format:
         newline = self.newline
         return parameters_format(
-            schema, Tags(f"{newline}{_KEY}", f"{_KEY_END}{newline}{_VALUE}", "", _VALUE_END)
+            schema,
+            Tags(f"{newline}{_KEY}", f"{_KEY_END}{newline}{_VALUE}", "", _VALUE_END, readable=_READABLE),
         )
 
     def grammar(self, calls: Mapping[str, Format], *, at_least_one: bool, parallel: bool) -> Format:

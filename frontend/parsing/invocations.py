@@ -25,7 +25,7 @@ class Invocations(MarkedCalls):
         self._begin, self._end = f'<{self.prefix}invoke name="', f"</{self.prefix}invoke>"
         parameter = f'<{self.prefix}parameter name="'
         end = f"</{self.prefix}parameter>"
-        self._tags = Tags(parameter, _QUOTED, "", end, _TYPED if self.is_typed else None)
+        self._tags = Tags(parameter, _QUOTED, "", end, _TYPED if self.is_typed else None, r'[^"<>\r\n]+')
 
     def read_calls(self, context: CallContext) -> Reading[None]:
         scanner = context.scanner

@@ -14,8 +14,9 @@ from frontend.structured import Format
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _NEXT, _LAST = f"\n{_PARAMETER}", f"\n{_FUNCTION_END}"  # at the beginning of a line
-_TAGS = Tags(f"\n{_PARAMETER}", ">\n", "\n", _PARAMETER_END)
+_TAGS = Tags(f"\n{_PARAMETER}", ">\n", "\n", _PARAMETER_END, readable=r"[^\s<>\"'](?:[^<>\r\n]*[^\s<>\"'])?")
 _NAME = re.compile(r"[^<>\r\n]*")
+_NO_TAG = re.compile(r"[^<]*")
 _PLAIN = re.compile(r"[^<\n]*")
 
 
@@ -87,11 +88,17 @@ def _opening(scanner: Scanner, end: str, complete: bool) -> Reading[str]:
 
 
 def _name(scanner: Scanner) -> Reading[str]:
-    name = yield from scanner.word(_NAME)
+    name = _bare((yield from scanner.word(_NAME)))
     if not name:
         raise Malformed
     yield from scanner.expect(">")
     return name
+
+
+def _bare(name: str) -> str:
+    """The name without the spaces and quotes that some models write around it."""
+    name = name.strip()
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'" else name
 
 
 def _value(
@@ -127,7 +134,8 @@ def _value(
                 break
     scanner.into(scanner.drop)
     text = "".join(parts).removesuffix(found.strip())
-    return text.removeprefix("\n").removesuffix("\n"), following
+    newline = "\r\n" if text.startswith("\r\n") else "\n"
+    return text.removeprefix(newline).removesuffix("\n").removesuffix(newline[:-1]), following
 
 
 def _missed(
@@ -143,7 +151,7 @@ def _missed(
         yield from scanner.run(_NAME)
         named = (yield from scanner.literal(">")) is not None
         scanner.into(scanner.drop)
-        name = "".join(tried).removesuffix(">")
+        name = _bare("".join(tried).removesuffix(">"))
         if named and may_follow(name):
             return name
     elif found != _LAST:  # the end of a call whose function has none
@@ -158,7 +166,27 @@ def _missed(
         except Malformed:
             pass
         else:
-            return ""
+            if not (yield from _ends_later(scanner, tried, end)):
+                return ""
     scanner.into(parts.append)
     parts.extend(tried)
     return None
+
+
+def _ends_later(scanner: Scanner, tried: list[str], end: str) -> Reading[bool]:
+    """Whether the value's own end tag follows, before another call: then all up to it has been read.
+
+    `tried` receives what is read. Otherwise nothing has been read.
+    """
+    scanner.into(tried.append)
+    known = len(tried)
+    while True:
+        yield from scanner.run(_NO_TAG)
+        found = yield from scanner.ahead(_PARAMETER_END, _PARAMETER, _FUNCTION, end.replace("/", ""))
+        if found == _PARAMETER_END:
+            return True
+        if found is not None or not (yield from scanner.peek()):
+            scanner.into(scanner.drop)
+            scanner.unread("".join(tried[known:]))
+            return False
+        scanner.advance()

@@ -185,6 +185,16 @@ class Scanner:
         if text:
             self.content(text)
 
+    def unread(self, text: str) -> None:
+        """Return before `text`, which was read last."""
+        self._pour()
+        self._before += self._at - len(text)
+        self._text = text + self._text[self._at :]
+        self._at = self._sunk = 0
+        if self._held is not None:
+            held = "".join(self._held)
+            self._held = [held[: len(held) - len(text)]]
+
     def drop_rest(self) -> None:
         """Discard the held text and all that follows."""
         self.into(self.drop)

@@ -1,6 +1,7 @@
 """Arguments as text between tags, where strings have no quotes: reads them, and forces them with grammars."""
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from frontend.parsing.calls import Call
@@ -18,10 +19,11 @@ from frontend.parsing.grammar import (
 )
 from frontend.parsing.scanner import Malformed
 from frontend.parsing.schema_types import allowed_types, argument_schemas, as_json
-from frontend.parsing.unquoted import unquoted_arguments
 from frontend.structured import Format, json_schema
+from frontend.structured.automaton import TooComplex
+from frontend.structured.errors import reject
 from frontend.structured.outputs import cache
-from frontend.structured.unquoted import Form
+from frontend.structured.unquoted import Form, forms
 
 _ANY_NAME = "[a-zA-Z_][a-zA-Z0-9_]*"
 
@@ -76,6 +78,7 @@ class Tags(NamedTuple):
     newline: str  # after the value, if the family puts the end tag on a line of its own
     end: str  # after the value
     typed: tuple[str, str] | None = None  # instead of `named` for strings, and for values that are none
+    readable: str = r"[^<>\r\n]+"  # a pattern of the names that the family's reader returns as they are
 
 
 def parameters_format(root: dict[str, Any] | None, tags: Tags) -> Format:
@@ -99,12 +102,18 @@ def _compiled(constraint: list[Any]) -> Format:
             return _any_parameters(tags, form.unnamed.grammar)
         parameters = []
         for one in form.parameters:
+            if not re.fullmatch(tags.readable, one.name):
+                reject(".properties", f"the name {one.name!r} cannot be written as this model writes calls")
             named = constant(f"{one.name}{_named(tags, allowed_types(schemas.get(one.name), root))}")
             parameter = _parameter(tags, named, one.grammar)
             parameters.append(parameter if one.required else either(parameter, NOTHING))
         return sequence(*parameters) if parameters else NOTHING
 
-    return either(*(form_of(form) for form in unquoted_arguments(root, tags.newline + tags.end)))
+    try:
+        found = forms(root, lambda name: allowed_types(schemas.get(name), root), f"{tags.newline}{tags.end}")
+    except TooComplex:
+        reject("", "the schema is too complex: its grammar would be too large")
+    return either(*map(form_of, found))
 
 
 def _named(tags: Tags, types: set[str]) -> str:

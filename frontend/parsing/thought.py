@@ -14,18 +14,18 @@ class Thought:
         """`calls` reads calls within a text, as it does after reasoning."""
         self._scanner = scanner
         self._machine = Machine(calls)
-        self._unsaid = ""  # of the text
+        self._unsaid: list[str] = []  # pieces of the text
         self._events: list[Event] = []  # from the first call on
 
     def write(self, text: str) -> None:
         """Add a piece of the reasoning."""
-        self._unsaid += text
+        self._unsaid.append(text)
         self._take(self._machine.feed(text))
 
     def close(self) -> None:
         """The reasoning has ended: all of it was reasoning."""
         if self._unsaid:
-            self._scanner.reasoning(self._unsaid)
+            self._scanner.reasoning("".join(self._unsaid))
 
     def end(self) -> None:
         """The text has ended before the reasoning: calls in it are calls."""
@@ -45,5 +45,7 @@ class Thought:
             if self._events or not isinstance(event, Content):
                 self._events.append(event)
             else:  # which may be without marks that were dropped
-                self._unsaid = self._unsaid[self._unsaid.find(event.text) + len(event.text) :]
+                unsaid = "".join(self._unsaid)
+                rest = unsaid[unsaid.find(event.text) + len(event.text) :]
+                self._unsaid = [rest] if rest else []
                 self._scanner.reasoning(event.text)

@@ -76,9 +76,8 @@ class MarkedCalls(ToolFormat):
     """Calls within text, each preceded by a mark."""
 
     starts: ClassVar[tuple[str, ...]]  # marks before calls
-    bare: ClassVar[str] = (
-        ""  # an answer may also begin with a call without a mark: its possible first characters
-    )
+    # An answer may also begin with a call without a mark: its possible first characters.
+    bare: ClassVar[str] = ""
 
     @abstractmethod
     def read_calls(self, context: "CallContext") -> Reading[None]:

@@ -75,9 +75,8 @@ class Writer:
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
         self._shared: dict[object, str] = {}
-        self._automata: dict[
-            tuple[int, str], tuple[Automaton, str]
-        ] = {}  # by id, with the automaton itself so that the id stays unique
+        # By id, with the automaton itself so that the id stays unique.
+        self._automata: dict[tuple[int, str], tuple[Automaton, str]] = {}
         self._bytes = 0
         self._wide = 0
 

@@ -22,7 +22,6 @@ _FILES = {
     "hermes3": "NousResearch-Hermes-3-Llama-3.1-8B-tool_use",
     "qwq": "Qwen-QwQ-32B",  # and <think>; the authors of llama.cpp added the switch enable_thinking
     "granite4": "ibm-granite-granite-4.0",
-    "smollm3": "HuggingFaceTB-SmolLM3-3B",  # tools come as the variables xml_tools or python_tools
     # <tool_call><function=…><parameter=…>…
     "qwen3-coder": "Qwen3-Coder",
     "qwen3.5": "Qwen3.5-4B",  # and the prompt opens <think>, unless enable_thinking is false
@@ -55,6 +54,7 @@ _FILES = {
     # <minimax:tool_call><invoke name=…>
     "minimax-m2": "MiniMax-M2",
     # no tools
+    "smollm3": "HuggingFaceTB-SmolLM3-3B",
     "gemma2": "google-gemma-2-2b-it",
     "phi3.5": "microsoft-Phi-3.5-mini-instruct",
 }

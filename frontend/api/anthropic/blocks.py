@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import BlockBody, SourceBody
 from frontend.errors import BadRequest
 from frontend.media.data_url import as_data_url, data_characters
@@ -26,12 +27,6 @@ def placed(content: Content, where: str) -> list[Placed]:
     if isinstance(content, str):
         return [(where, BlockBody("text", text=content))]
     return [(f"{where}[{index}]", block) for index, block in enumerate(content)]
-
-
-def required(value: str | None, where: str) -> str:
-    if value is None:
-        raise BadRequest(f"{where} is missing", where)
-    return value
 
 
 def text_of(blocks: Sequence[Placed]) -> str:

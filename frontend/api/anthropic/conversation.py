@@ -9,13 +9,13 @@ from frontend.api.anthropic.blocks import (
     content_of,
     foreign_result_of,
     placed,
-    required,
     result_of,
     system_text,
     text_of,
 )
 from frontend.api.anthropic.thinking import thought_of
 from frontend.api.prompting import encoded
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import BlockBody, CountTokensRequest, MessageBody
 from frontend.media.given import GivenImages
 from ipc.messages import ChatMessage, ContentPart, ToolCall

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.api.anthropic.blocks import required
+from frontend.api.schema.common import required
 from frontend.api.schema.messages import ToolBody, ToolChoiceBody
 from frontend.api.schema.tools import FunctionTool, ToolUse, tool_use
 from frontend.errors import BadRequest

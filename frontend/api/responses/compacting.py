@@ -14,11 +14,10 @@ from frontend.api.responses.builder import usage_body
 from frontend.api.responses.compaction import INSTRUCTION, cut, sealed
 from frontend.api.responses.items import ItemImages, messages_of
 from frontend.api.responses.reading import Conversation, RequestReader
-from frontend.api.responses.records import MANY_ITEMS
 from frontend.api.responses.request import offered_to
 from frontend.api.responses.resource import new_id
 from frontend.api.responses.stream import BeginTurn, naming_params
-from frontend.api.schema.common import variant_key
+from frontend.api.schema.common import MANY_MESSAGES, variant_key
 from frontend.api.schema.response_items import CompactionItem, MessageItem
 from frontend.api.schema.responses import CompactedBody, ResponsesRequest
 from frontend.api.turns import AnyTurn, Finished, StartedOver
@@ -39,7 +38,7 @@ class Compacting:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
-        spec = await off_loop(len(conversation.items) > MANY_ITEMS, _summarizing, body, conversation)
+        spec = await off_loop(len(conversation.items) > MANY_MESSAGES, _summarizing, body, conversation)
         await self._images.fill(spec, request, conversation.known)
         turn = await self._begin(spec, request)
         try:

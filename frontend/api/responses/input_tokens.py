@@ -8,9 +8,9 @@ from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.questions import count_of
 from frontend.api.responses.reading import RequestReader
-from frontend.api.responses.records import MANY_ITEMS
 from frontend.api.responses.request import param_names, turn_of
 from frontend.api.responses.resource import new_id
+from frontend.api.schema.common import MANY_MESSAGES
 from frontend.api.schema.responses import InputTokens, ResponsesRequest
 from frontend.api.served import model_of
 from frontend.routing.router import Router
@@ -25,7 +25,7 @@ class InputTokenCounts:
 
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
-        may_take_long = body.is_constrained or len(conversation.items) > MANY_ITEMS
+        may_take_long = body.is_constrained or len(conversation.items) > MANY_MESSAGES
         spec, _ = await off_loop(may_take_long, turn_of, body, conversation.items)
         with renaming_params(param_names(spec)):
             model = await model_of(self._router, spec.model, request, spec.variant_key)

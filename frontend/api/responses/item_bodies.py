@@ -1,12 +1,13 @@
 """From one item as a client sent it to the item that is stored. Pure."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import UNSET
 
 from frontend.api.body import converted
 from frontend.api.responses.outputs import NewId
+from frontend.api.schema.common import required
 from frontend.api.schema.response_items import (
     CompactionItem,
     CustomCallItem,
@@ -28,8 +29,6 @@ from frontend.api.schema.response_items import (
 )
 from frontend.errors import BadRequest
 
-Value = TypeVar("Value")
-
 REFERENCE = "item_reference"
 
 
@@ -45,7 +44,7 @@ def item_of(raw: Any, where: str, stored: Mapping[str, Item], new_id: NewId) -> 
 
 
 def _referred(body: ItemBody, where: str, stored: Mapping[str, Item]) -> Item:
-    item = stored.get(_required(body.id, f"{where}.id"))
+    item = stored.get(required(body.id, f"{where}.id"))
     if item is None:
         raise BadRequest(
             f"{where}.id: there is no item {body.id!r}, or it has expired; send the item itself",
@@ -57,9 +56,9 @@ def _referred(body: ItemBody, where: str, stored: Mapping[str, Item]) -> Item:
 def _function_call(body: ItemBody, where: str, new_id: NewId) -> FunctionCallItem:
     return FunctionCallItem(
         id=body.id or new_id("fc"),
-        call_id=_required(body.call_id, f"{where}.call_id"),
-        name=_required(body.name, f"{where}.name"),
-        arguments=_required(body.arguments, f"{where}.arguments"),
+        call_id=required(body.call_id, f"{where}.call_id"),
+        name=required(body.name, f"{where}.name"),
+        arguments=required(body.arguments, f"{where}.arguments"),
         namespace=body.namespace or UNSET,
     )
 
@@ -67,7 +66,7 @@ def _function_call(body: ItemBody, where: str, new_id: NewId) -> FunctionCallIte
 def _function_output(body: ItemBody, where: str, new_id: NewId) -> FunctionOutputItem:
     return FunctionOutputItem(
         id=body.id or new_id("fco"),
-        call_id=_required(body.call_id, f"{where}.call_id"),
+        call_id=required(body.call_id, f"{where}.call_id"),
         output=_output(body.output, f"{where}.output"),
     )
 
@@ -75,9 +74,9 @@ def _function_output(body: ItemBody, where: str, new_id: NewId) -> FunctionOutpu
 def _custom_call(body: ItemBody, where: str, new_id: NewId) -> CustomCallItem:
     return CustomCallItem(
         id=body.id or new_id("ctc"),
-        call_id=_required(body.call_id, f"{where}.call_id"),
-        name=_required(body.name, f"{where}.name"),
-        input=_required(body.input, f"{where}.input"),
+        call_id=required(body.call_id, f"{where}.call_id"),
+        name=required(body.name, f"{where}.name"),
+        input=required(body.input, f"{where}.input"),
         namespace=body.namespace or UNSET,
     )
 
@@ -85,13 +84,13 @@ def _custom_call(body: ItemBody, where: str, new_id: NewId) -> CustomCallItem:
 def _custom_output(body: ItemBody, where: str, new_id: NewId) -> CustomOutputItem:
     return CustomOutputItem(
         id=body.id or new_id("ctco"),
-        call_id=_required(body.call_id, f"{where}.call_id"),
+        call_id=required(body.call_id, f"{where}.call_id"),
         output=_output(body.output, f"{where}.output"),
     )
 
 
 def _compaction(body: ItemBody, where: str, new_id: NewId) -> CompactionItem:
-    content = _required(body.encrypted_content, f"{where}.encrypted_content")
+    content = required(body.encrypted_content, f"{where}.encrypted_content")
     return CompactionItem(id=body.id or new_id("cmp"), encrypted_content=content)
 
 
@@ -106,7 +105,7 @@ def _reasoning(body: ItemBody, where: str, new_id: NewId) -> ReasoningItem:
 
 
 def _message(body: ItemBody, where: str, new_id: NewId) -> MessageItem:
-    role: Role = _required(body.role, f"{where}.role")
+    role: Role = required(body.role, f"{where}.role")
     content: list[InputText | InputImage | OutputText]
     if role == "assistant":
         types = ("output_text", "input_text", "refusal")
@@ -143,7 +142,7 @@ def _output(content: str | list[PartBody] | None, where: str) -> str | list[Inpu
 
 def _input(content: str | list[PartBody] | None, where: str) -> list[InputText | InputImage]:
     """Text parts alone are joined; with images among them, all keep their order. Raises BadRequest."""
-    if isinstance(content, str) or all(part.type != "input_image" for part in _required(content, where)):
+    if isinstance(content, str) or all(part.type != "input_image" for part in required(content, where)):
         return [InputText(_text(content, where, ("input_text",)))]
     parts: list[InputText | InputImage] = []
     for index, part in enumerate(content or []):
@@ -160,14 +159,14 @@ def _image(part: PartBody, where: str) -> InputImage:
         raise BadRequest(
             f"{where}.file_id: this server stores no files; use image_url with a data URL", f"{where}.file_id"
         )
-    return InputImage(image_url=_required(part.image_url, f"{where}.image_url"), detail=part.detail or "auto")
+    return InputImage(image_url=required(part.image_url, f"{where}.image_url"), detail=part.detail or "auto")
 
 
 def _text(content: str | list[PartBody] | None, where: str, types: tuple[str, ...]) -> str:
     """Text, or the text of all parts together. Raises BadRequest for other parts."""
     if isinstance(content, str):
         return content
-    return "\n".join(_texts(_required(content, where), where, types))
+    return "\n".join(_texts(required(content, where), where, types))
 
 
 def _texts(parts: list[PartBody] | None, where: str, types: tuple[str, ...]) -> list[str]:
@@ -179,10 +178,4 @@ def _text_of_part(part: PartBody, where: str, types: tuple[str, ...]) -> str:
         raise BadRequest(f"{where}.type: {part.type!r} is not supported here", f"{where}.type")
     field = "refusal" if part.type == "refusal" else "text"
     text: str | None = getattr(part, field)
-    return _required(text, f"{where}.{field}")
-
-
-def _required(value: Value | None, where: str) -> Value:
-    if value is None:
-        raise BadRequest(f"{where} is missing", where)
-    return value
+    return required(text, f"{where}.{field}")

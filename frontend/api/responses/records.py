@@ -10,6 +10,7 @@ from frontend.api.body import LARGE_BYTES
 from frontend.api.generating import off_loop
 from frontend.api.responses.foreign import data_characters
 from frontend.api.responses.outputs import NewId
+from frontend.api.schema.common import MANY_MESSAGES
 from frontend.api.schema.response_items import ForeignItem, InputImage, Item, MessageItem, OutcomeItem
 from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, RequestTooLarge, StoreUnavailable
@@ -17,7 +18,6 @@ from frontend.media.given import Media
 from frontend.sessions.codec import Codec
 from frontend.sessions.store import Store
 
-MANY_ITEMS = 500  # take milliseconds to encode
 _MAX_RACES = 10  # consecutive lost updates before giving up
 
 # Increase it when Record changes such that stored records no longer decode, or change their meaning, and add
@@ -154,7 +154,7 @@ def _key(response_id: str) -> str:
 
 
 async def _encoded(record: Record) -> bytes:
-    is_large = len(record.input) > MANY_ITEMS or image_bytes(record) > LARGE_BYTES
+    is_large = len(record.input) > MANY_MESSAGES or image_bytes(record) > LARGE_BYTES
     return await off_loop(is_large, _codec.encode, record)
 
 

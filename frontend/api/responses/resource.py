@@ -18,7 +18,7 @@ from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
 from frontend.api.responses.event_log import LogReader
 from frontend.api.responses.reading import Conversation, RequestReader
-from frontend.api.responses.records import MANY_ITEMS, Record, Records, is_live, item_ids
+from frontend.api.responses.records import Record, Records, is_live, item_ids
 from frontend.api.responses.request import response_of, turn_of
 from frontend.api.responses.stream import (
     BeginTurn,
@@ -32,6 +32,7 @@ from frontend.api.responses.stream import (
     stream,
 )
 from frontend.api.responses.tools import LeftOut
+from frontend.api.schema.common import MANY_MESSAGES
 from frontend.api.schema.response_items import ForeignItem, Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
@@ -79,7 +80,7 @@ class Responses:
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
         items = conversation.items
-        may_take_long = body.is_constrained or len(items) > MANY_ITEMS
+        may_take_long = body.is_constrained or len(items) > MANY_MESSAGES
         spec, offered = await off_loop(may_take_long, turn_of, body, items)
         begun = response_of(body, new_id, time.time())
         self._left_out.add(body.tools or [])

@@ -1,7 +1,7 @@
 """What the generating endpoints have in common: sampling parameters, usage, and what we must refuse."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -10,8 +10,11 @@ from frontend.api.schema.formats import ResponseFormat, StructuredOutputs, outpu
 from frontend.errors import BadRequest
 from ipc.messages import Sampling
 
+T = TypeVar("T")
+
 MAX_CHOICES = 128
 MOST_MESSAGES = 10_000  # of one conversation
+MANY_MESSAGES = 500  # or items; they take milliseconds
 _INT64 = 2**63 - 1
 MAX_STOP_STRINGS = 32
 
@@ -166,6 +169,13 @@ _INSTEAD = {
     "functions": "tools",
     "function_call": "tool_choice",
 }
+
+
+def required(value: T | None, where: str) -> T:
+    """Raises BadRequest for a field that a request must have in its place and lacks."""
+    if value is None:
+        raise BadRequest(f"{where} is missing", where)
+    return value
 
 
 def refuse_unsupported(request: msgspec.Struct, harmless: Mapping[str, tuple[Any, ...]]) -> None:

@@ -64,3 +64,23 @@ def test_a_fault_of_a_property_that_is_compiled_on_its_own_has_its_whole_path():
 def test_a_property_may_refer_to_its_siblings():
     properties = {"a": {"type": "integer"}, "b": {"type": "array", "items": {"$ref": "#/properties/a"}}}
     assert tool_format("qwen3_coder").arguments_format({"properties": properties, "required": ["b"]})
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("qwen3_coder", "x<y"),
+        ("qwen3_coder", '"a"'),
+        ("qwen3_coder", "q>"),
+        ("seed_oss", " a"),
+        ("deepseek_v32", 'a"b'),
+        ("minimax_m2", "a<b"),
+        ("glm45", "a</arg_key>"),
+        ("glm47", " a "),
+    ],
+)
+def test_a_name_that_the_reader_would_take_for_another_is_rejected(form, name):
+    schema = {"properties": {name: {"type": "integer"}}, "required": [name], "additionalProperties": False}
+    with pytest.raises(ConstraintError, match="cannot be written"):
+        tool_format(form).arguments_format(schema)
+    assert tool_format("hermes").arguments_format(schema)

@@ -221,3 +221,36 @@ def test_the_end_of_a_call_may_be_missing_before_the_next():
 def test_text_around_calls_of_every_format_is_content(form):
     text = written.CALLS[form][0].strip()
     assert found(f"I look:\n{text}\n\nDone.", form)[1] == "I look:\n\nDone."
+
+
+_NOTE = [Function("note", {"properties": {"a": {"type": "string"}, "b": {"type": "string"}}})]
+
+
+def test_a_value_of_qwen3_coder_may_hold_the_end_of_a_call_where_its_own_end_tag_follows():
+    value = "a\n</function>\n</tool_call>\nb <c>"
+    text = (
+        f"<tool_call>\n<function=note>\n<parameter=a>\n{value}\n</parameter>\n</function>\n</tool_call>\nDone"
+    )
+    assert found(text, "qwen3_coder", tools=_NOTE) == ([("note", {"a": value})], "Done")
+
+
+def test_text_and_calls_may_follow_a_call_of_qwen3_coder_without_its_end_tag():
+    missing = "<tool_call>\n<function=note>\n<parameter=a>\nx\n</function>\n</tool_call>"
+    more = missing.replace("\n</function>", "\n</parameter>\n</function>")
+    called = ("note", {"a": "x"})
+    assert found(f"{missing}\nThen <b>:\n{more}\nDone", "qwen3_coder", tools=_NOTE) == (
+        [called, called],
+        "Then <b>:\nDone",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>\n<function= note >\n<parameter= a >\nx\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\n<function=\"note\">\n<parameter='a'>\nx\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\r\n<function=note>\r\n<parameter=a>\r\nx\r\n</parameter>\r\n</function>\r\n</tool_call>",
+    ],
+)
+def test_names_of_qwen3_coder_may_have_quotes_or_spaces_and_lines_may_end_otherwise(text):
+    assert found(text, "qwen3_coder", tools=_NOTE) == ([("note", {"a": "x"})], "")

@@ -1,11 +1,13 @@
 """Reasoning before the answer."""
 
+import time
+
 import pytest
 
 from frontend.parsing import parser_for
 from frontend.parsing.events import CallBegun, Content, Reasoning
 from frontend.parsing.reasoning import REASONING_FORMATS
-from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, parse, together
+from tests.frontend.parsing.parsed import FUNCTIONS, call, calls_of, formats, parse, text_of, together
 
 PAIRS = [form for form in REASONING_FORMATS.values() if form.begin]
 
@@ -111,3 +113,14 @@ def test_visible_marks_around_the_answer_are_dropped():
         Reasoning("Hm"),
         Content("Hi"),
     ]
+
+
+def test_a_thought_of_many_pieces_after_a_call_is_not_copied_at_each():
+    parser = parser_for(formats("hermes", "think"), tools=FUNCTIONS, prompt_tail="<think>", eager=False)
+    assert parser is not None
+    parser.feed(CALLED["hermes"])
+    began = time.process_time()
+    for _ in range(50_000):
+        parser.feed("a thought ")
+    assert time.process_time() - began < 5
+    assert len(text_of(parser.finish(), Reasoning)) >= 500_000 - 1

@@ -254,7 +254,7 @@ def test_the_first_version_of_the_api():
     [
         ({"type": "response.create"}, "type", "not supported"),
         ({"type": "input_audio_buffer.append", "audio": "?"}, "audio", "base64"),
-        ({"type": "input_audio_buffer.append"}, "audio", "required"),
+        ({"type": "input_audio_buffer.append"}, "audio", "missing"),
         ({**COMMIT}, None, "less than 100 ms"),
         ({"type": "session.update", "session": {"type": "realtime"}}, "session.type", "use transcription"),
         (
