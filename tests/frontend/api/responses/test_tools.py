@@ -201,6 +201,14 @@ def test_an_expression_that_cannot_be_enforced_is_refused_by_its_name() -> None:
     assert caught.value.param.startswith("tools[1].format.definition")
 
 
+def test_a_plain_name_stays_wherever_a_namespace_joins_to_it() -> None:
+    plain = FORECAST | {"name": "mcp__weather__forecast"}
+    spaced = WEATHER | {"tools": [FORECAST]}
+    for tools in ([spaced, plain], [plain, spaced]):
+        names = {tool.name for tool in asked(tools=tools).tool_use.tools}
+        assert names == {"mcp__weather__forecast", "mcp__weather__forecast_2"}
+
+
 @pytest.mark.parametrize(
     ("definition", "words"),
     [
