@@ -273,3 +273,25 @@ def test_text_and_calls_may_follow_a_call_of_qwen3_coder_without_its_end_tag():
 )
 def test_names_of_qwen3_coder_may_have_quotes_or_spaces_and_lines_may_end_otherwise(text):
     assert found(text, "qwen3_coder", tools=_NOTE) == ([("note", {"a": "x"})], "")
+
+
+@pytest.mark.parametrize("ends_at", ["", "\n\n"])
+def test_places_of_content_do_not_depend_on_how_the_text_is_cut(ends_at):
+    missing = "<tool_call>\n<function=note>\n<parameter=a>\nx\n</function>\n</tool_call>"
+    text = f"So\n\n<tool_call>\n\n no <b>\n{missing}\nThen\n\n<tool_call> {ends_at}```json\n{{}}\n```\nEnd"
+    found_spans = []
+    for size in (1, 2, 3, 7, len(text)):
+        parser = parser_for(formats("qwen3_coder"), tools=_NOTE, prompt_tail="", eager=False)
+        assert parser is not None
+        spans = parser.trace_content()
+        events = [e for at in range(0, len(text), size) for e in parser.feed(text[at : at + size])]
+        events += parser.finish()
+        content = text_of(events)
+        assert sum(span.shown for span in spans) == len(content)
+        at = 0
+        for span in spans:
+            at += span.glue
+            assert text[span.start : span.end] == content[at : at + span.end - span.start]
+            at += span.end - span.start
+        found_spans.append([(span.start, span.end, span.glue) for span in spans])
+    assert all(spans == found_spans[0] for spans in found_spans)
