@@ -5,7 +5,7 @@ import re
 MOST_LEVELS = 200  # what is made of a body that is not deeper never meets Python's bound
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_TOKEN = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[\[\]{},]', re.DOTALL)
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _ALIKE = bytes.maketrans(b"{}", b"[]")
@@ -25,16 +25,23 @@ def is_deep(data: bytes) -> bool:
 
 
 def deep_field(data: bytes) -> str | None:
-    """The body's field in which it exceeds MOST_LEVELS; None where it is no object."""
-    depth, key = 0, None
+    """The field, or an element of it, in which a body exceeds MOST_LEVELS; None if it is no object."""
+    depth, key, index = 0, None, None
     for token in _TOKEN.finditer(data):
         if token[1] is not None:
             if depth == 1 and token[2] is not None:
-                key = token[1][1:-1]
+                key, index = token[1][1:-1], None
+        elif token[0] == b",":
+            if depth == 2 and index is not None:
+                index += 1
         elif token[0] in b"[{":
             depth += 1
+            if depth == 2:
+                index = 0 if token[0] == b"[" else None
             if depth > MOST_LEVELS:
                 break
         else:
             depth -= 1
-    return None if key is None else key.decode(errors="replace")
+    if key is None:
+        return None
+    return key.decode(errors="replace") + ("" if index is None else f"[{index}]")

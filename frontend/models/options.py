@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from frontend.config import ConfigError, ModelSettings
 from frontend.config_values import Given, convert, suggestion
-from frontend.shortened import quoted
+from frontend.shortened import quoted, shortened
 from ipc.kv_cache import least_step_tokens
 from ipc.messages import TASKS, Adapter, GenerationDefaults
 
@@ -14,6 +14,7 @@ SYNTHETIC = "synthetic"
 REMOTE = "remote"  # the source of a model that has no files here
 _ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KV_CACHE_PRECISION = "KV_CACHE_PRECISION"
+_SHOWN_CHARACTERS = 40  # of a wrong name beside a long list of right ones
 
 
 def engine_kind(model: ModelSettings, task: str = "text") -> str:
@@ -100,7 +101,8 @@ def _check_formats(model: ModelSettings) -> None:
 def _check_name(model: ModelSettings, setting: str, known: Iterable[str]) -> None:
     value = getattr(model, setting)
     if value is not None and value not in known:
-        raise _clash(model, f"{setting} must be one of {', '.join(known)}, not {quoted(value)}")
+        shown = shortened(value, _SHOWN_CHARACTERS)
+        raise _clash(model, f"{setting} must be one of {', '.join(known)}, not {shown!r}")
 
 
 def _clash(model: ModelSettings, words: str) -> ConfigError:

@@ -142,8 +142,10 @@ def test_each_token_has_its_logprob_and_bytes(host: HostUnderTest, counted: Outc
     assert counted.logprobs == []
 
 
-def test_special_tokens_have_bytes_too(host: HostUnderTest) -> None:
-    assert host.run(FRANCE, **GREEDY, logprobs=True).token_bytes[-1] == b"<|im_end|>"
+def test_the_bytes_of_tokens_are_the_text_to_which_an_end_adds_nothing(host: HostUnderTest) -> None:
+    outcome = host.run(FRANCE, **GREEDY, logprobs=True)
+    assert b"".join(outcome.token_bytes) == outcome.text.encode()
+    assert (len(outcome.token_bytes), outcome.token_bytes[-1]) == (len(outcome.token_ids), b"")
 
 
 @pytest.mark.parametrize("values", [{}, {"presence_penalty": 0.5}], ids=["by text", "by replay"])

@@ -83,12 +83,19 @@ def test_a_missing_field_is_said_to_be_missing():
 
 
 @pytest.mark.parametrize("depth", [MOST_LEVELS, 990, 5_000])
-@pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a{[\\"":', b"}"), (b'[[],{"b":[]},', b"]")])
-def test_what_is_nested_too_deeply_is_named(depth, begin, end):
+@pytest.mark.parametrize(
+    ("begin", "end", "param"),
+    [
+        (b"[", b"]", "tools[0]"),
+        (b'{"a{[\\"":', b"}", "tools"),
+        (b'[[1,2],{"b":[]},', b"]", "tools[2]"),
+    ],
+)
+def test_what_is_nested_too_deeply_is_named(depth, begin, end, param):
     deep = begin * depth + b"1" + end * depth
     error = refused(b'{"x":[{}],"model":"m","tools":' + deep + b',"messages":[]}')
-    assert error.message == f"tools is nested more than {MOST_LEVELS} levels deep"
-    assert error.param == "tools"
+    assert error.message == f"{param} is nested more than {MOST_LEVELS} levels deep"
+    assert error.param == param
 
 
 def test_what_is_not_too_deep_is_taken():

@@ -83,6 +83,7 @@ class FileServer:
         if asked and start >= len(content):
             self.reply(handler, 416, {"Content-Range": f"bytes */{len(content)}"})
             return
+        is_cut = with_body and self._count_body()
         handler.send_response(206 if start else 200)
         handler.send_header("ETag", etag)
         handler.send_header("Content-Length", str(len(content) - start))
@@ -92,12 +93,15 @@ class FileServer:
             handler.send_header(name, value)
         handler.end_headers()
         if with_body:
-            self._send_body(handler, content[start:])
+            self._send_body(handler, content[start:], is_cut)
 
-    def _send_body(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def _count_body(self) -> bool:
+        """Count one more, before a client that needs only the head can leave. Returns whether it is cut."""
         with self._lock:
             self.bodies += 1
-            is_cut = bool(self.drop_every) and self.bodies % self.drop_every == 0
+            return bool(self.drop_every) and self.bodies % self.drop_every == 0
+
+    def _send_body(self, handler: BaseHTTPRequestHandler, body: bytes, is_cut: bool) -> None:
         end = len(body) // 2 if is_cut else len(body)
         for at in range(0, end, self.piece):
             if self.pace and at:
