@@ -37,7 +37,7 @@ class DialectLog:
         if self._logged.get(name) == dialect:
             return
         self._logged[name] = dialect
-        log.info("%s %s", name, description(dialect))
+        log.info("%s: %s", name, description(dialect))
         if dialect.is_unread:
             log.warning(
                 "the chat template of %s has tools in a form that is not read: they are explained as text; "
@@ -48,5 +48,5 @@ class DialectLog:
 
 def description(dialect: Dialect) -> str:
     tools, reasoning = dialect.tool_format, dialect.reasoning
-    calls = f"writes calls as {tools.name}" if tools else "has no form of calls of its own"
+    calls = f"tool calls as {tools.name}" if tools else "no tool calls in its chat template"
     return f"{calls}, {f'reasoning as {reasoning.name}' if reasoning else 'no reasoning'}"

@@ -32,18 +32,18 @@ def said(caplog, template, times=1, state=State.READY, **settings):
 
 def test_the_dialect_is_logged_once(caplog):
     template = "{{ tools }}<tool_call>…</tool_call><think>…</think>"
-    assert said(caplog, template, times=3) == [("INFO", "m writes calls as hermes, reasoning as think")]
+    assert said(caplog, template, times=3) == [("INFO", "m: tool calls as hermes, reasoning as think")]
 
 
 def test_a_named_format_is_logged(caplog):
     assert said(caplog, "{{ tools }}", tool_format="granite") == [
-        ("INFO", "m writes calls as granite, no reasoning")
+        ("INFO", "m: tool calls as granite, no reasoning")
     ]
 
 
 def test_tools_in_an_unread_form_are_warned_of(caplog):
     (_, info), (level, warning) = said(caplog, "{% for tool in tools %}[[call {{ tool }}]]{% endfor %}")
-    assert info == "m has no form of calls of its own, no reasoning"
+    assert info == "m: no tool calls in its chat template, no reasoning"
     assert level == "WARNING"
     assert "tool_format" in warning
 
