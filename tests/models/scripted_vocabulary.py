@@ -11,6 +11,7 @@ from host.convert.bpe import Merge, Vocabulary
 from host.convert.byte_level import to_bytes
 from host.convert.pre_tokenizers import pre_tokenizer
 from host.convert.tokenizer_graph import Steps, build_detokenizer, build_tokenizer
+from tests.models.sentencepiece import raw_detokenizer
 from tests.models.vocabularies import tokenizer_json
 
 Form = Literal["byte-level", "sentencepiece"]
@@ -85,7 +86,7 @@ class Tokens:
             replacements=((r"\A([\s\S])", " $1"), (" ", _MARK)),
             bos=self.ids[BOS.encode()],
         )
-        return build_tokenizer(vocabulary, steps), _sentencepiece_detokenizer(vocabulary)
+        return build_tokenizer(vocabulary, steps), raw_detokenizer(vocabulary.shown, vocabulary.hidden)
 
     def _add(self, piece: bytes, encoded: bytes) -> int:
         assert piece not in self.ids, f"the vocabulary has {piece!r} already"
@@ -124,26 +125,3 @@ def _byte_token(byte: int) -> bytes:
 
 def _real_model(name: str) -> Any:
     return json.loads(tokenizer_json(name).read_text(encoding="utf-8"))["model"]
-
-
-def _sentencepiece_detokenizer(vocabulary: Vocabulary) -> Any:
-    """As OpenVINO Tokenizers converts those of Hugging Face: with the vocabulary's own spelling."""
-    from openvino import Type
-    from openvino_tokenizers import tokenizer_pipeline as blocks
-    from openvino_tokenizers.constants import UTF8ReplaceMode
-    from openvino_tokenizers.utils import change_inputs_type, update_rt_info_with_environment
-
-    pipeline = blocks.TokenizerPipeline(finalized=True)
-    pipeline.add_steps(
-        [
-            blocks.VocabDecoderStep(vocabulary.shown, vocabulary.hidden),
-            blocks.RegexDecodingStep.replace_sp_spaces(),
-            blocks.ByteFallbackStep(),
-            blocks.FuseStep(),
-            blocks.RegexDecodingStep.strip_forward_space(),
-            blocks.UTF8ValidateStep(UTF8ReplaceMode.REPLACE),
-        ]
-    )
-    model = pipeline.get_detokenizer_ov_subgraph()
-    update_rt_info_with_environment(model)
-    return change_inputs_type(model, Type.i64)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -27,22 +28,25 @@ def _build(folder: Path) -> None:
     write_llama(scratch / "model.gguf", "mistral", _TEMPLATE)
     convert(scratch / "model.gguf", folder)
     shutil.rmtree(scratch)
-    ov.save_model(_raw_detokenizer(), folder / "openvino_detokenizer.xml")
+    facts = json.loads(tokenizer_json("mistral").read_text(encoding="utf-8"))
+    pieces = sorted(facts["model"]["vocab"], key=facts["model"]["vocab"].__getitem__)
+    special = [token["id"] for token in facts["added_tokens"] if token["special"]]
+    ov.save_model(raw_detokenizer(pieces, special), folder / "openvino_detokenizer.xml")
 
 
-def _raw_detokenizer() -> ov.Model:
-    """The steps that openvino_tokenizers derives from the decoder of such a tokenizer.json."""
+def raw_detokenizer(pieces: Sequence[str] | Sequence[bytes], hidden: Sequence[int]) -> ov.Model:
+    """One with the vocabulary's own spelling, as openvino_tokenizers derives it from a tokenizer.json.
+
+    `pieces` are the tokens by id; the ids in `hidden` add nothing to a text.
+    """
     from openvino_tokenizers import tokenizer_pipeline as blocks
     from openvino_tokenizers.constants import UTF8ReplaceMode
     from openvino_tokenizers.utils import change_inputs_type, update_rt_info_with_environment
 
-    facts = json.loads(tokenizer_json("mistral").read_text(encoding="utf-8"))
-    pieces = sorted(facts["model"]["vocab"], key=facts["model"]["vocab"].__getitem__)
-    special = [token["id"] for token in facts["added_tokens"] if token["special"]]
     pipeline = blocks.TokenizerPipeline(finalized=True)
     pipeline.add_steps(
         [
-            blocks.VocabDecoderStep(pieces, special),
+            blocks.VocabDecoderStep(pieces, hidden),
             blocks.RegexDecodingStep.replace_sp_spaces(),
             blocks.ByteFallbackStep(),
             blocks.FuseStep(),
