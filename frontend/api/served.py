@@ -23,4 +23,4 @@ async def model_of(
     def note(resolved: Resolved) -> None:
         exchange.answered_by, exchange.variants = resolved.model, resolved.variants
 
-    return await router.model(name, on_leave_of(request), exchange.variant_key, note)
+    return await router.model(name, on_leave_of(request), exchange.variant_key, note, exchange.caller)

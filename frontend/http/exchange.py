@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from frontend.caller import ANYBODY, Caller
 from frontend.http.asgi import Scope
 
 OK = "ok"
@@ -25,6 +26,7 @@ class Exchange(msgspec.Struct):
 
     request_id: str
     began: float  # seconds of the layer's clock
+    caller: Caller = ANYBODY
     route: str = UNKNOWN_ROUTE  # the template, not the path: it labels metrics
     failure: str | None = None  # the code of the error that was sent, or CLIENT_GONE
     param: str | None = None  # the request's field that the error names

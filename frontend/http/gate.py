@@ -25,6 +25,7 @@ from frontend.http.asgi import (
 )
 from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import exchange_of
+from frontend.http.inside import CALLER
 
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
 
@@ -51,6 +52,10 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        if (caller := scope.get(CALLER)) is not None:
+            exchange_of(scope).caller = caller
             await self._app(scope, receive, send)
             return
         verdict = judge(self._access.rules, _asked(scope))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from frontend.caller import ANYBODY
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.choice import estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
@@ -39,6 +40,7 @@ class Job:
         self.died_at: float | None = None  # when its host died, until the next progress
         self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one
+        self.caller = ANYBODY  # for whom it is done
 
     @property
     def ended(self) -> bool:

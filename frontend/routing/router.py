@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from frontend.caller import ANYBODY, Caller
 from frontend.config import NAME_CHARACTERS, ModelSettings
 from frontend.config_values import suggestion
 from frontend.errors import (
@@ -163,8 +164,10 @@ class Router:
         on_leave: OnLeave = nobody_leaves,
         key: str | None = None,
         on_resolved: Callable[[Resolved], None] = lambda _: None,
+        caller: Caller = ANYBODY,
     ) -> "Model":
         """The model of this name, once it is loaded. `on_resolved` is called before it waits for that.
+        What it is given to do is done for `caller`.
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
@@ -173,7 +176,7 @@ class Router:
         route = self.routes[resolved.model]
         self.check_open()
         card = await self.in_time(route.card(), on_leave)
-        return Model(self, route, card)
+        return Model(self, route, card, caller)
 
     async def resolve_or_find(
         self, name: str, on_leave: OnLeave = nobody_leaves, key: str | None = None
@@ -239,8 +242,9 @@ class Router:
 class Model:
     """What one request's model was resolved to, once: its route, its settings and its card."""
 
-    def __init__(self, router: Router, route: Route, card: ModelCard) -> None:
+    def __init__(self, router: Router, route: Route, card: ModelCard, caller: Caller = ANYBODY) -> None:
         self.card = card
+        self._caller = caller
         self._router = router
         self._route = route
 
@@ -263,6 +267,7 @@ class Model:
         self._router.check_serves(self._route)
         limit = self._router.options.arena_bytes
         for job in jobs:
+            job.caller = self._caller
             if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
                 raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
         self._route.submit(jobs)
