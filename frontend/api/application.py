@@ -43,7 +43,11 @@ AREAS = (
     "admin.models",
     "admin.aliases",
     "admin.events",
+    "admin.hosts",
+    "admin.incidents",
+    "admin.refusals",
     "admin.reloading",
+    "admin.requests",
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
@@ -89,4 +93,4 @@ def build(
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=server.control.access)
+    return with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
