@@ -91,6 +91,10 @@ class Database:
             rows = db.execute("DELETE FROM files WHERE expires <= ? RETURNING id", (now,)).fetchall()
             return [row[0] for row in rows]
 
+    def file_ids(self) -> set[str]:
+        with self._transaction() as db:
+            return {row[0] for row in db.execute("SELECT id FROM files")}
+
     # --- batches
 
     def add_batch(self, batch: BatchRecord, owner: str, max_live: int) -> bool:
@@ -118,12 +122,10 @@ class Database:
             rows = db.execute("SELECT record FROM batches WHERE live = 1 ORDER BY number").fetchall()
             return [msgspec.json.decode(row[0], type=BatchRecord) for row in rows]
 
-    def old_batches(self, ended_before: int) -> list[str]:
-        """The ids of batches that ended so long ago; they are removed from the database."""
+    def remove_old_batches(self, ended_before: int) -> None:
+        """Those that ended so long ago."""
         with self._transaction() as db:
-            where = "live = 0 AND ended <= ?"
-            rows = db.execute(f"DELETE FROM batches WHERE {where} RETURNING id", (ended_before,)).fetchall()  # noqa: S608
-            return [row[0] for row in rows]
+            db.execute("DELETE FROM batches WHERE live = 0 AND ended <= ?", (ended_before,))
 
     def change(
         self,

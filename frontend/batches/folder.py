@@ -6,8 +6,10 @@ inputs/BATCH_ID     the input of a live batch, a second name of the file it was 
 locks/BATCH_ID      locked by the server that runs the batch; the kernel unlocks it when that server ends
 """
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Set
 from pathlib import Path
 
 from frontend.config_values import expanded
@@ -105,6 +107,14 @@ class Folder:
 
     def remove(self, file_id: str) -> None:
         self.content(file_id).unlink(missing_ok=True)
+
+    def remove_unknown(self, known: Set[str], older_than: float) -> None:
+        """Remove contents and inputs whose names are not `known`, unless they are newer (Unix seconds)."""
+        for name in (_FILES, _INPUTS):
+            for path in (self.root / name).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if path.name not in known and path.stat().st_ctime < older_than:
+                        path.unlink()
 
     def lock(self, batch_id: str) -> int | None:
         """A descriptor that holds the batch until it is closed; None: another server has it."""

@@ -76,7 +76,9 @@ class Runner:
             while True:
                 self._wake.clear()
                 with contextlib.suppress(StoreUnavailable):  # it is in the log
-                    if time.monotonic() - swept >= _SWEEP_SECONDS or not swept:
+                    if not swept:
+                        await self._store.remove_orphans()
+                    if not swept or time.monotonic() - swept >= _SWEEP_SECONDS:
                         swept = time.monotonic()
                         await self._store.sweep()
                     await self._scan()

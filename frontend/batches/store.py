@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 MAX_LIVE_BATCHES = 1000
 _MAX_PENDING = 1024  # calls
+_CALL_SECONDS = 300.0
+_ORPHAN_SECONDS = 3600.0  # more than any upload takes between its content and its record
 _OLD_SECONDS = DEFAULT_FILE_SECONDS  # after its end a batch is forgotten
 
 log = logging.getLogger("nacelle.batches")
@@ -45,7 +47,7 @@ class BatchStore:
         self._now = now
         self._database = Database(folder.root / DATABASE)
         self._thread = ThreadPoolExecutor(1, "batches")
-        self._checker = ThreadPoolExecutor(1, "batch-input")  # reading a whole input takes seconds
+        self._slow = ThreadPoolExecutor(2, "batch-files")  # what reads or writes whole files takes seconds
         self._pending = threading.BoundedSemaphore(_MAX_PENDING)
         self._made = False
 
@@ -57,17 +59,25 @@ class BatchStore:
 
     async def add_file(self, file: FileRecord, spool: Spool) -> None:
         """Raises RequestTooLarge where there is no room."""
-        await self._run(lambda: self._add_file(file, spool))
+        fd = os.dup(spool.fd)  # its owner may leave meanwhile
 
-    def _add_file(self, file: FileRecord, spool: Spool) -> None:
-        self.folder.store(file.id, spool.fd, file.size)
-        try:
-            has_room = self._database.add_file(file, *self._limits)
-        except BaseException:
-            self.folder.remove(file.id)
-            raise
-        if not has_room:
-            self.folder.remove(file.id)
+        def copy() -> None:
+            try:
+                self.folder.store(file.id, fd, file.size)
+            finally:
+                os.close(fd)
+
+        def add() -> bool:
+            added = False
+            try:
+                added = self._database.add_file(file, *self._limits)
+            finally:
+                if not added:
+                    self.folder.remove(file.id)
+            return added
+
+        await self._run(copy, self._slow)
+        if not await self._run(add):
             most, files = self._limits
             raise RequestTooLarge(
                 f"there is no room for this file: at most {files} files of {most} bytes together are kept; "
@@ -169,7 +179,7 @@ class BatchStore:
             with path.open("rb") as file:
                 return check(file, batch.endpoint, max_line_bytes)
 
-        checked = await self._run(read, self._checker)
+        checked = await self._run(read, self._slow)
         if checked.errors:
             return await self._change(batch.id, Rejected(checked.errors))
         event = Validated(len(checked.places), checked.model)
@@ -208,7 +218,25 @@ class BatchStore:
         return ended
 
     async def forget_input(self, batch_id: str) -> None:
-        await self._run(lambda: self.folder.forget_input(batch_id))
+        """Of a batch that has ended, while it is locked."""
+
+        def forget() -> None:
+            self.folder.forget_input(batch_id)
+            self.folder.forget_lock(batch_id)  # whoever waited for this one finds that the batch has ended
+
+        await self._run(forget)
+
+    async def remove_orphans(self) -> None:
+        """Contents that nobody knows, since a server ended while it stored them."""
+
+        def remove() -> None:
+            old = self._now() - _ORPHAN_SECONDS
+            live = self._database.live()
+            known = {name for batch in live for name in (batch.id, batch.output_id, batch.error_id)}
+            known |= self._database.file_ids()
+            self.folder.remove_unknown(known, old)
+
+        await self._run(remove)
 
     async def sweep(self) -> None:
         """Remove what has expired."""
@@ -216,15 +244,14 @@ class BatchStore:
         def remove() -> None:
             for file_id in self._database.expired_files(self.now):
                 self.folder.remove(file_id)
-            for batch_id in self._database.old_batches(self.now - _OLD_SECONDS):
-                self.folder.forget_lock(batch_id)
+            self._database.remove_old_batches(self.now - _OLD_SECONDS)
 
         await self._run(remove)
 
     def close(self) -> None:
         self._thread.submit(self._database.close)
         self._thread.shutdown(wait=False)
-        self._checker.shutdown(wait=False, cancel_futures=True)
+        self._slow.shutdown(wait=False, cancel_futures=True)
 
     def _files_of(self, batch: BatchRecord) -> list[FileRecord]:
         """Those that clients see of a batch that has ended."""
@@ -262,8 +289,8 @@ class BatchStore:
             raise StoreUnavailable("the file store is closed") from None
         future.add_done_callback(lambda _: self._pending.release())
         try:
-            return await asyncio.wrap_future(future)
-        except (sqlite3.Error, OSError) as error:
+            return await asyncio.wait_for(asyncio.wrap_future(future), _CALL_SECONDS)
+        except (sqlite3.Error, OSError) as error:  # OSError includes TimeoutError
             log.error("the file store in %s failed: %s", self.folder.root, error)
             reason = (error.strerror if isinstance(error, OSError) else None) or "see the server's log"
             raise StoreUnavailable(
