@@ -18,6 +18,7 @@ from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
+from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
@@ -151,7 +152,17 @@ class _Server:
         self._control = self._controlled(settings)
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
-        app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
+        self._batches = Batches(settings, metrics)
+        app = build(
+            settings,
+            self._router,
+            metrics,
+            self._memory,
+            library,
+            self._control,
+            self._downloads,
+            self._batches,
+        )
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
@@ -168,6 +179,7 @@ class _Server:
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        self._batches.start()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
         if polling is not None:
@@ -267,6 +279,7 @@ class _Server:
         self._control.stopping.set()
         downloads = asyncio.create_task(self._downloads.close())  # whoever follows one need not be waited for
         self._reloader.close()
+        await self._batches.stop()  # the next server continues them
         seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(seconds))
@@ -281,6 +294,7 @@ class _Server:
             await drained
         await downloads
         stop_compiling()
+        self._batches.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

@@ -1,7 +1,7 @@
 """Prometheus metrics: every name, label and bucket is written here once."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import accumulate
 
@@ -59,6 +59,15 @@ class Metrics:
             ("variants", "model", "outcome"),
             registry=self.registry,
         )
+        self._batches = Gauge(
+            "nacelle_batches", "Batches that are not done, by state", ("state",), registry=self.registry
+        )
+        self.batch_requests = Counter(
+            "nacelle_batch_requests",
+            "Requests of batches, by what became of them: completed, failed, retried or unmade",
+            ("result",),
+            registry=self.registry,
+        )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
@@ -74,6 +83,11 @@ class Metrics:
         self._by_model.pop(model, None)
         self._models.forget(model)
         self._replicas.forget(model)
+
+    def batch_states(self, counts: Mapping[str, int]) -> None:
+        """Of batches, by state."""
+        for state, count in counts.items():
+            self._batches.labels(state).set(count)
 
     def registry_state(self, up: bool, models: int, at: float | None) -> None:
         """Of the registry of models: its `models` are served; it last answered `at`, in Unix seconds."""
