@@ -52,6 +52,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 
