@@ -59,6 +59,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 
