@@ -99,7 +99,6 @@ def build(
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
-    served = with_stack(proxying, settings, metrics, access=server.control.access)
+    served = with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
     server.batches.app = served
     return served

@@ -17,6 +17,7 @@ from frontend.routing.lifecycle import (
     AwaitTrial,
     Dequeue,
     Dispatched,
+    Dropped,
     EndTrial,
     Enqueue,
     Event,
@@ -80,12 +81,19 @@ class Jobs:
 
     def apply(self, job: Job, event: Event) -> list[Action]:
         """The one place where a job's state changes."""
+        was_ended = job.ended
         job.state, actions = advance(job.state, event)
+        if job.ended and not was_ended:
+            job.account("abort" if isinstance(event, Dropped) else "error", self._metrics)
         for action in actions:
             self.performers[type(action)](job, action)
         return actions
 
     def _dispatched(self, job: Job, on_trial: bool) -> None:
+        if job.sent_at is None:
+            job.sent_at = self._clock()
+            if job.needs_slot and not job.is_rehearsal:
+                self._metrics.queue_seconds.observe(job.sent_at - job.arrived_at)
         self.apply(job, Dispatched(on_trial))
 
     def __iter__(self) -> "itertools.chain[Job]":
