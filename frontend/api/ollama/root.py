@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.errors import NotFound
 
 RUNNING = "Ollama is running"
@@ -25,6 +26,7 @@ class Root:
     def __init__(self, ollama_port: int | None) -> None:
         self._port = ollama_port
 
+    @describes("Ollama's greeting", media=("text/plain",), errors=(404,))
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         server = request.scope.get("server") or (None, None)
         if asks_for_html(request.get_header("Accept")) and (self._port is None or server[1] != self._port):
@@ -39,6 +41,7 @@ class Version:
     def __init__(self) -> None:
         self._body = msgspec.json.encode(VersionBody(API_VERSION, metadata.version("nacelle-server")))
 
+    @describes("The release of Ollama whose API this is", answer=VersionBody)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.content_type = falcon.MEDIA_JSON
         response.data = self._body
