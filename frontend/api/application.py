@@ -54,6 +54,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 

@@ -1,4 +1,4 @@
-"""GET /openapi.json: the description of this server's API."""
+"""GET /openapi.json, the description of this server's API, and /docs, the page that shows it."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -10,8 +10,8 @@ import msgspec
 from frontend.api.area import App
 from frontend.api.openapi.document import document_of
 from frontend.api.openapi.routes import Route
-
-PATH = "/openapi.json"
+from frontend.api.page import respond_file
+from frontend.page import DOCS, File, load
 
 
 class OpenApi:
@@ -33,5 +33,16 @@ class OpenApi:
         return msgspec.json.encode(document_of(self._routes()))
 
 
+class Docs:
+    def __init__(self, page: File) -> None:
+        self._page = page
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        respond_file(request, response, self._page)
+
+    on_head = on_get
+
+
 def install(app: App, routes: Callable[[], Iterable[Route]]) -> None:
-    app.add_route(PATH, OpenApi(routes))
+    app.add_route("/openapi.json", OpenApi(routes))
+    app.add_route("/docs", Docs(load([DOCS])[DOCS]))

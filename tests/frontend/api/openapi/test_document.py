@@ -104,9 +104,9 @@ def test_errors_have_the_form_of_their_api(document: dict[str, Any]):
     assert "503" not in document["paths"]["/v1/messages"]["post"]["responses"]
 
 
-def test_probes_need_no_key(document: dict[str, Any]):
+def test_probes_and_the_page_need_no_key(document: dict[str, Any]):
     open_paths = {path for path, _, operation in operations(document) if operation.get("security") == []}
-    assert open_paths == {"/health", "/ready", "/ready/{model}"}
+    assert open_paths == {"/", "/health", "/ready", "/ready/{model}"}
 
 
 def test_an_upload_is_a_form_with_its_file(document: dict[str, Any]):
