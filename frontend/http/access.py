@@ -28,7 +28,7 @@ _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, an
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 # Probes carry no key, and neither do browsers that open the page, whose files hold nothing secret.
-OPEN_PATHS = ("/health", "/ready", "/")
+OPEN_PATHS = ("/health", "/ready", "/", "/docs", "/openapi.json")
 OPEN_FOLDERS = ("/ready/", "/page/")
 # What changes the server or its store, or hands work to its engines unchecked: everything below these, and
 # exactly those of Ollama's API.

@@ -7,9 +7,13 @@ from importlib import resources
 import msgspec
 
 INDEX = "index.html"
+DOCS = "docs.html"
 # Every file of the page. Whatever is not named here is not served.
 FILES = (
     INDEX,
+    DOCS,
+    "docs.css",
+    "docs.js",
     "page.css",
     "icon.svg",
     "theme.js",
@@ -35,8 +39,8 @@ _MEDIA_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-# Scripts, styles and requests of this server alone, and nothing inline. Attached images are data URLs, and what
-# was recorded or synthesized is played from a blob.
+# Scripts, styles and requests of this server alone, and nothing inline. Attached images are data URLs, and
+# speech is played from a blob.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -10,6 +10,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.api.page import respond_file
 from frontend.page import INDEX, File, load
 
@@ -30,6 +31,7 @@ class Root:
         self._port = ollama_port
         self._page = page
 
+    @describes("Ollama's greeting, or the page for browsers", media=("text/plain", "text/html"), is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         server = request.scope.get("server") or (None, None)
         response.set_header("Vary", "Accept")
@@ -46,6 +48,7 @@ class Version:
     def __init__(self) -> None:
         self._body = msgspec.json.encode(VersionBody(API_VERSION, metadata.version("nacelle-server")))
 
+    @describes("The release of Ollama whose API this is", answer=VersionBody)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.content_type = falcon.MEDIA_JSON
         response.data = self._body
