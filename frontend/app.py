@@ -24,6 +24,7 @@ from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.http.tls import Tls
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
@@ -142,6 +143,7 @@ class _Server:
         self._found_later = FoundLater(settings, library)
         self._router.find_missing = self._found_later.find
         self._access = Access(settings)
+        self._tls = Tls(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
@@ -149,7 +151,7 @@ class _Server:
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
         app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
-        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
+        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -164,7 +166,8 @@ class _Server:
         http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            scheme = "http" if self._tls.context is None else "https"
+            log.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
         if polling is not None:
@@ -176,6 +179,7 @@ class _Server:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._tls.follow(self._settings)
         self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
         self._fleet.limit_queues(settings.max_queue)
