@@ -46,6 +46,8 @@ AREAS = (
     "admin.hosts",
     "admin.incidents",
     "admin.refusals",
+    "admin.stats",
+    "status",
     "admin.reloading",
     "admin.requests",
     "ollama.chat",
