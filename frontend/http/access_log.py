@@ -76,7 +76,6 @@ class AccessLog:
                 self._report(scope, exchange)
 
     def _report(self, scope: Scope, exchange: Exchange) -> None:
-        self._in_flight.remove(exchange)
         seconds = self._clock() - exchange.began
         if (writer := writer_of(scope)) is not None:
             exchange.sent_bytes += writer.written
@@ -91,7 +90,10 @@ class AccessLog:
             self._metrics.variant_requests.labels(*labels).inc()
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
-        exchange.tokens = exchange.phase = None  # an idle connection would keep alive what it refers to
+        self._in_flight.ended(exchange, seconds, tokens)
+        exchange.tokens = exchange.phase = exchange.first_token_seconds = (
+            None  # an idle connection would keep alive what it refers to
+        )
         client = (scope.get("client") or (None,))[0]
         log.log(
             logging.DEBUG if path.startswith(_PROBED) else logging.INFO,
