@@ -35,8 +35,8 @@ _MEDIA_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-# Scripts, styles and requests of this server alone, and nothing inline. Attached images are data URLs, and what
-# was recorded or synthesized is played from a blob.
+# Scripts, styles and requests of this server alone, and nothing inline. Attached images are data URLs, and
+# speech is played from a blob.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
