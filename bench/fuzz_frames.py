@@ -7,7 +7,7 @@ from random import Random
 from bench.mutations import Request, mutated
 
 _EVENTS = (
-    {"type": "session.update", "session": {"type": "transcription", "audio": {"input": {"format": {"rate": 24000}}}}},
+    {"type": "session.update", "session": {"audio": {"input": {"format": {"rate": 24000}}}}},
     {"type": "input_audio_buffer.append", "audio": "AAAA"},
     {"type": "input_audio_buffer.commit"},
     {"type": "input_audio_buffer.clear"},

@@ -34,16 +34,16 @@ def test_there_is_a_valid_request_per_operation_that_does_no_harm():
 
 def test_a_seed_gives_the_same_damage_again():
     def sent() -> list[bytes]:
-        return [mutated(chat, Random(f"0/{number}")).encoded() for number in range(300)]
+        return [mutated(chat, Random(f"0/{number}")).encoded() for number in range(100)]
 
     chat = seeds()[0]
     assert sent() == sent()
-    assert len(set(sent())) > 150
+    assert len(set(sent())) > 50
 
 
 def test_damage_never_asks_for_more_tokens():
     chat = seeds()[0]
-    for number in range(2000):
+    for number in range(500):
         damaged = mutated(chat, Random(number))
         if isinstance(damaged.value, dict) and "messages" in damaged.value:
             most = damaged.value.get("max_tokens", "missing")
