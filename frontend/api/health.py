@@ -1,15 +1,21 @@
 """GET /health (the frontend lives), /ready (it can serve) and /metrics."""
 
+from typing import cast, get_args
+
 import falcon
 import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.openapi.operation import describes
+from frontend.errors import BadRequest
 from frontend.library import Library
-from frontend.observability.metrics import CONTENT_TYPE, Metrics
+from frontend.observability.metrics import CONTENT_TYPE, Metrics, Names
+from frontend.observability.vllm import CacheConfig
 from frontend.routing.replica import Host, answers
 from frontend.routing.router import Router
+from ipc.kv_cache import block_tokens
+from ipc.messages import TextCard
 
 
 class ReplicaHealth(msgspec.Struct):
@@ -81,6 +87,13 @@ class Ready:
     on_head, on_head_one = on_get, on_get_one
 
 
+def _names(given: str | None) -> Names:
+    """Whose metrics are asked for. Raises BadRequest."""
+    if given not in (None, *get_args(Names)):
+        raise BadRequest(f"names: must be one of {', '.join(get_args(Names))}", "names")
+    return cast(Names, given or "all")
+
+
 class MetricsPage:
     def __init__(self, router: Router, metrics: Metrics) -> None:
         self._router = router
@@ -89,8 +102,13 @@ class MetricsPage:
     @describes("Prometheus metrics", media=("text/plain",))
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         self._router.measure()
+        for route in self._router.routes.values():
+            if isinstance(route.last_card, TextCard) and route.hosts:
+                block = block_tokens(route.hosts[0].device)
+                cache = CacheConfig(block, route.last_card.kv_cache_tokens // block)
+                self._metrics.of_model(route.name).kv_cache(cache)
         response.content_type = CONTENT_TYPE
-        response.data = self._metrics.render()
+        response.data = self._metrics.render(_names(request.get_param("names")))
 
 
 def model_health(router: Router, library: Library, model: str) -> ModelHealth:

@@ -9,7 +9,6 @@ import msgspec
 from frontend.api.abilities import speech_card
 from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
-from frontend.api.client import on_leave_of
 from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.speech import UNSUPPORTED, AudioDelta, AudioDone, SpeechRequest, SpeechUsage
@@ -63,9 +62,10 @@ class SpeechResource:
             audio_format,
         )
         body = msgspec.msgpack.encode(SpeechInput(asked.input))
-        speech = speak(model, work, body, card.sample_rate, client_of(request.scope).age_seconds)
+        client = client_of(request.scope)
+        speech = speak(model, work, body, card.sample_rate, client.age_seconds)
         exchange_of(request.scope).audio_seconds = lambda: speech.seconds
-        on_leave_of(request)(partial(speech.cancel, ClientGone()))
+        client.on_leave(lambda: speech.cancel(client.why))
         if asked.stream_format == "sse":
             await respond_streaming(request, response, _begin(speech, len(asked.input)))
         else:

@@ -98,6 +98,8 @@ class Pull:
                     for progress in lines.after(download):
                         yield line(progress)
         except ClientGone:
+            if exchange.cancelled is not None:
+                yield NDJSON.error(failed(exchange, exchange.cancelled, "a pull"))
             exchange.fail(CLIENT_GONE)
         except Exception as error:
             yield NDJSON.error(failed(exchange, error, "a pull"))
