@@ -89,4 +89,6 @@ def build(
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=server.control.access)
+    router.quotas.follow(settings)
+    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
+    return with_stack(proxying, settings, metrics, access=server.control.access, quotas=router.quotas)
