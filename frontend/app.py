@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 import uvloop
 import zmq
 
+from frontend.api.admin.hosts import status_of
 from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
+from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
@@ -24,11 +26,13 @@ from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.incident_log import IncidentLog
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
+from frontend.observability.incidents import INCIDENTS, Incidents
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
@@ -145,10 +149,20 @@ class _Server:
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
-        self._control = Control(self._access)
+        self._control = self._controlled(settings)
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
-        app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
+        self._batches = Batches(settings, metrics)
+        app = build(
+            settings,
+            self._router,
+            metrics,
+            self._memory,
+            library,
+            self._control,
+            self._downloads,
+            self._batches,
+        )
         self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
 
     async def run(self) -> int:
@@ -165,12 +179,26 @@ class _Server:
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        self._batches.start()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
         if polling is not None:
             polling.cancel()
         await self._drain(http)
         return 1 if self._cannot_start else 0
+
+    def _controlled(self, settings: Settings) -> Control:
+        """What administrators see and change of this server."""
+        incidents = Incidents(store_root(settings.store) / INCIDENTS)
+        control = Control(self._access, incidents)
+
+        def host_changed(host: Supervisor) -> None:
+            control.notices.publish("host", lambda: status_of(self._router, incidents, host.model, host))
+
+        self._fleet.on_change.append(host_changed)
+        self._fleet.on_settled.append(IncidentLog(incidents).settled)
+        incidents.on_new.append(lambda incident: control.notices.publish("incident", lambda: incident))
+        return control
 
     def _follow(self, settings: Settings) -> None:
         """Apply the settings that can change while the server runs."""
@@ -252,6 +280,7 @@ class _Server:
         self._control.stopping.set()
         downloads = asyncio.create_task(self._downloads.close())  # whoever follows one need not be waited for
         self._reloader.close()
+        await self._batches.stop()  # the next server continues them
         seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(seconds))
@@ -266,6 +295,7 @@ class _Server:
             await drained
         await downloads
         stop_compiling()
+        self._batches.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

@@ -428,6 +428,23 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for uploaded files. Default: one for temporary files that is on a disk."),
     ] = None
+    file_store: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Folder for the files and batches of clients, which are kept across restarts. "
+            "Default: in the user's data folder."
+        ),
+    ] = None
+    max_file_store_bytes: Annotated[
+        Bytes, Meta(description="Maximum total size of the stored files; further uploads get a 413.")
+    ] = 16 * 1024**3
+    max_stored_files: Annotated[Count, Meta(description="Maximum number of stored files.")] = 10_000
+    max_batch_requests: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)],
+        Meta(
+            description="Maximum number of requests of batches that run at the same time; batches take turns."
+        ),
+    ] = 16
     session_store: Annotated[
         Annotated[str, Meta(pattern=r"^(memory:|sqlite:(?!//).+|rediss?://.+)\Z")],
         Meta(

@@ -9,6 +9,7 @@ from frontend.http.asgi import Application
 from frontend.http.client import DisconnectWatch
 from frontend.http.gate import Access, Gate
 from frontend.http.identity import Identity
+from frontend.http.in_flight import InFlight
 from frontend.http.keep_alive import StreamKeepAlive
 from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
@@ -23,6 +24,7 @@ def with_stack(
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
     quotas: Quotas | None = None,
+    in_flight: InFlight | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
@@ -34,5 +36,5 @@ def with_stack(
     app = DisconnectWatch(app, clock)
     app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
-    app = AccessLog(app, metrics, clock)
+    app = AccessLog(app, metrics, clock, in_flight)
     return Identity(app, clock)

@@ -248,6 +248,7 @@ class Model:
 
     def __init__(self, router: Router, route: Route, card: ModelCard, caller: Caller = ANYBODY) -> None:
         self.card = card
+        self.on_submit: Callable[[Sequence[Job]], None] = lambda _: None  # called with what was taken in
         self._caller = caller
         self._router = router
         self._route = route
@@ -281,6 +282,7 @@ class Model:
             if charged is not None:
                 charged.cancel()
             raise
+        self.on_submit(jobs)
 
     def drop(self, jobs: Sequence[Job]) -> None:
         self._route.drop(jobs)

@@ -297,5 +297,5 @@ def test_the_wait_in_the_queue_is_measured_by_class():
     ask(history, "night", NIGHT)
     history.now += 7
     history.complete()
-    assert history.metrics.queue_seconds("batch")._sum.get() == 7.0
-    assert history.metrics.queue_seconds("interactive")._sum.get() == 0.0
+    assert history.metrics.queue_wait("batch")._sum.get() == 7.0
+    assert history.metrics.queue_wait("interactive")._sum.get() == 0.0
