@@ -210,6 +210,7 @@ class _Server:
         self._tls.follow(self._settings)
         self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
+        self._router.quotas.follow(settings)
         self._fleet.limit_queues(settings.max_queue)
         self._models.limit(settings)
 

@@ -415,6 +415,42 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of requests per minute of an API key that has no limit of its own. "
+            "Without keys, all clients count as one. Default: no limit."
+        ),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of tokens, of prompts and answers, per minute of an API key that has "
+            "no limit of its own. Default: no limit."
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of an API key without a limit of its own that are "
+            "answered at the same time. Default: no limit."
+        ),
+    ] = None
+    total_requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of requests per minute of all clients. Default: no limit."),
+    ] = None
+    total_tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of tokens per minute of all clients. Default: no limit."),
+    ] = None
+    total_max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of all clients that are answered at the same time. "
+            "Default: no limit."
+        ),
+    ] = None
     max_downloads: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
         Meta(description="Maximum number of model downloads that run at the same time; others wait."),

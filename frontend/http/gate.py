@@ -78,7 +78,7 @@ class Gate:
             exchange = exchange_of(scope)
             exchange.fail(verdict.error.code)
             exchange.hint = verdict.hint
-            await _refuse(scope, receive, send_shared if headers else send, verdict.error)
+            await refuse(scope, receive, send_shared if headers else send, verdict.error)
         elif verdict.is_preflight:
             allowed = preflight_headers(header(scope, b"access-control-request-headers"))
             await send_shared({"type": "http.response.start", "status": 204, "headers": allowed})
@@ -138,7 +138,7 @@ def preflight_headers(wanted: str | None) -> Headers:
     ]
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
     """Answer with an error object; where the server cannot, decline the WebSocket with a plain 403."""
     kind = scope["type"]
     if kind == "websocket":

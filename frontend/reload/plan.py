@@ -28,11 +28,17 @@ LIVE_SETTINGS = frozenset(
         "jwt_secret",
         "load_wait_seconds",
         "log_level",
+        "max_concurrent",
         "max_loaded_models",
         "max_queue",
         "memory_budget_gib",
+        "requests_per_minute",
         "request_timeout_seconds",
         "serve_store",
+        "tokens_per_minute",
+        "total_max_concurrent",
+        "total_requests_per_minute",
+        "total_tokens_per_minute",
         "variants",
     }
 )
