@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import uvloop
 import zmq
 
+from frontend.api.admin.hosts import status_of
 from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
@@ -25,11 +26,13 @@ from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.incident_log import IncidentLog
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
+from frontend.observability.incidents import INCIDENTS, Incidents
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
@@ -146,7 +149,7 @@ class _Server:
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
-        self._control = Control(self._access)
+        self._control = self._controlled(settings)
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
         self._batches = Batches(settings, metrics)
@@ -183,6 +186,19 @@ class _Server:
             polling.cancel()
         await self._drain(http)
         return 1 if self._cannot_start else 0
+
+    def _controlled(self, settings: Settings) -> Control:
+        """What administrators see and change of this server."""
+        incidents = Incidents(store_root(settings.store) / INCIDENTS)
+        control = Control(self._access, incidents)
+
+        def host_changed(host: Supervisor) -> None:
+            control.notices.publish("host", lambda: status_of(self._router, incidents, host.model, host))
+
+        self._fleet.on_change.append(host_changed)
+        self._fleet.on_settled.append(IncidentLog(incidents).settled)
+        incidents.on_new.append(lambda incident: control.notices.publish("incident", lambda: incident))
+        return control
 
     def _follow(self, settings: Settings) -> None:
         """Apply the settings that can change while the server runs."""

@@ -3,7 +3,7 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── Conflict 409 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
+├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
 ├── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · DownloadFailed 503
 └── RequestTimeout 504
@@ -78,6 +78,14 @@ class Conflict(ServerError):
     status = 409
     type = "invalid_request_error"
     code = "conflict"
+
+
+class RequestCancelled(ServerError):
+    """An operator ended the request. The status is one after which clients do not send it again."""
+
+    status = 410
+    type = "request_cancelled"
+    code = "request_cancelled"
 
 
 class RequestTooLarge(ServerError):

@@ -11,6 +11,8 @@ from frontend.api.early_head import EarlyHead
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel, StoreFollowing
+from frontend.api.openapi import resource as openapi
+from frontend.api.openapi.routes import RecordingRouter
 from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.downloads import Downloads
@@ -46,7 +48,11 @@ AREAS = (
     "admin.models",
     "admin.aliases",
     "admin.events",
+    "admin.hosts",
+    "admin.incidents",
+    "admin.refusals",
     "admin.reloading",
+    "admin.requests",
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
@@ -55,6 +61,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 
@@ -70,7 +77,8 @@ def build(
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     control = control or Control()
-    app = falcon.asgi.App()
+    routes = RecordingRouter()
+    app = falcon.asgi.App(router=routes)
     app.add_middleware(RouteLabel())
     app.add_middleware(StoreFollowing(control))
     errors.install(app)
@@ -92,8 +100,9 @@ def build(
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
+    openapi.install(app, routes.routes)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    served = with_stack(proxying, settings, metrics, access=server.control.access)
+    served = with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
     server.batches.app = served
     return served

@@ -12,8 +12,11 @@ from frontend.api.memory import Memory
 from frontend.batches.service import Batches
 from frontend.downloads import Downloads
 from frontend.http.gate import Access
+from frontend.http.in_flight import InFlight
 from frontend.library import Library
+from frontend.observability.incidents import Incidents
 from frontend.observability.metrics import Metrics
+from frontend.observability.notices import Notices
 from frontend.reload.plan import ReloadPlan
 from frontend.routing.router import Router
 from frontend.spool import Spools
@@ -24,9 +27,12 @@ App = falcon.asgi.App[Any, Any]
 class Control:
     """What concerns the server as a whole."""
 
-    def __init__(self, access: Access | None = None) -> None:
+    def __init__(self, access: Access | None = None, incidents: Incidents | None = None) -> None:
         """`access`: who may make requests, if that may change."""
         self.access = access
+        self.in_flight = InFlight()
+        self.incidents = incidents or Incidents()
+        self.notices = Notices()
         # Raises ConfigError or ModelError where nothing was changed.
         self.reload: Callable[[], Awaitable[ReloadPlan]] | None = None
         # Serves what the store has now.

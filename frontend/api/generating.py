@@ -12,7 +12,6 @@ import msgspec
 
 from frontend.api.compiling import in_thread
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
-from frontend.errors import ClientGone
 from frontend.http.client import client_of
 from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Model
@@ -54,7 +53,7 @@ async def start(
     generation = generate(model, specs, streaming, client.age_seconds if client else 0.0)
     try:
         if client is not None:
-            client.on_leave(lambda: generation.cancel(ClientGone()))
+            client.on_leave(lambda: generation.cancel(client.why))
         await generation.accepted()
         if request is not None:
             exchange_of(request.scope).tokens = partial(_tokens, generation)

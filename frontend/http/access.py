@@ -27,7 +27,9 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, and of what a user typed
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
-OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
+# Probes carry no key, and neither do browsers that open the page, whose files hold nothing secret.
+OPEN_PATHS = ("/health", "/ready", "/", "/docs", "/openapi.json")
+OPEN_FOLDERS = ("/ready/", "/page/")
 # What changes the server or its store, or hands work to its engines unchecked: everything below these, and
 # exactly those of Ollama's API.
 ADMIN_FOLDERS = ("/admin", "/internal")
@@ -161,7 +163,7 @@ def forwarding_header(names: Iterable[str]) -> str | None:
 
 def check_key(authorization: str | None, api_key: str, path: str, x_api_key: str | None = None) -> None:
     """Raises Unauthorized unless one of the headers carries the key, Authorization as a bearer token."""
-    if path in OPEN_PATHS or path.startswith("/ready/"):
+    if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
         return
     scheme, _, token = (authorization or "").partition(" ")
     given = [token] if scheme.lower() == "bearer" else []

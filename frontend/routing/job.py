@@ -8,6 +8,7 @@ import msgspec
 
 from frontend.caller import ANYBODY
 from frontend.observability.metrics import ModelMetrics
+from frontend.observability.vllm import FinishedReason
 from frontend.routing.choice import estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
 from frontend.routing.recovery import Progress
@@ -37,6 +38,7 @@ class Job:
         self.arrived_at = arrived_at
         self.cost = estimated_tokens(len(body), max_units)  # its share of a replica's load, in tokens
         self.state = JobState()  # written by Jobs.apply alone
+        self.sent_at: float | None = None  # when it was first sent to a host
         self.died_at: float | None = None  # when its host died, until the next progress
         self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one
@@ -63,6 +65,11 @@ class Job:
         return None
 
     @property
+    def input_tokens(self) -> int | None:
+        """Of its input; None where that is not known or not counted in tokens."""
+        return None
+
+    @property
     def trial_cost(self) -> int:
         """How long a trial takes, compared with others."""
         return len(self.body)
@@ -81,6 +88,9 @@ class Job:
 
     def flush(self) -> None:
         """All replies of one frame were taken."""
+
+    def account(self, unfinished: FinishedReason, metrics: ModelMetrics, /) -> None:
+        """It has ended; `unfinished` is the reason if its host has not reported one. Called once."""
 
     def start_over(self) -> None:
         """What came of it so far is void."""

@@ -110,6 +110,10 @@ class LocalRoute:
     def name(self) -> str:
         return self.settings.name
 
+    def now(self) -> float:
+        """Seconds of the clock."""
+        return self._clock()
+
     @property
     def hosts(self) -> list[Host]:
         return [replica.host for replica in self.replicas]

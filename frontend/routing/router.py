@@ -244,6 +244,7 @@ class Model:
 
     def __init__(self, router: Router, route: Route, card: ModelCard, caller: Caller = ANYBODY) -> None:
         self.card = card
+        self.on_submit: Callable[[Sequence[Job]], None] = lambda _: None  # called with what was taken in
         self._caller = caller
         self._router = router
         self._route = route
@@ -271,6 +272,7 @@ class Model:
             if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
                 raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
         self._route.submit(jobs)
+        self.on_submit(jobs)
 
     def drop(self, jobs: Sequence[Job]) -> None:
         self._route.drop(jobs)

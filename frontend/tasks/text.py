@@ -7,6 +7,7 @@ from zlib import crc32
 import msgspec
 
 from frontend.observability.metrics import ModelMetrics
+from frontend.observability.vllm import EndedSequence, FinishedReason
 from frontend.routing.job import Job, fingerprint
 from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
@@ -84,6 +85,7 @@ class Journal(msgspec.Struct):
     token_ids: list[int] = []
     first_token_at: float | None = None
     last_token_at: float | None = None
+    finish_reason: FinishReason | None = None
 
 
 class TextJob(Job):
@@ -121,6 +123,10 @@ class TextJob(Job):
         if not self.spec.sampling.grammar:
             return rehearsal_of(self.body)
         return rehearsal_of(msgspec.msgpack.encode(TextInput(self.spec.prompt, "")))
+
+    @property
+    def input_tokens(self) -> int | None:
+        return self.journal.prompt_tokens
 
     @property
     def trial_cost(self) -> int:
@@ -181,6 +187,7 @@ class TextJob(Job):
 
     def _finished(self, finish: Finish, metrics: ModelMetrics) -> None:
         journal = self.journal
+        journal.finish_reason = finish.reason
         if finish.prompt_tokens is not None:
             metrics.prompt_tokens.inc(max(0, finish.prompt_tokens - (journal.prompt_tokens or 0)))
             journal.prompt_tokens = finish.prompt_tokens
@@ -196,6 +203,20 @@ class TextJob(Job):
             metrics.time_to_first_token.observe(now - self.arrived_at)
         else:
             metrics.inter_token.observe(now - last)
+
+    def account(self, unfinished: FinishedReason, metrics: ModelMetrics) -> None:
+        journal = self.journal
+        metrics.ended(
+            EndedSequence(
+                reason=journal.finish_reason or unfinished,
+                sent_at=self.sent_at,
+                first_token_at=journal.first_token_at,
+                last_token_at=journal.last_token_at,
+                prompt_tokens=journal.prompt_tokens,
+                cached_tokens=journal.cached_tokens,
+                generated_tokens=len(journal.token_ids),
+            )
+        )
 
     def flush(self) -> None:
         self.generation.flush()
