@@ -14,11 +14,14 @@ from frontend.api.middleware import RouteLabel, StoreFollowing
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.http.asgi import Application
+from frontend.http.gate import Access, Gate
 from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
 from frontend.routing.router import Router
+from frontend.sockets.admission import Admission
+from frontend.sockets.layer import Sockets
 from frontend.spool import Spools
 from frontend.spool_folder import spool_folder
 
@@ -26,6 +29,7 @@ from frontend.spool_folder import spool_folder
 AREAS = (
     "chat",
     "completions",
+    "inference.sse",
     "responses.resource",
     "responses.input_tokens",
     "responses.compacting",
@@ -89,4 +93,9 @@ def build(
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=server.control.access)
+    access = server.control.access or Access(settings)
+    admission = Admission(lambda app: Gate(app, settings, access))
+    sockets = Sockets(proxying, admission, router.only_model)
+    router.on_drain.append(sockets.close)
+    sockets.stack = with_stack(sockets, settings, metrics, access=access)
+    return sockets.stack

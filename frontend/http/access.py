@@ -28,6 +28,7 @@ _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, an
 _SHOWN_CHARACTERS = 100  # of what a client sent
 _KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
 OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
+KEY_LATER_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
 # What changes the server or its store, or hands work to its engines unchecked: everything below these, and
 # exactly those of Ollama's API.
 ADMIN_FOLDERS = ("/admin", "/internal")
@@ -162,6 +163,8 @@ def forwarding_header(names: Iterable[str]) -> str | None:
 def check_key(authorization: str | None, api_key: str, path: str, x_api_key: str | None = None) -> None:
     """Raises Unauthorized unless one of the headers carries the key, Authorization as a bearer token."""
     if path in OPEN_PATHS or path.startswith("/ready/"):
+        return
+    if path == KEY_LATER_PATH and authorization is None and x_api_key is None:
         return
     scheme, _, token = (authorization or "").partition(" ")
     given = [token] if scheme.lower() == "bearer" else []
