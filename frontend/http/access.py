@@ -59,7 +59,8 @@ class Rules(msgspec.Struct, frozen=True):
 def rules_of(settings: Settings, before: Authentication | None = None) -> Rules:
     """`before`: what was in force.
 
-    Raises ConfigError for a host name or an origin that no request could have, or for unreadable keys.
+    Raises ConfigError for a host name or an origin that no request could have, or for keys that cannot be
+    read.
     """
     return Rules(
         authentication_of(settings, before),
