@@ -15,7 +15,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import CHANGES, describes
-from frontend.api.schema.batches import DeletedFile, ExpiresAfter, FileBody, FileForm, FileList
+from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, UploadForm
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
 from frontend.batches.input import MAX_INPUT_BYTES
@@ -37,7 +37,7 @@ class Files:
         self._store = server.batches.store
 
     @describes(
-        "Store a file", form=FileForm, answer=FileBody, errors=(409,), example={"purpose": "user_data"}
+        "Store a file", form=UploadForm, answer=FileBody, errors=(409,), example={"purpose": "user_data"}
     )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         async with read_form(request, self._server.spools, self._server.max_upload_bytes) as form:
@@ -116,8 +116,7 @@ def _expires_after(form: Form) -> int | None:
     if not given:
         return None
     with naming_field():
-        converted = msgspec.convert({"expires_after": given}, dict[str, ExpiresAfter], strict=False)
-    return converted["expires_after"].seconds
+        return msgspec.convert({"expires_after": given}, FileForm, strict=False).expires_after.seconds
 
 
 def page_of(request: falcon.asgi.Request, usual: int, most: int) -> Page:

@@ -53,6 +53,12 @@ class ExpiresAfter(msgspec.Struct):
     seconds: Annotated[int, Meta(ge=MIN_EXPIRY_SECONDS, le=MAX_EXPIRY_SECONDS)]
 
 
+class FileForm(msgspec.Struct):
+    """The fields of an upload that are more than a word."""
+
+    expires_after: ExpiresAfter
+
+
 class BatchRequest(msgspec.Struct, kw_only=True):
     input_file_id: str
     endpoint: str
@@ -149,7 +155,7 @@ class BatchList(msgspec.Struct):
     object: str = "list"
 
 
-class FileForm(msgspec.Struct, kw_only=True):
+class UploadForm(msgspec.Struct, kw_only=True):
     """The fields of an upload's form besides `file`, for the description of the API."""
 
     purpose: str
