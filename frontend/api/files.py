@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import falcon
@@ -13,7 +14,8 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
-from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList
+from frontend.api.openapi.operation import CHANGES, describes
+from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, UploadForm
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
 from frontend.batches.input import MAX_INPUT_BYTES
@@ -34,6 +36,9 @@ class Files:
         self._server = server
         self._store = server.batches.store
 
+    @describes(
+        "Store a file", form=UploadForm, answer=FileBody, errors=(409,), example={"purpose": "user_data"}
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         async with read_form(request, self._server.spools, self._server.max_upload_bytes) as form:
             file = file_of(form, owner_of(exchange_of(request.scope).caller), self._store.now)
@@ -41,6 +46,11 @@ class Files:
             await self._store.add_file(file, form.file)
         respond_json(response, FileBody.of(file))
 
+    @describes(
+        "Stored files",
+        answer=FileList,
+        query={"purpose": str, "limit": int, "order": Literal["asc", "desc"], "after": str},
+    )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         page = page_of(request, MAX_LISTED, MAX_LISTED)
         page = page._replace(purpose=request.get_param("purpose"))
@@ -49,18 +59,21 @@ class Files:
         first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
         respond_json(response, FileList(shown, len(files) > len(shown), first, last))
 
+    @describes("One stored file", answer=FileBody, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         file = await self._store.file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, FileBody.of(file))
 
+    @describes("Delete a stored file", answer=DeletedFile, errors=CHANGES)
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         await self._store.remove_file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, DeletedFile(file_id))
 
+    @describes("The content of a file", media=("application/octet-stream",), errors=(404,))
     async def on_get_content(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
