@@ -245,6 +245,27 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "memory. Default: no limit."
         ),
     ] = None
+    max_waiting: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of queued requests for the model. Default: max_queue of the server."
+        ),
+    ] = None
+    max_prompt_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(description="Maximum length of a prompt, in tokens. Default: what the context has room for."),
+    ] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Meta(ge=16, le=100_000_000)] | None,
+        Meta(
+            description="Maximum length of an answer, in tokens; requests that ask for more get a 400. "
+            "Default: what the context has room for."
+        ),
+    ] = None
+    max_audio_seconds: Annotated[
+        Annotated[float, Meta(ge=1, le=604_800)],
+        Meta(description="Maximum length of a recording that is transcribed."),
+    ] = 14_400.0
     preload: Annotated[
         bool,
         Meta(
