@@ -5,13 +5,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import openai
 from openai.types import Batch
 
 from tests.e2e.serving import MODEL, Serving, wait_for
 
-ENDPOINT = "/v1/chat/completions"
+ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 COUNT = 24
 
 
