@@ -51,6 +51,8 @@ AREAS = (
     "admin.hosts",
     "admin.incidents",
     "admin.refusals",
+    "admin.stats",
+    "status",
     "admin.reloading",
     "admin.requests",
     "ollama.chat",
@@ -103,6 +105,15 @@ def build(
     openapi.install(app, routes.routes)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    served = with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
+    router.quotas.follow(settings)
+    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
+    served = with_stack(
+        proxying,
+        settings,
+        metrics,
+        access=control.access,
+        quotas=router.quotas,
+        in_flight=control.in_flight,
+    )
     server.batches.app = served
     return served

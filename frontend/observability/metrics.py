@@ -59,6 +59,12 @@ class Metrics:
             ("variants", "model", "outcome"),
             registry=self.registry,
         )
+        self.limit_refusals = Counter(
+            "nacelle_limit_refusals",
+            "Requests refused by a limit of a caller or of the server on requests, tokens or concurrency",
+            ("of", "limit"),
+            registry=self.registry,
+        )
         self._batches = Gauge(
             "nacelle_batches", "Batches that are not done, by state", ("state",), registry=self.registry
         )
@@ -166,6 +172,7 @@ class ModelMetrics:
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
         self.loaded = families.loaded.labels(model)
         self.load_seconds = families.load_seconds.labels(model)
+        self.queue_wait = cache(lambda kind: families.queue_wait.labels(model, kind))
         self.loads = cache(lambda result: families.loads.labels(model, result))
         self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
@@ -213,6 +220,13 @@ class _ModelFamilies:
 
         self.queued = gauge("requests_queued", "Sequences that wait in the frontend")
         self.on_trial = gauge("requests_on_trial", "Sequences that are tried alone, since their host died")
+        self.queue_wait = Histogram(
+            "nacelle_queue_wait_seconds",
+            "From a sequence's arrival to its dispatch to an engine, by class: interactive or batch",
+            ("model", "class"),
+            registry=registry,
+            buckets=_HTTP,
+        )
         self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
         self.queue_seconds = histogram("queue", "From a sequence's arrival to its first host", _FIRST_TOKEN)
         self.time_to_first_token = histogram(

@@ -8,6 +8,7 @@ import msgspec
 
 from frontend.observability.metrics import ModelMetrics
 from frontend.observability.vllm import EndedSequence, FinishedReason
+from frontend.routing.choice import CHARACTERS_PER_TOKEN
 from frontend.routing.job import Job, fingerprint
 from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
@@ -30,6 +31,7 @@ from ipc.messages import (
     TextInput,
     TextPart,
     TextPrompt,
+    TokenPrompt,
 )
 
 
@@ -110,6 +112,20 @@ class TextJob(Job):
     def progress(self) -> Progress:
         how = continuation_of(self.spec.sampling, images=self._images)
         return Progress(len(self.journal.token_ids), how, self.generation.streaming)
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        prompt = self.spec.prompt
+        if isinstance(prompt, TokenPrompt):
+            size = len(prompt.token_ids)
+        else:
+            size = len(leading_text(prompt)) // CHARACTERS_PER_TOKEN
+        most = self.spec.sampling.max_tokens
+        return size, None if most is None or most < 0 else most
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        return self.journal.prompt_tokens or 0, len(self.journal.token_ids)
 
     @property
     def prefix(self) -> list[int]:
