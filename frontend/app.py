@@ -179,6 +179,7 @@ class _Server:
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
         self._batches = Batches(settings, metrics)
+        self._batches.caller_of = self._access.renewed
         app = build(
             settings,
             self._router,

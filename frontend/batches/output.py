@@ -88,7 +88,10 @@ def seconds_to_retry(status: int, retry_after: str | None, attempts: int) -> flo
         return None
     asked = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdecimal() else 0.0
     backoff = min(0.25 * 2.0 ** min(attempts, 10), _MAX_WAIT_SECONDS)
-    return min(max(asked, backoff * random.uniform(0.5, 1.0)), _MAX_WAIT_SECONDS)  # noqa: S311
+    backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    # Limits know when there is room again; what is unavailable only guesses.
+    wait = asked if asked and status == 429 else max(asked, backoff)
+    return min(wait, _MAX_WAIT_SECONDS)
 
 
 def _encoded(custom_id: str, response: LineResponse | None, error: LineError | None) -> bytes:

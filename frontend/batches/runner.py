@@ -53,6 +53,7 @@ class Runner:
         self._caller_of = caller_of
         self._metrics = metrics
         self._slots = asyncio.Semaphore(max_requests)  # each batch waits for one at most: they take turns
+        self._max_requests = max_requests
         self._max_line_bytes = max_line_bytes
         self._running: dict[str, asyncio.Task[None]] = {}
         self._cancelled: dict[str, asyncio.Event] = {}
@@ -161,11 +162,14 @@ class Runner:
 
     async def _make_all(self, batch: BatchRecord) -> None:
         lines = Lines(lambda after, limit: self._store.pending(batch.id, after, limit), time.monotonic)
+        allowed = asyncio.Semaphore(batch.caller.limits.max_concurrent or self._max_requests)
         async with asyncio.TaskGroup() as group:
             while (attempt := await lines.next()) is not None:
+                await allowed.acquire()
                 await self._slots.acquire()
                 task = group.create_task(self._make(batch, lines, attempt))
                 task.add_done_callback(lambda _: self._slots.release())
+                task.add_done_callback(lambda _: allowed.release())
 
     async def _make(self, batch: BatchRecord, lines: Lines, attempt: Attempt) -> None:
         caller = self._caller_of(batch.caller)

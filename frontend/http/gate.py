@@ -52,6 +52,11 @@ class Access:
         rules = rules_of(settings, self.rules.authentication)
         self.rules = msgspec.structs.replace(rules, is_local=self.rules.is_local)
 
+    def renewed(self, caller: Caller) -> Caller | None:
+        """Who made a request before, with their present rights; None if they would not be let in any more."""
+        authentication = self.rules.authentication
+        return caller if authentication is None else authentication.renewed(caller)
+
 
 class Gate:
     """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""

@@ -11,7 +11,7 @@ from frontend.batches.folder import Folder
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner import Runner
 from frontend.batches.store import BatchStore, FileLimits
-from frontend.caller import Caller
+from frontend.caller import Caller, Limits
 from frontend.http.inside import Answer
 from frontend.observability.metrics import Metrics
 from frontend.spool import Spools
@@ -130,6 +130,22 @@ def test_a_batch_is_answered_with_bounded_concurrency(tmp_path):
         assert world.most_running == 4
         assert world.errors(done.error_file_id)[0]["response"]["status_code"] == 404
         assert done.usage.input_tokens == 99 * 5
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
+    async def scenario(world: World) -> None:
+        async def slowly(prompt: str) -> Answer:
+            await asyncio.sleep(0.001)
+            return OK
+
+        world.answer = slowly
+        server = world.start()
+        await world.add("a", 10, caller=Caller("alice", limits=Limits(max_concurrent=2), is_batch=True))
+        await world.until("a", "completed")
+        assert world.most_running == 2
         await world.stop(server)
 
     run(tmp_path, scenario)
