@@ -1,6 +1,7 @@
 """The ASGI application: which areas of the API there are, inside the layers that every request passes."""
 
 import time
+from functools import partial
 from importlib import import_module
 
 import falcon.asgi
@@ -19,6 +20,7 @@ from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
+from frontend.replay.marks import model_mark
 from frontend.routing.router import Router
 from frontend.sockets.admission import Admission
 from frontend.sockets.layer import Sockets
@@ -97,5 +99,7 @@ def build(
     admission = Admission(lambda app: Gate(app, settings, access))
     sockets = Sockets(proxying, admission, router.only_model)
     router.on_drain.append(sockets.close)
-    sockets.stack = with_stack(sockets, settings, metrics, access=access)
+    sockets.stack = with_stack(
+        sockets, settings, metrics, access=access, model_mark=partial(model_mark, router)
+    )
     return sockets.stack
