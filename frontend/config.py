@@ -574,6 +574,21 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             "most a quarter. Redis limits the total by its own configuration."
         ),
     ] = 256 * 1024**2
+    response_cache_bytes: Annotated[
+        Annotated[int, Meta(ge=0, le=2**40)],
+        Meta(
+            description="Maximum total size of cached answers to deterministic requests; one may use at most "
+            "a quarter. 0 turns the cache off."
+        ),
+    ] = 0
+    response_cache_seconds: Annotated[Seconds, Meta(description="Lifetime of a cached answer.")] = 300.0
+    retry_grace_seconds: Annotated[
+        Grace,
+        Meta(
+            description="Time for which a request with an Idempotency-Key goes on after its client has left, "
+            "so that a retry can join it."
+        ),
+    ] = 30.0
     log_format: Annotated[
         Literal["text", "json"],
         Meta(description="Format of log lines: plain text, or a JSON object per line."),

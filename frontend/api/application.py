@@ -1,6 +1,7 @@
 """The ASGI application: which areas of the API there are, inside the layers that every request passes."""
 
 import time
+from functools import partial
 from importlib import import_module
 
 import falcon.asgi
@@ -22,6 +23,7 @@ from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
+from frontend.replay.marks import model_mark
 from frontend.routing.router import Router
 from frontend.sockets.admission import Admission
 from frontend.sockets.layer import Sockets
@@ -122,6 +124,7 @@ def build(
         access=access,
         quotas=router.quotas,
         in_flight=control.in_flight,
+        model_mark=partial(model_mark, router),
     )
     server.batches.app = sockets.stack
     return sockets.stack
