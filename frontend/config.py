@@ -245,6 +245,27 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "memory. Default: no limit."
         ),
     ] = None
+    max_waiting: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of queued requests for the model. Default: max_queue of the server."
+        ),
+    ] = None
+    max_prompt_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(description="Maximum length of a prompt, in tokens. Default: what the context has room for."),
+    ] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Meta(ge=16, le=100_000_000)] | None,
+        Meta(
+            description="Maximum length of an answer, in tokens; requests that ask for more get a 400. "
+            "Default: what the context has room for."
+        ),
+    ] = None
+    max_audio_seconds: Annotated[
+        Annotated[float, Meta(ge=1, le=604_800)],
+        Meta(description="Maximum length of a recording that is transcribed."),
+    ] = 14_400.0
     preload: Annotated[
         bool,
         Meta(
@@ -415,6 +436,42 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of requests per minute of an API key that has no limit of its own. "
+            "Without keys, all clients count as one. Default: no limit."
+        ),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of tokens, of prompts and answers, per minute of an API key that has "
+            "no limit of its own. Default: no limit."
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of an API key without a limit of its own that are "
+            "answered at the same time. Default: no limit."
+        ),
+    ] = None
+    total_requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of requests per minute of all clients. Default: no limit."),
+    ] = None
+    total_tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of tokens per minute of all clients. Default: no limit."),
+    ] = None
+    total_max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of all clients that are answered at the same time. "
+            "Default: no limit."
+        ),
+    ] = None
     max_downloads: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
         Meta(description="Maximum number of model downloads that run at the same time; others wait."),
@@ -471,6 +528,23 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for uploaded files. Default: one for temporary files that is on a disk."),
     ] = None
+    file_store: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Folder for the files and batches of clients, which are kept across restarts. "
+            "Default: in the user's data folder."
+        ),
+    ] = None
+    max_file_store_bytes: Annotated[
+        Bytes, Meta(description="Maximum total size of the stored files; further uploads get a 413.")
+    ] = 16 * 1024**3
+    max_stored_files: Annotated[Count, Meta(description="Maximum number of stored files.")] = 10_000
+    max_batch_requests: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)],
+        Meta(
+            description="Maximum number of requests of batches that run at the same time; batches take turns."
+        ),
+    ] = 16
     session_store: Annotated[
         Annotated[str, Meta(pattern=r"^(memory:|sqlite:(?!//).+|rediss?://.+)\Z")],
         Meta(

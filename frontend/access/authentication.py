@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from frontend.access import jwks, tokens
 from frontend.access.keys import KeyRecord, KeyRing, unrestricted
 from frontend.access.keys_file import KeysFile, keys_path
@@ -62,6 +64,22 @@ class Authentication:
         if self._signers is not None and self._rules is not None and tokens.looks_like_token(secret):
             return tokens.caller_of(secret, self._signers, self._rules)
         raise Unauthorized(_ASK)
+
+    def renewed(self, caller: Caller) -> Caller | None:
+        """Who was let in before, with the rights that their key has now; None if it is no longer accepted.
+
+        Whoever came without a key, or with a token, keeps the rights of that time.
+        """
+        if caller.key_id is None:
+            return caller
+        rings = [self._configured, self._file.ring if self._file is not None else None]
+        known = (record for ring in rings if ring is not None for record in ring.records)
+        record = next((record for record in known if record.id == caller.key_id), None)
+        if record is None:
+            return caller if self._signers is not None else None
+        if record.refusal(self._now()):
+            return None
+        return msgspec.structs.replace(record.caller, is_batch=caller.is_batch)
 
     async def refresh(self) -> bool:
         """Whether it is worth to identify again what named a signer that is not known."""

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from frontend.access.sight import sight
-from frontend.api.anthropic.models import AnthropicModel, anthropic_list, anthropic_model
+from frontend.api.anthropic.models import AnthropicModel, AnthropicModelList, anthropic_list, anthropic_model
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.http.error_body import speaks_anthropic
 from frontend.routing.route import Route
 from frontend.routing.router import Router
@@ -38,6 +39,7 @@ class Models:
         self._router = router
         self._created = created
 
+    @describes("The served models and other names of them", answer=ModelList | AnthropicModelList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         names = [*self._router.served, *self._router.other_names]
         bodies = [body for name in names if (body := self._body(name)) is not None]
@@ -46,6 +48,7 @@ class Models:
         else:
             _answer(response, ModelList(data=bodies))
 
+    @describes("One model", answer=ModelBody | AnthropicModel, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
 from frontend.http.exchange import CLIENT_GONE, OK, Exchange, TokenCounts, exchange_of
 from frontend.http.identity import short_id
+from frontend.http.in_flight import InFlight
 from frontend.observability.logs import BRIEF
 from frontend.observability.metrics import Metrics
 from frontend.shortened import shortened
@@ -38,16 +39,24 @@ log = logging.getLogger("nacelle.access")
 class AccessLog:
     """Reports every request, also those that the layers inside refuse."""
 
-    def __init__(self, app: Application, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        app: Application,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        in_flight: InFlight | None = None,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = clock
+        self._in_flight = in_flight or InFlight()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         exchange = exchange_of(scope)
+        self._in_flight.add(exchange)
 
         async def observing(message: Message) -> None:
             await send(message)
@@ -81,7 +90,10 @@ class AccessLog:
             self._metrics.variant_requests.labels(*labels).inc()
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
-        exchange.tokens = None  # an idle connection would keep alive what it refers to
+        self._in_flight.ended(exchange, seconds, tokens)
+        exchange.tokens = exchange.phase = exchange.first_token_seconds = (
+            None  # an idle connection would keep alive what it refers to
+        )
         client = (scope.get("client") or (None,))[0]
         log.log(
             logging.DEBUG if path.startswith(_PROBED) else logging.INFO,

@@ -52,6 +52,11 @@ class Access:
         rules = rules_of(settings, self.rules.authentication)
         self.rules = msgspec.structs.replace(rules, is_local=self.rules.is_local)
 
+    def renewed(self, caller: Caller) -> Caller | None:
+        """Who made a request before, with their present rights; None if they would not be let in any more."""
+        authentication = self.rules.authentication
+        return caller if authentication is None else authentication.renewed(caller)
+
 
 class Gate:
     """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""
@@ -78,7 +83,7 @@ class Gate:
             exchange = exchange_of(scope)
             exchange.fail(verdict.error.code)
             exchange.hint = verdict.hint
-            await _refuse(scope, receive, send_shared if headers else send, verdict.error)
+            await refuse(scope, receive, send_shared if headers else send, verdict.error)
         elif verdict.is_preflight:
             allowed = preflight_headers(header(scope, b"access-control-request-headers"))
             await send_shared({"type": "http.response.start", "status": 204, "headers": allowed})
@@ -138,7 +143,7 @@ def preflight_headers(wanted: str | None) -> Headers:
     ]
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
     """Answer with an error object; where the server cannot, decline the WebSocket with a plain 403."""
     kind = scope["type"]
     if kind == "websocket":

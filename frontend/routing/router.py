@@ -22,8 +22,11 @@ from frontend.errors import (
     ModelNotFound,
     RequestTimeout,
     RequestTooLarge,
+    ServerError,
     ShuttingDown,
 )
+from frontend.limits.quotas import Quotas
+from frontend.limits.tokens import charge
 from frontend.routing.job import Job, ResultJob
 from frontend.routing.names import LATEST, Names, Resolved, adapters_in, models_behind, resolve
 from frontend.routing.route import Route
@@ -58,6 +61,7 @@ class Router:
         self.find_missing: Callable[[str], Awaitable[bool]] | None = None  # adds a model that is not served
         self.draining = False
         self.options = options
+        self.quotas = Quotas()
         self._chance = chance
         self.on_drain: list[Callable[[], Awaitable[object]]] = []  # what is to end before connections close
         self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
@@ -279,6 +283,7 @@ class Model:
 
     def __init__(self, router: Router, route: Route, card: ModelCard, caller: Caller = ANYBODY) -> None:
         self.card = card
+        self.on_submit: Callable[[Sequence[Job]], None] = lambda _: None  # called with what was taken in
         self._caller = caller
         self._router = router
         self._route = route
@@ -296,7 +301,7 @@ class Model:
         return time.monotonic()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or
+        """Raises ModelNotFound, ModelUnavailable, QueueFull, RateLimited, RequestTooLarge, RequestBlamed or
         ShuttingDown."""
         self._router.check_open()
         self._router.check_serves(self._route)
@@ -305,7 +310,14 @@ class Model:
             job.caller = self._caller
             if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
                 raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
-        self._route.submit(jobs)
+        charged = charge(self._router.quotas, self._caller, jobs)
+        try:
+            self._route.submit(jobs)
+        except ServerError:
+            if charged is not None:
+                charged.cancel()
+            raise
+        self.on_submit(jobs)
 
     def drop(self, jobs: Sequence[Job]) -> None:
         self._route.drop(jobs)

@@ -8,6 +8,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
 from frontend.config import ConfigError, Name
 from frontend.errors import BadRequest, Forbidden, ModelNotFound
@@ -36,6 +37,13 @@ class Aliases:
         self._library = library
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "Set or remove another name of a model",
+        body=AliasRequest,
+        answer=AliasChanged,
+        errors=CHANGES,
+        example={"alias": "default", "model": "smollm2"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Until the next reload or start, which go by the settings."""
         body, _ = await read_json(request, self._max_body_bytes, _alias)

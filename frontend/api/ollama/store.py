@@ -14,6 +14,7 @@ from frontend.api.body import read_json
 from frontend.api.local_paths import refuse_local_path
 from frontend.api.ollama.names import naming_missing
 from frontend.api.ollama.requests import ModelRequest
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
 from frontend.caller import ANYBODY
 from frontend.errors import BadRequest, Conflict, ModelNotFound
@@ -76,6 +77,9 @@ class _Changes:
 class Delete(_Changes):
     """The model is not served any longer, under any name, and its files are removed."""
 
+    @describes(
+        "Remove a model", body=ModelRequest, is_empty=True, errors=CHANGES, example={"model": "nosuch"}
+    )
     async def on_delete(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decode_delete)
         async with self._changing:
@@ -94,6 +98,13 @@ class Delete(_Changes):
 class Copy(_Changes):
     """The copy is served as the model is: loaded on demand."""
 
+    @describes(
+        "A second name for a model of the store",
+        body=CopyRequest,
+        is_empty=True,
+        errors=CHANGES,
+        example={"source": "nosuch", "destination": "second"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decode_copy)
         refuse_local_path(body.destination, "destination")
