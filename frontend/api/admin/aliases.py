@@ -3,6 +3,7 @@
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
@@ -10,7 +11,7 @@ from frontend.api.local_paths import refuse_local_path
 from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
 from frontend.config import ConfigError, Name
-from frontend.errors import BadRequest, ModelNotFound
+from frontend.errors import BadRequest, Forbidden, ModelNotFound
 from frontend.library import Library
 from frontend.routing.names import Names, adapters_in, check_alias, is_plain_name, not_plain
 from frontend.routing.router import Router
@@ -52,11 +53,17 @@ class Aliases:
         self._router.names = switched(self._router, body.alias, body.model)
         for model in {*before, *self._router.models_behind(body.alias)}:
             self._library.announce(model)
-        respond_json(response, AliasChanged(body.alias, body.model, self._router.names.aliases))
+        visible = set(self._router.other_names)
+        aliases = self._router.names.aliases
+        if not sight().is_whole:
+            aliases = {name: model for name, model in aliases.items() if name in visible}
+        respond_json(response, AliasChanged(body.alias, body.model, aliases))
 
 
 def switched(router: Router, alias: str, model: str | None) -> Names:
-    """The names with an alias changed. Raises BadRequest or ModelNotFound."""
+    """The names with an alias changed. Raises BadRequest, ModelNotFound, or Forbidden for another's alias."""
+    if not sight().caller.may_use(alias):
+        raise Forbidden(f"this API key may not change {alias!r}, which is not in its list of models")
     aliases = dict(router.names.aliases)
     if model is None:
         if aliases.pop(alias, None) is None:
@@ -69,10 +76,22 @@ def switched(router: Router, alias: str, model: str | None) -> Names:
     adapters = adapters_in(route.settings for route in router.routes.values()) & router.routes.keys()
     try:
         visible = {route.name for route in router.visible_routes}
-        check_alias(alias, visible | names.variants.keys(), adapters & visible, names)
+        seen = _seen(router, names, alias)
+        check_alias(alias, visible | seen.variants.keys(), adapters & visible, seen)
     except ConfigError as error:
         raise BadRequest(str(error), "model") from None
     return names
+
+
+def _seen(router: Router, names: Names, alias: str) -> Names:
+    """Those of the names that whoever asks may know."""
+    if sight().is_whole:
+        return names
+    visible = {*router.other_names, alias}
+    return Names(
+        {name: model for name, model in names.aliases.items() if name in visible},
+        {name: members for name, members in names.variants.items() if name in visible},
+    )
 
 
 def install(app: App, server: Server) -> None:

@@ -1,0 +1,261 @@
+"""A model that a key may not use does not exist for it, whatever the API. The hosts are stand-ins."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from frontend.access.keys import KeyRecord, digest
+from frontend.access.keys_file import changing
+from frontend.access.sight import asking, sight
+from frontend.api.application import build
+from frontend.api.memory import Memory
+from frontend.caller import Caller
+from frontend.config import ModelSettings, Settings
+from frontend.errors import ModelNotFound
+from frontend.observability.metrics import Metrics
+from frontend.routing.names import Names
+from frontend.routing.route import LocalRoute
+from frontend.routing.router import Router, RouterOptions
+from ipc.messages import Ready
+from tests.frontend.api.test_embeddings import embedded
+from tests.frontend.api.vector_server import StandIn, vector_card
+
+MODELS = ("open", "open:tag", "secret", "hidden")
+NAMES = Names(
+    {"mine": "open", "chat": "secret", "lost": "gone"},
+    {"mix": {"open": 1.0, "secret": 99.0}, "shut": {"secret": 1.0, "hidden": 1.0}},
+)
+LISTS = {"narrow": ("open",), "alias": ("chat",), "variants": ("shut",), "pattern": ("op*",), "none": ()}
+
+
+def made_router() -> tuple[Router, dict[str, StandIn]]:
+    settings, metrics = Settings(), Metrics()
+    router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
+    hosts = {}
+    for name in MODELS:
+        host = hosts[name] = StandIn(vector_card(4))
+        host.reply = embedded
+        later = asyncio.get_running_loop().call_later
+        route = LocalRoute(
+            ModelSettings(name=name, source=name), 100, metrics.of_model(name), time.monotonic, later
+        )
+        replica = route.add(host)
+        host.say = lambda message, route=route, replica=replica: route.take(replica, [message])  # type: ignore[misc]
+        host.say(Ready(vector_card(4)))
+        router.add(route)
+    router.names = NAMES
+    return router, hosts
+
+
+class Server:
+    def __init__(self, path: Path) -> None:
+        with changing(path) as records:
+            records += [
+                KeyRecord(id=name, sha256=digest(name), scopes=("inference", "admin"), models=models)
+                for name, models in {**LISTS, "all": None}.items()
+            ]
+        settings = Settings(api_keys_file=str(path))
+        self.router, self.hosts = made_router()
+        self.memory = Memory(settings, self.router)
+        app = build(settings, self.router, Metrics(), self.memory)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
+
+    async def ask(self, key: str, method: str, path: str, body: Any = None) -> httpx.Response:
+        return await self.http.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+    async def listed(self, key: str, path: str = "/v1/models") -> set[str]:
+        answer = (await self.ask(key, "GET", path)).json()
+        return {model.get("id") or model["name"] for model in answer.get("data", answer.get("models"))}
+
+
+def run(path: Path, scenario: Callable[[Server], Awaitable[None]]) -> None:
+    async def inside() -> None:
+        server = Server(path / "keys.json")
+        async with server.http:
+            await scenario(server)
+        await server.memory.background.close(0)
+        await server.memory.close()
+
+    asyncio.run(inside())
+
+
+CHAT = [{"role": "user", "content": "Hello"}]
+REQUESTS: list[tuple[str, str, Any]] = [
+    ("POST", "/v1/chat/completions", {"model": "NAME", "messages": CHAT}),
+    ("POST", "/v1/chat/completions/render", {"model": "NAME", "messages": CHAT}),
+    ("POST", "/chat/completions", {"model": "NAME", "messages": CHAT, "stream": True}),
+    ("POST", "/v1/completions", {"model": "NAME", "prompt": "a"}),
+    ("POST", "/v1/responses", {"model": "NAME", "input": "a"}),
+    ("POST", "/v1/responses/input_tokens", {"model": "NAME", "input": "a"}),
+    ("POST", "/v1/responses/compact", {"model": "NAME", "input": "a"}),
+    ("POST", "/v1/messages", {"model": "NAME", "messages": CHAT, "max_tokens": 1}),
+    ("POST", "/v1/messages/count_tokens", {"model": "NAME", "messages": CHAT}),
+    ("POST", "/v1/embeddings", {"model": "NAME", "input": "a"}),
+    ("POST", "/v1/rerank", {"model": "NAME", "query": "a", "documents": ["b"]}),
+    ("POST", "/score", {"model": "NAME", "text_1": "a", "text_2": "b"}),
+    ("POST", "/v1/audio/speech", {"model": "NAME", "input": "a", "voice": "b"}),
+    ("GET", "/v1/audio/voices?model=NAME", None),
+    ("POST", "/tokenize", {"model": "NAME", "prompt": "a"}),
+    ("POST", "/detokenize", {"model": "NAME", "tokens": [1]}),
+    ("GET", "/tokenizer_info?model=NAME", None),
+    ("GET", "/v1/models/NAME", None),
+    ("GET", "/v1//models/NAME/", None),
+    ("GET", "/ready/NAME", None),
+    ("POST", "/api/chat", {"model": "NAME", "messages": CHAT, "stream": False}),
+    ("POST", "/api/chat", {"model": "NAME", "messages": [], "keep_alive": 0, "stream": False}),
+    ("POST", "/api/generate", {"model": "NAME", "prompt": "a", "stream": False}),
+    ("POST", "/api/embed", {"model": "NAME", "input": "a"}),
+    ("POST", "/api/embeddings", {"model": "NAME", "prompt": "a"}),
+    ("POST", "/api/show", {"model": "NAME"}),
+    ("DELETE", "/api/delete", {"model": "NAME"}),
+    ("POST", "/api/copy", {"source": "NAME", "destination": "open-copy"}),
+    ("GET", "/admin/models/NAME", None),
+    ("POST", "/admin/models/unload", {"model": "NAME"}),
+    ("POST", "/admin/models/pin", {"model": "NAME", "pinned": True}),
+]
+
+
+def named(request: tuple[str, str, Any], name: str) -> Any:
+    return json.loads(json.dumps(request).replace("NAME", name))
+
+
+def test_a_model_of_others_is_answered_like_one_that_does_not_exist(tmp_path):
+    async def compare(server: Server, request_: tuple[str, str, Any]) -> None:
+        answers = []
+        for name in ("nosuch", "secret", "hidden", "chat", "shut", "secret:latest", "chat:latest"):
+            answer = await server.ask("narrow", *named(request_, name))
+            shown = answer.json()
+            shown.pop("request_id", None)
+            answers.append(
+                (answer.status_code, json.dumps(shown).replace(f"{name}'", "N'").replace(f'{name}\\"', 'N"'))
+            )
+        assert answers[0][0] == 404, (request_, answers[0])
+        assert set(answers) == {answers[0]}, request_
+        assert "secret" not in answers[0][1] and "hidden" not in answers[0][1]
+
+    async def scenario(server: Server) -> None:
+        for request_ in REQUESTS:
+            await compare(server, request_)
+        assert not any(host.sent for host in server.hosts.values())
+
+    run(tmp_path, scenario)
+
+
+def test_lists_show_only_what_a_key_may_use(tmp_path):
+    async def scenario(server: Server) -> None:
+        every = {"open", "open:tag", "secret", "hidden", "mine", "chat", "mix", "shut"}
+        expected = {
+            "all": every,
+            "narrow": {"open", "mine", "mix"},
+            "pattern": {"open", "open:tag", "mine", "mix"},
+            "alias": {"chat"},
+            "variants": {"shut"},
+            "none": set(),
+        }
+        for key, names in expected.items():
+            assert await server.listed(key) == names, key
+            tags = {name.removesuffix(":latest") for name in await server.listed(key, "/api/tags")}
+            assert tags == names, key
+            statuses = await server.listed(key, "/admin/models")
+            assert statuses == {name for name in names if name in MODELS}, key
+        detail = (await server.ask("alias", "GET", "/v1/models")).json()["data"][0]
+        assert "secret" not in json.dumps(detail)
+
+    run(tmp_path, scenario)
+
+
+def test_a_key_uses_what_its_names_stand_for(tmp_path):
+    async def scenario(server: Server) -> None:
+        async def answered(key: str, name: str, times: int = 1) -> set[str]:
+            found = set()
+            for _ in range(times):
+                answer = await server.ask(key, "POST", "/v1/embeddings", {"model": name, "input": "a"})
+                found.add(answer.headers.get("x-nacelle-model", answer.json().get("error", {}).get("code")))
+            return found
+
+        for key, name, models in (
+            ("narrow", "open", {"open"}),
+            ("narrow", "open:latest", {"open"}),
+            ("narrow", "mine", {"open"}),  # it stands for a model of the list
+            ("narrow", "open:tag", {"model_not_found"}),
+            ("narrow", "chat", {"model_not_found"}),
+            ("pattern", "open:tag", {"open:tag"}),
+            ("alias", "chat", {"secret"}),
+            ("alias", "chat:latest", {"secret"}),
+            ("alias", "secret", {"model_not_found"}),
+            ("none", "open", {"model_not_found"}),
+            ("all", "secret", {"secret"}),
+        ):
+            assert await answered(key, name) == models, (key, name)
+        assert await answered("narrow", "mix", 30) == {"open"}, "of a set, the models of the list"
+        assert await answered("variants", "shut", 60) == {"secret", "hidden"}
+        jobs = [work for host in server.hosts.values() for work in host.sent]
+        assert jobs
+
+    run(tmp_path, scenario)
+
+
+def test_an_alias_cannot_be_switched_to_a_model_of_others(tmp_path):
+    async def scenario(server: Server) -> None:
+        async def switch(alias: str, model: str | None) -> tuple[int, str]:
+            answer = await server.ask("pattern", "POST", "/admin/alias", {"alias": alias, "model": model})
+            return answer.status_code, answer.text.replace(f"'{model}'", "N")
+
+        missing = await switch("open-sesame", "nosuch")
+        assert missing[0] == 400
+        for model in ("secret", "chat", "shut"):
+            assert await switch("open-sesame", model) == missing
+        for alias in ("chat", "lost", "others"):  # nor may those of others
+            for target in ("open", None):
+                assert (await switch(alias, target))[0] == 403
+        assert server.router.names == NAMES
+        status, said = await switch("open-sesame", "open")
+        assert (status, json.loads(said)["aliases"]) == (200, {"mine": "open", "open-sesame": "open"})
+
+    run(tmp_path, scenario)
+
+
+def test_a_probe_with_a_key_reports_its_models_and_one_without_reports_all(tmp_path):
+    async def scenario(server: Server) -> None:
+        with_key = (await server.ask("narrow", "GET", "/ready")).json()
+        assert [model["id"] for model in with_key["models"]] == ["open"]
+        without = (await server.http.get("/ready")).json()
+        assert [model["id"] for model in without["models"]] == list(MODELS)
+
+    run(tmp_path, scenario)
+
+
+def test_what_the_server_begins_for_one_caller_sees_all_models():
+    async def scenario() -> None:
+        router, _ = made_router()
+        seen = []
+
+        async def find(name: str) -> bool:
+            seen.append((name, sight().is_whole))
+            return False
+
+        router.find_missing = find
+        with asking(Caller("k", models=("op*",))):
+            for name in ("opera", "other"):
+                with contextlib.suppress(ModelNotFound):
+                    await router.resolve_or_find(name)
+        assert seen == [("opera", True)], "what may not be used is not looked for"
+        assert router.resolve("secret").model == "secret"
+
+    asyncio.run(scenario())
+
+
+def test_work_is_done_for_whoever_asks():
+    async def scenario() -> None:
+        router, _ = made_router()
+        with asking(caller := Caller("k", models=("open",))):
+            model = await router.model("open")
+        assert model._caller is caller
+
+    asyncio.run(scenario())
