@@ -26,6 +26,7 @@ from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.http.tls import Tls
 from frontend.incident_log import IncidentLog
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
@@ -146,6 +147,7 @@ class _Server:
         self._found_later = FoundLater(settings, library)
         self._router.find_missing = self._found_later.find
         self._access = Access(settings)
+        self._tls = Tls(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
@@ -163,7 +165,7 @@ class _Server:
             self._downloads,
             self._batches,
         )
-        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
+        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -178,7 +180,8 @@ class _Server:
         http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            scheme = "http" if self._tls.context is None else "https"
+            log.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         self._batches.start()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
@@ -204,6 +207,7 @@ class _Server:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._tls.follow(self._settings)
         self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
         self._router.quotas.follow(settings)

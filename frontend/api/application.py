@@ -51,6 +51,8 @@ AREAS = (
     "admin.hosts",
     "admin.incidents",
     "admin.refusals",
+    "admin.stats",
+    "status",
     "admin.reloading",
     "admin.requests",
     "ollama.chat",

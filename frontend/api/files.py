@@ -13,7 +13,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
-from frontend.api.schema.batches import DeletedFile, ExpiresAfter, FileBody, FileList
+from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
 from frontend.batches.input import MAX_INPUT_BYTES
@@ -103,8 +103,7 @@ def _expires_after(form: Form) -> int | None:
     if not given:
         return None
     with naming_field():
-        converted = msgspec.convert({"expires_after": given}, dict[str, ExpiresAfter], strict=False)
-    return converted["expires_after"].seconds
+        return msgspec.convert({"expires_after": given}, FileForm, strict=False).expires_after.seconds
 
 
 def page_of(request: falcon.asgi.Request, usual: int, most: int) -> Page:

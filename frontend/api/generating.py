@@ -56,7 +56,9 @@ async def start(
             client.on_leave(lambda: generation.cancel(client.why))
         await generation.accepted()
         if request is not None:
-            exchange_of(request.scope).tokens = partial(_tokens, generation)
+            exchange = exchange_of(request.scope)
+            exchange.tokens = partial(_tokens, generation)
+            exchange.first_token_seconds = partial(_first_token_seconds, generation)
     except BaseException:
         generation.close()
         raise
@@ -65,6 +67,11 @@ async def start(
 
 def _tokens(generation: Generation) -> TokenCounts:
     return TokenCounts(generation.usage.prompt_tokens, generation.usage.completion_tokens)
+
+
+def _first_token_seconds(generation: Generation) -> float | None:
+    timing = generation.timing
+    return None if timing.first_token_at is None else timing.first_token_at - timing.queued_at
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -67,7 +67,7 @@ class Ready:
 
     @describes("Whether requests are accepted", answer=Readiness, other={503: Readiness}, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, self._library, model) for model in self._router.routes]
+        models = [model_health(self._router, self._library, model) for model in self._visible]
         ready = not self._router.draining and any(model.ready or model.on_demand for model in models)
         _answer(response, ready, Readiness(ready, models))
 
@@ -85,6 +85,10 @@ class Ready:
         _answer(response, (health.ready or health.on_demand) and not self._router.draining, health)
 
     on_head, on_head_one = on_get, on_get_one
+
+    @property
+    def _visible(self) -> list[str]:
+        return [route.name for route in self._router.visible_routes]
 
 
 def _names(given: str | None) -> Names:

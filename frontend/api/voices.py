@@ -52,7 +52,7 @@ class SpeechModels:
 
 
 def _speaking(router: Router) -> Iterator[tuple[str, SpeechCard]]:
-    for route in router.routes.values():
+    for route in router.visible_routes:
         if isinstance(route.last_card, SpeechCard):
             yield route.name, route.last_card
 

@@ -83,7 +83,8 @@ class Runner:
                         await self._store.sweep()
                     await self._scan()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _SCAN_SECONDS)
+                    async with asyncio.timeout(_SCAN_SECONDS):
+                        await self._wake.wait()
         finally:
             tasks = list(self._running.values())
             for task in tasks:

@@ -289,7 +289,8 @@ class BatchStore:
             raise StoreUnavailable("the file store is closed") from None
         future.add_done_callback(lambda _: self._pending.release())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), _CALL_SECONDS)
+            async with asyncio.timeout(_CALL_SECONDS):  # `wait_for` may swallow a cancellation
+                return await asyncio.wrap_future(future)
         except (sqlite3.Error, OSError) as error:  # OSError includes TimeoutError
             log.error("the file store in %s failed: %s", self.folder.root, error)
             reason = (error.strerror if isinstance(error, OSError) else None) or "see the server's log"

@@ -39,6 +39,7 @@ class Exchange(msgspec.Struct):
     stream: bool = False  # the client asked for a stream
     heartbeat: Callable[[], bytes] | None = None  # makes the event that a silent stream sends; None: comments
     tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
+    first_token_seconds: Callable[[], float | None] | None = None  # from the queue to the first token
     audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done
     phase: Callable[[], str] | None = None  # of its work, once there is any
     end: Callable[[ServerError], None] | None = None  # ends the request with an error, while that is possible

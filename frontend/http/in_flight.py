@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from frontend.errors import ServerError
-from frontend.http.exchange import Exchange
+from frontend.http.exchange import Exchange, TokenCounts
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class InFlight:
         """`clock` returns Unix seconds."""
         self._entries: dict[int, Entry] = {}
         self._clock = clock
+        self.on_end: list[Callable[[Exchange, float, TokenCounts | None], None]] = []
 
     def now(self) -> float:
         return self._clock()
@@ -28,8 +29,11 @@ class InFlight:
     def add(self, exchange: Exchange) -> None:
         self._entries[id(exchange)] = Entry(exchange, self._clock())
 
-    def remove(self, exchange: Exchange) -> None:
+    def ended(self, exchange: Exchange, seconds: float, tokens: TokenCounts | None) -> None:
+        """Its last byte was sent, after so many seconds."""
         self._entries.pop(id(exchange), None)
+        for told in self.on_end:
+            told(exchange, seconds, tokens)
 
     def __iter__(self) -> Iterator[Entry]:
         """The oldest first."""

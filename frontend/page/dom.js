@@ -92,6 +92,7 @@ export function bytes(count) {
 }
 
 export function seconds(value) {
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 90) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
   if (value < 5400) return `${Math.round(value / 60)} min`;
   return `${Math.round(value / 3600)} h`;

@@ -5,6 +5,7 @@ import { alertOf, button, byId, bytes, element, facts, seconds, showList, state 
 import { changes, refresh, server } from "/page/live.js";
 
 const downloads = new Map();
+const followed = new Set();
 let isListed = false;
 
 export function install() {
@@ -36,7 +37,8 @@ const isActive = (download) => download.state === "queued" || download.state ===
 
 async function follow(download) {
   show(download);
-  if (!isActive(download)) return;
+  if (!isActive(download) || followed.has(download.id)) return;
+  followed.add(download.id);
   try {
     const response = await ask("GET", `/admin/downloads/${download.id}/events`);
     for await (const { data } of eventsOf(response)) {
@@ -46,6 +48,8 @@ async function follow(download) {
     await refresh();
   } catch (error) {
     alertOf(error);
+  } finally {
+    followed.delete(download.id);
   }
 }
 

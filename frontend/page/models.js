@@ -29,10 +29,11 @@ function modelRow({ status, hosts }) {
     element("span", { className: "name", textContent: status.name }), state(status.state), action(status));
   const about = facts(
     status.task,
-    status.device,
-    status.memory_bytes ? `${bytes(status.memory_bytes)} in memory` : status.size_bytes && `${bytes(status.size_bytes)} on disk`,
-    status.context_length && `${status.context_length.toLocaleString()} tokens of context`,
-    status.state === "ready" && `${status.running} running, ${status.queued} queued`,
+    !hosts.length && status.device,
+    !hosts.length && status.size_bytes && `${bytes(status.size_bytes)} on disk`,
+    status.context_length && `context of ${status.context_length.toLocaleString()} tokens`,
+    status.running > 0 && `${status.running} running`,
+    status.queued > 0 && `${status.queued} queued`,
     status.load_seconds && `loaded in ${seconds(status.load_seconds)}`,
     status.pinned && "pinned",
     status.aliases?.length && `also ${status.aliases.join(", ")}`,

@@ -138,6 +138,8 @@ def test_every_server_setting_can_come_from_the_environment(setting):
     own = {
         "variants": ("a=b:1", {"a": {"b": 1.0}}),
         "registry_api_key_env": ("A_KEY", "A_KEY"),
+        "jwt_jwks_url": ("https://a.example/keys", "https://a.example/keys"),
+        "jwt_algorithms": ("RS256,ES256", ["RS256", "ES256"]),
         **dict.fromkeys(("ollama_port", *LIMITS), ("9000", 9000)),
     }
     default = (str(setting.default or "9000"), setting.default or "9000")
@@ -470,7 +472,7 @@ def test_what_links_between_containers_set_is_ignored_too():
         ("NACELLE_MODEL", "NACELLE_MODELS"),
         ("NACELLE_SOURCE", "NACELLE_MODELS"),
         ("NACELLE_CTX_SIZE", "NACELLE_CONTEXT_LENGTH"),
-        ("NACELLE_API_KEYS", "NACELLE_API_KEY"),
+        ("NACELLE_API_KEYZ", "NACELLE_API_KEY"),
         ("nacelle_port", "NACELLE_PORT"),
         ("NACELLE_CONFG", "NACELLE_CONFIG"),
     ],

@@ -68,7 +68,8 @@ def switched(router: Router, alias: str, model: str | None) -> Names:
     names = Names(aliases, router.names.variants)
     adapters = adapters_in(route.settings for route in router.routes.values()) & router.routes.keys()
     try:
-        check_alias(alias, router.routes.keys() | names.variants.keys(), adapters, names)
+        visible = {route.name for route in router.visible_routes}
+        check_alias(alias, visible | names.variants.keys(), adapters & visible, names)
     except ConfigError as error:
         raise BadRequest(str(error), "model") from None
     return names

@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 from msgspec import Meta
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.client import while_there
@@ -111,6 +112,8 @@ class AdminModels:
             return self._name(name, request)
         except ModelNotFound:
             with contextlib.suppress(ModelNotFound):
+                if not sight().has(name):
+                    raise
                 return (await self._library.add(name)).name
             raise
 

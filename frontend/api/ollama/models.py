@@ -111,8 +111,7 @@ class Tags(_Models):
 
     def _names(self) -> list[str]:
         """Of models, and other names for them."""
-        others = [name for name in self._router.names.all if self._router.models_behind(name)]
-        return [*self._router.routes, *others]
+        return [*(route.name for route in self._router.visible_routes), *self._router.other_names]
 
 
 class Running(_Models):

@@ -8,6 +8,7 @@ from pathlib import Path
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import asking, sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.local_paths import refuse_local_path
@@ -15,6 +16,7 @@ from frontend.api.ollama.names import naming_missing
 from frontend.api.ollama.requests import ModelRequest
 from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
+from frontend.caller import ANYBODY
 from frontend.errors import BadRequest, Conflict, ModelNotFound
 from frontend.models.errors import ModelError, ModelMissing
 from frontend.models.inventory import Installed, Inventory
@@ -43,6 +45,9 @@ class _Changes:
     async def _installed(self, name: str, param: str) -> Installed:
         """The model of the store that is served by this name, or has it. Raises ModelNotFound or Conflict."""
         refuse_local_path(name, param)
+        if not sight().has(name):
+            with naming_missing(name):
+                raise ModelNotFound(name)
         if name in self._router.names.all:
             raise BadRequest(f"{param}: {name!r} is another name of a model; see POST /admin/alias", param)
         try:
@@ -60,7 +65,8 @@ class _Changes:
     def _served_from(self, folder: Path) -> list[str]:
         """The names of served models with the files in this folder."""
         names = [name for name in self._router.routes if name not in self._router.removing]
-        return [name for name in names if _is(self._library.folder(name), folder)]
+        with asking(ANYBODY):  # also those that whoever asks may not use: they have the same files
+            return [name for name in names if _is(self._library.folder(name), folder)]
 
     def _hosts_of(self, names: Sequence[str]) -> set[int]:
         """The ids of the processes that have these models loaded for this server."""

@@ -75,7 +75,8 @@ def is_beta(request: falcon.asgi.Request, subprotocols: tuple[str, ...]) -> bool
 
 def default_model(router: Router) -> str | None:
     """The one model that transcribes, if there is one."""
-    names = [name for name, route in router.routes.items() if isinstance(route.last_card, TranscriptionCard)]
+    routes = router.visible_routes
+    names = [route.name for route in routes if isinstance(route.last_card, TranscriptionCard)]
     return names[0] if len(names) == 1 else None
 
 

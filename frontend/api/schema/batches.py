@@ -53,6 +53,12 @@ class ExpiresAfter(msgspec.Struct):
     seconds: Annotated[int, Meta(ge=MIN_EXPIRY_SECONDS, le=MAX_EXPIRY_SECONDS)]
 
 
+class FileForm(msgspec.Struct):
+    """The fields of an upload that are more than a word."""
+
+    expires_after: ExpiresAfter
+
+
 class BatchRequest(msgspec.Struct, kw_only=True):
     input_file_id: str
     endpoint: str

@@ -9,6 +9,8 @@ import falcon.testing
 import pytest
 
 from frontend import page
+from frontend.access.authentication import Authentication
+from frontend.access.keys import unrestricted
 from frontend.api.errors import install as install_errors
 from frontend.api.ollama.root import Root
 from frontend.api.page import PageFiles
@@ -78,9 +80,8 @@ def test_nothing_else_is_served(client, path):
 
 def test_the_page_needs_no_key_and_what_it_shows_does():
     def error(path):
-        return judge(
-            Rules("secret", frozenset(), frozenset()), Asked("GET", path, "localhost", None, None)
-        ).error
+        rules = Rules(Authentication([unrestricted("api_key", "secret")]), frozenset(), frozenset())
+        return judge(rules, Asked("GET", path, "localhost", None, None)).error
 
     assert error("/") is None
     assert error("/page/page.js") is None

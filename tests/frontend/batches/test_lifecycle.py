@@ -5,11 +5,11 @@ import itertools
 import msgspec
 import pytest
 
-from frontend.batches.lifecycle import Answered, CancelAsked, Filed, Rejected, Validated, advance
+from frontend.batches.lifecycle import Answered, CancelAsked, Event, Filed, Rejected, Validated, advance
 from frontend.batches.record import LIVE, BatchError, BatchState
 from tests.frontend.batches.made import batch
 
-EVENTS = {
+EVENTS: dict[str, Event] = {
     "validated": Validated(3, "m"),
     "rejected": Rejected((BatchError("empty_file", "none"),)),
     "answered": Answered(),
