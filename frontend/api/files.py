@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote
 
 import falcon
@@ -13,6 +14,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import describes
 from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
@@ -21,7 +23,6 @@ from frontend.batches.record import DEFAULT_FILE_SECONDS, FileRecord, owner_of
 from frontend.errors import BadRequest, NotFound, RequestTooLarge
 from frontend.http.exchange import exchange_of
 
-PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 MAX_LISTED = 10_000
 _READ_BYTES = 256 * 1024
 _NAME_CHARACTERS = 255
@@ -34,6 +35,13 @@ class Files:
         self._server = server
         self._store = server.batches.store
 
+    @describes(
+        "Store a file",
+        form=FileForm,
+        answer=FileBody,
+        errors=(413,),
+        example={"purpose": "user_data"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         async with read_form(request, self._server.spools, self._server.max_upload_bytes) as form:
             file = file_of(form, owner_of(exchange_of(request.scope).caller), self._store.now)
@@ -41,6 +49,12 @@ class Files:
             await self._store.add_file(file, form.file)
         respond_json(response, FileBody.of(file))
 
+    @describes(
+        "The stored files",
+        answer=FileList,
+        query={"after": str, "limit": int, "order": Literal["asc", "desc"], "purpose": str},
+        errors=(404,),
+    )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         page = page_of(request, MAX_LISTED, MAX_LISTED)
         page = page._replace(purpose=request.get_param("purpose"))
@@ -49,18 +63,21 @@ class Files:
         first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
         respond_json(response, FileList(shown, len(files) > len(shown), first, last))
 
+    @describes("A stored file", answer=FileBody, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         file = await self._store.file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, FileBody.of(file))
 
+    @describes("Delete a stored file", answer=DeletedFile, errors=(404,))
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         await self._store.remove_file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, DeletedFile(file_id))
 
+    @describes("The content of a stored file", media=("application/octet-stream",), errors=(404,))
     async def on_get_content(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
@@ -77,33 +94,30 @@ def file_of(form: Form, owner: str, now: int) -> FileRecord:
     """What a form stores. Raises BadRequest and RequestTooLarge."""
     if form.file is None:
         raise BadRequest("file is missing: send it as a part of the form", "file")
-    purpose = form.one("purpose")
-    if purpose not in PURPOSES:
-        what = "is missing" if purpose is None else "is unknown"
-        raise BadRequest(f"purpose {what}: it must be one of {', '.join(PURPOSES)}", "purpose")
-    if purpose == "batch" and len(form.file) > MAX_INPUT_BYTES:
+    fields = _fields_of(form)
+    if fields.purpose == "batch" and len(form.file) > MAX_INPUT_BYTES:
         raise RequestTooLarge(f"file exceeds {MAX_INPUT_BYTES} bytes, the limit for purpose batch", "file")
-    seconds = _expires_after(form)
-    if seconds is None and purpose == "batch":
-        seconds = DEFAULT_FILE_SECONDS
+    seconds = DEFAULT_FILE_SECONDS if fields.purpose == "batch" else None
+    if fields.expires_after is not None:
+        seconds = fields.expires_after.seconds
     return FileRecord(
         id=f"file-{uuid.uuid4().hex}",
         owner=owner,
         name=form.file_name[:_NAME_CHARACTERS] or "file",
-        purpose=purpose,
+        purpose=fields.purpose,
         size=len(form.file),
         created_at=now,
         expires_at=None if seconds is None else now + seconds,
     )
 
 
-def _expires_after(form: Form) -> int | None:
-    given = {name: form.one(f"expires_after[{name}]") for name in ("anchor", "seconds")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return None
+def _fields_of(form: Form) -> FileForm:
+    names = {"anchor": "expires_after[anchor]", "seconds": "expires_after[seconds]"}
+    expiry = {key: value for key, name in names.items() if (value := form.one(name)) is not None}
+    purpose = form.one("purpose")
+    fields: dict[str, Any] = {"purpose": purpose} if purpose is not None else {}
     with naming_field():
-        return msgspec.convert({"expires_after": given}, FileForm, strict=False).expires_after.seconds
+        return msgspec.convert(fields | ({"expires_after": expiry} if expiry else {}), FileForm, strict=False)
 
 
 def page_of(request: falcon.asgi.Request, usual: int, most: int) -> Page:
