@@ -23,7 +23,6 @@ from frontend.batches.record import DEFAULT_FILE_SECONDS, FileRecord, owner_of
 from frontend.errors import BadRequest, NotFound, RequestTooLarge
 from frontend.http.exchange import exchange_of
 
-PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 MAX_LISTED = 10_000
 _READ_BYTES = 256 * 1024
 _NAME_CHARACTERS = 255
@@ -90,33 +89,30 @@ def file_of(form: Form, owner: str, now: int) -> FileRecord:
     """What a form stores. Raises BadRequest and RequestTooLarge."""
     if form.file is None:
         raise BadRequest("file is missing: send it as a part of the form", "file")
-    purpose = form.one("purpose")
-    if purpose not in PURPOSES:
-        what = "is missing" if purpose is None else "is unknown"
-        raise BadRequest(f"purpose {what}: it must be one of {', '.join(PURPOSES)}", "purpose")
-    if purpose == "batch" and len(form.file) > MAX_INPUT_BYTES:
+    fields = _fields_of(form)
+    if fields.purpose == "batch" and len(form.file) > MAX_INPUT_BYTES:
         raise RequestTooLarge(f"file exceeds {MAX_INPUT_BYTES} bytes, the limit for purpose batch", "file")
-    seconds = _expires_after(form)
-    if seconds is None and purpose == "batch":
-        seconds = DEFAULT_FILE_SECONDS
+    seconds = DEFAULT_FILE_SECONDS if fields.purpose == "batch" else None
+    if fields.expires_after is not None:
+        seconds = fields.expires_after.seconds
     return FileRecord(
         id=f"file-{uuid.uuid4().hex}",
         owner=owner,
         name=form.file_name[:_NAME_CHARACTERS] or "file",
-        purpose=purpose,
+        purpose=fields.purpose,
         size=len(form.file),
         created_at=now,
         expires_at=None if seconds is None else now + seconds,
     )
 
 
-def _expires_after(form: Form) -> int | None:
-    given = {name: form.one(f"expires_after[{name}]") for name in ("anchor", "seconds")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return None
+def _fields_of(form: Form) -> FileForm:
+    names = {"anchor": "expires_after[anchor]", "seconds": "expires_after[seconds]"}
+    expiry = {key: value for key, name in names.items() if (value := form.one(name)) is not None}
+    purpose = form.one("purpose")
+    fields: dict[str, Any] = {"purpose": purpose} if purpose is not None else {}
     with naming_field():
-        return msgspec.convert({"expires_after": given}, FileForm, strict=False).expires_after.seconds
+        return msgspec.convert(fields | ({"expires_after": expiry} if expiry else {}), FileForm, strict=False)
 
 
 def page_of(request: falcon.asgi.Request, usual: int, most: int) -> Page:

@@ -54,9 +54,10 @@ class ExpiresAfter(msgspec.Struct):
 
 
 class FileForm(msgspec.Struct):
-    """The fields of an upload that are more than a word."""
+    """The fields of an upload, besides the file."""
 
-    expires_after: ExpiresAfter
+    purpose: Literal["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]
+    expires_after: ExpiresAfter | None = None  # as `expires_after[anchor]` and `expires_after[seconds]`
 
 
 class BatchRequest(msgspec.Struct, kw_only=True):
