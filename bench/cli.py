@@ -5,6 +5,7 @@ import click
 from bench.chaos import chaos
 from bench.engine import engine
 from bench.fuzz import fuzz
+from bench.hostile import hostile
 from bench.ipc import ipc
 from bench.overhead import overhead
 from bench.serve import serve
@@ -15,5 +16,5 @@ def bench() -> None:
     """Measure any OpenAI server, the raw pipeline, Nacelle's overhead or shared memory, or test a server."""
 
 
-for _command in (serve, engine, overhead, ipc, chaos, fuzz):
+for _command in (serve, engine, overhead, ipc, chaos, fuzz, hostile):
     bench.add_command(_command)

@@ -49,6 +49,7 @@ class Files:
         "Stored files",
         answer=FileList,
         query={"purpose": str, "limit": int, "order": Literal["asc", "desc"], "after": str},
+        errors=(404,),
     )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         page = page_of(request, MAX_LISTED, MAX_LISTED)
