@@ -16,10 +16,11 @@ from tests.models.packages import install_npm
 from tests.models.scripted import scripted_model
 from tests.models.templates import chat_template
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 CHROMIUM = "/usr/bin/chromium"
 SECONDS = 60.0
+LOAD_SECONDS = 300.0  # for six models at once, on a machine that is busy
 SCRIPTED, LONG, EYES, SPARE, HEARS, SPEAKS = "scripted", "long", "eyes", "spare", "whisper-tiny-en", "kokoro"
 HOSTILE = (
     "<img src=x onerror=alert(1)> **Bold**, [a](javascript:alert(1)), [b](https://b.example/).\n\n"
@@ -68,7 +69,7 @@ def server(
     environment = {"XDG_DATA_HOME": str(folder)}
     with Serving(["--config", str(settings)], ["--kv-cache-gib", "0.25", *EXACT], environment) as serving:
         for name in models:
-            serving.wait_until_ready(name)
+            serving.wait_for(f"/ready/{name}", LOAD_SECONDS)
         yield serving
 
 
