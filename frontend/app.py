@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 import uvloop
 import zmq
 
+from frontend.api.admin.hosts import status_of
 from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
+from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
@@ -24,11 +26,14 @@ from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.http.tls import Tls
+from frontend.incident_log import IncidentLog
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
+from frontend.observability.incidents import INCIDENTS, Incidents
 from frontend.observability.metrics import Metrics
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
@@ -142,14 +147,25 @@ class _Server:
         self._found_later = FoundLater(settings, library)
         self._router.find_missing = self._found_later.find
         self._access = Access(settings)
+        self._tls = Tls(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
-        self._control = Control(self._access)
+        self._control = self._controlled(settings)
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
-        app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
-        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
+        self._batches = Batches(settings, metrics)
+        app = build(
+            settings,
+            self._router,
+            metrics,
+            self._memory,
+            library,
+            self._control,
+            self._downloads,
+            self._batches,
+        )
+        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -164,7 +180,9 @@ class _Server:
         http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            scheme = "http" if self._tls.context is None else "https"
+            log.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
+        self._batches.start()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
         if polling is not None:
@@ -172,12 +190,27 @@ class _Server:
         await self._drain(http)
         return 1 if self._cannot_start else 0
 
+    def _controlled(self, settings: Settings) -> Control:
+        """What administrators see and change of this server."""
+        incidents = Incidents(store_root(settings.store) / INCIDENTS)
+        control = Control(self._access, incidents)
+
+        def host_changed(host: Supervisor) -> None:
+            control.notices.publish("host", lambda: status_of(self._router, incidents, host.model, host))
+
+        self._fleet.on_change.append(host_changed)
+        self._fleet.on_settled.append(IncidentLog(incidents).settled)
+        incidents.on_new.append(lambda incident: control.notices.publish("incident", lambda: incident))
+        return control
+
     def _follow(self, settings: Settings) -> None:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._tls.follow(self._settings)
         self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
+        self._router.quotas.follow(settings)
         self._fleet.limit_queues(settings.max_queue)
         self._models.limit(settings)
 
@@ -251,6 +284,7 @@ class _Server:
         self._control.stopping.set()
         downloads = asyncio.create_task(self._downloads.close())  # whoever follows one need not be waited for
         self._reloader.close()
+        await self._batches.stop()  # the next server continues them
         seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(seconds))
@@ -265,6 +299,7 @@ class _Server:
             await drained
         await downloads
         stop_compiling()
+        self._batches.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

@@ -9,8 +9,11 @@ from frontend.http.asgi import Application
 from frontend.http.client import DisconnectWatch
 from frontend.http.gate import Access, Gate
 from frontend.http.identity import Identity
+from frontend.http.in_flight import InFlight
 from frontend.http.keep_alive import StreamKeepAlive
+from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
+from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 from frontend.replay.layer import ModelMark, Replay, ReplayOptions
 
@@ -22,6 +25,8 @@ def with_stack(
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
     model_mark: ModelMark = lambda _: None,
+    quotas: Quotas | None = None,
+    in_flight: InFlight | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
@@ -38,6 +43,7 @@ def with_stack(
         max_body_bytes=settings.max_body_bytes,
     )
     app = Replay(app, options, model_mark, metrics, clock)
+    app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
-    app = AccessLog(app, metrics, clock)
+    app = AccessLog(app, metrics, clock, in_flight)
     return Identity(app, clock)
