@@ -3,8 +3,8 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422 · KeyReused 422
-├── QueueFull 429 · RateLimited 429
+├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422
+├── KeyReused 422 · QueueFull 429 · RateLimited 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
 ├── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · DownloadFailed 503
 └── RequestTimeout 504

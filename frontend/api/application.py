@@ -111,13 +111,12 @@ def build(
     openapi.install(app, routes.routes)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
+    access = control.access or Access(settings)
+    sockets = Sockets(proxying, Admission(lambda app: Gate(app, settings, access)), router.only_model)
+    router.on_drain.append(sockets.close)
     router.quotas.follow(settings)
     router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
-    access = control.access or Access(settings)
-    admission = Admission(lambda app: Gate(app, settings, access))
-    sockets = Sockets(proxying, admission, router.only_model)
-    router.on_drain.append(sockets.close)
-    sockets.stack = with_stack(
+    served = sockets.stack = with_stack(
         sockets,
         settings,
         metrics,
@@ -126,5 +125,5 @@ def build(
         in_flight=control.in_flight,
         model_mark=partial(model_mark, router),
     )
-    server.batches.app = sockets.stack
-    return sockets.stack
+    server.batches.app = served
+    return served

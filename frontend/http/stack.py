@@ -24,9 +24,9 @@ def with_stack(
     metrics: Metrics,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    model_mark: ModelMark = lambda _: None,
     quotas: Quotas | None = None,
     in_flight: InFlight | None = None,
-    model_mark: ModelMark = lambda _: None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 

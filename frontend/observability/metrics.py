@@ -59,6 +59,15 @@ class Metrics:
             ("variants", "model", "outcome"),
             registry=self.registry,
         )
+        self.cache_requests = Counter(
+            "nacelle_response_cache_requests",
+            "Requests that the response cache looked at",
+            ("result",),
+            registry=self.registry,
+        )
+        self.cache_bytes = Gauge(
+            "nacelle_response_cache_bytes", "Bytes of cached answers", registry=self.registry
+        )
         self.limit_refusals = Counter(
             "nacelle_limit_refusals",
             "Requests refused by a limit of a caller or of the server on requests, tokens or concurrency",
@@ -73,15 +82,6 @@ class Metrics:
             "Requests of batches, by what became of them: completed, failed, retried or unmade",
             ("result",),
             registry=self.registry,
-        )
-        self.cache_requests = Counter(
-            "nacelle_response_cache_requests",
-            "Requests that the response cache looked at",
-            ("result",),
-            registry=self.registry,
-        )
-        self.cache_bytes = Gauge(
-            "nacelle_response_cache_bytes", "Bytes of cached answers", registry=self.registry
         )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)

@@ -25,8 +25,8 @@ from frontend.http.asgi import (
     header,
     with_headers,
 )
-from frontend.http.error_body import error_response
 from frontend.http.exchange import CLIENT_GONE, Exchange, attach, exchange_of
+from frontend.http.gate import refuse
 from frontend.observability.metrics import Metrics
 from frontend.replay.asked import (
     CACHED_PATHS,
@@ -94,13 +94,8 @@ class Replay:
             else:
                 await self._cached(scope, receive, send, body)
         except ServerError as error:
-            exchange = exchange_of(scope)
-            exchange.fail(error.code, error.param)
-            answer = error_response(scope["path"], error, exchange.request_id)
-            await send(
-                {"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers}
-            )
-            await send({"type": "http.response.body", "body": answer.body})
+            exchange_of(scope).fail(error.code, error.param)
+            await refuse(scope, receive, send, error)
 
     async def _retried(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
         key = (exchange_of(scope).caller.key_id, scope["path"], idempotency_key(scope))
@@ -200,6 +195,15 @@ class Replay:
     ) -> None:
         """Send a recording to a client until its end, or until the client leaves."""
         recording.readers += 1
+        own = exchange_of(scope)
+
+        def end(error: ServerError) -> None:
+            """An operator's cancellation of this request is one of the answer."""
+            own.cancelled = recording.exchange.cancelled = error
+            if recording.exchange.end is not None:
+                recording.exchange.end(error)
+
+        own.end = end
         sending = asyncio.ensure_future(_send(recording, scope, send, headers, after))
         leaving = asyncio.ensure_future(_left(receive))
         try:
@@ -211,6 +215,7 @@ class Replay:
         finally:
             sending.cancel()
             leaving.cancel()
+            own.end = None
             recording.readers -= 1
             if not recording.readers and not recording.ended:
                 _abandon_later(recording, grace_seconds)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import socketio
 
+from frontend.access.sight import asking
 from frontend.api.schema.inference import ERROR, InferenceError, inference_error
 from frontend.caller import Caller
 from frontend.errors import BadRequest, ServerError
@@ -132,7 +133,8 @@ class SocketEvents:
             request_id, session_id = asked.request_id, asked.session_id
             assert asked.request_id is not None
             room = None if session_id is None else _room(caller, session_id)
-            body = chat_body(payload, asked, asked.model or self._only_model())
+            with asking(caller):
+                body = chat_body(payload, asked, asked.model or self._only_model())
             if sid not in self._clients:  # it has left in the meantime
                 return None
             if room is not None:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 
 from frontend.errors import BadRequest, Forbidden, NotFound, Overloaded, ServerError
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
-from frontend.http.error_body import error_response
 from frontend.http.exchange import exchange_of
+from frontend.http.gate import refuse
 from frontend.sockets.admission import Admission
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Sockets:
             events = await self._events()
             self._check(events, scope)
         except ServerError as error:
-            await _refuse(scope, receive, send, error)
+            exchange_of(scope).fail(error.code, error.param)
+            await refuse(scope, receive, send, error)
             return
         await _answer(events, scope, receive, send)
 
@@ -105,15 +106,3 @@ async def _answer(events: "SocketEvents", scope: Scope, receive: Receive, send: 
             await send({"type": "websocket.close", "code": 1002})
         elif scope["type"] == "http":
             raise
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
-    exchange = exchange_of(scope)
-    exchange.fail(error.code, error.param)
-    if scope["type"] == "websocket":
-        await receive()  # the connect event, without which no answer is allowed
-        await send({"type": "websocket.close"})
-        return
-    answer = error_response(scope["path"], error, exchange.request_id)
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers})
-    await send({"type": "http.response.body", "body": answer.body})

@@ -245,8 +245,9 @@ def test_two_turns_of_one_session_at_once_are_a_conflict(server):
 
 
 def test_an_answer_as_events_of_plain_text(server):
-    fields = {"prompt": "Count from 1 to 5, one number per line.", "max_tokens": 12, "temperature": 0}
-    expected = chat(server, ("user", fields["prompt"]), max_tokens=12)["choices"][0]["message"]["content"]
+    prompt = "Count from 1 to 5, one number per line."
+    fields = {"prompt": prompt, "max_tokens": 12, "temperature": 0}
+    expected = chat(server, ("user", prompt), max_tokens=12)["choices"][0]["message"]["content"]
     answer = server.http.post("/v1/inference_sse", json=fields)
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = answer.text.removesuffix("\n\n").split("\n\n")

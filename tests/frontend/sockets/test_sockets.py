@@ -12,8 +12,8 @@ import httpx
 import pytest
 import socketio
 
+from frontend.access.scopes import KEY_LATER_PATH
 from frontend.config import Settings
-from frontend.http.access import KEY_LATER_PATH
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access, Gate
 from frontend.http.server import HttpServer, listen
