@@ -30,6 +30,8 @@ from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing
+from frontend.observability.tracing import open_tracing
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
 from frontend.reload.hangup import Hangups
@@ -64,6 +66,7 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     """
     settings = configuration.settings
     logs.configure(settings.log_format, settings.log_level)
+    tracing = open_tracing(settings)
     listeners: list[socket.socket] = []
     for port, option in ports_of(settings):
         try:
@@ -74,8 +77,10 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return uvloop.run(_Server(configuration, read_again, listeners, runtime_dir, context).run())
+        return uvloop.run(_Server(configuration, read_again, listeners, runtime_dir, context, tracing).run())
     finally:
+        if tracing is not None:
+            tracing.close()
         context.destroy(linger=0)
         runtime_dir.remove()
         for listener in listeners:
@@ -109,6 +114,7 @@ class _Server:
         listeners: Sequence[socket.socket],
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
+        tracing: Tracing | None,
     ) -> None:
         settings = configuration.settings
         self._settings = settings
@@ -146,6 +152,7 @@ class _Server:
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
         self._control = Control(self._access)
+        self._control.tracing = tracing
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
         app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)

@@ -89,4 +89,4 @@ def build(
         import_module(f"frontend.api.{area}").install(app, server)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=server.control.access)
+    return with_stack(proxying, settings, metrics, access=control.access, tracing=control.tracing)

@@ -13,6 +13,7 @@ from frontend.downloads import Downloads
 from frontend.http.gate import Access
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing
 from frontend.reload.plan import ReloadPlan
 from frontend.routing.router import Router
 from frontend.spool import Spools
@@ -26,6 +27,7 @@ class Control:
     def __init__(self, access: Access | None = None) -> None:
         """`access`: who may make requests, if that may change."""
         self.access = access
+        self.tracing: Tracing | None = None
         # Raises ConfigError or ModelError where nothing was changed.
         self.reload: Callable[[], Awaitable[ReloadPlan]] | None = None
         # Serves what the store has now.

@@ -12,6 +12,7 @@ from frontend.http.identity import Identity
 from frontend.http.keep_alive import StreamKeepAlive
 from frontend.http.paths import CanonicalPaths
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing
 
 
 def with_stack(
@@ -20,6 +21,7 @@ def with_stack(
     metrics: Metrics,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    tracing: Tracing | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
@@ -30,5 +32,5 @@ def with_stack(
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
     app = CanonicalPaths(Gate(app, settings, access))
-    app = AccessLog(app, metrics, clock)
+    app = AccessLog(app, metrics, clock, tracing)
     return Identity(app, clock)

@@ -133,7 +133,6 @@ class ModelMetrics:
         self.queued = families.queued.labels(model)
         self.on_trial = families.on_trial.labels(model)
         self.request_seconds = families.request_seconds.labels(model)
-        self.queue_seconds = families.queue_seconds.labels(model)
         self.time_to_first_token = families.time_to_first_token.labels(model)
         self.inter_token = families.inter_token.of(model)
         self.prompt_tokens = families.prompt_tokens.labels(model)
@@ -151,6 +150,7 @@ class ModelMetrics:
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
         self.loaded = families.loaded.labels(model)
         self.load_seconds = families.load_seconds.labels(model)
+        self.queue_seconds = cache(lambda kind: families.queue_seconds.labels(model, kind))
         self.loads = cache(lambda result: families.loads.labels(model, result))
         self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
@@ -198,8 +198,14 @@ class _ModelFamilies:
 
         self.queued = gauge("requests_queued", "Sequences that wait in the frontend")
         self.on_trial = gauge("requests_on_trial", "Sequences that are tried alone, since their host died")
+        self.queue_seconds = Histogram(
+            "nacelle_queue_wait_seconds",
+            "From a sequence's arrival to its dispatch to an engine, by class: interactive or batch",
+            ("model", "class"),
+            registry=registry,
+            buckets=_HTTP,
+        )
         self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
-        self.queue_seconds = histogram("queue", "From a sequence's arrival to its first host", _FIRST_TOKEN)
         self.time_to_first_token = histogram(
             "time_to_first_token", "From a sequence's arrival to its first token", _FIRST_TOKEN
         )

@@ -132,6 +132,7 @@ def test_every_server_setting_can_come_from_the_environment(setting):
         "variants": ("a=b:1", {"a": {"b": 1.0}}),
         "registry_api_key_env": ("A_KEY", "A_KEY"),
         "ollama_port": ("9000", 9000),
+        "otel_endpoint": ("http://collector:4318", "http://collector:4318"),
     }
     default = (str(setting.default or "9000"), setting.default or "9000")
     written, expected = own.get(setting.name) or examples.get(type(setting.default), default)
