@@ -10,25 +10,31 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import uvloop
 import zmq
 
+from frontend.api.admin.hosts import status_of
 from frontend.api.application import build
 from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
-from frontend.config import Settings
+from frontend.batches.service import Batches
+from frontend.config import ConfigError, Settings, check_bind
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
+from frontend.http.tls import Tls
+from frontend.incident_log import IncidentLog
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
 from frontend.models.root import store_root
 from frontend.observability import logs
+from frontend.observability.incidents import INCIDENTS, Incidents
 from frontend.observability.metrics import Metrics
 from frontend.observability.traces import Tracing
 from frontend.observability.tracing import open_tracing
@@ -44,6 +50,7 @@ from frontend.residency.limits import available_bytes
 from frontend.residency.stored import StoredMeasurements
 from frontend.routing.names import Names
 from frontend.routing.router import Router, RouterOptions
+from frontend.service_manager import ServiceManager, address_of, inherited
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Supervisor
@@ -64,11 +71,20 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
 
     SIGHUP lets the server follow what `read_again` returns, which raises ConfigError or ModelError.
     """
+    logs.configure(configuration.settings.log_format, configuration.settings.log_level)
+    try:
+        listeners = inherited(os.environ, os.getpid())
+        configuration = _at(configuration, listeners)
+    except ConfigError as error:
+        log.error("%s", error)
+        return 1
     settings = configuration.settings
-    logs.configure(settings.log_format, settings.log_level)
     tracing = open_tracing(settings)
-    listeners: list[socket.socket] = []
+    service = ServiceManager(os.environ, os.getpid())
+    opened = {listener.getsockname()[1] for listener in listeners}
     for port, option in ports_of(settings):
+        if port in opened:
+            continue
         try:
             listeners.append(listen(settings.host, port))
         except (OSError, UnicodeError) as error:
@@ -77,7 +93,8 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return uvloop.run(_Server(configuration, read_again, listeners, runtime_dir, context, tracing).run())
+        server = _Server(configuration, read_again, listeners, runtime_dir, context, service, tracing)
+        return uvloop.run(server.run())
     finally:
         if tracing is not None:
             tracing.close()
@@ -85,6 +102,16 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
         runtime_dir.remove()
         for listener in listeners:
             listener.close()
+
+
+def _at(configuration: Configuration, listeners: Sequence[socket.socket]) -> Configuration:
+    """The configuration of a server whose sockets were opened for it. Raises ConfigError."""
+    if not listeners:
+        return configuration
+    host, port = address_of(listeners)
+    settings = msgspec.structs.replace(configuration.settings, host=host, port=port)
+    check_bind(settings)
+    return msgspec.structs.replace(configuration, settings=settings)
 
 
 def ports_of(settings: Settings) -> list[tuple[int, str]]:
@@ -114,9 +141,11 @@ class _Server:
         listeners: Sequence[socket.socket],
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
+        service: ServiceManager,
         tracing: Tracing | None,
     ) -> None:
         settings = configuration.settings
+        self._service = service
         self._settings = settings
         self._prepared = configuration.prepared
         self._listeners = listeners
@@ -148,15 +177,27 @@ class _Server:
         self._found_later = FoundLater(settings, library)
         self._router.find_missing = self._found_later.find
         self._access = Access(settings)
+        self._tls = Tls(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
-        self._control = Control(self._access)
+        self._control = self._controlled(settings)
         self._control.tracing = tracing
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
-        app = build(settings, self._router, metrics, self._memory, library, self._control, self._downloads)
-        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS)
+        self._batches = Batches(settings, metrics)
+        self._batches.caller_of = self._access.renewed
+        app = build(
+            settings,
+            self._router,
+            metrics,
+            self._memory,
+            library,
+            self._control,
+            self._downloads,
+            self._batches,
+        )
+        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -171,20 +212,40 @@ class _Server:
         http = asyncio.create_task(self._http.serve(sockets=list(self._listeners)))
         for listener in self._listeners:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            scheme = "http" if self._tls.context is None else "https"
+            log.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
+        self._batches.start()
+        self._service.ready()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
+        self._service.stopping()
         if polling is not None:
             polling.cancel()
         await self._drain(http)
+        self._service.close()
         return 1 if self._cannot_start else 0
+
+    def _controlled(self, settings: Settings) -> Control:
+        """What administrators see and change of this server."""
+        incidents = Incidents(store_root(settings.store) / INCIDENTS)
+        control = Control(self._access, incidents)
+
+        def host_changed(host: Supervisor) -> None:
+            control.notices.publish("host", lambda: status_of(self._router, incidents, host.model, host))
+
+        self._fleet.on_change.append(host_changed)
+        self._fleet.on_settled.append(IncidentLog(incidents).settled)
+        incidents.on_new.append(lambda incident: control.notices.publish("incident", lambda: incident))
+        return control
 
     def _follow(self, settings: Settings) -> None:
         """Apply the settings that can change while the server runs."""
         logs.configure(self._settings.log_format, settings.log_level)
         self._access.follow(settings)
+        self._tls.follow(self._settings)
         self._found_later.settings = settings
         self._router.options = RouterOptions(self._settings.arena_bytes, settings.request_timeout_seconds)
+        self._router.quotas.follow(settings)
         self._fleet.limit_queues(settings.max_queue)
         self._models.limit(settings)
 
@@ -201,7 +262,8 @@ class _Server:
         if hangups.means_the_end():
             self._signalled(signal.SIGHUP)
         else:
-            self._reloader.signalled()
+            self._service.reloading()
+            self._reloader.signalled().add_done_callback(lambda _: self._service.ready())
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()
@@ -258,6 +320,7 @@ class _Server:
         self._control.stopping.set()
         downloads = asyncio.create_task(self._downloads.close())  # whoever follows one need not be waited for
         self._reloader.close()
+        await self._batches.stop()  # the next server continues them
         seconds = await self._router.drain(self._settings.drain_seconds)
         self._http.should_exit = True
         drained = asyncio.gather(http, self._memory.background.close(seconds))
@@ -272,6 +335,7 @@ class _Server:
             await drained
         await downloads
         stop_compiling()
+        self._batches.close()
         await self._memory.close()
         self._models.close()
         budget = self._settings.drain_seconds + self._settings.term_seconds + _BURIAL_SECONDS

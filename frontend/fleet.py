@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from frontend.config import ModelSettings
 from frontend.homes import Home, count_death, show_state, stop_all
 from frontend.observability.metrics import Metrics
+from frontend.routing.jobs import Settled
 from frontend.routing.route import LocalRoute
 from frontend.routing.router import Router
 from frontend.supervision.death import Death
@@ -26,6 +28,7 @@ class Fleet:
         self.metrics = metrics
         self.on_change: list[Callable[[Supervisor], None]] = []  # called after a replica's state has changed
         self.on_death: list[Callable[[Supervisor, Death], None]] = []
+        self.on_settled: list[Callable[[LocalRoute, Settled], None]] = []  # called after a death was settled
         self._max_queue = max_queue
         self._homes: dict[Supervisor, Home] = {}
 
@@ -42,7 +45,9 @@ class Fleet:
         """The route of a model that is to be added."""
         call_later = asyncio.get_running_loop().call_later
         metrics = self.metrics.of_model(settings.name)
-        return LocalRoute(settings, self._max_queue, metrics, time.monotonic, call_later)
+        route = LocalRoute(settings, self._max_queue, metrics, time.monotonic, call_later)
+        route.jobs.on_settled = partial(self._settled, route)
+        return route
 
     def add(self, route: LocalRoute, spawners: Iterable[Spawner]) -> list[Supervisor]:
         """Serve a model with one replica per spawner, in the order of their numbers. None is started yet.
@@ -120,6 +125,10 @@ class Fleet:
         for told in self.on_death:
             told(replica, death)
         return counted
+
+    def _settled(self, route: LocalRoute, settled: Settled) -> None:
+        for told in self.on_settled:
+            told(route, settled)
 
     def _is_served(self, route: LocalRoute) -> bool:
         """False for the route of a model that was removed, whose last hosts are late."""

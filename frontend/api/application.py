@@ -11,14 +11,20 @@ from frontend.api.early_head import EarlyHead
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel, StoreFollowing
+from frontend.api.openapi import resource as openapi
+from frontend.api.openapi.routes import RecordingRouter
+from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.http.asgi import Application
+from frontend.http.gate import Access, Gate
 from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
 from frontend.routing.router import Router
+from frontend.sockets.admission import Admission
+from frontend.sockets.layer import Sockets
 from frontend.spool import Spools
 from frontend.spool_folder import spool_folder
 
@@ -26,6 +32,7 @@ from frontend.spool_folder import spool_folder
 AREAS = (
     "chat",
     "completions",
+    "inference.sse",
     "responses.resource",
     "responses.input_tokens",
     "responses.compacting",
@@ -37,13 +44,21 @@ AREAS = (
     "speech",
     "voices",
     "realtime.resource",
+    "files",
+    "batches",
     "models",
     "work",
     "health",
     "admin.models",
     "admin.aliases",
     "admin.events",
+    "admin.hosts",
+    "admin.incidents",
+    "admin.refusals",
+    "admin.stats",
+    "status",
     "admin.reloading",
+    "admin.requests",
     "ollama.chat",
     "ollama.embed",
     "ollama.models",
@@ -52,6 +67,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 
@@ -63,10 +79,12 @@ def build(
     library: Library | None = None,
     control: Control | None = None,
     downloads: Downloads | None = None,
+    batches: Batches | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     control = control or Control()
-    app = falcon.asgi.App()
+    routes = RecordingRouter()
+    app = falcon.asgi.App(router=routes)
     app.add_middleware(RouteLabel())
     app.add_middleware(StoreFollowing(control))
     errors.install(app)
@@ -77,6 +95,7 @@ def build(
         images=Images(settings, router),
         spools=Spools(spool_folder(settings.spool), settings.max_spool_bytes),
         downloads=downloads or Downloads(settings.store),
+        batches=batches or Batches(settings, metrics),
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         started=int(time.time()),
@@ -87,6 +106,23 @@ def build(
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
+    openapi.install(app, routes.routes)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=control.access, tracing=control.tracing)
+    router.quotas.follow(settings)
+    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
+    access = control.access or Access(settings)
+    admission = Admission(lambda app: Gate(app, settings, access))
+    sockets = Sockets(proxying, admission, router.only_model)
+    router.on_drain.append(sockets.close)
+    sockets.stack = with_stack(
+        sockets,
+        settings,
+        metrics,
+        access=access,
+        quotas=router.quotas,
+        in_flight=control.in_flight,
+        tracing=control.tracing,
+    )
+    server.batches.app = sockets.stack
+    return sockets.stack

@@ -77,7 +77,11 @@ async def _on_server_error(
 async def _on_client_gone(
     request: falcon.asgi.Request, response: falcon.asgi.Response, error: ClientGone, params: object
 ) -> None:
-    exchange_of(request.scope).fail(CLIENT_GONE)
+    exchange = exchange_of(request.scope)
+    if exchange.cancelled is not None:
+        answer(request, response, exchange.cancelled)
+        return
+    exchange.fail(CLIENT_GONE)
     response.status = CLIENT_CLOSED_REQUEST  # for log and metrics: nobody reads it
 
 

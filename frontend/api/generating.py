@@ -13,7 +13,6 @@ import msgspec
 from frontend.api.compiling import in_thread
 from frontend.api.course import course_of, prompts_json
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
-from frontend.errors import ClientGone
 from frontend.http.client import client_of
 from frontend.http.exchange import TokenCounts, exchange_of
 from frontend.routing.router import Model
@@ -59,12 +58,13 @@ async def start(
     generation = generate(model, specs, streaming, client.age_seconds if client else 0.0, kind)
     try:
         if client is not None:
-            client.on_leave(lambda: generation.cancel(ClientGone()))
+            client.on_leave(lambda: generation.cancel(client.why))
         if exchange is not None:
             exchange.course = partial(course_of, generation, prompts)
         await generation.accepted()
         if exchange is not None:
             exchange.tokens = partial(_tokens, generation)
+            exchange.first_token_seconds = partial(_first_token_seconds, generation)
     except BaseException:
         generation.close()
         raise
@@ -74,6 +74,11 @@ async def start(
 def _tokens(generation: Generation) -> TokenCounts:
     usage = generation.usage
     return TokenCounts(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+
+
+def _first_token_seconds(generation: Generation) -> float | None:
+    timing = generation.timing
+    return None if timing.first_token_at is None else timing.first_token_at - timing.queued_at
 
 
 async def off_loop(may_take_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

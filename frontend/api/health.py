@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.errors import BadRequest
 from frontend.library import Library
 from frontend.observability.metrics import CONTENT_TYPE, Metrics, Names
@@ -41,10 +42,15 @@ class Readiness(msgspec.Struct):
     models: list[ModelHealth]
 
 
+class HealthBody(msgspec.Struct):
+    status: str
+
+
 class Health:
+    @describes("Whether the server lives", answer=HealthBody, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.content_type = falcon.MEDIA_JSON
-        response.data = b'{"status":"ok"}'
+        response.data = msgspec.json.encode(HealthBody("ok"))
 
     on_head = on_get  # what `wget --spider` sends
 
@@ -59,11 +65,19 @@ class Ready:
         self._router = router
         self._library = library
 
+    @describes("Whether requests are accepted", answer=Readiness, other={503: Readiness}, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, self._library, model) for model in self._router.routes]
+        models = [model_health(self._router, self._library, model) for model in self._visible]
         ready = not self._router.draining and any(model.ready or model.on_demand for model in models)
         _answer(response, ready, Readiness(ready, models))
 
+    @describes(
+        "Whether requests to one model are accepted",
+        answer=ModelHealth,
+        other={503: ModelHealth},
+        errors=(404,),
+        is_open=True,
+    )
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
@@ -71,6 +85,10 @@ class Ready:
         _answer(response, (health.ready or health.on_demand) and not self._router.draining, health)
 
     on_head, on_head_one = on_get, on_get_one
+
+    @property
+    def _visible(self) -> list[str]:
+        return [route.name for route in self._router.visible_routes]
 
 
 def _names(given: str | None) -> Names:
@@ -85,6 +103,7 @@ class MetricsPage:
         self._router = router
         self._metrics = metrics
 
+    @describes("Prometheus metrics", media=("text/plain",))
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         self._router.measure()
         for route in self._router.routes.values():

@@ -1,11 +1,19 @@
 """The models that requests name, for the endpoints and for the access log."""
 
+from collections.abc import Sequence
+
 import falcon.asgi
 
 from frontend.api.client import on_leave_of
 from frontend.http.exchange import Exchange, exchange_of
+from frontend.routing.job import Job
+from frontend.routing.lifecycle import Phase
 from frontend.routing.names import Resolved
 from frontend.routing.router import Model, Router
+
+PREPARING = "preparing"  # nothing was given to the model yet: it may be loading
+FINISHING = "finishing"  # the model is done
+_FURTHEST = (Phase.RUNNING, Phase.SENT, Phase.SUSPECT, Phase.QUEUED)
 
 
 async def model_of(
@@ -23,4 +31,16 @@ async def model_of(
     def note(resolved: Resolved) -> None:
         exchange.answered_by, exchange.variants = resolved.model, resolved.variants
 
-    return await router.model(name, on_leave_of(request), exchange.variant_key, note, exchange.caller)
+    model = await router.model(name, on_leave_of(request), exchange.variant_key, note, exchange.caller)
+    jobs: list[Job] = []
+    model.on_submit = jobs.extend
+    exchange.phase = lambda: phase_of(jobs)
+    return model
+
+
+def phase_of(jobs: Sequence[Job]) -> str:
+    """The phase of what a request waits for: that of its job that is furthest."""
+    if not jobs:
+        return PREPARING
+    phases = {job.state.phase for job in jobs}
+    return next((phase.value for phase in _FURTHEST if phase in phases), FINISHING)

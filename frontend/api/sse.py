@@ -129,6 +129,8 @@ async def _late(
             yield heartbeat()
         events = await begun
     except ClientGone:
+        if exchange.cancelled is not None:
+            yield error_event(failed(exchange, exchange.cancelled, "a stream that waited"))
         exchange.fail(CLIENT_GONE)
         return
     except Exception as error:

@@ -9,14 +9,21 @@ import msgspec
 
 from frontend.api.abilities import transcription_card
 from frontend.api.area import App, Server
-from frontend.api.client import on_leave_of
-from frontend.api.schema.transcriptions import TextDelta, TextDone, TextSegment, TranscriptionRequest
+from frontend.api.openapi.operation import OF_ENGINES, describes
+from frontend.api.schema.transcriptions import (
+    TextDelta,
+    TextDone,
+    TextSegment,
+    TranscriptionBody,
+    TranscriptionRequest,
+    VerboseBody,
+)
 from frontend.api.served import model_of
 from frontend.api.sse import Stream, event, respond_streaming
 from frontend.api.transcription_form import request_of, work_of
 from frontend.api.transcripts import body_of, usage_of
 from frontend.api.uploads import Form, read_form
-from frontend.errors import BadRequest, ClientGone
+from frontend.errors import BadRequest
 from frontend.http.client import client_of
 from frontend.http.exchange import exchange_of
 from frontend.spool import Spool
@@ -31,22 +38,32 @@ class Transcriptions:
         self._server = server
         self._translate = translate
 
+    @describes(
+        "The text of a recording; translations are into English",
+        form=TranscriptionRequest,
+        answer=TranscriptionBody | VerboseBody,
+        events=TextDelta | TextSegment | TextDone,
+        media=("text/plain",),
+        errors=OF_ENGINES,
+        example={"model": "whisper", "language": "en"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         server = self._server
         async with read_form(request, server.spools, server.max_upload_bytes) as form:
             asked = request_of(form.fields)
             check_file(form)
             model = await model_of(server.router, asked.model, request)
+            client = client_of(request.scope)
             work = work_of(asked, transcription_card(model), translate=self._translate)
             file, form.file = form.file, None  # from here on, the transcription's
             assert file is not None
             try:
-                transcription = transcribe(model, work, file, client_of(request.scope).age_seconds)
+                transcription = transcribe(model, work, file, client.age_seconds)
             except BaseException:
                 file.close()
                 raise
         exchange_of(request.scope).audio_seconds = lambda: transcription.transcript.until
-        on_leave_of(request)(partial(transcription.cancel, ClientGone()))
+        client.on_leave(lambda: transcription.cancel(client.why))
         if asked.stream:
             await respond_streaming(request, response, _begin(asked, transcription, file))
         else:

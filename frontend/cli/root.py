@@ -39,11 +39,16 @@ SUBCOMMANDS = {
         "frontend.cli.logs:logs",
         "Show the log of the server in the background, or its lines about one model.",
     ),
+    "incidents": _Subcommand(
+        "frontend.cli.incidents:incidents",
+        "List the recorded deaths of engine hosts, or show one, to share it in a report.",
+    ),
     "list": _Subcommand("frontend.cli.listing:listing", "List the catalogue and the models in the store."),
     "show": _Subcommand("frontend.cli.show:show", "Show all that is known about a model of the store."),
     "cp": _Subcommand("frontend.cli.copy:copy", "Give a model of the store another name."),
     "rm": _Subcommand("frontend.cli.remove:remove", "Remove models from the store."),
     "prune": _Subcommand("frontend.cli.prune:prune", "Remove from the store what no model needs."),
+    "keys": _Subcommand("frontend.cli.keys:keys", "Add, list and revoke API keys."),
     "config": _Subcommand(
         "frontend.cli.config:config",
         "Show the settings that nacelle serve would use, and where each was set.",

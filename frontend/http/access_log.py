@@ -9,9 +9,9 @@ that was sent and the field that it names. A stream that ends in an error event 
 for example, the outcome `engine_crashed`. Two outcomes are not codes: `error`, an error response without an
 error object (`/ready` with a 503), and `incomplete`, a response that the server cut off. Then come the
 seconds from the request's head to the response's last byte, the model, the tokens of prompt and completion
-or the seconds of audio, the client's address, and the first digits of the request id. Nothing of what the
-client wrote or received is logged. JSON lines have every field by name, the whole id, and the size of the
-body in bytes.
+or the seconds of audio, the id of the API key, the client's address, and the first digits of the request
+id. Nothing of what the client wrote or received is logged. JSON lines have every field by name, the whole
+id, and the size of the body in bytes.
 
 Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_duration_seconds{route}` and
 `nacelle_http_response_bytes_total{route}`. A route is a template such as `/v1/models/{model}`, or `unknown`.
@@ -24,6 +24,7 @@ from typing import Any
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, header, writer_of
 from frontend.http.exchange import CLIENT_GONE, OK, Course, Exchange, TokenCounts, exchange_of
 from frontend.http.identity import short_id
+from frontend.http.in_flight import InFlight
 from frontend.http.span import describe
 from frontend.observability.logs import BRIEF
 from frontend.observability.metrics import Metrics
@@ -45,12 +46,14 @@ class AccessLog:
         app: Application,
         metrics: Metrics,
         clock: Callable[[], float],
+        in_flight: InFlight | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
+        self._in_flight = in_flight or InFlight()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -58,6 +61,7 @@ class AccessLog:
             return
         exchange = exchange_of(scope)
         self._begin_trace(scope, exchange)
+        self._in_flight.add(exchange)
 
         async def observing(message: Message) -> None:
             await send(message)
@@ -102,10 +106,12 @@ class AccessLog:
             self._metrics.variant_requests.labels(*labels).inc()
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
+        self._in_flight.ended(exchange, seconds, tokens)
         course = exchange.course() if exchange.course is not None else None
         if exchange.trace is not None:
             exchange.trace.end(describe(_method(scope), exchange, tokens, course), seconds)
-        exchange.tokens = exchange.course = exchange.trace = (
+        exchange.course = exchange.trace = None
+        exchange.tokens = exchange.phase = exchange.first_token_seconds = (
             None  # an idle connection would keep alive what it refers to
         )
         client = (scope.get("client") or (None,))[0]
@@ -178,6 +184,7 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         counts,
         audio if (audio := _audio_seconds(exchange)) is None else f"{audio:.1f}s-audio",
         "stream" if exchange.stream else None,
+        exchange.caller.key_id and shortened(exchange.caller.key_id, _SHOWN_CHARACTERS),
         client,
         short_id(exchange.request_id),
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from frontend.caller import ANYBODY, Caller
+from frontend.errors import ServerError
 from frontend.http.asgi import Scope
 from frontend.observability.traces import Moment, Trace, Value
 
@@ -56,7 +57,11 @@ class Exchange(msgspec.Struct):
     course: Callable[[], Course] | None = None  # of a text generation
     trace: Trace | None = None  # while traces are on
     trace_id: str | None = None  # also where only the client traces
+    first_token_seconds: Callable[[], float | None] | None = None  # from the queue to the first token
     audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done
+    phase: Callable[[], str] | None = None  # of its work, once there is any
+    end: Callable[[ServerError], None] | None = None  # ends the request with an error, while that is possible
+    cancelled: ServerError | None = None  # the error with which it was ended
     status: int | None = None  # of HTTP, once the response has started
     sent_bytes: int = 0  # of the body, before HTTP's framing
     ended: bool = False

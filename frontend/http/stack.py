@@ -9,8 +9,11 @@ from frontend.http.asgi import Application
 from frontend.http.client import DisconnectWatch
 from frontend.http.gate import Access, Gate
 from frontend.http.identity import Identity
+from frontend.http.in_flight import InFlight
 from frontend.http.keep_alive import StreamKeepAlive
+from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
+from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 from frontend.observability.traces import Tracing
 
@@ -21,6 +24,8 @@ def with_stack(
     metrics: Metrics,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    quotas: Quotas | None = None,
+    in_flight: InFlight | None = None,
     tracing: Tracing | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
@@ -31,6 +36,7 @@ def with_stack(
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
+    app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
-    app = AccessLog(app, metrics, clock, tracing)
+    app = AccessLog(app, metrics, clock, in_flight, tracing)
     return Identity(app, clock)

@@ -1,5 +1,6 @@
 """Prometheus metrics: every name, label and bucket is written here once."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
@@ -58,6 +59,21 @@ class Metrics:
             ("variants", "model", "outcome"),
             registry=self.registry,
         )
+        self.limit_refusals = Counter(
+            "nacelle_limit_refusals",
+            "Requests refused by a limit of a caller or of the server on requests, tokens or concurrency",
+            ("of", "limit"),
+            registry=self.registry,
+        )
+        self._batches = Gauge(
+            "nacelle_batches", "Batches that are not done, by state", ("state",), registry=self.registry
+        )
+        self.batch_requests = Counter(
+            "nacelle_batch_requests",
+            "Requests of batches, by what became of them: completed, failed, retried or unmade",
+            ("result",),
+            registry=self.registry,
+        )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
@@ -80,6 +96,11 @@ class Metrics:
         self._replicas.forget(model)
         self._sequences.forget(model)
         self._vllm.caches.pop(model, None)
+
+    def batch_states(self, counts: Mapping[str, int]) -> None:
+        """Of batches, by state."""
+        for state, count in counts.items():
+            self._batches.labels(state).set(count)
 
     def registry_state(self, up: bool, models: int, at: float | None) -> None:
         """Of the registry of models: its `models` are served; it last answered `at`, in Unix seconds."""
@@ -112,7 +133,7 @@ def _twins(models: "_ModelFamilies", replicas: "_ReplicaFamilies") -> Ours:
         time_to_first_token=models.time_to_first_token,
         inter_token=models.inter_token,
         request_seconds=models.request_seconds,
-        queue_seconds=models.queue_seconds,
+        queue_seconds=models.queue_wait,
     )
 
 
@@ -150,7 +171,7 @@ class ModelMetrics:
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
         self.loaded = families.loaded.labels(model)
         self.load_seconds = families.load_seconds.labels(model)
-        self.queue_seconds = cache(lambda kind: families.queue_seconds.labels(model, kind))
+        self.queue_wait = cache(lambda kind: families.queue_wait.labels(model, kind))
         self.loads = cache(lambda result: families.loads.labels(model, result))
         self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
@@ -198,7 +219,7 @@ class _ModelFamilies:
 
         self.queued = gauge("requests_queued", "Sequences that wait in the frontend")
         self.on_trial = gauge("requests_on_trial", "Sequences that are tried alone, since their host died")
-        self.queue_seconds = Histogram(
+        self.queue_wait = Histogram(
             "nacelle_queue_wait_seconds",
             "From a sequence's arrival to its dispatch to an engine, by class: interactive or batch",
             ("model", "class"),

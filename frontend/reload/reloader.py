@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from frontend.access.sight import asking
+from frontend.caller import ANYBODY
 from frontend.config import ConfigError, Settings
 from frontend.errors import ModelNotFound
 from frontend.library import Library
@@ -54,6 +56,10 @@ class Reloader:
 
     async def reload(self) -> ReloadPlan:
         """Returns once the changes have begun. Raises ConfigError or ModelError where nothing was changed."""
+        with asking(ANYBODY):  # all models, whoever asks for it
+            return await self._reload()
+
+    async def _reload(self) -> ReloadPlan:
         async with self._lock:
             read = await in_daemon_thread(self._read)
             for note in read.notes:
@@ -79,10 +85,11 @@ class Reloader:
         configured = {name: model for name, model in self._configured.items() if name in self._router.routes}
         return configured | self._models.running
 
-    def signalled(self) -> None:
-        """As SIGHUP asks. Signals that arrive meanwhile become one more reload."""
+    def signalled(self) -> "asyncio.Task[None]":
+        """As SIGHUP asks. Signals that arrive meanwhile become one more reload. Returns what does it."""
         if self._on_signal is None or self._on_signal.done() or self._lock.locked():
             self._on_signal = asyncio.ensure_future(self._reload_and_log(self._on_signal))
+        return self._on_signal
 
     async def _reload_and_log(self, before: "asyncio.Task[None] | None") -> None:
         if before is not None:

@@ -103,6 +103,8 @@ class Proxying:
             await asyncio.wait([forwarding])
         finally:
             forwarding.cancel()
+        if exchange.cancelled is not None and exchange.status is None:
+            await _fail(send, scope["path"], exchange, exchange.cancelled)
         if not forwarding.cancelled() and not forwarding.result():
             await self._app(scope, _Replay(body, receive), send)
 

@@ -9,7 +9,7 @@ import msgspec
 from frontend.caller import ANYBODY
 from frontend.observability.metrics import ModelMetrics
 from frontend.observability.vllm import FinishedReason
-from frontend.routing.choice import estimated_tokens
+from frontend.routing.choice import CHARACTERS_PER_TOKEN, estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
 from frontend.routing.recovery import Progress
 from frontend.spool import Spool
@@ -44,6 +44,8 @@ class Job:
         self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one
         self.caller = ANYBODY  # for whom it is done
+        # Called once when it has ended, with the tokens of its input and of its result.
+        self.on_end: Callable[[int, int], None] | None = None
 
     @property
     def ended(self) -> bool:
@@ -56,6 +58,17 @@ class Job:
         return Progress()
 
     @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        """Of its input, as estimated, and at most of its result; None: that is not known. Zeros: it has none
+        that limits count."""
+        return 0, 0
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        """Of its input and of its result, as far as they are known."""
+        return 0, 0
+
+    @property
     def prefix(self) -> list[int]:
         """Hashes of the leading blocks of its input, by which a host's cache is found; see prefixes.py."""
         return []
@@ -63,6 +76,11 @@ class Job:
     def rehearsal(self) -> "Callable[[float], Job] | None":
         """Makes a job, given the time, that fills a host's cache as this one does; None: there is no cache,
         or this job does not use it."""
+        return None
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Of its input; None where that is not known or not counted in tokens."""
         return None
 
     @property
@@ -105,13 +123,23 @@ class ResultJob(Job):
         super().__init__(work, body, arrived_at, max_units=0)
         self.param = param
         self.needs_slot = needs_slot
+        self._tokens = 0
         self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def take(self, reply: Reply, _now: float, metrics: ModelMetrics) -> None:
         if isinstance(reply, Result):
+            self._tokens = reply.prompt_tokens
             metrics.prompt_tokens.inc(reply.prompt_tokens)
         if not self.result.done():
             self.result.set_result(reply)
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        return len(self.body) // CHARACTERS_PER_TOKEN, 0
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        return self._tokens, 0
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():

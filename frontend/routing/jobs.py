@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from frontend.errors import EngineCrashed, Overloaded
+from frontend.observability.incidents import new_id
 from frontend.observability.metrics import ModelMetrics
 from frontend.routing.job import Job
 from frontend.routing.lifecycle import (
@@ -40,6 +43,16 @@ _BUSY_RETRY_SECONDS = 60
 log = logging.getLogger("nacelle.routing")
 
 
+class Settled(msgspec.Struct, frozen=True):
+    """What a death did."""
+
+    death: Death
+    incident: str  # the id of its record
+    bodies: list[bytes]  # of what the host held
+    outcomes: Counter[str]  # by the names of verdicts
+    resumed: int  # of those that continue, how many had progress
+
+
 class Jobs:
     """Those that wait, those that hosts hold, and those on trial."""
 
@@ -51,6 +64,8 @@ class Jobs:
         self._metrics = metrics
         self._clock = clock
         self._death: Death | None = None  # that is being settled
+        self._incident: str | None = None  # the id of its record
+        self.on_settled: Callable[[Settled], None] = lambda _: None
         self.performers: dict[type[Action], Callable[[Job, Any], None]] = {
             Enqueue: lambda job, _: self.queue.add(job),
             AwaitTrial: lambda job, _: self.quarantine.admit(job),
@@ -72,14 +87,25 @@ class Jobs:
             job.account("abort" if isinstance(event, Dropped) else "error", self._metrics)
         for action in actions:
             self.performers[type(action)](job, action)
+        if job.ended and not was_ended:
+            self._over(job)
         return actions
+
+    def _over(self, job: Job) -> None:
+        """It has ended: what it took replaces what was estimated."""
+        prompt, result = job.used_tokens
+        if job.sent_at is not None and job.needs_slot and prompt + result:
+            self.queue.fair.correct(job, prompt + result)
+        if job.on_end is not None:
+            job.on_end(prompt, result)
+            job.on_end = None
 
     def _dispatched(self, job: Job, on_trial: bool) -> None:
         if job.sent_at is None:
             job.sent_at = self._clock()
             if job.needs_slot and not job.is_rehearsal:
                 kind = "batch" if job.caller.is_batch else "interactive"
-                self._metrics.queue_seconds(kind).observe(job.sent_at - job.arrived_at)
+                self._metrics.queue_wait(kind).observe(job.sent_at - job.arrived_at)
         self.apply(job, Dispatched(on_trial))
 
     def __iter__(self) -> "itertools.chain[Job]":
@@ -95,6 +121,8 @@ class Jobs:
                 self.quarantine.begin(suspect, room)
         closed = self.quarantine.keeps_free(self.replicas)
         self.queue.send_to([replica for replica in self.replicas if replica is not closed])
+        if not self.queue and all(replica.is_vacant for replica in self.replicas):
+            self.queue.fair.forget()
 
     # --- deaths ---
 
@@ -110,12 +138,18 @@ class Jobs:
             conclusive=not death.starved,
         )
         outcomes: Counter[str] = Counter()
-        self._death = death
+        resumed = 0
+        bodies = [job.body for job in held if isinstance(job.body, bytes)]  # which those that end let go
+        self._death, self._incident = death, new_id()
         for job in held:
-            actions = self.apply(job, HostDied(crash, job.progress, job.needs_slot or by_refusal))
+            progress = job.progress
+            actions = self.apply(job, HostDied(crash, progress, job.needs_slot or by_refusal))
             outcomes.update(type(action).__name__ for action in actions if isinstance(action, _VERDICTS))
+            resumed += progress.point > 0 and any(isinstance(action, Continue) for action in actions)
         self._death = None
         self._log(death, outcomes)
+        if not by_refusal:
+            self.on_settled(Settled(death, self._incident, bodies, outcomes, resumed))
 
     def _log(self, death: Death, outcomes: Counter[str]) -> None:
         fields = {
@@ -127,7 +161,7 @@ class Jobs:
             "undecided": outcomes[Undecided.__name__],
             "given_up": outcomes[GiveUp.__name__],
             "suspects": len(self.quarantine.waiting),
-            "queued": len(self.queue.waiting),
+            "queued": len(self.queue),
         }
         level = logging.DEBUG if death.expected or death.permanent else logging.WARNING
         log.log(level, "%s", death.summary, extra=fields)
@@ -163,7 +197,7 @@ class Jobs:
     def _blame(self, job: Job, _: Blame) -> None:
         assert self._death is not None
         self._metrics.blamed.inc()
-        self.refusals.add(job, self._death.summary)
+        self.refusals.add(job, self._death.summary, self._incident)
         job.fail(EngineCrashed(self._death.message))
 
     def _undecided(self, job: Job, _: Undecided) -> None:

@@ -36,6 +36,7 @@ class Death(msgspec.Struct, frozen=True):
     condemned: str | None = None  # why we killed it, other than that
     out_of_memory: bool = False  # the kernel's OOM killer struck at that time
     fatal: str | None = None  # the host's own last word
+    memory_bytes: int = 0  # that was resident shortly before
     permanent: bool = False  # the load failed, and would fail again
     stderr_tail: tuple[str, ...] = ()
     lost: str | None = None  # of a replica on another server: how its connection ended

@@ -85,7 +85,8 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Recycle(msgspec.Struct, frozen=True):
-    """The host has grown too large: a new one is wanted once this one has finished what it has."""
+    """A new host is wanted, as this one has grown too large or somebody asks: once it has finished what it
+    has."""
 
     drain_seconds: float
     term_seconds: float

@@ -112,6 +112,7 @@ class Supervisor:
         self._fatal: Fatal | None = None
         self._stall: Stall | None = None
         self._spawned_at = 0.0
+        self._last_resident_bytes = 0
         self._oom_kills = 0
 
     @property
@@ -169,6 +170,14 @@ class Supervisor:
         self._handle(Stop(self.options.drain_seconds, self.options.term_seconds))
         if self.life.state is State.STOPPED:
             self.stopped.set()
+
+    def kill(self) -> None:
+        """End its process at once, as somebody outside would: nothing that it holds is blamed."""
+        self._signal(signal.SIGKILL)
+
+    def recycle(self) -> None:
+        """Begin to replace its process once that has finished what it has."""
+        self._handle(Recycle(self.options.drain_seconds, self.options.term_seconds))
 
     def send(self, message: ToHost) -> None:
         """Never raises: a host that does not read is killed, and whoever is dead is told about soon."""
@@ -250,6 +259,7 @@ class Supervisor:
             out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
             fatal=self._fatal.reason if self._fatal else None,
             permanent=self._fatal is not None and self._fatal.permanent,
+            memory_bytes=self._last_resident_bytes,
             stderr_tail=ending.stderr_tail,
         )
         self.incarnation = None
@@ -271,9 +281,10 @@ class Supervisor:
             self._stall = self._stall or stall
             self._handle(Stalled())
         self._oom_kills = oom_kills()
+        self._last_resident_bytes = self.resident_bytes or self._last_resident_bytes
         if self._too_large(incarnation):
             log.info("%s/%d has grown too large and is recycled", self.model, self.number)
-            self._handle(Recycle(self.options.drain_seconds, self.options.term_seconds))
+            self.recycle()
         self._loop.call_later(TICK_SECONDS, self._tick, incarnation, watchdog, now)
 
     def _too_large(self, incarnation: Incarnation) -> bool:
@@ -285,6 +296,7 @@ class Supervisor:
     def _spawn(self) -> None:
         self._incarnations += 1
         self._fatal = self._stall = None
+        self._last_resident_bytes = 0
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
         launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"

@@ -6,13 +6,16 @@ from zlib import crc32
 
 import msgspec
 
+from frontend.errors import ServerError, from_host
 from frontend.observability.metrics import ModelMetrics
 from frontend.observability.vllm import EndedSequence, FinishedReason
+from frontend.routing.choice import CHARACTERS_PER_TOKEN
 from frontend.routing.job import Job, fingerprint
 from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
 from frontend.tasks.rehearsal import rehearsal_of
 from ipc.continuation import Continuation, continuation
+from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Accepted,
     ChatMessage,
@@ -30,6 +33,7 @@ from ipc.messages import (
     TextInput,
     TextPart,
     TextPrompt,
+    TokenPrompt,
 )
 
 
@@ -102,6 +106,7 @@ class TextJob(Job):
         self.spec = spec
         self.choice = choice
         self.generation = generation
+        self.max_prompt_tokens: int | None = None
         self.journal = Journal()
         self._images = has_images(spec.prompt)
         self._prefix: list[int] | None = None
@@ -110,6 +115,20 @@ class TextJob(Job):
     def progress(self) -> Progress:
         how = continuation_of(self.spec.sampling, images=self._images)
         return Progress(len(self.journal.token_ids), how, self.generation.streaming)
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        prompt = self.spec.prompt
+        if isinstance(prompt, TokenPrompt):
+            size = len(prompt.token_ids)
+        else:
+            size = len(leading_text(prompt)) // CHARACTERS_PER_TOKEN
+        most = self.spec.sampling.max_tokens
+        return size, None if most is None or most < 0 else most
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        return self.journal.prompt_tokens or 0, len(self.journal.token_ids)
 
     @property
     def prefix(self) -> list[int]:
@@ -123,6 +142,10 @@ class TextJob(Job):
         if not self.spec.sampling.grammar:
             return rehearsal_of(self.body)
         return rehearsal_of(msgspec.msgpack.encode(TextInput(self.spec.prompt, "")))
+
+    @property
+    def input_tokens(self) -> int | None:
+        return self.journal.prompt_tokens
 
     @property
     def trial_cost(self) -> int:
@@ -151,11 +174,19 @@ class TextJob(Job):
     def _accepted(self, reply: Accepted, metrics: ModelMetrics) -> None:
         journal = self.journal
         if journal.prompt_tokens is None:  # not sent again after a death
+            if self.max_prompt_tokens is not None and reply.prompt_tokens > self.max_prompt_tokens:
+                self.fail(self._too_long(reply.prompt_tokens, self.max_prompt_tokens))
+                return
             journal.prompt_tokens = reply.prompt_tokens
             journal.prompt_tail = reply.prompt_tail
             journal.prompt_token_ids = reply.prompt_token_ids
             metrics.prompt_tokens.inc(reply.prompt_tokens)
             self.generation.sequence_accepted()
+
+    def _too_long(self, tokens: int, most: int) -> ServerError:
+        field = "messages" if isinstance(self.spec.prompt, ChatPrompt) else "prompt"
+        what = f"{field}: the prompt has {tokens} tokens, and this model takes at most {most}"
+        return from_host(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, what, field, (tokens, most)))
 
     def _gained(self, delta: Delta, now: float, metrics: ModelMetrics) -> None:
         journal = self.journal

@@ -265,16 +265,131 @@ def test_what_hosts_do_not_know_is_followed_without_a_new_host(began):
     )
 
 
+class Stream:
+    """A stream of completions, read by a thread."""
+
+    def __init__(self, deployment: Deployment, request_id: str, tokens: int) -> None:
+        self.lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, args=(deployment, request_id, tokens))
+        self._thread.start()
+        wait_for(lambda: len(self.lines) > 2, "the beginning of a stream")
+
+    def _read(self, deployment: Deployment, request_id: str, tokens: int) -> None:
+        body = {"model": "a", "prompt": "a", "max_tokens": tokens, "stream": True}
+        headers = {"X-Request-ID": request_id}
+        with deployment.http.stream("POST", "/v1/completions", json=body, headers=headers) as answer:
+            self.lines.extend(line for line in answer.iter_lines() if line)
+
+    def end(self) -> list[str]:
+        self._thread.join(30)
+        return self.lines
+
+
+def in_flight(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    requests = deployment.http.get("/admin/requests").json()["requests"]
+    return {request["id"]: request for request in requests}
+
+
+def test_a_stream_goes_on_when_its_host_is_killed_by_an_administrator(deployment):
+    stream = Stream(deployment, "kept", tokens=150)
+    before = deployment.http.get("/admin/hosts/a/0").json()
+    assert (before["state"], before["running"]) == ("ready", 1)
+    assert deployment.http.post("/admin/hosts/a/0/kill").status_code == 202
+    assert stream.end()[-1] == "data: [DONE]"
+    assert len(stream.lines) == 151
+    after = deployment.http.get("/admin/hosts/a/0").json()
+    assert after["pid"] != before["pid"]
+    incident = deployment.http.get(f"/admin/incidents/{after['last_incident']['id']}").json()
+    assert (incident["cause"], incident["requests"]["held"], incident["requests"]["resumed"]) == (
+        "SIGKILL",
+        1,
+        1,
+    )
+    assert incident["memory_bytes"] > 0
+    assert deployment.http.get("/admin/incidents").json()["incidents"][0] == incident
+    assert deployment.http.get("/admin/refusals").json() == {"refusals": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/admin/hosts/a/7/kill", 404, "not_found"),
+        ("/admin/hosts/nosuch/0/kill", 404, "model_not_found"),
+        ("/admin/hosts/a/0/tickle", 405, "method_not_allowed"),
+        ("/admin/requests/nosuch/cancel", 404, "not_found"),
+        ("/admin/requests/nosuch", 405, "method_not_allowed"),
+    ],
+)
+def test_what_there_is_not_cannot_be_administered(deployment, path, status, code):
+    answer = deployment.http.post(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_a_host_is_replaced_once_its_requests_are_done(deployment):
+    stream = Stream(deployment, "finished", tokens=60)
+    pid = deployment.serving.host_pid("a")
+    assert deployment.http.post("/admin/hosts/a/0/restart").json()["state"] == "draining"
+    assert deployment.http.post("/admin/hosts/a/0/restart").status_code == 409
+    assert stream.end()[-1] == "data: [DONE]"
+    wait_for(lambda: deployment.http.get("/admin/hosts/a/0").json()["pid"] != pid, "another process")
+    deployment.serving.wait_until_ready("a")
+    ids = [incident["id"] for incident in deployment.http.get("/admin/incidents").json()["incidents"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_requests_are_listed_and_cancelled(deployment):
+    stream = Stream(deployment, "mine", tokens=10_000)
+    shown = in_flight(deployment)["mine"]
+    assert (shown["model"], shown["route"], shown["phase"]) == ("a", "/v1/completions", "running")
+    assert shown["completion_tokens"] > 0
+    assert shown["stream"] is True
+    assert deployment.http.delete("/admin/requests/mine").json() == {"id": "mine", "cancelled": 1}
+    error = json.loads(stream.end()[-1].removeprefix("data: "))["error"]
+    assert error["code"] == "request_cancelled"
+    wait_for(lambda: not in_flight(deployment), "the end of the request")
+    wait_for(lambda: not deployment.http.get("/admin/hosts/a/0").json()["running"], "a free slot")
+    with ThreadPoolExecutor(1) as pool:
+        body = {"model": "a", "prompt": "a", "max_tokens": 10_000}
+        headers = {"X-Request-ID": "a/b"}
+        asking = pool.submit(deployment.http.post, "/v1/completions", json=body, headers=headers)
+        wait_for(lambda: in_flight(deployment).get("a/b", {}).get("phase") == "running", "a request")
+        assert deployment.http.post("/admin/requests/a/b/cancel").status_code == 200
+        assert (asking.result(30).status_code, asking.result().json()["error"]["code"]) == (
+            410,
+            error["code"],
+        )
+
+
+def test_status_and_stats_count_what_was_answered(deployment):
+    before = deployment.http.get("/admin/stats").json()["models"]["a"]
+    assert deployment.complete("gpt", 5).status_code == 200
+    after = deployment.http.get("/admin/stats").json()
+    assert after["models"]["a"]["outcomes"]["ok"] == before["outcomes"].get("ok", 0) + 1
+    assert after["models"]["a"]["completion_tokens"] == before["completion_tokens"] + 5
+    assert after["total"]["mean_first_token_seconds"] > 0
+    assert after["memory_bytes"]["frontend"] > 0
+    status = deployment.http.get("/v1/status").json()
+    assert (status["status"], status["queue_size"], status["active_requests"]) == ("ok", 0, 0)
+    assert status["max_concurrent_requests"] == sum(model["slots"] for model in status["models"]) > 0
+    assert {worker["model"] for worker in status["workers"]} == {"a", "b"}
+    assert not {"pid", "path", "source"} & {key for worker in status["workers"] for key in worker}
+
+
 def test_events_show_the_state_now_and_changes_until_the_server_stops(deployment):
     """The last test of this module: it stops the server."""
     events: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []  # of hosts and incidents
 
     def listen() -> None:
         with deployment.http.stream("GET", "/admin/events") as answer:
             assert answer.headers["content-type"] == "text/event-stream"
+            kind = ""
             for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    kind = line.removeprefix("event: ")
                 if line.startswith("data: "):
-                    events.append(json.loads(line.removeprefix("data: ")))
+                    event = json.loads(line.removeprefix("data: "))
+                    (events if kind == "model" else others).append(event)
 
     with ThreadPoolExecutor(1) as pool:
         listening = pool.submit(listen)
@@ -282,6 +397,9 @@ def test_events_show_the_state_now_and_changes_until_the_server_stops(deployment
             wait_for(states(events, "b", "ready"), "the state now")
             deployment.post("unload", model="b")
             wait_for(states(events, "b", "unloaded"), "a change")
+            wait_for(lambda: any(e["model"] == "b" and e["state"] == "stopped" for e in others), "its host")
+            deployment.http.post("/admin/hosts/a/0/kill")
+            wait_for(lambda: any(e["model"] == "a" and e.get("signal") for e in others), "an incident")
             deployment.post("alias", alias="gpt", model="b")
             wait_for(lambda: any(e["name"] == "b" and e["status"]["aliases"] for e in events), "an alias")
         finally:

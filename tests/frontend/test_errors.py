@@ -17,7 +17,7 @@ def kinds(base: type[ServerError] = ServerError) -> Iterator[type[ServerError]]:
 
 @pytest.mark.parametrize("kind", list(kinds()))
 def test_every_error_has_a_status_a_type_and_a_code(kind):
-    assert kind.status in (400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 502, 503, 504)
+    assert kind.status in (400, 401, 403, 404, 405, 409, 410, 413, 422, 429, 500, 502, 503, 504)
     assert kind.type and kind.code
 
 

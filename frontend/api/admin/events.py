@@ -1,7 +1,8 @@
-"""GET /admin/events: the models' state now and every change of it, as server-sent events.
+"""GET /admin/events: the state of models and hosts now and every change of it, as server-sent events.
 
-Each event is `event: model` with a JSON object: `at` in Unix seconds, `name`, and `status` as in GET
-/admin/models, or null once the model is no longer served. Silence is filled by the layer `http.keep_alive`.
+`event: model` has a JSON object with `at` in Unix seconds, `name`, and `status` as in GET /admin/models, or
+null once the model is no longer served. `event: host` has a host as in GET /admin/hosts, and
+`event: incident` a new one as in GET /admin/incidents. Silence is filled by the layer `http.keep_alive`.
 """
 
 import asyncio
@@ -12,22 +13,30 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
+from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
+from frontend.api.openapi.operation import describes
 from frontend.errors import Overloaded
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelEvent
+from frontend.observability.incidents import Incident
+from frontend.routing.router import Router
 
 MOST_LISTENERS = 64
 _RETRY_SECONDS = 10
 
 
 class Events:
-    def __init__(self, library: Library, control: Control) -> None:
+    def __init__(self, library: Library, router: Router, control: Control) -> None:
         self._library = library
+        self._router = router
         self._control = control
         self._listeners = 0
 
+    @describes(
+        "The state of models and hosts now and every change of it", events=ModelEvent | HostStatus | Incident
+    )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Until the client leaves or the server stops."""
         if self._listeners >= MOST_LISTENERS:
@@ -43,28 +52,36 @@ class Events:
     async def _events(self, left: asyncio.Event) -> AsyncIterator[bytes]:
         changes = cast("AsyncGenerator[ModelEvent, None]", self._library.events())
         change = asyncio.ensure_future(anext(changes))
+        notices = self._control.notices.follow()
+        notice = asyncio.ensure_future(anext(notices))
         ends = [asyncio.ensure_future(event.wait()) for event in (left, self._control.stopping)]
         self._listeners += 1
         try:
             await asyncio.sleep(0)  # from here on no change is missed
             for status in self._library.statuses():
-                yield encoded(ModelEvent(at=time.time(), name=status.name, status=status))
+                yield encoded("model", ModelEvent(at=time.time(), name=status.name, status=status))
+            for host in statuses(self._router, self._control.incidents):
+                yield encoded("host", host)
             while not any(end.done() for end in ends):
-                await asyncio.wait([change, *ends], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([change, notice, *ends], return_when=asyncio.FIRST_COMPLETED)
                 if change.done():
-                    yield encoded(change.result())
+                    yield encoded("model", change.result())
                     change = asyncio.ensure_future(anext(changes))
+                if notice.done():
+                    yield encoded(notice.result().kind, notice.result().about)
+                    notice = asyncio.ensure_future(anext(notices))
         finally:
             self._listeners -= 1
-            for task in (change, *ends):
+            for task in (change, notice, *ends):
                 task.cancel()
-            await asyncio.wait([change])
+            await asyncio.wait([change, notice])
             await changes.aclose()
+            await notices.aclose()
 
 
-def encoded(event: ModelEvent) -> bytes:
-    return b"event: model\ndata: " + msgspec.json.encode(event) + b"\n\n"
+def encoded(kind: str, about: msgspec.Struct) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(about))
 
 
 def install(app: App, server: Server) -> None:
-    app.add_route("/admin/events", Events(server.library, server.control))
+    app.add_route("/admin/events", Events(server.library, server.router, server.control))

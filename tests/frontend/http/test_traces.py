@@ -88,6 +88,7 @@ class Chatting:
         history = self.history
         history.now = exchange.began
         model: Any = SimpleNamespace(
+            settings=history.route.settings,
             now=lambda: history.now,
             submit=self._submit,
             drop=history.route.drop,

@@ -40,7 +40,7 @@ def everything() -> Metrics:
     replica.restarts("hang")
     for each in (model.audio_seconds, model.spoken_seconds, model.time_to_first_audio):
         each()
-    model.queue_seconds("interactive")
+    model.queue_wait("interactive")
     model.loads("loaded")
     model.unloads("idle")
     model.kv_cache(CacheConfig(32, 100))
@@ -164,7 +164,7 @@ def test_a_choice_that_the_frontend_ends_has_stopped():
 def test_labels_that_vllm_does_not_have_are_summed_over():
     metrics = Metrics()
     for kind in ("interactive", "batch"):
-        metrics.of_model("m").queue_seconds(kind).observe(1.0)
+        metrics.of_model("m").queue_wait(kind).observe(1.0)
     assert vllm(metrics, "request_queue_time_seconds_count") == 2
     assert vllm(metrics, "request_queue_time_seconds_bucket", le="1.0") == 2
 

@@ -1,0 +1,68 @@
+"""What leaves the machine in a report: no paths, and nothing that clients wrote. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+WITHHELD = "[withheld: it may quote a request]"
+HIDDEN = "[…]"
+_WORDS_ALIKE = 3  # in a row, as in a request: these are a quotation
+_LONG_WORD = 12  # characters that are one by themselves
+_MOST_BYTES = 4 * 1024 * 1024  # of requests that are searched
+_SHOWN_IDS = 16
+_PATH = re.compile(r"(?<![\w.…])/(?:[^\s/:'\"()]+/)+([^\s/:'\"()]*)")
+
+
+def without_paths(text: str) -> str:
+    """Absolute paths are cut to their last part."""
+    return _PATH.sub(r"…/\1", text)
+
+
+def without_prompts(lines: Sequence[str], bodies: Sequence[bytes]) -> list[str]:
+    """Lines in which what also occurs in a request is hidden: any three words in a row, and long words."""
+    if sum(map(len, bodies)) > _MOST_BYTES:
+        return [WITHHELD if line else line for line in lines]
+    return [_hide_quotes(line, bodies) for line in lines]
+
+
+def _hide_quotes(line: str, bodies: Sequence[bytes]) -> str:
+    if not bodies:
+        return line
+    spans = [match.span() for match in re.finditer(r"\S+", line)]
+    quoted = [False] * len(spans)
+    for index, (start, end) in enumerate(spans):
+        if end - start >= _LONG_WORD and _occurs(line[start:end], bodies):
+            quoted[index] = True
+        last = index + _WORDS_ALIKE - 1
+        if last < len(spans) and _occurs(line[start : spans[last][1]], bodies):
+            quoted[index : last + 1] = [True] * _WORDS_ALIKE
+    shown: list[str] = []
+    for is_quoted, (start, end) in zip(quoted, spans, strict=True):
+        word = HIDDEN if is_quoted else line[start:end]
+        if not (is_quoted and shown and shown[-1] == HIDDEN):
+            shown.append(word)
+    return " ".join(shown) if any(quoted) else line
+
+
+def _occurs(text: str, bodies: Sequence[bytes]) -> bool:
+    wanted = text.strip("'\"`.,:;()[]{}").encode(errors="replace")
+    return bool(wanted) and any(wanted in body for body in bodies)
+
+
+def sizes_alone(value: Any) -> Any:
+    """The same data, of dicts and lists, with sizes in place of texts, bytes and long lists of numbers."""
+    if isinstance(value, str):
+        return {"characters": len(value)}
+    if isinstance(value, bytes):
+        return {"bytes": len(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: sizes_alone(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: sizes_alone(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        if len(value) > _SHOWN_IDS or any(isinstance(item, int) for item in value):
+            return {"count": len(value)}
+        return [sizes_alone(item) for item in value]
+    return value
