@@ -36,6 +36,8 @@ from frontend.models.root import store_root
 from frontend.observability import logs
 from frontend.observability.incidents import INCIDENTS, Incidents
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing
+from frontend.observability.tracing import open_tracing
 from frontend.reload.configuration import Configuration
 from frontend.reload.found_later import FoundLater
 from frontend.reload.hangup import Hangups
@@ -77,6 +79,7 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
         log.error("%s", error)
         return 1
     settings = configuration.settings
+    tracing = open_tracing(settings)
     service = ServiceManager(os.environ, os.getpid())
     opened = {listener.getsockname()[1] for listener in listeners}
     for port, option in ports_of(settings):
@@ -90,9 +93,11 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        server = _Server(configuration, read_again, listeners, runtime_dir, context, service)
+        server = _Server(configuration, read_again, listeners, runtime_dir, context, service, tracing)
         return uvloop.run(server.run())
     finally:
+        if tracing is not None:
+            tracing.close()
         context.destroy(linger=0)
         runtime_dir.remove()
         for listener in listeners:
@@ -137,6 +142,7 @@ class _Server:
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
         service: ServiceManager,
+        tracing: Tracing | None,
     ) -> None:
         settings = configuration.settings
         self._service = service
@@ -176,6 +182,7 @@ class _Server:
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
         self._control = self._controlled(settings)
+        self._control.tracing = tracing
         self._control.reload = self._reloader.reload
         self._control.follow_store = self._found_later.follow
         self._batches = Batches(settings, metrics)

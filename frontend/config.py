@@ -596,6 +596,24 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Minimum log level.")
     ] = "info"
+    otel: Annotated[
+        bool,
+        Meta(
+            description="Send OpenTelemetry traces over OTLP/HTTP, as the variables "
+            "OTEL_EXPORTER_OTLP_ENDPOINT and its like state; needs the extra otel."
+        ),
+    ] = False
+    otel_endpoint: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^\s/]+(/\S*)?\Z")] | None,
+        Meta(
+            description="Send OpenTelemetry traces to this collector, whose base URL is for example "
+            "http://HOST:4318.",
+            extra={"metavar": "URL", "allowed": "http://HOST:PORT or https://HOST/…"},
+        ),
+    ] = None
+    otel_prompts: Annotated[
+        bool, Meta(description="Record prompts and answers of text generations in traces.")
+    ] = False
     store: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for downloaded and converted models. Default: in the user's data folder."),

@@ -124,6 +124,7 @@ def build(
         quotas=router.quotas,
         in_flight=control.in_flight,
         model_mark=partial(model_mark, router),
+        tracing=control.tracing,
     )
     server.batches.app = served
     return served

@@ -20,6 +20,7 @@ from frontend.observability.incidents import Incidents
 from frontend.observability.metrics import Metrics
 from frontend.observability.notices import Notices
 from frontend.observability.tally import Ended, Tally
+from frontend.observability.traces import Tracing
 from frontend.reload.plan import ReloadPlan
 from frontend.routing.router import Router
 from frontend.spool import Spools
@@ -33,6 +34,7 @@ class Control:
     def __init__(self, access: Access | None = None, incidents: Incidents | None = None) -> None:
         """`access`: who may make requests, if that may change."""
         self.access = access
+        self.tracing: Tracing | None = None
         self.in_flight = InFlight()
         self.tally = Tally(time.monotonic)
         self.in_flight.on_end.append(self._count)

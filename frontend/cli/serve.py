@@ -13,6 +13,7 @@ from frontend.cli.terminal import TerminalReporter
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ModelSettings, Settings
 from frontend.observability import logs
+from frontend.observability.tracing import check_tracing
 from frontend.sessions.store import check_store
 
 MODEL_OPTIONS = options_of(ModelSettings)
@@ -61,6 +62,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     )
     settings, notes = source.settings()
     check_store(settings.session_store)
+    check_tracing(settings)
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)

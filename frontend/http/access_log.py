@@ -21,12 +21,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from frontend.http.asgi import Application, Message, Receive, Scope, Send, writer_of
-from frontend.http.exchange import CLIENT_GONE, OK, Exchange, TokenCounts, exchange_of
+from frontend.http.asgi import Application, Message, Receive, Scope, Send, header, writer_of
+from frontend.http.exchange import CLIENT_GONE, OK, Course, Exchange, TokenCounts, exchange_of
 from frontend.http.identity import short_id
 from frontend.http.in_flight import InFlight
+from frontend.http.span import describe
 from frontend.observability.logs import BRIEF
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing, trace_id_in
 from frontend.shortened import shortened
 
 _PROBED = ("/health", "/ready", "/metrics")  # asked so often that they would bury everything else
@@ -45,8 +47,10 @@ class AccessLog:
         metrics: Metrics,
         clock: Callable[[], float],
         in_flight: InFlight | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
+        self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
         self._in_flight = in_flight or InFlight()
@@ -56,6 +60,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         exchange = exchange_of(scope)
+        self._begin_trace(scope, exchange)
         self._in_flight.add(exchange)
 
         async def observing(message: Message) -> None:
@@ -75,6 +80,17 @@ class AccessLog:
             if not exchange.ended:
                 self._report(scope, exchange)
 
+    def _begin_trace(self, scope: Scope, exchange: Exchange) -> None:
+        """Continues the client's trace, if it has one."""
+        parent = header(scope, b"traceparent")
+        exchange.trace_id = trace_id_in(parent)
+        if self._tracing is None or scope["path"].startswith(_PROBED):
+            return
+        given = {"traceparent": parent, "tracestate": header(scope, b"tracestate")}
+        carrier = {name: value for name, value in given.items() if value is not None}
+        exchange.trace = self._tracing.begin(_method(scope), carrier, exchange.began)
+        exchange.trace_id = exchange.trace.trace_id
+
     def _report(self, scope: Scope, exchange: Exchange) -> None:
         seconds = self._clock() - exchange.began
         if (writer := writer_of(scope)) is not None:
@@ -91,6 +107,10 @@ class AccessLog:
         path: str = scope["path"]
         tokens = exchange.tokens() if exchange.tokens is not None else None
         self._in_flight.ended(exchange, seconds, tokens)
+        course = exchange.course() if exchange.course is not None else None
+        if exchange.trace is not None:
+            exchange.trace.end(describe(_method(scope), exchange, tokens, course), seconds)
+        exchange.course = exchange.trace = None
         exchange.tokens = exchange.phase = exchange.first_token_seconds = (
             None  # an idle connection would keep alive what it refers to
         )
@@ -98,12 +118,13 @@ class AccessLog:
         log.log(
             logging.DEBUG if path.startswith(_PROBED) else logging.INFO,
             "%s %s %s",
-            scope.get("method", "WEBSOCKET"),
+            _method(scope),
             _shown(path, _PATH_CHARACTERS),
             status,
             extra={
                 BRIEF: brief(exchange, seconds, tokens, client),
                 **fields(exchange, seconds, tokens, client),
+                **timings(exchange, course),
             },
         )
 
@@ -114,6 +135,7 @@ def fields(
     """What a JSON line says besides method, path and status."""
     return {
         "request_id": exchange.request_id,
+        "trace_id": exchange.trace_id,
         "key_id": exchange.caller.key_id,
         "outcome": exchange.outcome,
         "param": _shown(exchange.param),
@@ -124,10 +146,28 @@ def fields(
         "answered_by": exchange.answered_by,
         "prompt_tokens": tokens.prompt if tokens is not None else None,
         "completion_tokens": tokens.completion if tokens is not None else None,
+        "cached_tokens": tokens.cached if tokens is not None else None,
         "audio_seconds": _audio_seconds(exchange),
         "stream": exchange.stream,
         "client": client,
     }
+
+
+def timings(exchange: Exchange, course: Course | None) -> dict[str, Any]:
+    """What a JSON line says of a text generation."""
+    if course is None:
+        return {"finish_reasons": None, "queue_seconds": None, "first_token_seconds": None}
+    first = course.first_token_at
+    return {
+        "finish_reasons": list(course.finish_reasons),
+        "queue_seconds": None if course.queue_seconds is None else round(course.queue_seconds, 4),
+        "first_token_seconds": None if first is None else round(first - exchange.began, 4),
+    }
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope.get("method", "WEBSOCKET")
+    return method
 
 
 def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client: str | None) -> str:

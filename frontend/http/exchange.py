@@ -1,6 +1,6 @@
 """One request and its response, as the access log and the metrics report them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from frontend.caller import ANYBODY, Caller
 from frontend.errors import ServerError
 from frontend.http.asgi import Scope
+from frontend.observability.traces import Moment, Trace, Value
 
 OK = "ok"
 CLIENT_GONE = "client_gone"
@@ -20,6 +21,20 @@ _SCOPE_KEY = "nacelle.exchange"
 class TokenCounts(msgspec.Struct, frozen=True):
     prompt: int
     completion: int | None = None  # None for tasks that generate nothing
+    cached: int | None = None  # of the prompt, found in an engine's KV cache
+
+
+class Course(msgspec.Struct, frozen=True):
+    """How a text generation went. Times are seconds on the monotonic clock."""
+
+    asked: Mapping[str, Value | None]  # parameters, by their names in OpenTelemetry's conventions
+    finish_reasons: tuple[str, ...]
+    queue_seconds: float | None  # until the first host got it
+    first_token_at: float | None
+    deaths: int  # of hosts that held it
+    moments: tuple[Moment, ...] = ()
+    prompts: str | None = None  # JSON; only where the trace keeps texts
+    answers: str | None = None
 
 
 class Exchange(msgspec.Struct):
@@ -39,6 +54,9 @@ class Exchange(msgspec.Struct):
     stream: bool = False  # the client asked for a stream
     heartbeat: Callable[[], bytes] | None = None  # makes the event that a silent stream sends; None: comments
     tokens: Callable[[], TokenCounts] | None = None  # reads the counts, which grow while the response is made
+    course: Callable[[], Course] | None = None  # of a text generation
+    trace: Trace | None = None  # while traces are on
+    trace_id: str | None = None  # also where only the client traces
     first_token_seconds: Callable[[], float | None] | None = None  # from the queue to the first token
     audio_seconds: Callable[[], float] | None = None  # of recordings, as far as they are done
     phase: Callable[[], str] | None = None  # of its work, once there is any

@@ -15,6 +15,7 @@ from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
 from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
+from frontend.observability.traces import Tracing
 from frontend.replay.layer import ModelMark, Replay, ReplayOptions
 
 
@@ -27,6 +28,7 @@ def with_stack(
     model_mark: ModelMark = lambda _: None,
     quotas: Quotas | None = None,
     in_flight: InFlight | None = None,
+    tracing: Tracing | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
@@ -45,5 +47,5 @@ def with_stack(
     app = Replay(app, options, model_mark, metrics, clock)
     app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
-    app = AccessLog(app, metrics, clock, in_flight)
+    app = AccessLog(app, metrics, clock, in_flight, tracing)
     return Identity(app, clock)

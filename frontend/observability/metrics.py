@@ -142,7 +142,7 @@ def _twins(models: "_ModelFamilies", replicas: "_ReplicaFamilies") -> Ours:
         time_to_first_token=models.time_to_first_token,
         inter_token=models.inter_token,
         request_seconds=models.request_seconds,
-        queue_seconds=models.queue_seconds,
+        queue_seconds=models.queue_wait,
     )
 
 
@@ -163,7 +163,6 @@ class ModelMetrics:
         self.queued = families.queued.labels(model)
         self.on_trial = families.on_trial.labels(model)
         self.request_seconds = families.request_seconds.labels(model)
-        self.queue_seconds = families.queue_seconds.labels(model)
         self.time_to_first_token = families.time_to_first_token.labels(model)
         self.inter_token = families.inter_token.of(model)
         self.prompt_tokens = families.prompt_tokens.labels(model)
@@ -237,7 +236,6 @@ class _ModelFamilies:
             buckets=_HTTP,
         )
         self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
-        self.queue_seconds = histogram("queue", "From a sequence's arrival to its first host", _FIRST_TOKEN)
         self.time_to_first_token = histogram(
             "time_to_first_token", "From a sequence's arrival to its first token", _FIRST_TOKEN
         )

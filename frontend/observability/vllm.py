@@ -185,11 +185,14 @@ def _gauge(name: str, what: str, values: dict[str, float]) -> Metric:
 
 
 def _renamed(family: Collected, name: str) -> Metric:
-    """The same series with vLLM's name and labels."""
+    """The same series with vLLM's name and labels; labels that vLLM does not have are summed over."""
     (metric,) = family.collect()
-    renamed = Metric(f"vllm:{name}", metric.documentation, metric.type)
+    sums: dict[tuple[str, str, str | None], float] = defaultdict(float)
     for sample in metric.samples:
-        labels = {key: value for key, value in sample.labels.items() if key != "model"}
-        labels = {"model_name": sample.labels["model"], "engine": ENGINE, **labels}
-        renamed.add_sample(f"vllm:{name}{sample.name.removeprefix(metric.name)}", labels, sample.value)
+        suffix = sample.name.removeprefix(metric.name)
+        sums[suffix, sample.labels["model"], sample.labels.get("le")] += sample.value
+    renamed = Metric(f"vllm:{name}", metric.documentation, metric.type)
+    for (suffix, model, bound), value in sums.items():
+        labels = {"model_name": model, "engine": ENGINE, **({} if bound is None else {"le": bound})}
+        renamed.add_sample(f"vllm:{name}{suffix}", labels, value)
     return renamed

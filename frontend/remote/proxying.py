@@ -171,6 +171,9 @@ class _Answer:
         assert host.http is not None
         path = self._path.removeprefix("/v1")
         given = {name: value for name in _SENT_HEADERS if (value := header(scope, name.encode()))}
+        trace = exchange_of(scope).trace
+        if trace is not None:
+            given["traceparent"] = trace.parent
         renamed = _renamed(body, host.backend.model)
         try:
             async with host.http.post(path, renamed, given, self._seconds) as response:

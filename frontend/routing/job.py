@@ -39,6 +39,7 @@ class Job:
         self.cost = estimated_tokens(len(body), max_units)  # its share of a replica's load, in tokens
         self.state = JobState()  # written by Jobs.apply alone
         self.sent_at: float | None = None  # when it was first sent to a host
+        self.deaths_at: list[float] = []  # when hosts that held it died
         self.died_at: float | None = None  # when its host died, until the next progress
         self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one

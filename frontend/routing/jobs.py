@@ -104,7 +104,6 @@ class Jobs:
         if job.sent_at is None:
             job.sent_at = self._clock()
             if job.needs_slot and not job.is_rehearsal:
-                self._metrics.queue_seconds.observe(job.sent_at - job.arrived_at)
                 kind = "batch" if job.caller.is_batch else "interactive"
                 self._metrics.queue_wait(kind).observe(job.sent_at - job.arrived_at)
         self.apply(job, Dispatched(on_trial))
@@ -177,17 +176,21 @@ class Jobs:
         for replica in self.replicas:
             replica.recall(job)
 
+    def _note_death(self, job: Job) -> None:
+        job.died_at = self._clock()
+        job.deaths_at.append(job.died_at)
+
     def _continue(self, job: Job, verdict: Continue) -> None:
         point = job.progress.point
         if verdict.by_replay:
             self._metrics.regenerated_tokens.inc(point)
         (self._metrics.resumed if point else self._metrics.restarted).inc()
-        job.died_at = self._clock()
+        self._note_death(job)
 
     def _start_over(self, job: Job, _: StartOver) -> None:
         self._metrics.restarted.inc()
         self._metrics.regenerated_tokens.inc(job.progress.point)
-        job.died_at = self._clock()
+        self._note_death(job)
         job.start_over()
         job.flush()
 

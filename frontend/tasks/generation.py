@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -94,8 +95,26 @@ class Generation(OutputStream[Output]):
         return Usage(sum(prompts.values()), produced, sum(cached.values()))
 
 
+class KeptGeneration(Generation):
+    """One that also keeps the text of each choice, as the model wrote it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.texts = [""] * len(self.sequences)
+
+    def push(self, output: Output) -> None:
+        self.texts[output.choice] = (
+            output.text if output.starts_over else self.texts[output.choice] + output.text
+        )
+        super().push(output)
+
+
 def generate(
-    model: Model, specs: list[SequenceSpec], streaming: bool, age_seconds: float = 0.0
+    model: Model,
+    specs: list[SequenceSpec],
+    streaming: bool,
+    age_seconds: float = 0.0,
+    kind: type[Generation] = Generation,
 ) -> Generation:
     """Start a generation of one sequence per spec, for a request of that age. The caller closes it.
 
@@ -104,7 +123,7 @@ def generate(
     """
     limits = model.settings
     specs = [within(spec, limits.max_output_tokens) for spec in specs]
-    generation = Generation(specs, model.now(), model.drop, streaming)
+    generation = kind(specs, model.now(), model.drop, streaming)
     for sequence in generation.sequences:
         sequence.max_prompt_tokens = limits.max_prompt_tokens
     model.submit(generation.sequences)

@@ -140,6 +140,7 @@ def test_every_server_setting_can_come_from_the_environment(setting):
         "registry_api_key_env": ("A_KEY", "A_KEY"),
         "jwt_jwks_url": ("https://a.example/keys", "https://a.example/keys"),
         "jwt_algorithms": ("RS256,ES256", ["RS256", "ES256"]),
+        "otel_endpoint": ("http://collector:4318", "http://collector:4318"),
         **dict.fromkeys(("ollama_port", *LIMITS), ("9000", 9000)),
     }
     default = (str(setting.default or "9000"), setting.default or "9000")

@@ -18,6 +18,8 @@ PICKER = {
     "vllm:cache_config_info": {"block_size", "num_gpu_blocks"},
 }
 
+INTERACTIVE = {"class": "interactive"}
+
 
 def vllm(metrics: Metrics, name: str, **labels: str) -> float | None:
     labels = {"model_name": "m", "engine": "0", **labels}
@@ -38,6 +40,7 @@ def everything() -> Metrics:
     replica.restarts("hang")
     for each in (model.audio_seconds, model.spoken_seconds, model.time_to_first_audio):
         each()
+    model.queue_wait("interactive")
     model.loads("loaded")
     model.unloads("idle")
     model.kv_cache(CacheConfig(32, 100))
@@ -72,7 +75,7 @@ def test_gauges_are_sums_over_the_replicas_and_the_queue():
         ("inter_token_latency_seconds_count", "inter_token_seconds_count"),
         ("time_per_output_token_seconds_sum", "inter_token_seconds_sum"),
         ("e2e_request_latency_seconds_count", "request_seconds_count"),
-        ("request_queue_time_seconds_count", "queue_seconds_count"),
+        ("request_queue_time_seconds_count", "queue_wait_seconds_count"),
     ],
 )
 def test_twins_have_the_same_values(name, twin):
@@ -84,8 +87,9 @@ def test_twins_have_the_same_values(name, twin):
     history.now += 0.5
     history.step()
     history.complete()
-    assert vllm(history.all_metrics, name) == ours(history.all_metrics, twin)
-    assert ours(history.all_metrics, twin)
+    labels = INTERACTIVE if "queue" in twin else {}
+    assert vllm(history.all_metrics, name) == ours(history.all_metrics, twin, **labels)
+    assert ours(history.all_metrics, twin, **labels)
 
 
 def test_a_buckets_bound_stays_where_it_is():
@@ -123,12 +127,12 @@ def test_time_in_the_queue_ends_when_the_first_host_gets_the_sequence():
     history.now += 3.0
     history.complete()
     assert history.holds()[-1] == "a"
-    assert ours(history.all_metrics, "queue_seconds_sum") == 3.0
+    assert ours(history.all_metrics, "queue_wait_seconds_sum", **INTERACTIVE) == 3.0
     history.accept()
     history.die()
     history.now += 5.0
     history.ready_again()
-    assert ours(history.all_metrics, "queue_seconds_count") == 2
+    assert ours(history.all_metrics, "queue_wait_seconds_count", **INTERACTIVE) == 2
 
 
 def test_a_client_that_leaves_is_an_abort_and_a_blamed_sequence_an_error():
@@ -155,6 +159,14 @@ def test_a_choice_that_the_frontend_ends_has_stopped():
     stream.end(0, 1)
     assert vllm(history.all_metrics, "request_success_total", finished_reason="stop") == 1
     assert vllm(history.all_metrics, "request_success_total", finished_reason="abort") == 0
+
+
+def test_labels_that_vllm_does_not_have_are_summed_over():
+    metrics = Metrics()
+    for kind in ("interactive", "batch"):
+        metrics.of_model("m").queue_wait(kind).observe(1.0)
+    assert vllm(metrics, "request_queue_time_seconds_count") == 2
+    assert vllm(metrics, "request_queue_time_seconds_bucket", le="1.0") == 2
 
 
 def test_every_reason_has_a_series_from_the_start():
