@@ -4,6 +4,7 @@ import click
 
 from bench.chaos import chaos
 from bench.engine import engine
+from bench.fuzz import fuzz
 from bench.ipc import ipc
 from bench.overhead import overhead
 from bench.serve import serve
@@ -11,8 +12,8 @@ from bench.serve import serve
 
 @click.group()
 def bench() -> None:
-    """Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory."""
+    """Measure any OpenAI server, the raw pipeline, Nacelle's overhead or shared memory, or test a server."""
 
 
-for _command in (serve, engine, overhead, ipc, chaos):
+for _command in (serve, engine, overhead, ipc, chaos, fuzz):
     bench.add_command(_command)

@@ -1,6 +1,7 @@
 """Who makes a request: what the access layer finds out, and what limits, queues and logs need of it."""
 
-from typing import Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,12 +9,16 @@ Scope = Literal["inference", "admin", "metrics"]
 SCOPES: frozenset[Scope] = frozenset(("inference", "admin", "metrics"))
 
 
+Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_LATEST = ":latest"  # a tag that makes no difference
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one caller may use. None: no limit."""
 
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None  # of prompts and answers together
-    max_concurrent: int | None = None  # requests that are being answered
+    requests_per_minute: Amount | None = None
+    tokens_per_minute: Amount | None = None  # of prompts and answers together
+    max_concurrent: Amount | None = None  # requests that are being answered
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -25,6 +30,13 @@ class Caller(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     weight: float = 1.0  # its share of a busy model, compared with other callers
     is_batch: bool = False  # nobody waits for the answer: everybody else goes first
+
+    def may_use(self, name: str) -> bool:
+        """Whether a name of a model is in the list of this caller."""
+        if self.models is None:
+            return True
+        bare = name.removesuffix(_LATEST)
+        return any(fnmatchcase(bare, pattern.removesuffix(_LATEST)) for pattern in self.models)
 
 
 ANYBODY = Caller()

@@ -289,6 +289,85 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             extra={"allowed": "visible ASCII characters without blanks", "secret": True},
         ),
     ] = None
+    api_keys: Annotated[
+        list[Secret],
+        Meta(
+            description="Further keys, each of which may do everything. Prefer the environment variable, or "
+            "nacelle keys.",
+            extra={
+                "metavar": "KEY",
+                "allowed": "visible ASCII characters without blanks",
+                "secret": True,
+            },
+        ),
+    ] = []
+    api_keys_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="File of API keys, which nacelle keys writes; the server follows its changes. "
+            "Default: keys.json in the user's configuration folder, if it exists.",
+            extra={"metavar": "FILE"},
+        ),
+    ] = None
+    jwt_secret: Annotated[
+        Secret | None,
+        Meta(
+            description="Accept JSON Web Tokens that are signed with this secret (HS256, HS384, HS512). "
+            "Prefer the environment variable.",
+            extra={"allowed": "visible ASCII characters without blanks", "secret": True},
+        ),
+    ] = None
+    jwt_public_key_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Accept JSON Web Tokens that this RSA or EC key can check, a PEM file.",
+            extra={"metavar": "FILE"},
+        ),
+    ] = None
+    jwt_jwks_url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^\s/]+(/\S*)?\Z")] | None,
+        Meta(
+            description="Accept JSON Web Tokens that a key of this JSON Web Key Set can check.",
+            extra={"metavar": "URL", "allowed": "https://HOST/… or http://HOST/…"},
+        ),
+    ] = None
+    jwt_jwks_seconds: Annotated[
+        Seconds, Meta(description="Minimum time between two requests for the key set.")
+    ] = 30.0
+    jwt_algorithms: Annotated[
+        list[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]],
+        Meta(
+            description="Algorithm of accepted tokens, such as RS256. Default: all that fit the kind of the "
+            "key.",
+            extra={"option": "--jwt-algorithm", "metavar": "ALGORITHM"},
+        ),
+    ] = []
+    jwt_issuer: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Required issuer (iss) of tokens. Default: any."),
+    ] = None
+    jwt_audience: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(description="Accepted audience (aud) of tokens. Default: any."),
+    ] = []
+    jwt_leeway_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)],
+        Meta(description="By how much the clocks of the issuer and of this machine may differ."),
+    ] = 30.0
+    tls_certificate: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Serve HTTPS with this certificate, a PEM file with its chain.",
+            extra={"metavar": "FILE"},
+        ),
+    ] = None
+    tls_key: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Private key of the certificate, a PEM file. Default: in the certificate's file.",
+            extra={"metavar": "FILE"},
+        ),
+    ] = None
     allow_unauthenticated: Annotated[
         bool, Meta(description="Allow listening on non-loopback addresses without an API key.")
     ] = False
@@ -336,6 +415,42 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="Maximum number of queued requests per model; further requests get a 429."),
     ] = 256
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of requests per minute of an API key that has no limit of its own. "
+            "Without keys, all clients count as one. Default: no limit."
+        ),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(
+            description="Maximum number of tokens, of prompts and answers, per minute of an API key that has "
+            "no limit of its own. Default: no limit."
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of an API key without a limit of its own that are "
+            "answered at the same time. Default: no limit."
+        ),
+    ] = None
+    total_requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of requests per minute of all clients. Default: no limit."),
+    ] = None
+    total_tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Maximum number of tokens per minute of all clients. Default: no limit."),
+    ] = None
+    total_max_concurrent: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of requests of all clients that are answered at the same time. "
+            "Default: no limit."
+        ),
+    ] = None
     max_downloads: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
         Meta(description="Maximum number of model downloads that run at the same time; others wait."),
@@ -392,6 +507,23 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Folder for uploaded files. Default: one for temporary files that is on a disk."),
     ] = None
+    file_store: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Folder for the files and batches of clients, which are kept across restarts. "
+            "Default: in the user's data folder."
+        ),
+    ] = None
+    max_file_store_bytes: Annotated[
+        Bytes, Meta(description="Maximum total size of the stored files; further uploads get a 413.")
+    ] = 16 * 1024**3
+    max_stored_files: Annotated[Count, Meta(description="Maximum number of stored files.")] = 10_000
+    max_batch_requests: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)],
+        Meta(
+            description="Maximum number of requests of batches that run at the same time; batches take turns."
+        ),
+    ] = 16
     session_store: Annotated[
         Annotated[str, Meta(pattern=r"^(memory:|sqlite:(?!//).+|rediss?://.+)\Z")],
         Meta(
@@ -489,13 +621,18 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     ] = []
 
 
-def check_bind(settings: Settings) -> None:
-    """Raises ConfigError if anyone who can reach the port could use the server."""
-    if settings.api_key or settings.allow_unauthenticated or is_loopback(settings.host):
+def check_bind(settings: Settings, *, is_authenticated: bool | None = None) -> None:
+    """Raises ConfigError if anyone who can reach the port could use the server.
+
+    `is_authenticated`: whether there are keys or tokens; None: as the settings alone say.
+    """
+    if is_authenticated is None:
+        is_authenticated = bool(settings.api_key or settings.api_keys)
+    if is_authenticated or settings.allow_unauthenticated or is_loopback(settings.host):
         return
     raise ConfigError(
         f"refusing to listen on {settings.host} without an API key: set NACELLE_API_KEY, "
-        "or pass --allow-unauthenticated if access is restricted by other means"
+        "run nacelle keys add, or pass --allow-unauthenticated if access is restricted by other means"
     )
 
 

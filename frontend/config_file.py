@@ -59,9 +59,13 @@ def _anchored(file: Path, path: Any) -> Any:
     return str(file.parent / expanded(path.strip(), shown_path(file)))
 
 
+_PATHS = ("store", "api_keys_file", "jwt_public_key_file", "tls_certificate", "tls_key")
+
+
 def _anchor_server(server: dict[str, Any], anchored: Callable[[Any], Any]) -> None:
-    if "store" in server:
-        server["store"] = anchored(server["store"])
+    for name in _PATHS:
+        if name in server:
+            server[name] = anchored(server[name])
     scheme, _, path = str(server.get("session_store", "")).strip().partition(":")
     if scheme == "sqlite" and path and not path.startswith("//"):
         server["session_store"] = f"sqlite:{anchored(path)}"

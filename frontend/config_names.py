@@ -37,7 +37,10 @@ _ELSEWHERE = {
     "task": "embedding embeddings reranking rerank runner",
     "host": "listen bind address bind_address ip hostname ollama_host",
     "port": "p http_port listen_port",
-    "api_key": "api_keys key token auth_token api_token",
+    "api_key": "key token auth_token api_token",
+    "api_keys_file": "api_key_file key_file keys_file",
+    "tls_certificate": "ssl_certfile ssl_cert_file certfile tls_cert tls_cert_file",
+    "tls_key": "ssl_keyfile ssl_key_file keyfile tls_key_file",
     "allow_unauthenticated": "no_api_key no_auth disable_auth insecure",
     "allowed_hosts": "allow_host trusted_hosts trusted_host",
     "allowed_origins": "cors cors_origin cors_origins cors_allow_origin cors_allow_origins origins "
@@ -71,7 +74,7 @@ _NONE = {
     "mmproj mm mmproj_url": "the folder of a vision model holds all of its parts",
     "rope_scaling rope_scale rope_freq_base rope_freq_scale rope_theta yarn_orig_ctx": "the files of a model "
     "determine its positions",
-    "ssl_keyfile ssl_certfile ssl_key_file ssl_cert_file ssl_ca_certs": "put a proxy with TLS in front",
+    "ssl_ca_certs": "put a proxy in front that checks certificates of clients",
     "grammar grammar_file json_schema guided_decoding_backend structured_outputs_config": "requests carry "
     "it, as response_format",
     "system_prompt system_prompt_file sys": "requests carry it, as the message with the role system",

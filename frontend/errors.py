@@ -3,12 +3,14 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422 · QueueFull 429
+├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422
+├── QueueFull 429 · RateLimited 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
 ├── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · DownloadFailed 503
 └── RequestTimeout 504
 """
 
+import math
 from typing import ClassVar
 
 from ipc.errors import ErrorCode, RequestError
@@ -18,7 +20,7 @@ class ServerError(Exception):
     """The base class. `code` is machine-readable, `type` is OpenAI's error type, `param` names a field."""
 
     status: ClassVar[int] = 500
-    type: ClassVar[str] = "server_error"
+    type: str = "server_error"
     code: str = "internal_error"
 
     def __init__(self, message: str, param: str | None = None, retry_after: int | None = None) -> None:
@@ -26,6 +28,7 @@ class ServerError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after  # seconds
+        self.headers: dict[str, str] = {}  # of the answer, besides those that follow from the above
 
 
 class BadRequest(ServerError):
@@ -106,6 +109,27 @@ class QueueFull(ServerError):
     status = 429
     type = "rate_limit_error"
     code = "queue_full"
+
+
+class RateLimited(ServerError):
+    """A caller, or all of them together, used what they may for now. `type` is the kind of limit."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, what: str, kind: str = "requests", wait_seconds: float | None = None) -> None:
+        """`wait_seconds`: when to try again; None: never, as the limit is too small for this request."""
+        self.type = kind
+        if wait_seconds is None:
+            super().__init__(what)
+            self.headers = {"X-Should-Retry": "false"}
+            return
+        milliseconds = math.ceil(wait_seconds * 1000)
+        super().__init__(
+            f"{what}; try again in {milliseconds / 1000:g} s", retry_after=math.ceil(milliseconds / 1000)
+        )
+        self.headers = {"Retry-After-Ms": str(milliseconds)}
 
 
 class EngineFailed(ServerError):

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
+from frontend.access.sight import asking, sight
+from frontend.caller import ANYBODY
 from frontend.errors import Conflict
 from frontend.residency import room
 from frontend.residency.manager import Manager
@@ -81,10 +83,10 @@ class Library:
             manager.on_change.append(self._changed)
 
     def statuses(self) -> list[ModelStatus]:
-        return [self._status(route) for route in self._router.routes.values()]
+        return [self._status(route) for route in self._router.visible_routes]
 
     def status(self, name: str) -> ModelStatus:
-        route = self._router.routes.get(name)  # also while it is removed
+        route = self._router.routes.get(name) if sight().has(name) else None  # also while it is removed
         return self._status(self._router.routes[self._name(name)] if route is None else route)
 
     def folder(self, name: str) -> str:
@@ -158,8 +160,9 @@ class Library:
         """Serve a model that is on this machine, loaded on demand. Raises ModelNotFound or Conflict."""
         if self._add is None:
             raise Conflict("this server cannot add models")
-        names = await self._add(source, name)
-        return self.status(names[0])
+        with asking(ANYBODY):  # what was added may have a name that its caller may not use
+            names = await self._add(source, name)
+            return self.status(names[0])
 
     async def remove(self, name: str) -> None:
         """Stop serving a model; its requests end with ModelNotFound."""
@@ -198,7 +201,9 @@ class Library:
         self._listeners.add(queue)
         try:
             while True:
-                yield await queue.get()
+                event = await queue.get()
+                if sight().has(event.name):
+                    yield event
         finally:
             self._listeners.discard(queue)
 
@@ -210,7 +215,7 @@ class Library:
 
     def _name(self, name: str) -> str:
         """The name of the model that is meant. Raises ModelNotFound."""
-        if name in self._router.routes and name not in self._router.removing:
+        if name in self._router.routes and name not in self._router.removing and sight().has(name):
             return name
         return self._router.resolve(name, key="").model
 

@@ -26,11 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def settings_of_the_developer_stay_out() -> Iterator[None]:
+def settings_of_the_developer_stay_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No NACELLE_ variable of the shell reaches a test, but the store's, which tests share with the user."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("NACELLE_") and name != "NACELLE_STORE"]:
             patch.delenv(name)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))  # its keys, too
         yield
 
 

@@ -11,6 +11,9 @@ from frontend.api.early_head import EarlyHead
 from frontend.api.images import Images
 from frontend.api.memory import Memory
 from frontend.api.middleware import RouteLabel, StoreFollowing
+from frontend.api.openapi import resource as openapi
+from frontend.api.openapi.routes import RecordingRouter
+from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.http.asgi import Application
@@ -37,6 +40,8 @@ AREAS = (
     "speech",
     "voices",
     "realtime.resource",
+    "files",
+    "batches",
     "models",
     "work",
     "health",
@@ -58,6 +63,7 @@ AREAS = (
     "ollama.root",
     "ollama.store",
     "admin.downloads",
+    "page",
 )
 
 
@@ -69,10 +75,12 @@ def build(
     library: Library | None = None,
     control: Control | None = None,
     downloads: Downloads | None = None,
+    batches: Batches | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     control = control or Control()
-    app = falcon.asgi.App()
+    routes = RecordingRouter()
+    app = falcon.asgi.App(router=routes)
     app.add_middleware(RouteLabel())
     app.add_middleware(StoreFollowing(control))
     errors.install(app)
@@ -83,6 +91,7 @@ def build(
         images=Images(settings, router),
         spools=Spools(spool_folder(settings.spool), settings.max_spool_bytes),
         downloads=downloads or Downloads(settings.store),
+        batches=batches or Batches(settings, metrics),
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         started=int(time.time()),
@@ -93,6 +102,18 @@ def build(
     )
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
+    openapi.install(app, routes.routes)
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
-    return with_stack(proxying, settings, metrics, access=control.access, in_flight=control.in_flight)
+    router.quotas.follow(settings)
+    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
+    served = with_stack(
+        proxying,
+        settings,
+        metrics,
+        access=control.access,
+        quotas=router.quotas,
+        in_flight=control.in_flight,
+    )
+    server.batches.app = served
+    return served

@@ -10,6 +10,7 @@ import msgspec
 
 from frontend.api.images import Images
 from frontend.api.memory import Memory
+from frontend.batches.service import Batches
 from frontend.downloads import Downloads
 from frontend.http.exchange import Exchange, TokenCounts
 from frontend.http.gate import Access
@@ -66,6 +67,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     images: Images
     spools: Spools
     downloads: Downloads
+    batches: Batches
     max_body_bytes: int
     max_upload_bytes: int
     started: int  # in Unix seconds

@@ -12,8 +12,16 @@ from frontend.api.errors import renaming_params
 from frontend.api.generating import Identity, off_loop, respond_json
 from frontend.api.images import Images
 from frontend.api.kept_turn import begin_kept_turn
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import TurnSpec
-from frontend.api.schema.chat import UNSUPPORTED, ChatRequest, MessageBody, PartBody
+from frontend.api.schema.chat import (
+    UNSUPPORTED,
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    MessageBody,
+    PartBody,
+)
 from frontend.api.schema.common import check_stream_options, check_top_logprobs, refuse_unsupported
 from frontend.api.schema.tools import parse_tool_choice
 from frontend.api.served import model_of
@@ -41,6 +49,18 @@ class ChatCompletions:
         self._images = images
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "A chat completion",
+        body=ChatRequest,
+        answer=ChatCompletion,
+        events=ChatChunk,
+        errors=OF_ENGINES,
+        example={
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "max_tokens": 4,
+        },
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         limit = self._max_body_bytes
         extra = self._images.body_bytes()

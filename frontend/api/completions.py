@@ -12,6 +12,7 @@ from frontend.api.body import LARGE_BYTES, decode, read_sized
 from frontend.api.completions_answer import TextChunks, completion, heartbeat
 from frontend.api.generating import Identity, off_loop, respond_json, start
 from frontend.api.json_size import JsonLimits
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import encoded, with_grammar
 from frontend.api.questions import text_of
 from frontend.api.schema.common import (
@@ -21,7 +22,7 @@ from frontend.api.schema.common import (
     check_top_logprobs,
     refuse_unsupported,
 )
-from frontend.api.schema.completions import CompletionRequest
+from frontend.api.schema.completions import Completion, CompletionRequest
 from frontend.api.served import model_of
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
@@ -43,6 +44,14 @@ class Completions:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "A text completion",
+        body=CompletionRequest,
+        answer=Completion,
+        events=Completion,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "prompt": "Once upon", "max_tokens": 4},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "prompt")
         body = decode(data, _decoder)

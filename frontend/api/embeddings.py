@@ -15,8 +15,16 @@ from frontend.api.body import decode, read_sized
 from frontend.api.client import on_leave_of
 from frontend.api.embedding_prompts import prompt_of
 from frontend.api.json_size import JsonLimits
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.common import refuse_unsupported
-from frontend.api.schema.embeddings import MAX_INPUTS, UNSUPPORTED, Embedding, EmbeddingRequest, Encoding
+from frontend.api.schema.embeddings import (
+    MAX_INPUTS,
+    UNSUPPORTED,
+    Embedding,
+    EmbeddingList,
+    EmbeddingRequest,
+    Encoding,
+)
 from frontend.api.schema.vectors import VectorUsage
 from frontend.api.served import model_of
 from frontend.api.token_arrays import PLACEHOLDER, cut_out, token_ids_of
@@ -42,6 +50,13 @@ class Embeddings:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "Embeddings of texts",
+        body=EmbeddingRequest,
+        answer=EmbeddingList,
+        errors=OF_ENGINES,
+        example={"model": "minilm", "input": ["a cat", "a dog"]},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         data, array = cut_out(*await read_sized(request, self._max_body_bytes, _LIMITS), "input")
         body = decode(data, _decoder)

@@ -1,14 +1,21 @@
 """GET /health (the frontend lives), /ready (it can serve) and /metrics."""
 
+from typing import cast, get_args
+
 import falcon
 import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
+from frontend.errors import BadRequest
 from frontend.library import Library
-from frontend.observability.metrics import CONTENT_TYPE, Metrics
+from frontend.observability.metrics import CONTENT_TYPE, Metrics, Names
+from frontend.observability.vllm import CacheConfig
 from frontend.routing.replica import Host, answers
 from frontend.routing.router import Router
+from ipc.kv_cache import block_tokens
+from ipc.messages import TextCard
 
 
 class ReplicaHealth(msgspec.Struct):
@@ -35,10 +42,15 @@ class Readiness(msgspec.Struct):
     models: list[ModelHealth]
 
 
+class HealthBody(msgspec.Struct):
+    status: str
+
+
 class Health:
+    @describes("Whether the server lives", answer=HealthBody, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.content_type = falcon.MEDIA_JSON
-        response.data = b'{"status":"ok"}'
+        response.data = msgspec.json.encode(HealthBody("ok"))
 
     on_head = on_get  # what `wget --spider` sends
 
@@ -53,11 +65,19 @@ class Ready:
         self._router = router
         self._library = library
 
+    @describes("Whether requests are accepted", answer=Readiness, other={503: Readiness}, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, self._library, model) for model in self._router.routes]
+        models = [model_health(self._router, self._library, model) for model in self._visible]
         ready = not self._router.draining and any(model.ready or model.on_demand for model in models)
         _answer(response, ready, Readiness(ready, models))
 
+    @describes(
+        "Whether requests to one model are accepted",
+        answer=ModelHealth,
+        other={503: ModelHealth},
+        errors=(404,),
+        is_open=True,
+    )
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
@@ -66,16 +86,33 @@ class Ready:
 
     on_head, on_head_one = on_get, on_get_one
 
+    @property
+    def _visible(self) -> list[str]:
+        return [route.name for route in self._router.visible_routes]
+
+
+def _names(given: str | None) -> Names:
+    """Whose metrics are asked for. Raises BadRequest."""
+    if given not in (None, *get_args(Names)):
+        raise BadRequest(f"names: must be one of {', '.join(get_args(Names))}", "names")
+    return cast(Names, given or "all")
+
 
 class MetricsPage:
     def __init__(self, router: Router, metrics: Metrics) -> None:
         self._router = router
         self._metrics = metrics
 
+    @describes("Prometheus metrics", media=("text/plain",))
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         self._router.measure()
+        for route in self._router.routes.values():
+            if isinstance(route.last_card, TextCard) and route.hosts:
+                block = block_tokens(route.hosts[0].device)
+                cache = CacheConfig(block, route.last_card.kv_cache_tokens // block)
+                self._metrics.of_model(route.name).kv_cache(cache)
         response.content_type = CONTENT_TYPE
-        response.data = self._metrics.render()
+        response.data = self._metrics.render(_names(request.get_param("names")))
 
 
 def model_health(router: Router, library: Library, model: str) -> ModelHealth:

@@ -1,12 +1,16 @@
 """GET /v1/models and /v1/models/{id}."""
 
+from collections.abc import Sequence
+
 import falcon
 import falcon.asgi
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from frontend.api.anthropic.models import AnthropicModel, anthropic_list, anthropic_model
+from frontend.access.sight import sight
+from frontend.api.anthropic.models import AnthropicModel, AnthropicModelList, anthropic_list, anthropic_model
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.http.error_body import speaks_anthropic
 from frontend.routing.route import Route
 from frontend.routing.router import Router
@@ -35,14 +39,16 @@ class Models:
         self._router = router
         self._created = created
 
+    @describes("The served models and other names of them", answer=ModelList | AnthropicModelList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        names = [*self._router.served, *self._router.names.all]
+        names = [*self._router.served, *self._router.other_names]
         bodies = [body for name in names if (body := self._body(name)) is not None]
         if speaks_anthropic(request.scope):
             _answer(response, anthropic_list([_for_anthropic(body) for body in bodies]))
         else:
             _answer(response, ModelList(data=bodies))
 
+    @describes("One model", answer=ModelBody | AnthropicModel, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
@@ -55,7 +61,7 @@ class Models:
     def _body(self, name: str) -> ModelBody | None:
         """Of a model, an alias or a set of variants; None for another spelling, or if no model is served."""
         names, routes = self._router.names, self._router.routes
-        if name in routes:
+        if name in self._router.served:
             return self._model(routes[name])
         served = [routes[model] for model in self._router.models_behind(name)] if name in names.all else []
         if not served:
@@ -65,12 +71,19 @@ class Models:
             id=name,
             created=self._created,
             max_model_len=min(lengths, default=None),
-            root=served[0].name if name in names.aliases and len(served) == 1 else UNSET,
-            variants=names.variants.get(name, UNSET),
+            root=served[0].name
+            if name in names.aliases and len(served) == 1 and _is_known(served)
+            else UNSET,
+            variants=names.variants[name] if name in names.variants and _is_known(served) else UNSET,
         )
 
     def _model(self, route: Route) -> ModelBody:
         return ModelBody(id=route.name, created=self._created, max_model_len=context_length(route))
+
+
+def _is_known(served: Sequence[Route]) -> bool:
+    """Whether whoever asks may know these models by their own names."""
+    return all(sight().has(route.name) for route in served)
 
 
 def _for_anthropic(body: ModelBody) -> AnthropicModel:

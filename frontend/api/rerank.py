@@ -12,6 +12,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.client import on_leave_of
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.rerank import (
     UNSUPPORTED,
@@ -38,6 +39,7 @@ _rerank = msgspec.json.Decoder(RerankRequest)
 _score = msgspec.json.Decoder(ScoreRequest)
 _msgpack = msgspec.msgpack.encode
 
+_RERANK_EXAMPLE = {"model": "reranker", "query": "cats", "documents": ["about cats", "about dogs"]}
 _SCORE_PARAMS = {"query": "text_1", "queries": "text_1", "documents": "text_2"}
 
 
@@ -48,9 +50,23 @@ class Reranking:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "Documents by relevance to a query",
+        body=RerankRequest,
+        answer=Ranking,
+        errors=OF_ENGINES,
+        example=_RERANK_EXAMPLE,
+    )
     async def on_post_v1(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         await self._answer(request, response, "1", return_documents=True)
 
+    @describes(
+        "Documents by relevance to a query",
+        body=RerankRequest,
+        answer=Ranking,
+        errors=OF_ENGINES,
+        example=_RERANK_EXAMPLE,
+    )
     async def on_post_v2(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         await self._answer(request, response, "2", return_documents=False)
 
@@ -88,6 +104,13 @@ class Scoring:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "Scores of pairs of texts",
+        body=ScoreRequest,
+        answer=ScoreList,
+        errors=OF_ENGINES,
+        example={"model": "reranker", "text_1": "cats", "text_2": ["about cats", "about dogs"]},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, is_large = await read_json(request, self._max_body_bytes, _score)
         inputs = await off_loop(is_large, pairs_of, body)

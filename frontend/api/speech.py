@@ -9,6 +9,7 @@ import msgspec
 from frontend.api.abilities import speech_card
 from frontend.api.area import App, Server
 from frontend.api.body import decode, read_body
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.speech import UNSUPPORTED, AudioDelta, AudioDone, SpeechRequest, SpeechUsage
 from frontend.api.served import model_of
@@ -38,6 +39,14 @@ class SpeechResource:
     def __init__(self, server: Server) -> None:
         self._server = server
 
+    @describes(
+        "A text read aloud",
+        body=SpeechRequest,
+        events=AudioDelta | AudioDone,
+        media=tuple(MEDIA_TYPES.values()),
+        errors=OF_ENGINES,
+        example={"model": "kokoro", "input": "Hello.", "voice": "alloy"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         data = await read_body(request, self._server.max_body_bytes)
         asked = decode(data, _decoder)

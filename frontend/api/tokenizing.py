@@ -9,6 +9,7 @@ from frontend.api.body import LARGE_BYTES, decode, read_body, read_json
 from frontend.api.chat import turn_spec
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.json_size import JsonLimits
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import Plan
 from frontend.api.questions import check_countable, text_of, tokens_of
 from frontend.api.schema.chat import ChatRequest
@@ -44,6 +45,13 @@ class Tokenizing:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "The tokens of a text or a conversation",
+        body=TokenizeRequest | ChatTokenizeRequest,
+        answer=TokenizeAnswer,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "prompt": "Hello"},
+    )
     async def on_post_tokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         data = await read_body(request, self._max_body_bytes)
         if "messages" in decode(data, _fields):
@@ -66,6 +74,13 @@ class Tokenizing:
             ),
         )
 
+    @describes(
+        "The text of tokens",
+        body=DetokenizeRequest,
+        answer=DetokenizeAnswer,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "tokens": [1, 2, 3]},
+    )
     async def on_post_detokenize(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body = decode(await read_body(request, self._max_body_bytes, _TOKEN_LIMITS), _detokenize)
         if not body.tokens:
@@ -76,6 +91,13 @@ class Tokenizing:
         text = await text_of(model, body.tokens, "tokens", request, bool(body.skip_special_tokens))
         respond_json(response, DetokenizeAnswer(text))
 
+    @describes(
+        "The exact prompt of a chat completion",
+        body=ChatRequest,
+        answer=RenderAnswer,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "messages": [{"role": "user", "content": "Say hello."}]},
+    )
     async def on_post_render(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, is_large = await read_json(request, self._max_body_bytes, _chat)
         model = await self._model(body.model, request)
@@ -91,6 +113,9 @@ class Tokenizing:
             ),
         )
 
+    @describes(
+        "Special tokens and chat template", answer=TokenizerInfo, query={"model": str}, errors=OF_ENGINES
+    )
     async def on_get_info(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         name = request.get_param("model") or self._router.only_model(_NO_MODEL)
         card = text_card(await self._model(name, request))

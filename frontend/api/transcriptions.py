@@ -9,7 +9,15 @@ import msgspec
 
 from frontend.api.abilities import transcription_card
 from frontend.api.area import App, Server
-from frontend.api.schema.transcriptions import TextDelta, TextDone, TextSegment, TranscriptionRequest
+from frontend.api.openapi.operation import OF_ENGINES, describes
+from frontend.api.schema.transcriptions import (
+    TextDelta,
+    TextDone,
+    TextSegment,
+    TranscriptionBody,
+    TranscriptionRequest,
+    VerboseBody,
+)
 from frontend.api.served import model_of
 from frontend.api.sse import Stream, event, respond_streaming
 from frontend.api.transcription_form import request_of, work_of
@@ -30,6 +38,15 @@ class Transcriptions:
         self._server = server
         self._translate = translate
 
+    @describes(
+        "The text of a recording; translations are into English",
+        form=TranscriptionRequest,
+        answer=TranscriptionBody | VerboseBody,
+        events=TextDelta | TextSegment | TextDone,
+        media=("text/plain",),
+        errors=OF_ENGINES,
+        example={"model": "whisper", "language": "en"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         server = self._server
         async with read_form(request, server.spools, server.max_upload_bytes) as form:

@@ -8,6 +8,7 @@ import msgspec
 
 from frontend.api.abilities import speech_card
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.speech import SpeechModelBody, SpeechModelList, VoiceBody, VoiceList
 from frontend.api.served import model_of
 from frontend.routing.router import Router
@@ -18,6 +19,12 @@ class Voices:
     def __init__(self, router: Router) -> None:
         self._router = router
 
+    @describes(
+        "Voices of one model, or of all that are loaded",
+        answer=VoiceList,
+        query={"model": str},
+        errors=OF_ENGINES,
+    )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """The voices of `?model=`, once it is loaded; without it, those of all models that are loaded."""
         if name := request.get_param("model"):
@@ -37,6 +44,7 @@ class SpeechModels:
     def __init__(self, router: Router) -> None:
         self._router = router
 
+    @describes("Models that read texts aloud", answer=SpeechModelList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """The models that read texts aloud, as far as they have been loaded."""
         models = [SpeechModelBody(id=name, name=name) for name, _ in _speaking(self._router)]
@@ -44,7 +52,7 @@ class SpeechModels:
 
 
 def _speaking(router: Router) -> Iterator[tuple[str, SpeechCard]]:
-    for route in router.routes.values():
+    for route in router.visible_routes:
         if isinstance(route.last_card, SpeechCard):
             yield route.name, route.last_card
 

@@ -8,6 +8,7 @@ import falcon
 import falcon.asgi
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.api.together import until_one_ends
 from frontend.errors import BadRequest, ServerError
 from frontend.http.exchange import exchange_of
@@ -37,6 +38,7 @@ class RemoteWork:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str) -> None:
         raise BadRequest(f"{WORK_PATH} is a WebSocket for other Nacelle servers")
 
+    @describes("Work of another Nacelle, a WebSocket", is_websocket=True)
     async def on_websocket(
         self, request: falcon.asgi.Request, socket: falcon.asgi.WebSocket, model: str
     ) -> None:

@@ -70,7 +70,8 @@ def find_server(url: str | None, config: Path | None, environ: Mapping[str, str]
             "port is 0 in the settings, so that the server's port is unknown here; pass --url URL"
         )
     host = _WILDCARDS.get(settings.host.strip("[]"), settings.host.strip("[]"))
-    return Address("http", host, settings.port, "", settings.api_key, False, settings)
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return Address(scheme, host, settings.port, "", settings.api_key, False, settings)
 
 
 def parse_url(text: str, settings: Settings, origin: str) -> Address:

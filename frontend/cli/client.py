@@ -5,7 +5,8 @@ Built on the standard library, whose import takes a fraction of that of other cl
 
 import http.client
 from collections.abc import Generator, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -13,6 +14,9 @@ import msgspec
 
 from frontend.cli.address import Address
 from frontend.shortened import shortened
+
+if TYPE_CHECKING:
+    import ssl
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 120.0  # silence of a server that sends a comment at least every few seconds
@@ -91,8 +95,11 @@ class Client:
 
     def _connect(self) -> http.client.HTTPConnection:
         address = self.address
-        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        connection = kind(address.host, address.port, timeout=_CONNECT_SECONDS)
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=_CONNECT_SECONDS)
+        if address.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                address.host, address.port, timeout=_CONNECT_SECONDS, context=_trusted(address)
+            )
         try:
             connection.connect()
         except (OSError, UnicodeError) as error:
@@ -114,6 +121,24 @@ class Client:
         if response.status >= 400:
             raise _error_of(response, self.address)
         return response
+
+
+def _trusted(address: Address) -> "ssl.SSLContext | None":
+    """The server of the settings must have their certificate, whatever name that is for; for an address that
+    was given, None: whom this machine trusts. Raises ClickException."""
+    if address.named or address.settings.tls_certificate is None:
+        return None
+    import ssl  # slow to import, and needed only here
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is enough
+    path = Path(address.settings.tls_certificate).expanduser()
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise click.ClickException(f"cannot read the certificate {path}: {_reason(error)}") from error
+    return context
 
 
 def segment(name: str) -> str:

@@ -48,6 +48,7 @@ SUBCOMMANDS = {
     "cp": _Subcommand("frontend.cli.copy:copy", "Give a model of the store another name."),
     "rm": _Subcommand("frontend.cli.remove:remove", "Remove models from the store."),
     "prune": _Subcommand("frontend.cli.prune:prune", "Remove from the store what no model needs."),
+    "keys": _Subcommand("frontend.cli.keys:keys", "Add, list and revoke API keys."),
     "config": _Subcommand(
         "frontend.cli.config:config",
         "Show the settings that nacelle serve would use, and where each was set.",

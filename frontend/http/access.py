@@ -1,17 +1,20 @@
-"""Who may make requests, and who may administer: API key, Host and Origin headers, traces of proxies.
+"""Which requests pass: by their Host and Origin headers, traces of proxies, and whoever makes them.
 
-Pure; `gate.py` applies the decisions.
+Pure, but for the keys that `frontend.access` looks up; `gate.py` applies the decisions.
 """
 
 import contextlib
-import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
+from frontend.access.authentication import Authentication, authentication_of
+from frontend.access.credentials import secrets_in
+from frontend.access.scopes import check_scope, is_administration, is_open
+from frontend.caller import ANYBODY, Caller
 from frontend.config import ConfigError, Settings, is_loopback
 from frontend.errors import Forbidden, ServerError, Unauthorized
 from frontend.shortened import shortened
@@ -26,12 +29,6 @@ _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with t
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, and of what a user typed
 _SHOWN_CHARACTERS = 100  # of what a client sent
-_KEY_PREFIX = "openai-insecure-api-key."  # of a subprotocol
-OPEN_PATHS = ("/health", "/ready")  # for probes, which carry no key
-# What changes the server or its store, or hands work to its engines unchecked: everything below these, and
-# exactly those of Ollama's API.
-ADMIN_FOLDERS = ("/admin", "/internal")
-ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 # What proxies and tunnels add to a request: its client is not on this machine.
 _FORWARDING = (
     "forwarded",
@@ -52,16 +49,19 @@ _FORWARDING_PREFIXES = ("x-forwarded-", "x-original-forwarded-", "x-envoy-", "cf
 class Rules(msgspec.Struct, frozen=True):
     """What the server's settings say about access."""
 
-    api_key: str | None
+    authentication: Authentication | None
     hosts: frozenset[str]  # allowed besides this machine's own, normalized; "*" allows all
     origins: frozenset[str]  # the same
     is_local: bool = True  # only this machine can connect
 
 
-def rules_of(settings: Settings) -> Rules:
-    """Raises ConfigError for a host name or an origin that no request could have."""
+def rules_of(settings: Settings, before: Authentication | None = None) -> Rules:
+    """`before`: what was in force.
+
+    Raises ConfigError for a host name or an origin that no request could have, or for unreadable keys.
+    """
     return Rules(
-        settings.api_key,
+        authentication_of(settings, before),
         _normalized("allowed_hosts", settings.allowed_hosts, normalized_host),
         _normalized("allowed_origins", settings.allowed_origins, normalized_origin),
         is_loopback(settings.host),
@@ -93,12 +93,14 @@ class Verdict(msgspec.Struct, frozen=True):
     shared_with: str | None = None  # the origin whose pages may read the answer
     is_preflight: bool = False  # the answer is which requests the origin may make
     hint: str | None = None  # the option that would let such requests pass
+    caller: Caller = ANYBODY  # who made the request that passes
 
 
 def judge(rules: Rules, asked: Asked) -> Verdict:
     """Whether a request passes. An error may be readable by pages of an allowed origin, too."""
+    needs_key = rules.authentication is not None and rules.authentication.is_required
     try:
-        if rules.api_key is None:  # a rebound page cannot know the key
+        if not needs_key:  # a rebound page cannot know the key
             check_host(asked.host, rules.hosts)
     except Forbidden as error:
         return Verdict(error, hint=host_option(asked.host))
@@ -111,12 +113,12 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
         )
     if asked.origin is not None and asked.method == "OPTIONS":  # sent without the key
         return Verdict(shared_with=asked.origin, is_preflight=True)
-    try:
-        if rules.api_key is not None:
-            check_key(asked.authorization, rules.api_key, asked.path, asked.api_key)
-    except Unauthorized as error:
-        return Verdict(error, asked.origin)
-    if rules.api_key is None and is_administration(asked.path) and (why := _not_local(rules, asked)):
+    if needs_key:
+        try:
+            return Verdict(shared_with=asked.origin, caller=identified(rules, asked))
+        except (Unauthorized, Forbidden) as error:
+            return Verdict(error, asked.origin)
+    if is_administration(asked.path) and (why := _not_local(rules, asked)):
         remedy = "set NACELLE_API_KEY and send it as a bearer token"
         return Verdict(
             Forbidden(f"{why}; to administer the server or to use its engines directly, {remedy}"),
@@ -125,10 +127,23 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
     return Verdict(shared_with=asked.origin)
 
 
-def is_administration(path: str) -> bool:
-    """Whether only administrators may use a path, which is as `paths.canonical` has it."""
-    below = any(path == folder or path.startswith(f"{folder}/") for folder in ADMIN_FOLDERS)
-    return below or path in ADMIN_PATHS
+def identified(rules: Rules, asked: Asked) -> Caller:
+    """Who makes a request to a server with keys. Raises Unauthorized, or Forbidden for a missing scope."""
+    assert rules.authentication is not None
+    secrets = secrets_in(asked.authorization, asked.api_key)
+    if is_open(asked.path, asked.method):
+        return _known_or_anybody(rules.authentication, secrets)
+    caller = rules.authentication.identify(secrets)
+    check_scope(caller, asked.path)
+    return caller
+
+
+def _known_or_anybody(authentication: Authentication, secrets: Sequence[str]) -> Caller:
+    """For paths without a key: a wrong one closes none."""
+    with contextlib.suppress(Unauthorized):
+        if secrets:
+            return authentication.identify(secrets)
+    return ANYBODY
 
 
 def _not_local(rules: Rules, asked: Asked) -> str:
@@ -157,27 +172,6 @@ def forwarding_header(names: Iterable[str]) -> str | None:
     return next(
         (name for name in names if name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES)), None
     )
-
-
-def check_key(authorization: str | None, api_key: str, path: str, x_api_key: str | None = None) -> None:
-    """Raises Unauthorized unless one of the headers carries the key, Authorization as a bearer token."""
-    if path in OPEN_PATHS or path.startswith("/ready/"):
-        return
-    scheme, _, token = (authorization or "").partition(" ")
-    given = [token] if scheme.lower() == "bearer" else []
-    given += [] if x_api_key is None else [x_api_key]
-    if not any(hmac.compare_digest(key.strip().encode(), api_key.encode()) for key in given):
-        raise Unauthorized("send the server's API key as `Authorization: Bearer …` or as `X-Api-Key: …`")
-
-
-def authorization_of(header: str | None, subprotocols: Iterable[str]) -> str | None:
-    """The Authorization header, or what stands for it in the handshake of a WebSocket: a browser cannot send
-    the header, so that OpenAI's clients offer the key as a subprotocol."""
-    if header is not None:
-        return header
-    keys = (name.removeprefix(_KEY_PREFIX) for name in subprotocols if name.startswith(_KEY_PREFIX))
-    key = next(keys, None)
-    return None if key is None else f"Bearer {key}"
 
 
 def check_host(host_header: str | None, allowed: Collection[str]) -> None:

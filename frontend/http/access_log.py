@@ -9,9 +9,9 @@ that was sent and the field that it names. A stream that ends in an error event 
 for example, the outcome `engine_crashed`. Two outcomes are not codes: `error`, an error response without an
 error object (`/ready` with a 503), and `incomplete`, a response that the server cut off. Then come the
 seconds from the request's head to the response's last byte, the model, the tokens of prompt and completion
-or the seconds of audio, the client's address, and the first digits of the request id. Nothing of what the
-client wrote or received is logged. JSON lines have every field by name, the whole id, and the size of the
-body in bytes.
+or the seconds of audio, the id of the API key, the client's address, and the first digits of the request
+id. Nothing of what the client wrote or received is logged. JSON lines have every field by name, the whole
+id, and the size of the body in bytes.
 
 Metrics: `nacelle_requests_total{route,status,outcome}`, `nacelle_http_request_duration_seconds{route}` and
 `nacelle_http_response_bytes_total{route}`. A route is a template such as `/v1/models/{model}`, or `unknown`.
@@ -114,6 +114,7 @@ def fields(
     """What a JSON line says besides method, path and status."""
     return {
         "request_id": exchange.request_id,
+        "key_id": exchange.caller.key_id,
         "outcome": exchange.outcome,
         "param": _shown(exchange.param),
         "hint": exchange.hint,
@@ -143,6 +144,7 @@ def brief(exchange: Exchange, seconds: float, tokens: TokenCounts | None, client
         counts,
         audio if (audio := _audio_seconds(exchange)) is None else f"{audio:.1f}s-audio",
         "stream" if exchange.stream else None,
+        exchange.caller.key_id and shortened(exchange.caller.key_id, _SHOWN_CHARACTERS),
         client,
         short_id(exchange.request_id),
     ]

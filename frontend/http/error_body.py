@@ -144,7 +144,7 @@ def error_response(path: str, error: ServerError, request_id: str) -> ErrorRespo
 
 
 def _headers(error: ServerError) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **error.headers}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:

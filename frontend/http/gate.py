@@ -2,16 +2,14 @@
 
 import msgspec
 
+from frontend.access.credentials import authorization_of
+from frontend.access.scopes import is_administration
+from frontend.access.sight import asking
+from frontend.access.tokens import UnknownSigner
+from frontend.caller import Caller
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import (
-    Asked,
-    authorization_of,
-    forwarding_header,
-    is_administration,
-    judge,
-    rules_of,
-)
+from frontend.http.access import Asked, Rules, Verdict, forwarding_header, judge, rules_of
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -27,6 +25,18 @@ from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import exchange_of
 from frontend.http.inside import CALLER
 
+# A list: browsers take `*` for all headers only where no credentials are sent.
+_EXPOSED = ", ".join(
+    (
+        *("X-Request-ID", "Request-ID", "Retry-After", "WWW-Authenticate"),
+        *("X-Nacelle-Model", "X-Nacelle-Cache", "X-Nacelle-Variants"),
+        *(
+            f"X-RateLimit-{what}-{unit}"
+            for what in ("Limit", "Remaining", "Reset")
+            for unit in ("Requests", "Tokens")
+        ),
+    )
+).encode()
 _PREFLIGHT_SECONDS = b"600"  # for which a browser need not ask again
 
 
@@ -39,7 +49,8 @@ class Access:
 
     def follow(self, settings: Settings) -> None:
         """Apply these settings from now on. Raises ConfigError."""
-        self.rules = msgspec.structs.replace(rules_of(settings), is_local=self.rules.is_local)
+        rules = rules_of(settings, self.rules.authentication)
+        self.rules = msgspec.structs.replace(rules, is_local=self.rules.is_local)
 
 
 class Gate:
@@ -55,10 +66,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if (caller := scope.get(CALLER)) is not None:
-            exchange_of(scope).caller = caller
-            await self._app(scope, receive, send)
+            await self._admit(scope, receive, send, caller)
             return
-        verdict = judge(self._access.rules, _asked(scope))
+        verdict = await _judged(self._access.rules, _asked(scope))
         headers = cors_headers(verdict.shared_with)
 
         async def send_shared(message: Message) -> None:
@@ -68,13 +78,27 @@ class Gate:
             exchange = exchange_of(scope)
             exchange.fail(verdict.error.code)
             exchange.hint = verdict.hint
-            await _refuse(scope, receive, send_shared if headers else send, verdict.error)
+            await refuse(scope, receive, send_shared if headers else send, verdict.error)
         elif verdict.is_preflight:
             allowed = preflight_headers(header(scope, b"access-control-request-headers"))
             await send_shared({"type": "http.response.start", "status": 204, "headers": allowed})
             await send_shared({"type": "http.response.body", "body": b""})
         else:
-            await self._app(scope, receive, send_shared if headers else send)
+            await self._admit(scope, receive, send_shared if headers else send, verdict.caller)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
+        exchange_of(scope).caller = caller
+        with asking(caller):
+            await self._app(scope, receive, send)
+
+
+async def _judged(rules: Rules, asked: Asked) -> Verdict:
+    """A key with which tokens are signed may be new."""
+    verdict = judge(rules, asked)
+    refreshable = isinstance(verdict.error, UnknownSigner) and rules.authentication is not None
+    if refreshable and await rules.authentication.refresh():  # type: ignore[union-attr]
+        return judge(rules, asked)
+    return verdict
 
 
 def _asked(scope: Scope) -> Asked:
@@ -99,7 +123,7 @@ def cors_headers(origin: str | None) -> Headers:
         return []
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"X-Request-ID, Request-ID, X-Nacelle-Model, Retry-After"),
+        (b"access-control-expose-headers", _EXPOSED),
         (b"vary", b"Origin"),
     ]
 
@@ -107,14 +131,14 @@ def cors_headers(origin: str | None) -> Headers:
 def preflight_headers(wanted: str | None) -> Headers:
     """Which methods and headers a page may use: all that it wants, since its origin has been checked."""
     return [
-        (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         # OpenAI's client sends a dozen headers of its own.
         (b"access-control-allow-headers", (wanted or "Authorization, Content-Type").encode("latin-1")),
         (b"access-control-max-age", _PREFLIGHT_SECONDS),
     ]
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: ServerError) -> None:
     """Answer with an error object; where the server cannot, decline the WebSocket with a plain 403."""
     kind = scope["type"]
     if kind == "websocket":

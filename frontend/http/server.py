@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -37,7 +38,8 @@ def listen(host: str, port: int) -> socket.socket:
 class HttpServer(uvicorn.Server):
     """uvicorn without its signal handlers, which would end the process by the signal that was caught."""
 
-    def __init__(self, app: Application, graceful_seconds: float) -> None:
+    def __init__(self, app: Application, graceful_seconds: float, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls`, it speaks HTTPS only."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -55,6 +57,8 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(graceful_seconds)),
             )
         )
+        self.config.load()
+        self.config.ssl = tls
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

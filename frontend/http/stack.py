@@ -11,7 +11,9 @@ from frontend.http.gate import Access, Gate
 from frontend.http.identity import Identity
 from frontend.http.in_flight import InFlight
 from frontend.http.keep_alive import StreamKeepAlive
+from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
+from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 
 
@@ -21,6 +23,7 @@ def with_stack(
     metrics: Metrics,
     clock: Callable[[], float] = time.monotonic,
     access: Access | None = None,
+    quotas: Quotas | None = None,
     in_flight: InFlight | None = None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
@@ -31,6 +34,7 @@ def with_stack(
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
+    app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
     app = AccessLog(app, metrics, clock, in_flight)
     return Identity(app, clock)

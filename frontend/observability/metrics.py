@@ -1,26 +1,25 @@
 """Prometheus metrics: every name, label and bucket is written here once."""
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
-from itertools import accumulate
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
-    Metric,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+
+from frontend.observability.collectors import Counts, Times
+from frontend.observability.vllm import CacheConfig, EndedSequence, Ours, Sequences, VllmNames
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+Names = Literal["all", "nacelle", "vllm"]
 
 # Otherwise each counter and histogram has a second family, with the time of its creation.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -37,6 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.vllm_registry = CollectorRegistry()  # the same server under vLLM's names
         self.requests = Counter(
             "nacelle_requests",
             "HTTP requests, by the status and the outcome of their responses",
@@ -59,14 +59,34 @@ class Metrics:
             ("variants", "model", "outcome"),
             registry=self.registry,
         )
+        self.limit_refusals = Counter(
+            "nacelle_limit_refusals",
+            "Requests refused by a limit of a caller or of the server on requests, tokens or concurrency",
+            ("of", "limit"),
+            registry=self.registry,
+        )
+        self._batches = Gauge(
+            "nacelle_batches", "Batches that are not done, by state", ("state",), registry=self.registry
+        )
+        self.batch_requests = Counter(
+            "nacelle_batch_requests",
+            "Requests of batches, by what became of them: completed, failed, retried or unmade",
+            ("result",),
+            registry=self.registry,
+        )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)
+        self._sequences = Sequences(self.vllm_registry)
+        self._vllm = VllmNames(_twins(self._models, self._replicas))
+        self.vllm_registry.register(self._vllm)
         self._by_model: dict[str, ModelMetrics] = {}
 
     def of_model(self, model: str) -> "ModelMetrics":
         if model not in self._by_model:
-            self._by_model[model] = ModelMetrics(self._models, self._replicas, model)
+            self._sequences.begin(model)
+            families = (self._models, self._replicas, self._sequences, self._vllm)
+            self._by_model[model] = ModelMetrics(*families, model)
         return self._by_model[model]
 
     def forget_model(self, model: str) -> None:
@@ -74,6 +94,13 @@ class Metrics:
         self._by_model.pop(model, None)
         self._models.forget(model)
         self._replicas.forget(model)
+        self._sequences.forget(model)
+        self._vllm.caches.pop(model, None)
+
+    def batch_states(self, counts: Mapping[str, int]) -> None:
+        """Of batches, by state."""
+        for state, count in counts.items():
+            self._batches.labels(state).set(count)
 
     def registry_state(self, up: bool, models: int, at: float | None) -> None:
         """Of the registry of models: its `models` are served; it last answered `at`, in Unix seconds."""
@@ -89,81 +116,45 @@ class Metrics:
         for gauge, value in zip(self._registry_gauges, (up, models, at or 0.0), strict=True):
             gauge.set(value)
 
-    def render(self) -> bytes:
+    def render(self, names: Names = "all") -> bytes:
         """The Prometheus text exposition."""
-        return generate_latest(self.registry)
+        ours = b"" if names == "vllm" else generate_latest(self.registry)
+        return ours if names == "nacelle" else ours + generate_latest(self.vllm_registry)
 
 
-class TokenTimes(Collector):
-    """A histogram by model for what happens once per token: prometheus_client's own locks cost more than
-    the rest of a token's way through the frontend. Written from the event loop only."""
-
-    def __init__(self, name: str, what: str, bounds: tuple[float, ...]) -> None:
-        self._name = name
-        self._what = what
-        self._bounds = bounds
-        self._models: dict[str, _Times] = {}
-
-    def of(self, model: str) -> "_Times":
-        return self._models.setdefault(model, _Times(self._bounds))
-
-    def forget(self, model: str) -> None:
-        self._models.pop(model, None)
-
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self._name, self._what, labels=["model"])
-        for model, times in self._models.items():
-            bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-            family.add_metric([model], list(zip(bounds, accumulate(times.counts), strict=True)), times.sum)
-        yield family
-
-
-class TokenCounts(Collector):
-    """A counter by model, cheap for the same reason."""
-
-    def __init__(self, name: str, what: str) -> None:
-        self._name = name
-        self._what = what
-        self._models: dict[str, _Count] = {}
-
-    def of(self, model: str) -> "_Count":
-        return self._models.setdefault(model, _Count())
-
-    def forget(self, model: str) -> None:
-        self._models.pop(model, None)
-
-    def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(self._name, self._what, labels=["model"])
-        for model, count in self._models.items():
-            family.add_metric([model], count.total)
-        yield family
-
-
-class _Count:
-    total = 0
-
-    def add(self, amount: int) -> None:
-        self.total += amount
-
-
-class _Times:
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)  # by bucket, not accumulated
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(self._bounds, seconds)] += 1
-        self.sum += seconds
+def _twins(models: "_ModelFamilies", replicas: "_ReplicaFamilies") -> Ours:
+    return Ours(
+        queued=models.queued,
+        running=replicas.running,
+        waiting=replicas.waiting,
+        kv_usage=replicas.kv_usage,
+        prompt_tokens=models.prompt_tokens,
+        generated_tokens=models.generated_tokens,
+        time_to_first_token=models.time_to_first_token,
+        inter_token=models.inter_token,
+        request_seconds=models.request_seconds,
+        queue_seconds=models.queue_seconds,
+    )
 
 
 class ModelMetrics:
     """One model's children of every family."""
 
-    def __init__(self, families: "_ModelFamilies", replicas: "_ReplicaFamilies", model: str) -> None:
+    def __init__(
+        self,
+        families: "_ModelFamilies",
+        replicas: "_ReplicaFamilies",
+        sequences: Sequences,
+        vllm: VllmNames,
+        model: str,
+    ) -> None:
+        self._model = model
+        self._sequences = sequences
+        self._vllm = vllm
         self.queued = families.queued.labels(model)
         self.on_trial = families.on_trial.labels(model)
         self.request_seconds = families.request_seconds.labels(model)
+        self.queue_seconds = families.queue_seconds.labels(model)
         self.time_to_first_token = families.time_to_first_token.labels(model)
         self.inter_token = families.inter_token.of(model)
         self.prompt_tokens = families.prompt_tokens.labels(model)
@@ -181,9 +172,18 @@ class ModelMetrics:
         self.host_recovery_seconds = families.host_recovery_seconds.labels(model)
         self.loaded = families.loaded.labels(model)
         self.load_seconds = families.load_seconds.labels(model)
+        self.queue_wait = cache(lambda kind: families.queue_wait.labels(model, kind))
         self.loads = cache(lambda result: families.loads.labels(model, result))
         self.unloads = cache(lambda reason: families.unloads.labels(model, reason))
         self.of_replica = cache(lambda number: ReplicaMetrics(replicas, model, str(number)))
+
+    def ended(self, sequence: EndedSequence) -> None:
+        """A sequence of a text generation has ended, however it did."""
+        self._sequences.count(self._model, sequence)
+
+    def kv_cache(self, cache: CacheConfig) -> None:
+        """What its replicas have."""
+        self._vllm.caches[self._model] = cache
 
 
 class ReplicaMetrics:
@@ -220,16 +220,24 @@ class _ModelFamilies:
 
         self.queued = gauge("requests_queued", "Sequences that wait in the frontend")
         self.on_trial = gauge("requests_on_trial", "Sequences that are tried alone, since their host died")
+        self.queue_wait = Histogram(
+            "nacelle_queue_wait_seconds",
+            "From a sequence's arrival to its dispatch to an engine, by class: interactive or batch",
+            ("model", "class"),
+            registry=registry,
+            buckets=_HTTP,
+        )
         self.request_seconds = histogram("request", "From a sequence's arrival to its end", _WHOLE)
+        self.queue_seconds = histogram("queue", "From a sequence's arrival to its first host", _FIRST_TOKEN)
         self.time_to_first_token = histogram(
             "time_to_first_token", "From a sequence's arrival to its first token", _FIRST_TOKEN
         )
-        self.inter_token = TokenTimes(
+        self.inter_token = Times(
             "nacelle_inter_token_seconds", "Between two tokens of a sequence", _BETWEEN_TOKENS
         )
         registry.register(self.inter_token)
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens accepted")
-        self.generated_tokens = TokenCounts("nacelle_generated_tokens", "Tokens generated")
+        self.generated_tokens = Counts("nacelle_generated_tokens", "Tokens generated")
         registry.register(self.generated_tokens)
         self.audio_seconds = counter("audio_seconds", "Seconds of audio transcribed")
         self.spoken_seconds = counter("spoken_seconds", "Seconds of audio that texts were read aloud in")
@@ -268,7 +276,7 @@ class _ModelFamilies:
 
     def forget(self, model: str) -> None:
         for family in vars(self).values():
-            if isinstance(family, TokenTimes | TokenCounts):
+            if isinstance(family, Times | Counts):
                 family.forget(model)
             else:
                 _forget(family, model)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from frontend.access.authentication import is_authenticated
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
 from frontend.config_environment import Note
 from frontend.config_found import Found, find_settings
 from frontend.config_sources import Layer, load_settings
 from frontend.http.access import rules_of
+from frontend.http.tls import context_of
 from frontend.models.errors import ModelError
 from frontend.models.inventory import Inventory
 from frontend.models.reporter import Reporter, Silent
@@ -64,8 +66,9 @@ class ConfigurationSource:
                     "nothing to serve: the store has no models; name one, as in nacelle serve smollm2, "
                     "or first run nacelle pull smollm2"
                 )
-        check_bind(settings)
+        check_bind(settings, is_authenticated=is_authenticated(settings))
         rules_of(settings)
+        context_of(settings)
         memory_budgets(settings)
         if settings.registry_url is not None:
             base_url(settings.registry_url, "registry_url")

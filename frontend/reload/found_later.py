@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from frontend.access.sight import asking
+from frontend.caller import ANYBODY
 from frontend.config import Settings
 from frontend.errors import BadRequest, Conflict, NotFound, ServerError
 from frontend.library import Library
@@ -123,6 +125,7 @@ class FoundLater:
 
 def _begun(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
     """A task that goes on without those who began it."""
-    task = asyncio.ensure_future(work)
+    with asking(ANYBODY):  # not only for the caller whose request comes first
+        task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

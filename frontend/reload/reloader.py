@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from frontend.access.sight import asking
+from frontend.caller import ANYBODY
 from frontend.config import ConfigError, Settings
 from frontend.errors import ModelNotFound
 from frontend.library import Library
@@ -54,6 +56,10 @@ class Reloader:
 
     async def reload(self) -> ReloadPlan:
         """Returns once the changes have begun. Raises ConfigError or ModelError where nothing was changed."""
+        with asking(ANYBODY):  # all models, whoever asks for it
+            return await self._reload()
+
+    async def _reload(self) -> ReloadPlan:
         async with self._lock:
             read = await in_daemon_thread(self._read)
             for note in read.notes:

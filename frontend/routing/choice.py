@@ -7,8 +7,8 @@ import msgspec
 
 # A shared prefix is worth this much extra load, in tokens, before balance matters more.
 AFFINITY_MARGIN_TOKENS = 4096
-_CHARACTERS_PER_TOKEN = 4
-_ASSUMED_OUTPUT_TOKENS = 256  # of a request that sets no limit
+CHARACTERS_PER_TOKEN = 4
+ASSUMED_OUTPUT_TOKENS = 256  # of a request that sets no limit
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ def choose(loads: Sequence[Load]) -> int | None:
 
 def estimated_tokens(prompt_bytes: int, max_tokens: int | None) -> int:
     """A sequence's share of a replica's load, before its prompt is tokenized."""
-    return prompt_bytes // _CHARACTERS_PER_TOKEN + (max_tokens or _ASSUMED_OUTPUT_TOKENS)
+    return prompt_bytes // CHARACTERS_PER_TOKEN + (max_tokens or ASSUMED_OUTPUT_TOKENS)
 
 
 def retry_after_seconds(waiting: int, slots: int, mean_seconds: float) -> int:

@@ -8,7 +8,8 @@ import msgspec
 
 from frontend.caller import ANYBODY
 from frontend.observability.metrics import ModelMetrics
-from frontend.routing.choice import estimated_tokens
+from frontend.observability.vllm import FinishedReason
+from frontend.routing.choice import CHARACTERS_PER_TOKEN, estimated_tokens
 from frontend.routing.lifecycle import JobState, Phase
 from frontend.routing.recovery import Progress
 from frontend.spool import Spool
@@ -37,10 +38,13 @@ class Job:
         self.arrived_at = arrived_at
         self.cost = estimated_tokens(len(body), max_units)  # its share of a replica's load, in tokens
         self.state = JobState()  # written by Jobs.apply alone
+        self.sent_at: float | None = None  # when it was first sent to a host
         self.died_at: float | None = None  # when its host died, until the next progress
         self.waits_for_room: object | None = None  # identifies its present wait for a full arena
         self.request_id: int | None = None  # by which its host knows it, while it has one
         self.caller = ANYBODY  # for whom it is done
+        # Called once when it has ended, with the tokens of its input and of its result.
+        self.on_end: Callable[[int, int], None] | None = None
 
     @property
     def ended(self) -> bool:
@@ -51,6 +55,17 @@ class Job:
     @property
     def progress(self) -> Progress:
         return Progress()
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        """Of its input, as estimated, and at most of its result; None: that is not known. Zeros: it has none
+        that limits count."""
+        return 0, 0
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        """Of its input and of its result, as far as they are known."""
+        return 0, 0
 
     @property
     def prefix(self) -> list[int]:
@@ -87,6 +102,9 @@ class Job:
     def flush(self) -> None:
         """All replies of one frame were taken."""
 
+    def account(self, unfinished: FinishedReason, metrics: ModelMetrics, /) -> None:
+        """It has ended; `unfinished` is the reason if its host has not reported one. Called once."""
+
     def start_over(self) -> None:
         """What came of it so far is void."""
 
@@ -104,13 +122,23 @@ class ResultJob(Job):
         super().__init__(work, body, arrived_at, max_units=0)
         self.param = param
         self.needs_slot = needs_slot
+        self._tokens = 0
         self.result: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def take(self, reply: Reply, _now: float, metrics: ModelMetrics) -> None:
         if isinstance(reply, Result):
+            self._tokens = reply.prompt_tokens
             metrics.prompt_tokens.inc(reply.prompt_tokens)
         if not self.result.done():
             self.result.set_result(reply)
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        return len(self.body) // CHARACTERS_PER_TOKEN, 0
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        return self._tokens, 0
 
     def fail(self, error: Exception) -> None:
         if not self.result.done():

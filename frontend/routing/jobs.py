@@ -17,6 +17,7 @@ from frontend.routing.lifecycle import (
     AwaitTrial,
     Dequeue,
     Dispatched,
+    Dropped,
     EndTrial,
     Enqueue,
     Event,
@@ -80,12 +81,32 @@ class Jobs:
 
     def apply(self, job: Job, event: Event) -> list[Action]:
         """The one place where a job's state changes."""
+        was_ended = job.ended
         job.state, actions = advance(job.state, event)
+        if job.ended and not was_ended:
+            job.account("abort" if isinstance(event, Dropped) else "error", self._metrics)
         for action in actions:
             self.performers[type(action)](job, action)
+        if job.ended and not was_ended:
+            self._over(job)
         return actions
 
+    def _over(self, job: Job) -> None:
+        """It has ended: what it took replaces what was estimated."""
+        prompt, result = job.used_tokens
+        if job.sent_at is not None and job.needs_slot and prompt + result:
+            self.queue.fair.correct(job, prompt + result)
+        if job.on_end is not None:
+            job.on_end(prompt, result)
+            job.on_end = None
+
     def _dispatched(self, job: Job, on_trial: bool) -> None:
+        if job.sent_at is None:
+            job.sent_at = self._clock()
+            if job.needs_slot and not job.is_rehearsal:
+                self._metrics.queue_seconds.observe(job.sent_at - job.arrived_at)
+                kind = "batch" if job.caller.is_batch else "interactive"
+                self._metrics.queue_wait(kind).observe(job.sent_at - job.arrived_at)
         self.apply(job, Dispatched(on_trial))
 
     def __iter__(self) -> "itertools.chain[Job]":
@@ -101,6 +122,8 @@ class Jobs:
                 self.quarantine.begin(suspect, room)
         closed = self.quarantine.keeps_free(self.replicas)
         self.queue.send_to([replica for replica in self.replicas if replica is not closed])
+        if not self.queue and all(replica.is_vacant for replica in self.replicas):
+            self.queue.fair.forget()
 
     # --- deaths ---
 
@@ -139,7 +162,7 @@ class Jobs:
             "undecided": outcomes[Undecided.__name__],
             "given_up": outcomes[GiveUp.__name__],
             "suspects": len(self.quarantine.waiting),
-            "queued": len(self.queue.waiting),
+            "queued": len(self.queue),
         }
         level = logging.DEBUG if death.expected or death.permanent else logging.WARNING
         log.log(level, "%s", death.summary, extra=fields)

@@ -1,4 +1,4 @@
-"""What waits for a model, in order of arrival, and its way to a replica."""
+"""What waits for a model, and its way to a replica."""
 
 import itertools
 from bisect import insort
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from frontend.errors import Overloaded
 from frontend.routing.choice import choose
+from frontend.routing.fair import FairQueue
 from frontend.routing.job import Job
 from frontend.routing.replica import Replica
 
@@ -15,8 +16,8 @@ CallLater = Callable[[float, Callable[[], None]], object]
 
 
 class Queue:
-    """Ordered by arrival: what returns from a dead host returns to its place. Jobs that need no slot come
-    first, as they never wait for one."""
+    """Jobs that need no slot come first, as they never wait for one; then what lost its host, in order of
+    arrival; then everything else as `fair.py` decides."""
 
     def __init__(
         self,
@@ -25,33 +26,58 @@ class Queue:
         dispatched: Callable[[Job, bool], None],
     ) -> None:
         """`dispatched(job, on_trial)` is called for what was sent."""
-        self.waiting: list[Job] = []
+        self.fair: FairQueue[Job] = FairQueue()  # of the jobs that need a slot
+        self.questions: list[Job] = []  # those that need none, in order of arrival
+        self._stuck: Job | None = None  # the job whose turn it is, while it has no room in shared memory
         self._call_later = call_later
         self._request_ids = request_ids
         self._dispatched = dispatched
 
+    def __len__(self) -> int:
+        return len(self.questions) + len(self.fair)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """All jobs."""
+        return [*self.questions, *self.fair]
+
     def add(self, job: Job) -> None:
-        insort(self.waiting, job, key=lambda other: (other.needs_slot, other.arrived_at))
+        if job.needs_slot:
+            self.fair.add(job, returned=job.sent_at is not None)
+        else:
+            insort(self.questions, job, key=lambda other: other.arrived_at)
 
     def remove(self, job: Job) -> None:
-        if job in self.waiting:
-            self.waiting.remove(job)
+        if job is self._stuck:
+            self._stuck = None
+        if job.needs_slot:
+            self.fair.remove(job)
+        elif job in self.questions:
+            self.questions.remove(job)
 
     def send_to(self, replicas: Sequence[Replica]) -> None:
         """Send in order while one of `replicas` has room. A job that waits for room in shared memory holds up
         those behind it, or it would wait for ever."""
-        while self.waiting and self._send_first(replicas):
+        while self and self._send_first(replicas):
             pass
 
     def _send_first(self, replicas: Sequence[Replica]) -> bool:
-        job = self.waiting[0]
-        if not job.needs_slot:
+        if self.questions:
             ready = next((replica for replica in replicas if replica.host.ready), None)
-            return ready is not None and self.send(job, ready)
+            return ready is not None and self.send(self.questions[0], ready)
+        may_be_batch = any(replica.free_for_batch > 0 for replica in replicas)
+        job = self._stuck
+        if job is None or (job.caller.is_batch and not may_be_batch):
+            job = self.fair.first(may_be_batch=may_be_batch)
+        if job is None:
+            return False
         # With one replica there is nothing to choose and no prefix to know.
         blocks = job.prefix if len(replicas) > 1 else []
-        index = choose([replica.load(blocks) for replica in replicas])
-        if index is None or not self.send(job, replicas[index]):
+        index = choose([replica.load(blocks, is_batch=job.caller.is_batch) for replica in replicas])
+        if index is None:
+            return False
+        if not self.send(job, replicas[index]):
+            self._stuck = job
             return False
         replicas[index].prefixes.remember(blocks)
         return True
@@ -65,6 +91,8 @@ class Queue:
         job.waits_for_room = None
         request_id = next(self._request_ids)
         replica.assign(request_id, job)
+        if job.needs_slot and job.sent_at is None and not job.is_rehearsal:
+            self.fair.serve(job)
         self._dispatched(job, on_trial)
         replica.send(job, job.message(request_id, payload))
         return True

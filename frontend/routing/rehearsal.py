@@ -75,7 +75,7 @@ class Rehearsals:
 
     def _go_on(self) -> None:
         self._is_due = False
-        if self._jobs.queue.waiting or self._jobs.quarantine.waiting:
+        if self._jobs.queue or self._jobs.quarantine.waiting:
             return
         for replica, prompts in list(self._todo.items()):
             if not replica.host.ready or not prompts:

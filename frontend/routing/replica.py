@@ -88,12 +88,22 @@ class Replica:
         return card.slots - sum(job.needs_slot for job in self.jobs.values())
 
     @property
+    def free_for_batch(self) -> int:
+        """Slots that batch jobs may take: one is kept for interactive ones, where there are several."""
+        card = self.host.card
+        if card is None or card.slots < 2:
+            return self.free_slots
+        batch = sum(job.needs_slot and job.caller.is_batch for job in self.jobs.values())
+        return min(self.free_slots, card.slots - 1 - batch)
+
+    @property
     def is_vacant(self) -> bool:
         """Questions, which take no slot, do not count."""
         return not any(job.needs_slot for job in self.jobs.values())
 
-    def load(self, blocks: list[int]) -> Load:
-        return Load(self._outstanding, self.free_slots, self.prefixes.matching(blocks))
+    def load(self, blocks: list[int], *, is_batch: bool = False) -> Load:
+        free = self.free_for_batch if is_batch else self.free_slots
+        return Load(self._outstanding, free, self.prefixes.matching(blocks))
 
     def place(self, body: Body) -> Payload | None:
         """A payload as it crosses: a large one in shared memory; None while that has no room."""

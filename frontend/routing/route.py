@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from frontend.caller import Caller
 from frontend.config import ModelSettings
 from frontend.errors import BadRequest, EngineCrashed, ModelUnavailable, QueueFull, RequestBlamed, ServerError
 from frontend.observability.metrics import ModelMetrics
@@ -126,7 +127,7 @@ class LocalRoute:
     @property
     def queued(self) -> int:
         """What waits: jobs, and requests that wait for the card."""
-        return len(self.jobs.queue.waiting) + len(self.jobs.quarantine.waiting) + len(self._card_waiters)
+        return len(self.jobs.queue) + len(self.jobs.quarantine.waiting) + len(self._card_waiters)
 
     def add(self, host: Host) -> Replica:
         self.replicas.append(Replica(host))
@@ -145,7 +146,7 @@ class LocalRoute:
                     f"this request is refused for a while, because it kills engines: {reason}"
                 )
         slotless = sum(not job.needs_slot for job in jobs)
-        self._check_queue(len(jobs) - slotless)
+        self._check_queue(jobs[0].caller, len(jobs) - slotless)
         if slotless:
             self._check_questions(slotless)
         if self.rehearsals is not None:
@@ -181,13 +182,19 @@ class LocalRoute:
                 waiter.set_exception(error)
         self._measure_queue()
 
-    def _check_queue(self, more: int) -> None:
-        free = sum(replica.free_slots for replica in self.replicas)
-        waiting = sum(job.needs_slot for job in self.jobs.queue.waiting)
-        if more and waiting + more > self.max_queue + free:
-            slots = sum(host.card.slots for host in self.hosts if host.card)
-            wait = retry_after_seconds(waiting, slots, self.arrivals.mean_seconds)
-            raise QueueFull(f"{self.name} has {waiting} requests waiting", retry_after=wait)
+    def _check_queue(self, caller: Caller, more: int) -> None:
+        """Raises QueueFull where the queue is full, unless this caller has less than its share in it."""
+        fair = self.jobs.queue.fair
+        room = self.max_queue + sum(replica.free_slots for replica in self.replicas)
+        if not more or len(fair) + more <= room:
+            return
+        own = fair.line(caller).of(caller.key_id)
+        share = self.max_queue // (fair.callers + (own == 0))
+        if own + more <= share and len(fair) + more <= room + self.max_queue:
+            return
+        slots = sum(host.card.slots for host in self.hosts if host.card)
+        wait = retry_after_seconds(len(fair), slots, self.arrivals.mean_seconds)
+        raise QueueFull(f"{self.name} has {len(fair)} requests waiting", retry_after=wait)
 
     def _check_questions(self, more: int) -> None:
         """What needs no slot is bounded wherever it is: hosts answer it in turn."""
@@ -197,7 +204,8 @@ class LocalRoute:
 
     @property
     def _questions(self) -> int:
-        return len(self._card_waiters) + sum(not job.needs_slot for job in self.jobs)
+        held = sum(not job.needs_slot for replica in self.replicas for job in replica.jobs.values())
+        return len(self._card_waiters) + len(self.jobs.queue.questions) + held
 
     # --- from the hosts ---
 
@@ -293,10 +301,10 @@ class LocalRoute:
         self._measure_queue()
 
     def _measure_queue(self) -> None:
-        waiting = [*self.jobs.queue.waiting, *self.jobs.quarantine.waiting]
-        self._metrics.queued.set(sum(job.needs_slot for job in waiting) + self._questions)
+        suspects = len(self.jobs.quarantine.waiting)
+        self._metrics.queued.set(len(self.jobs.queue.fair) + suspects + self._questions)
         self._metrics.on_trial.set(self.jobs.quarantine.tried is not None)
-        self._tell_loader(bool(waiting or self._card_waiters))
+        self._tell_loader(self.queued > 0)
 
     def _tell_loader(self, waiting: bool) -> None:
         if self.loader is None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from frontend.access.sight import asking, sight
 from frontend.caller import ANYBODY, Caller
 from frontend.config import NAME_CHARACTERS, ModelSettings
 from frontend.config_values import suggestion
@@ -21,10 +22,13 @@ from frontend.errors import (
     ModelNotFound,
     RequestTimeout,
     RequestTooLarge,
+    ServerError,
     ShuttingDown,
 )
+from frontend.limits.quotas import Quotas
+from frontend.limits.tokens import charge
 from frontend.routing.job import Job, ResultJob
-from frontend.routing.names import Names, Resolved, adapters_in, models_behind, resolve
+from frontend.routing.names import LATEST, Names, Resolved, adapters_in, models_behind, resolve
 from frontend.routing.route import Route
 from frontend.shortened import shortened
 from ipc.messages import ModelCard, Reply, Work
@@ -57,6 +61,7 @@ class Router:
         self.find_missing: Callable[[str], Awaitable[bool]] | None = None  # adds a model that is not served
         self.draining = False
         self.options = options
+        self.quotas = Quotas()
         self._chance = chance
         self.on_drain: list[Callable[[], Awaitable[object]]] = []  # what is to end before connections close
         self.on_remove: list[Callable[[Route], None]] = []  # called with a route that was removed
@@ -111,13 +116,23 @@ class Router:
     def resolve(self, name: str, key: str | None = None) -> Resolved:
         """What a requested name means; always the same variant for the same `key`, a user or session.
 
-        Raises ModelNotFound, which lists the models that are served.
+        For a caller with a list of models, there are no others. Raises ModelNotFound, which lists the models
+        that are served.
         """
         chosen_by = self.any_key() if key is None else key
-        resolved = resolve(name, self.served, self._adapters, self.names, chosen_by)
+        reachable = self._reachable_by(name)
+        resolved = resolve(name, reachable, self._adapters_among(reachable), self.names, chosen_by)
         if resolved is None:
             raise self._not_found(name)
+        sight().reach(resolved.model)
         return resolved
+
+    def _reachable_by(self, name: str) -> Collection[str]:
+        """The models that `name` may mean for whoever asks: all, if that is another name in its list."""
+        bare = name.removesuffix(LATEST)
+        if bare in self.names.all and sight().caller.may_use(bare):
+            return self._all_served
+        return self.served
 
     def route(self, name: str, key: str | None = None) -> Route:
         """Raises ModelNotFound, which lists the models that are served."""
@@ -125,13 +140,34 @@ class Router:
 
     def models_behind(self, name: str) -> list[str]:
         """The served models that an alias or a set of variants may mean."""
-        return models_behind(name, self.served, self._adapters, self.names)
+        reachable = self._reachable_by(name)
+        return models_behind(name, reachable, self._adapters_among(reachable), self.names)
+
+    @property
+    def other_names(self) -> list[str]:
+        """The aliases and sets of variants that mean a served model."""
+        return [name for name in self.names.all if self.models_behind(name)]
 
     @property
     def served(self) -> Collection[str]:
-        """The names of the models that take requests."""
+        """The names of the models that take requests; those of its list for a caller that has one."""
+        seen = sight()
+        if seen.is_whole:
+            return self._all_served
+        return [name for name in self._all_served if seen.has(name)]
+
+    @property
+    def visible_routes(self) -> list[Route]:
+        """Those that take no requests any longer included."""
+        return [route for name, route in self.routes.items() if sight().has(name)]
+
+    @property
+    def _all_served(self) -> Collection[str]:
         closed = self.leaving | self.removing.keys()
         return self.routes.keys() - closed if closed else self.routes
+
+    def _adapters_among(self, served: Collection[str]) -> set[str]:
+        return self._adapters if sight().is_whole else self._adapters & set(served)
 
     @property
     def _adapters(self) -> set[str]:
@@ -151,12 +187,13 @@ class Router:
         return str(self._chance())
 
     def _not_found(self, name: str) -> ModelNotFound:
-        if (target := self.names.aliases.get(name)) is not None:
+        target = self.names.aliases.get(name)
+        if target is not None and (sight().is_whole or sight().caller.may_use(name)):
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
-        names = [other for other in self.names.all if self.models_behind(other)]
-        return ModelNotFound(unknown_model(name, [*self.served, *names], self.names.all), "model")
+        suggested = self.names.all if sight().is_whole else ()
+        return ModelNotFound(unknown_model(name, [*self.served, *self.other_names], suggested), "model")
 
     async def model(
         self,
@@ -164,10 +201,10 @@ class Router:
         on_leave: OnLeave = nobody_leaves,
         key: str | None = None,
         on_resolved: Callable[[Resolved], None] = lambda _: None,
-        caller: Caller = ANYBODY,
+        caller: Caller | None = None,
     ) -> "Model":
         """The model of this name, once it is loaded. `on_resolved` is called before it waits for that.
-        What it is given to do is done for `caller`.
+        What it is given to do is done for `caller`, by default whoever asks.
 
         Raises ModelNotFound, ModelUnavailable, QueueFull, ShuttingDown, RequestTimeout or ClientGone.
         """
@@ -176,7 +213,7 @@ class Router:
         route = self.routes[resolved.model]
         self.check_open()
         card = await self.in_time(route.card(), on_leave)
-        return Model(self, route, card, caller)
+        return Model(self, route, card, caller or sight().caller)
 
     async def resolve_or_find(
         self, name: str, on_leave: OnLeave = nobody_leaves, key: str | None = None
@@ -188,9 +225,11 @@ class Router:
         try:
             return self.resolve(name, key)
         except ModelNotFound:
-            if name in self.removing or self.find_missing is None:
+            if name in self.removing or self.find_missing is None or not sight().has(name):
                 raise
-            if not await self.in_time(_future(self.find_missing(name)), on_leave):
+            with asking(ANYBODY):  # what is begun for one caller is there for all
+                finding = _future(self.find_missing(name))
+            if not await self.in_time(finding, on_leave):
                 raise
         return self.resolve(name, key)
 
@@ -262,7 +301,7 @@ class Model:
         return time.monotonic()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Raises ModelNotFound, ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or
+        """Raises ModelNotFound, ModelUnavailable, QueueFull, RateLimited, RequestTooLarge, RequestBlamed or
         ShuttingDown."""
         self._router.check_open()
         self._router.check_serves(self._route)
@@ -271,7 +310,13 @@ class Model:
             job.caller = self._caller
             if isinstance(job.body, bytes) and len(job.body) > limit:  # an upload has a limit of its own
                 raise RequestTooLarge(f"{job.param} exceeds {limit} bytes", job.param)
-        self._route.submit(jobs)
+        charged = charge(self._router.quotas, self._caller, jobs)
+        try:
+            self._route.submit(jobs)
+        except ServerError:
+            if charged is not None:
+                charged.cancel()
+            raise
         self.on_submit(jobs)
 
     def drop(self, jobs: Sequence[Job]) -> None:

@@ -180,7 +180,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.text_factory = bytes  # damaged text must not fail a call
     try:
-        _enter_wal(connection)
+        enter_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
     except BaseException:
@@ -189,7 +189,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _enter_wal(connection: sqlite3.Connection) -> None:
+def enter_wal(connection: sqlite3.Connection) -> None:
     """Retries, because SQLite's own busy timeout does not cover this change of mode."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

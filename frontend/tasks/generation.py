@@ -67,6 +67,7 @@ class Generation(OutputStream[Output]):
         """
         sequence = self.sequences[choice]
         del sequence.journal.token_ids[token_ids:]
+        sequence.journal.finish_reason = sequence.journal.finish_reason or "stop"
         if not sequence.ended:
             self._abandon_jobs([sequence])
             self._unfinished -= 1

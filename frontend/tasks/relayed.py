@@ -11,6 +11,7 @@ import msgspec
 
 from frontend.errors import BadRequest
 from frontend.observability.metrics import ModelMetrics
+from frontend.observability.vllm import EndedSequence, FinishedReason
 from frontend.routing.job import Body, Job
 from frontend.routing.prefixes import prefix_blocks
 from frontend.routing.recovery import Progress
@@ -25,6 +26,7 @@ from ipc.messages import (
     Detokenize,
     Embed,
     EmbedInputs,
+    FinishReason,
     Generate,
     ModelCard,
     Payload,
@@ -118,7 +120,10 @@ class RelayedJob(Job):
         self.needs_slot = kind.needs_slot
         self.model = model
         self._outlet = outlet
-        self._accepted = False
+        self._prompt_tokens: int | None = None
+        self._cached_tokens = 0
+        self._finish_reason: FinishReason | None = None
+        self._first_at: float | None = None
         self._last_at: float | None = None  # when its last tokens came
         work = msgspec.structs.replace(work, request_id=0, payload=b"")
         super().__init__(work, body, model.now(), max_units)
@@ -152,10 +157,29 @@ class RelayedJob(Job):
                     metrics.inter_token.observe(now - self._last_at)
                 else:
                     metrics.time_to_first_token.observe(now - self.arrived_at)
+            self._first_at = self._first_at or now
             self._last_at = now
-        elif isinstance(reply, Accepted | Result) and not self._accepted:
-            self._accepted = True
+        elif isinstance(reply, Accepted | Result) and self._prompt_tokens is None:
+            self._prompt_tokens = reply.prompt_tokens
             metrics.prompt_tokens.inc(reply.prompt_tokens)
+        if isinstance(reply, Delta):
+            self._cached_tokens = self._cached_tokens or reply.cached_tokens
+            if reply.finish is not None:
+                self._finish_reason = reply.finish.reason
+
+    def account(self, unfinished: FinishedReason, metrics: ModelMetrics) -> None:
+        if isinstance(self.work, Generate):
+            metrics.ended(
+                EndedSequence(
+                    reason=self._finish_reason or unfinished,
+                    sent_at=self.sent_at,
+                    first_token_at=self._first_at,
+                    last_token_at=self._last_at,
+                    prompt_tokens=self._prompt_tokens,
+                    cached_tokens=self._cached_tokens,
+                    generated_tokens=len(self.work.resume_token_ids),
+                )
+            )
 
     def flush(self) -> None:
         self._outlet.flush()

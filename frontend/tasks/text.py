@@ -7,6 +7,8 @@ from zlib import crc32
 import msgspec
 
 from frontend.observability.metrics import ModelMetrics
+from frontend.observability.vllm import EndedSequence, FinishedReason
+from frontend.routing.choice import CHARACTERS_PER_TOKEN
 from frontend.routing.job import Job, fingerprint
 from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_blocks
 from frontend.routing.recovery import Progress
@@ -29,6 +31,7 @@ from ipc.messages import (
     TextInput,
     TextPart,
     TextPrompt,
+    TokenPrompt,
 )
 
 
@@ -84,6 +87,7 @@ class Journal(msgspec.Struct):
     token_ids: list[int] = []
     first_token_at: float | None = None
     last_token_at: float | None = None
+    finish_reason: FinishReason | None = None
 
 
 class TextJob(Job):
@@ -108,6 +112,20 @@ class TextJob(Job):
     def progress(self) -> Progress:
         how = continuation_of(self.spec.sampling, images=self._images)
         return Progress(len(self.journal.token_ids), how, self.generation.streaming)
+
+    @property
+    def expected_tokens(self) -> tuple[int, int | None]:
+        prompt = self.spec.prompt
+        if isinstance(prompt, TokenPrompt):
+            size = len(prompt.token_ids)
+        else:
+            size = len(leading_text(prompt)) // CHARACTERS_PER_TOKEN
+        most = self.spec.sampling.max_tokens
+        return size, None if most is None or most < 0 else most
+
+    @property
+    def used_tokens(self) -> tuple[int, int]:
+        return self.journal.prompt_tokens or 0, len(self.journal.token_ids)
 
     @property
     def prefix(self) -> list[int]:
@@ -185,6 +203,7 @@ class TextJob(Job):
 
     def _finished(self, finish: Finish, metrics: ModelMetrics) -> None:
         journal = self.journal
+        journal.finish_reason = finish.reason
         if finish.prompt_tokens is not None:
             metrics.prompt_tokens.inc(max(0, finish.prompt_tokens - (journal.prompt_tokens or 0)))
             journal.prompt_tokens = finish.prompt_tokens
@@ -200,6 +219,20 @@ class TextJob(Job):
             metrics.time_to_first_token.observe(now - self.arrived_at)
         else:
             metrics.inter_token.observe(now - last)
+
+    def account(self, unfinished: FinishedReason, metrics: ModelMetrics) -> None:
+        journal = self.journal
+        metrics.ended(
+            EndedSequence(
+                reason=journal.finish_reason or unfinished,
+                sent_at=self.sent_at,
+                first_token_at=journal.first_token_at,
+                last_token_at=journal.last_token_at,
+                prompt_tokens=journal.prompt_tokens,
+                cached_tokens=journal.cached_tokens,
+                generated_tokens=len(journal.token_ids),
+            )
+        )
 
     def flush(self) -> None:
         self.generation.flush()

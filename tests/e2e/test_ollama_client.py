@@ -375,7 +375,8 @@ def test_the_root_tells_clients_what_runs(server: OllamaServing):
         assert there.head("/").status_code == 200
         assert there.get("/v1/models").status_code == 200
     assert server.http.get("/").text == "Ollama is running"
-    assert server.http.get("/", headers=html).status_code == 404
+    page = server.http.get("/", headers=html)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 def test_errors_have_ollamas_form_on_its_paths_alone(server: OllamaServing):

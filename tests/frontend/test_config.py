@@ -120,6 +120,13 @@ def test_all_paths_of_a_model_start_at_the_file_and_catalogue_names_stay(config,
     assert (first.source, second.draft_model) == ("smollm2", "smollm2")
 
 
+LIMITS = [
+    f"{whose}{limit}"
+    for whose in ("", "total_")
+    for limit in ("requests_per_minute", "tokens_per_minute", "max_concurrent")
+]
+
+
 @pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
 def test_every_server_setting_can_come_from_the_environment(setting):
     examples = {
@@ -131,7 +138,9 @@ def test_every_server_setting_can_come_from_the_environment(setting):
     own = {
         "variants": ("a=b:1", {"a": {"b": 1.0}}),
         "registry_api_key_env": ("A_KEY", "A_KEY"),
-        "ollama_port": ("9000", 9000),
+        "jwt_jwks_url": ("https://a.example/keys", "https://a.example/keys"),
+        "jwt_algorithms": ("RS256,ES256", ["RS256", "ES256"]),
+        **dict.fromkeys(("ollama_port", *LIMITS), ("9000", 9000)),
     }
     default = (str(setting.default or "9000"), setting.default or "9000")
     written, expected = own.get(setting.name) or examples.get(type(setting.default), default)
@@ -463,7 +472,7 @@ def test_what_links_between_containers_set_is_ignored_too():
         ("NACELLE_MODEL", "NACELLE_MODELS"),
         ("NACELLE_SOURCE", "NACELLE_MODELS"),
         ("NACELLE_CTX_SIZE", "NACELLE_CONTEXT_LENGTH"),
-        ("NACELLE_API_KEYS", "NACELLE_API_KEY"),
+        ("NACELLE_API_KEYZ", "NACELLE_API_KEY"),
         ("nacelle_port", "NACELLE_PORT"),
         ("NACELLE_CONFG", "NACELLE_CONFIG"),
     ],

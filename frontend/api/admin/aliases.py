@@ -7,6 +7,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
 from frontend.config import ConfigError, Name
 from frontend.errors import BadRequest, ModelNotFound
@@ -35,6 +36,13 @@ class Aliases:
         self._library = library
         self._max_body_bytes = max_body_bytes
 
+    @describes(
+        "Set or remove another name of a model",
+        body=AliasRequest,
+        answer=AliasChanged,
+        errors=CHANGES,
+        example={"alias": "default", "model": "smollm2"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Until the next reload or start, which go by the settings."""
         body, _ = await read_json(request, self._max_body_bytes, _alias)
@@ -60,7 +68,8 @@ def switched(router: Router, alias: str, model: str | None) -> Names:
     names = Names(aliases, router.names.variants)
     adapters = adapters_in(route.settings for route in router.routes.values()) & router.routes.keys()
     try:
-        check_alias(alias, router.routes.keys() | names.variants.keys(), adapters, names)
+        visible = {route.name for route in router.visible_routes}
+        check_alias(alias, visible | names.variants.keys(), adapters & visible, names)
     except ConfigError as error:
         raise BadRequest(str(error), "model") from None
     return names

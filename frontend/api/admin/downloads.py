@@ -11,6 +11,7 @@ from msgspec import Meta
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.sse import event, respond_events
 from frontend.downloads import Download, Downloads
 from frontend.http.error_body import error_body
@@ -39,32 +40,46 @@ class DownloadResources:
     def __init__(self, downloads: Downloads) -> None:
         self._downloads = downloads
 
+    @describes("Downloads of models", answer=DownloadList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, DownloadList(self._downloads.list()))
 
+    @describes(
+        "Download a model",
+        body=DownloadRequest,
+        answer=Download,
+        status=202,
+        errors=CHANGES,
+        example={"source": "smollm2"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _MAX_BODY_BYTES, _decoder)
         respond_json(response, self._downloads.start(body.source, body.name))
         response.status = falcon.HTTP_202
 
+    @describes("One download", answer=Download, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
         respond_json(response, self._downloads.get(id))
 
+    @describes("Cancel a download", answer=Download, errors=CHANGES)
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
         respond_json(response, await self._downloads.cancel(id))
 
+    @describes("Pause a download", answer=Download, errors=CHANGES)
     async def on_post_pause(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
         respond_json(response, await self._downloads.pause(id))
 
+    @describes("Resume a download", answer=Download, errors=CHANGES)
     async def on_post_resume(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
         respond_json(response, self._downloads.resume(id))
 
+    @describes("The progress of a download", events=Download, errors=(404,))
     async def on_get_events(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:

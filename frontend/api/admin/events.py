@@ -16,6 +16,7 @@ import msgspec
 from frontend.api.admin.hosts import statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
+from frontend.api.openapi.operation import describes
 from frontend.errors import Overloaded
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelEvent
@@ -32,6 +33,7 @@ class Events:
         self._control = control
         self._listeners = 0
 
+    @describes("The models' state now and every change of it", events=ModelEvent)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Until the client leaves or the server stops."""
         if self._listeners >= MOST_LISTENERS:

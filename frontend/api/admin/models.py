@@ -7,11 +7,13 @@ import falcon.asgi
 import msgspec
 from msgspec import Meta
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.client import while_there
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
 from frontend.errors import ModelNotFound
 from frontend.http.exchange import exchange_of
@@ -53,14 +55,23 @@ class AdminModels:
         self._library = library
         self._max_body_bytes = max_body_bytes
 
+    @describes("The models and their state", answer=StatusList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, StatusList(self._library.statuses()))
 
+    @describes("One model and its state", answer=ModelStatus, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
         respond_json(response, self._library.status(self._name(model)))
 
+    @describes(
+        "Load a model",
+        body=LoadRequest,
+        answer=ModelStatus,
+        errors=(*CHANGES, 422, 500, 504),
+        example={"model": "smollm2", "keep_alive": 60},
+    )
     async def on_post_load(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answers once the model is ready."""
         body, _ = await read_json(request, self._max_body_bytes, _load)
@@ -68,6 +79,13 @@ class AdminModels:
         await while_there(self._library.load(name, body.keep_alive), request)
         respond_json(response, self._library.status(name))
 
+    @describes(
+        "Unload a model",
+        body=ModelNamed,
+        answer=ModelStatus,
+        errors=(*CHANGES, 422, 500, 504),
+        example={"model": "smollm2"},
+    )
     async def on_post_unload(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answers once the model has finished what ran and its processes are gone."""
         body, _ = await read_json(request, self._max_body_bytes, _named)
@@ -75,6 +93,13 @@ class AdminModels:
         await while_there(self._library.unload(name), request)
         respond_json(response, self._library.status(name))
 
+    @describes(
+        "Keep a model loaded, or no longer",
+        body=PinRequest,
+        answer=ModelStatus,
+        errors=CHANGES,
+        example={"model": "smollm2", "pinned": False},
+    )
     async def on_post_pin(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, self._max_body_bytes, _pin)
         name = self._name(body.model, request)
@@ -87,6 +112,8 @@ class AdminModels:
             return self._name(name, request)
         except ModelNotFound:
             with contextlib.suppress(ModelNotFound):
+                if not sight().has(name):
+                    raise
                 return (await self._library.add(name)).name
             raise
 

@@ -4,15 +4,18 @@ import falcon.asgi
 
 from frontend.api.area import App, Control, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.config import ConfigError
 from frontend.errors import BadRequest, Conflict
 from frontend.models.errors import ModelError
+from frontend.reload.plan import ReloadPlan
 
 
 class Reload:
     def __init__(self, control: Control) -> None:
         self._control = control
 
+    @describes("Follow the settings as they are now", answer=ReloadPlan, errors=CHANGES)
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Answers what changes, once that has begun. A client that leaves does not stop it."""
         if self._control.reload is None:

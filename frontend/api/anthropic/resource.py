@@ -12,9 +12,21 @@ from frontend.api.anthropic.thinking import OMITTED
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import TurnSpec
 from frontend.api.questions import check_countable, count_of
-from frontend.api.schema.messages import CountTokensRequest, MessageAnswer, MessagesRequest, TokensCount
+from frontend.api.schema.messages import (
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    CountTokensRequest,
+    MessageAnswer,
+    MessageDelta,
+    MessagesRequest,
+    MessageStart,
+    MessageStop,
+    TokensCount,
+)
 from frontend.api.served import model_of
 from frontend.api.sse import EVENT_STREAM, Framing, Stream, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent, begin_turn
@@ -32,6 +44,18 @@ class Messages:
         self._images = server.images
         self._limit = server.max_body_bytes
 
+    @describes(
+        "A message",
+        body=MessagesRequest,
+        answer=MessageAnswer,
+        events=MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop,
+        errors=OF_ENGINES,
+        example={
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "max_tokens": 4,
+        },
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         extra = self._images.body_bytes()
         body, is_large = await read_json(request, self._limit, _messages, extra, carried_characters)
@@ -49,6 +73,13 @@ class Messages:
             answer.usage.output_tokens = answer.usage.output_tokens_details.thinking_tokens = 0
         respond_json(response, answer)
 
+    @describes(
+        "The number of tokens of a message's prompt",
+        body=CountTokensRequest,
+        answer=TokensCount,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "messages": [{"role": "user", "content": "Say hello."}]},
+    )
     async def on_post_count(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         extra = self._images.body_bytes()
         body, is_large = await read_json(request, self._limit, _count, extra, carried_characters)

@@ -20,9 +20,11 @@ from frontend.api.ollama.messages import image_characters
 from frontend.api.ollama.names import model_of
 from frontend.api.ollama.ndjson import NDJSON
 from frontend.api.ollama.options import PARAMS
+from frontend.api.ollama.replies import Reply
 from frontend.api.ollama.requests import ChatRequest, GenerateRequest, GenerationRequest
 from frontend.api.ollama.specs import turn_of_chat, turn_of_generate
 from frontend.api.ollama.thinking import check_thinks
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import TurnSpec
 from frontend.api.sse import Stream, respond_streaming
 from frontend.api.turns import Turn, TurnEvent, begin_raw_turn, begin_turn
@@ -99,6 +101,19 @@ class _Generating:
 
 
 class Chat(_Generating):
+    @describes(
+        "A chat turn",
+        body=ChatRequest,
+        answer=Reply,
+        lines=Reply,
+        errors=OF_ENGINES,
+        example={
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "options": {"num_predict": 4},
+            "stream": False,
+        },
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, is_large = await self._read(request, _decode_chat, _carried_by_chat)
         if not body.messages:
@@ -110,6 +125,14 @@ class Chat(_Generating):
 
 
 class Generate(_Generating):
+    @describes(
+        "A text that continues a prompt",
+        body=GenerateRequest,
+        answer=Reply,
+        lines=Reply,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "prompt": "Say hello.", "options": {"num_predict": 4}, "stream": False},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, is_large = await self._read(request, _decode_generate, _carried_by_generate)
         if not (body.prompt or body.images):

@@ -21,6 +21,7 @@ from frontend.api.ollama.keep_alive import keep_alive_seconds
 from frontend.api.ollama.keeping import Keeper
 from frontend.api.ollama.names import model_of
 from frontend.api.ollama.requests import EmbeddingsRequest, EmbedRequest, KeepingRequest
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.embeddings import EmbeddingRequest
 from frontend.http.client import client_of
 from frontend.routing.router import Model
@@ -61,6 +62,13 @@ class _Embedding:
 
 
 class Embed(_Embedding):
+    @describes(
+        "Embeddings of texts",
+        body=EmbedRequest,
+        answer=EmbedReply,
+        errors=OF_ENGINES,
+        example={"model": "minilm", "input": ["a cat"]},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, self._limit, _decode_embed)
         keep_alive = keep_alive_seconds(body.keep_alive)
@@ -85,6 +93,13 @@ class Embed(_Embedding):
 
 
 class Embeddings(_Embedding):
+    @describes(
+        "The embedding of a text, the older form",
+        body=EmbeddingsRequest,
+        answer=EmbeddingsReply,
+        errors=OF_ENGINES,
+        example={"model": "minilm", "prompt": "a cat"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, self._limit, _decode_embeddings)
         keep_alive = keep_alive_seconds(body.keep_alive)

@@ -22,6 +22,7 @@ from frontend.api.ollama.details import (
 from frontend.api.ollama.durations import timestamp
 from frontend.api.ollama.names import route_of, tagged
 from frontend.api.ollama.requests import ModelRequest
+from frontend.api.openapi.operation import describes
 from frontend.library import ModelStatus
 from frontend.models.details import templates_of
 from frontend.parsing import detect
@@ -57,8 +58,12 @@ class RunningBody(msgspec.Struct, kw_only=True):
     context_length: int
 
 
-class ModelList(msgspec.Struct):
-    models: list[TagBody] | list[RunningBody]
+class TagList(msgspec.Struct):
+    models: list[TagBody]
+
+
+class RunningList(msgspec.Struct):
+    models: list[RunningBody]
 
 
 class ShowBody(msgspec.Struct, kw_only=True):
@@ -85,6 +90,7 @@ class _Models:
 
 
 class Tags(_Models):
+    @describes("The models that Ollama's clients can use", answer=TagList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         served = [(name, status) for name in self._names() if usable(status := self._library.status(name))]
         models = await self._described(status.name for _, status in served)
@@ -99,26 +105,33 @@ class Tags(_Models):
             )
             for (name, status), model in zip(served, models, strict=True)
         ]
-        respond_json(response, ModelList(bodies))
+        respond_json(response, TagList(bodies))
 
     on_head = on_get
 
     def _names(self) -> list[str]:
         """Of models, and other names for them."""
-        others = [name for name in self._router.names.all if self._router.models_behind(name)]
-        return [*self._router.routes, *others]
+        return [*(route.name for route in self._router.visible_routes), *self._router.other_names]
 
 
 class Running(_Models):
+    @describes("The loaded models", answer=RunningList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         loaded = [s for s in self._library.statuses() if s.state in _LOADED and usable(s)]
         models = await self._described(status.name for status in loaded)
-        respond_json(response, ModelList(list(map(_running, loaded, models))))
+        respond_json(response, RunningList(list(map(_running, loaded, models))))
 
     on_head = on_get
 
 
 class Show(_Models):
+    @describes(
+        "Details of a model",
+        body=ModelRequest,
+        answer=ShowBody,
+        errors=(404, 409, 422, 500, 504),
+        example={"model": "smollm2"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _SHOW_BYTES, _decoder)
         route = route_of(self._router, body.wanted)

@@ -16,8 +16,9 @@ from frontend.api.errors import renaming_params
 from frontend.api.generating import respond_json
 from frontend.api.local_paths import refuse_local_path
 from frontend.api.ollama.ndjson import NDJSON, line
-from frontend.api.ollama.progress import MANIFEST, SUCCESS, ProgressLines
+from frontend.api.ollama.progress import MANIFEST, SUCCESS, Progress, ProgressLines
 from frontend.api.ollama.requests import ModelRequest
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.sse import failed, respond_events
 from frontend.downloads import Download, Downloads
 from frontend.errors import ClientGone
@@ -44,6 +45,14 @@ class Pull:
         self._downloads = downloads
         self._waiting: Counter[str] = Counter()  # requests, by the ids of downloads that began here
 
+    @describes(
+        "Download a model and serve it",
+        body=PullRequest,
+        answer=Progress,
+        lines=Progress,
+        errors=CHANGES,
+        example={"model": "nosuch", "stream": False},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decoder)
         refuse_local_path(body.wanted, "model")

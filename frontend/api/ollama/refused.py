@@ -5,6 +5,7 @@ from typing import Any
 import falcon.asgi
 
 from frontend.api.area import App, Server
+from frontend.api.openapi.operation import describes
 from frontend.errors import BadRequest
 
 _CREATE = (
@@ -21,6 +22,7 @@ class Refused:
     def __init__(self, why: str) -> None:
         self._why = why
 
+    @describes("Not supported: rejected with what to do instead")
     async def on_post(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, **params: Any
     ) -> None:

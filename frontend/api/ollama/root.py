@@ -1,4 +1,7 @@
-"""GET / and GET /api/version: how clients find out that this is a server of Ollama's API."""
+"""GET / and GET /api/version: how clients find out that this is a server of Ollama's API.
+
+Browsers get the page at `/`, except on the port that is for Ollama's clients.
+"""
 
 from importlib import metadata
 
@@ -7,7 +10,9 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
-from frontend.errors import NotFound
+from frontend.api.openapi.operation import describes
+from frontend.api.page import respond_file
+from frontend.page import INDEX, File, load
 
 RUNNING = "Ollama is running"
 # The release of Ollama whose API this is. Clients compare it with the releases that brought what they use.
@@ -22,13 +27,17 @@ class VersionBody(msgspec.Struct):
 class Root:
     """Says so on the port for Ollama's clients, and elsewhere to whoever does not ask for a page."""
 
-    def __init__(self, ollama_port: int | None) -> None:
+    def __init__(self, ollama_port: int | None, page: File) -> None:
         self._port = ollama_port
+        self._page = page
 
+    @describes("Ollama's greeting, or the page for browsers", media=("text/plain", "text/html"), is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         server = request.scope.get("server") or (None, None)
+        response.set_header("Vary", "Accept")
         if asks_for_html(request.get_header("Accept")) and (self._port is None or server[1] != self._port):
-            raise NotFound("there is no page at /; the API is under /v1 and /api")
+            respond_file(request, response, self._page)
+            return
         response.content_type = falcon.MEDIA_TEXT
         response.text = RUNNING
 
@@ -39,6 +48,7 @@ class Version:
     def __init__(self) -> None:
         self._body = msgspec.json.encode(VersionBody(API_VERSION, metadata.version("nacelle-server")))
 
+    @describes("The release of Ollama whose API this is", answer=VersionBody)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         response.content_type = falcon.MEDIA_JSON
         response.data = self._body
@@ -52,5 +62,5 @@ def asks_for_html(accept: str | None) -> bool:
 
 
 def install(app: App, server: Server) -> None:
-    app.add_route("/", Root(server.ollama_port))
+    app.add_route("/", Root(server.ollama_port, load([INDEX])[INDEX]))
     app.add_route("/api/version", Version())

@@ -8,12 +8,15 @@ from pathlib import Path
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import asking, sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.local_paths import refuse_local_path
 from frontend.api.ollama.names import naming_missing
 from frontend.api.ollama.requests import ModelRequest
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.schema.common import ModelName
+from frontend.caller import ANYBODY
 from frontend.errors import BadRequest, Conflict, ModelNotFound
 from frontend.models.errors import ModelError, ModelMissing
 from frontend.models.inventory import Installed, Inventory
@@ -42,6 +45,9 @@ class _Changes:
     async def _installed(self, name: str, param: str) -> Installed:
         """The model of the store that is served by this name, or has it. Raises ModelNotFound or Conflict."""
         refuse_local_path(name, param)
+        if not sight().has(name):
+            with naming_missing(name):
+                raise ModelNotFound(name)
         if name in self._router.names.all:
             raise BadRequest(f"{param}: {name!r} is another name of a model; see POST /admin/alias", param)
         try:
@@ -59,7 +65,8 @@ class _Changes:
     def _served_from(self, folder: Path) -> list[str]:
         """The names of served models with the files in this folder."""
         names = [name for name in self._router.routes if name not in self._router.removing]
-        return [name for name in names if _is(self._library.folder(name), folder)]
+        with asking(ANYBODY):  # also those that whoever asks may not use: they have the same files
+            return [name for name in names if _is(self._library.folder(name), folder)]
 
     def _hosts_of(self, names: Sequence[str]) -> set[int]:
         """The ids of the processes that have these models loaded for this server."""
@@ -70,6 +77,9 @@ class _Changes:
 class Delete(_Changes):
     """The model is not served any longer, under any name, and its files are removed."""
 
+    @describes(
+        "Remove a model", body=ModelRequest, is_empty=True, errors=CHANGES, example={"model": "nosuch"}
+    )
     async def on_delete(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decode_delete)
         async with self._changing:
@@ -88,6 +98,13 @@ class Delete(_Changes):
 class Copy(_Changes):
     """The copy is served as the model is: loaded on demand."""
 
+    @describes(
+        "A second name for a model of the store",
+        body=CopyRequest,
+        is_empty=True,
+        errors=CHANGES,
+        example={"source": "nosuch", "destination": "second"},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decode_copy)
         refuse_local_path(body.destination, "destination")

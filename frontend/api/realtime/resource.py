@@ -8,6 +8,7 @@ import falcon.asgi
 
 from frontend.api.area import App, Server
 from frontend.api.errors import presentable
+from frontend.api.openapi.operation import describes
 from frontend.api.realtime.session import Session
 from frontend.api.realtime.wire import Wire, envelope_of, error_event
 from frontend.api.together import until_one_ends
@@ -31,6 +32,7 @@ class Realtime:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         raise BadRequest("/v1/realtime is a WebSocket; connect with ws:// or wss://")
 
+    @describes("Realtime transcription, a WebSocket", query={"model": str, "intent": str}, is_websocket=True)
     async def on_websocket(self, request: falcon.asgi.Request, socket: falcon.asgi.WebSocket) -> None:
         offered = socket.subprotocols
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
@@ -73,7 +75,8 @@ def is_beta(request: falcon.asgi.Request, subprotocols: tuple[str, ...]) -> bool
 
 def default_model(router: Router) -> str | None:
     """The one model that transcribes, if there is one."""
-    names = [name for name, route in router.routes.items() if isinstance(route.last_card, TranscriptionCard)]
+    routes = router.visible_routes
+    names = [route.name for route in routes if isinstance(route.last_card, TranscriptionCard)]
     return names[0] if len(names) == 1 else None
 
 

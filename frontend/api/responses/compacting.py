@@ -9,6 +9,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.images import Images
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import NO_REASONING, TurnSpec
 from frontend.api.responses.builder import usage_body
 from frontend.api.responses.compaction import INSTRUCTION, cut, sealed
@@ -36,6 +37,13 @@ class Compacting:
         self._images = images
         self._reader = reader
 
+    @describes(
+        "A summary in place of a conversation",
+        body=ResponsesRequest,
+        answer=CompactedBody,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "input": "Say hello.", "max_output_tokens": 4},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
         spec = await off_loop(len(conversation.items) > MANY_MESSAGES, _summarizing, body, conversation)

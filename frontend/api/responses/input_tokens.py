@@ -6,6 +6,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.errors import renaming_params
 from frontend.api.generating import off_loop, respond_json
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.questions import count_of
 from frontend.api.responses.reading import RequestReader
 from frontend.api.responses.request import param_names, turn_of
@@ -23,6 +24,13 @@ class InputTokenCounts:
         self._router = router
         self._reader = reader
 
+    @describes(
+        "The number of tokens of a response's prompt",
+        body=ResponsesRequest,
+        answer=InputTokens,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "input": "Say hello."},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
         may_take_long = body.is_constrained or len(conversation.items) > MANY_MESSAGES

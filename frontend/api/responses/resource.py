@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from typing import Annotated, Literal
 
 import falcon
 import falcon.asgi
@@ -13,6 +14,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.generating import off_loop, respond_json
 from frontend.api.images import Images
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.background import Background
 from frontend.api.responses.builder import ResponseBuilder
@@ -33,6 +35,7 @@ from frontend.api.responses.stream import (
 )
 from frontend.api.responses.tools import LeftOut
 from frontend.api.schema.common import MANY_MESSAGES
+from frontend.api.schema.response_events import ResponseEvent
 from frontend.api.schema.response_items import ForeignItem, Item, ItemList
 from frontend.api.schema.responses import Deleted, ResponseBody, ResponsesRequest
 from frontend.api.sse import respond_events
@@ -77,6 +80,14 @@ class Responses:
         self._left_out = LeftOut(warn)
         self._reader = RequestReader(images, records, background, new_id, max_body_bytes)
 
+    @describes(
+        "A response",
+        body=ResponsesRequest,
+        answer=ResponseBody,
+        events=ResponseEvent,
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "input": "Say hello.", "max_output_tokens": 4},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, conversation = await self._reader.read(request, _decoder)
         items = conversation.items
@@ -136,6 +147,13 @@ class Responses:
         turn = await self._begin(spec, request)
         return stream(turn, builder, keep, writer_of(request.scope), exchange_of(request.scope))
 
+    @describes(
+        "A stored response, or its events",
+        answer=ResponseBody,
+        events=ResponseEvent,
+        query={"stream": bool, "starting_after": int},
+        errors=(404,),
+    )
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
@@ -168,6 +186,7 @@ class Responses:
 
         await respond_events(request, response, begin(), partial(broken, reader), heartbeat=log.beat)
 
+    @describes("Delete a stored response", answer=Deleted, errors=(404,))
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
@@ -176,6 +195,7 @@ class Responses:
         self._background.logs.remove(response_id)
         respond_json(response, Deleted(response_id))
 
+    @describes("Cancel a background response", answer=ResponseBody, errors=(404,))
     async def on_post_cancel(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
@@ -186,6 +206,16 @@ class Responses:
         record = await self._records.update(response_id, _cancelled) or record
         respond_json(response, self._background.current(record))
 
+    @describes(
+        "The conversation before a stored response",
+        answer=ItemList,
+        query={
+            "limit": Annotated[int, msgspec.Meta(ge=1, le=_MOST_LISTED)],
+            "order": Literal["asc", "desc"],
+            "after": str,
+        },
+        errors=(404,),
+    )
     async def on_get_items(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from frontend.api.schema.common import ModelName, TokenId
-from frontend.api.schema.vectors import TruncatingRequest
+from frontend.api.schema.vectors import TruncatingRequest, VectorUsage
 
 MAX_INPUTS = 2048  # OpenAI's
 
@@ -55,3 +55,20 @@ class Embedding(msgspec.Struct, kw_only=True):
     object: str = "embedding"
     index: int
     embedding: Sequence[float]  # a list; or a memoryview of 32-bit floats, which is encoded as base64
+
+
+class EncodedEmbedding(msgspec.Struct, kw_only=True):
+    """What an `Embedding` is on the wire."""
+
+    object: str = "embedding"
+    index: int
+    embedding: list[float] | bytes  # bytes: 32-bit floats in base64
+
+
+class EmbeddingList(msgspec.Struct, kw_only=True):
+    """The form of an answer, which is encoded in parts."""
+
+    object: str = "list"
+    data: list[EncodedEmbedding]
+    model: str
+    usage: VectorUsage

@@ -13,6 +13,7 @@ import httpx
 
 from frontend.api.application import build
 from frontend.api.memory import Memory
+from frontend.batches.service import Batches
 from frontend.config import ModelSettings, Settings
 from frontend.observability.metrics import Metrics
 from frontend.routing.job import Body
@@ -74,8 +75,7 @@ class StandIn:
 
 
 class VectorServer:
-    def __init__(self, card: ModelCard) -> None:
-        settings = Settings()
+    def __init__(self, card: ModelCard, settings: Settings) -> None:
         metrics = Metrics()
         self.host = StandIn(card)
         self.route = LocalRoute(
@@ -91,8 +91,10 @@ class VectorServer:
         self.router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
         self.router.add(self.route)
         self.memory = Memory(settings, self.router)
-        app = build(settings, self.router, metrics, self.memory)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
+        self.batches = Batches(settings, metrics)
+        self.app = build(settings, self.router, metrics, self.memory, batches=self.batches)
+        transport = httpx.ASGITransport(app=self.app)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def post(self, path: str, **fields: Any) -> httpx.Response:
         return await self.http.post(path, json={"model": "m", **fields})
@@ -107,17 +109,21 @@ class VectorServer:
 
 
 @contextlib.asynccontextmanager
-async def _serving(card: ModelCard) -> AsyncIterator[VectorServer]:
-    server = VectorServer(card)
+async def _serving(card: ModelCard, settings: Settings) -> AsyncIterator[VectorServer]:
+    server = VectorServer(card, settings)
     async with server.http:
         yield server
+    await server.batches.stop()
+    server.batches.close()
     await server.memory.background.close(0)
     await server.memory.close()
 
 
-def run(scenario: Callable[[VectorServer], Awaitable[None]], card: ModelCard) -> None:
+def run(
+    scenario: Callable[[VectorServer], Awaitable[None]], card: ModelCard, settings: Settings | None = None
+) -> None:
     async def inside() -> None:
-        async with _serving(card) as server:
+        async with _serving(card, settings or Settings()) as server:
             await scenario(server)
 
     asyncio.run(inside())

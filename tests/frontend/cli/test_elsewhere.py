@@ -32,7 +32,11 @@ def error(line: str) -> str:
         ("-m x", "no option -m; write nacelle serve MODEL, or nacelle run MODEL to chat"),
         ("--ctx-size 9", "no option --ctx-size; the server has one: nacelle serve MODEL --context-length"),
         ("serve m -hf a/b", "no option -hf; write nacelle pull a/b, then nacelle serve a/b"),
-        ("serve m --ssl-keyfile a", "no option --ssl-keyfile; put a proxy with TLS in front"),
+        ("serve m --ssl-keyfile a", "no option --ssl-keyfile; did you mean --tls-key?"),
+        (
+            "serve m --ssl-ca-certs a",
+            "no option --ssl-ca-certs; put a proxy in front that checks certificates of clients",
+        ),
         ("run m --temp 1", "no option --temp; did you mean --temperature?"),
         ("run m --num-predict 1", "no option --num-predict; did you mean --max-tokens?"),
         ("run m --hidethinking", "no option --hidethinking; did you mean --no-think?"),

@@ -97,7 +97,9 @@ def test_an_application_that_is_not_falcon_passes_the_same_layers():
     assert answer.headers["x-request-id"].startswith("req_")
     labels = {"route": "/static/{path}", "status": "200", "outcome": "ok"}
     assert metrics.registry.get_sample_value("nacelle_requests_total", labels) == 1
-    refused = ask(with_stack(reporting_its_route, Settings(api_key="secret"), Metrics()))
+    refused = ask(
+        with_stack(reporting_its_route, Settings(api_key="secret"), Metrics()), path="/static/a.css"
+    )
     assert refused.status == 401
 
 

@@ -100,7 +100,8 @@ class History:
     def __init__(self, replicas: int = 1, max_queue: int = 100, slots: int = 4) -> None:
         self.now = 0.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.metrics = Metrics().of_model("m")
+        self.all_metrics = Metrics()
+        self.metrics = self.all_metrics.of_model("m")
         self.route = LocalRoute(
             ModelSettings(name="m", source="m"),
             max_queue,

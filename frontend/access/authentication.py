@@ -1,0 +1,95 @@
+"""Who makes a request: the keys of the settings, those of the file, and tokens, in this order."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from frontend.access import jwks, tokens
+from frontend.access.keys import KeyRecord, KeyRing, unrestricted
+from frontend.access.keys_file import KeysFile, keys_path
+from frontend.caller import Caller
+from frontend.config import Settings
+from frontend.errors import Unauthorized
+
+_ASK = "send the server's API key as `Authorization: Bearer …` or as `X-Api-Key: …`"
+
+
+class Authentication:
+    """Made anew when the settings change."""
+
+    def __init__(
+        self,
+        configured: Sequence[KeyRecord] = (),
+        file: KeysFile | None = None,
+        signers: tokens.Signers | None = None,
+        rules: tokens.Rules | None = None,
+        remote: jwks.RemoteKeys | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`now` returns Unix seconds."""
+        self._configured = KeyRing(tuple(configured))
+        self._file = file
+        self._signers = remote.signer if remote is not None else signers
+        self._rules = rules
+        self._remote = remote
+        self._now = now
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a request must show who makes it. A file of keys may come while the server runs; it stays
+        in force when it goes."""
+        by_file = self._file is not None and self._file.ring is not None
+        return bool(self._configured.records) or by_file or self._signers is not None
+
+    def identify(self, secrets: Sequence[str]) -> Caller:
+        """The first whose key is accepted. Raises Unauthorized for the reason that says most."""
+        refused: Unauthorized | None = None
+        for secret in secrets:
+            try:
+                return self._identify(secret)
+            except Unauthorized as error:
+                refused = refused if refused is not None and refused.message != _ASK else error
+        raise refused or Unauthorized(_ASK)
+
+    def _identify(self, secret: str) -> Caller:
+        record = self._configured.find(secret)
+        ring = self._file.ring if self._file is not None else None
+        in_file = ring.find(secret) if ring is not None else None
+        if (record := record or in_file) is not None:
+            if why := record.refusal(self._now()):
+                raise Unauthorized(f"{why}; ask the operator of this server for another one")
+            return record.caller
+        if self._signers is not None and self._rules is not None and tokens.looks_like_token(secret):
+            return tokens.caller_of(secret, self._signers, self._rules)
+        raise Unauthorized(_ASK)
+
+    async def refresh(self) -> bool:
+        """Whether it is worth to identify again what named a signer that is not known."""
+        return self._remote is not None and await self._remote.refresh()
+
+    def file_at(self, path: Path) -> KeysFile | None:
+        """The file of keys, if it is this one: what it held stays in force where it is gone."""
+        return self._file if self._file is not None and self._file.path == path else None
+
+
+def authentication_of(settings: Settings, before: Authentication | None = None) -> Authentication:
+    """What the settings ask for, after what was in force `before`. Raises ConfigError."""
+    tokens.check(settings)
+    configured = [] if settings.api_key is None else [unrestricted("api_key", settings.api_key)]
+    configured += [unrestricted(f"api_keys.{n}", key) for n, key in enumerate(settings.api_keys, 1)]
+    path = keys_path(settings.api_keys_file)
+    file = before.file_at(path) if before is not None else None
+    file = file or KeysFile(path, required=settings.api_keys_file is not None)
+    remote = None
+    if (url := settings.jwt_jwks_url) is not None:
+        algorithms = tokens.chosen(settings)
+        remote = jwks.RemoteKeys(jwks.http_fetch(url), settings.jwt_jwks_seconds, algorithms, url)
+    signers = tokens.static_signers(settings)
+    return Authentication(configured, file, signers, tokens.rules_of(settings), remote)
+
+
+def is_authenticated(settings: Settings) -> bool:
+    """Whether these settings let nobody in without a key or a token. Raises ConfigError."""
+    if settings.api_key or settings.api_keys or tokens.is_configured(settings):
+        return True
+    return settings.api_keys_file is not None or keys_path(None).exists()

@@ -1,0 +1,57 @@
+"""What a request needs: nothing, or a scope of its caller. Pure.
+
+Paths are as `http.paths.canonical` has them.
+"""
+
+from frontend.caller import Caller, Scope
+from frontend.errors import Forbidden
+
+PROBES = ("/health", "/ready")  # which carry no key
+_BELOW_PROBES = ("/ready/",)
+# Files of the package: a browser loads them, and then sends the key that its user types.
+PAGES = ("/", "/page", "/docs", "/openapi.json")
+_BELOW_PAGES = ("/page/", "/docs/")
+# What changes the server or its store, or hands work to its engines unchecked: everything below these, and
+# exactly those of Ollama's API.
+ADMIN_FOLDERS = ("/admin", "/internal")
+ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
+METRICS = "/metrics"
+# Which models there are, those need to know who use them and those who administer them.
+_OVERVIEWS = ("/v1/models", "/api/tags", "/api/ps", "/api/version", "/v1/status")
+
+
+def is_administration(path: str) -> bool:
+    """Whether only administrators may use a path."""
+    return any(path == folder or path.startswith(f"{folder}/") for folder in ADMIN_FOLDERS) or (
+        path in ADMIN_PATHS
+    )
+
+
+def is_open(path: str, method: str) -> bool:
+    """Whether a request needs no key."""
+    if path in PROBES or path.startswith(_BELOW_PROBES):
+        return True
+    if method not in ("GET", "HEAD") or "\\" in path or ".." in path.split("/"):
+        return False
+    return path in PAGES or path.startswith(_BELOW_PAGES)
+
+
+def needed(path: str) -> tuple[Scope, ...]:
+    """The scopes of which one is needed; the first is the one to ask for."""
+    if path == METRICS or path.startswith(f"{METRICS}/"):
+        return ("metrics", "admin")
+    if is_administration(path):
+        return ("admin",)
+    if path in _OVERVIEWS or path.startswith("/v1/models/"):
+        return ("inference", "admin")
+    return ("inference",)
+
+
+def check_scope(caller: Caller, path: str) -> None:
+    """Raises Forbidden, which names the scope that is missing."""
+    scopes = needed(path)
+    if caller.scopes.isdisjoint(scopes):
+        raise Forbidden(
+            f"this API key lacks the scope {scopes[0]}; use one that has it "
+            f"(nacelle keys add NAME --scope {scopes[0]})"
+        )

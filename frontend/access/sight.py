@@ -1,0 +1,50 @@
+"""Which models exist for a request: a model that its caller may not use is one that does not exist.
+
+The router asks this wherever a name is looked up, so that no endpoint has to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from frontend.caller import ANYBODY, Caller
+
+
+class Sight:
+    """Which models exist for whoever is asking: those of its list, and those that it reached through another
+    name of its list."""
+
+    def __init__(self, caller: Caller = ANYBODY) -> None:
+        self.caller = caller
+        self.reached: set[str] = set()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.caller.models is None
+
+    def reach(self, model: str) -> None:
+        """From now on the request may ask about this model by its own name."""
+        if not self.is_whole:
+            self.reached.add(model)
+
+    def has(self, model: str) -> bool:
+        return self.is_whole or model in self.reached or self.caller.may_use(model)
+
+
+_WHOLE = Sight()  # never changes
+_sight: ContextVar[Sight] = ContextVar("sight", default=_WHOLE)
+
+
+def sight() -> Sight:
+    """Of the request for which this code runs; the server itself sees all models."""
+    return _sight.get()
+
+
+@contextmanager
+def asking(caller: Caller) -> Iterator[None]:
+    """What runs inside, and the tasks that it begins, see the models of this caller alone."""
+    token = _sight.set(Sight(caller))
+    try:
+        yield
+    finally:
+        _sight.reset(token)

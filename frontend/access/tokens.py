@@ -1,0 +1,234 @@
+"""JSON Web Tokens of other services, as an alternative to API keys.
+
+The settings fix where the key is, and with it the family of algorithms: a secret checks HS tokens alone, a
+public key RS or ES tokens alone. A token cannot choose, and nothing in its header is followed.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from frontend.access.keys import MAX_PATTERNS, KeyWeight, Pattern
+from frontend.caller import SCOPES, Caller, Limits
+from frontend.caller import Scope as CallerScope
+from frontend.config import ConfigError, Settings
+from frontend.errors import Unauthorized
+from frontend.shortened import quoted, shown_path
+
+HS = ("HS256", "HS384", "HS512")
+RS = ("RS256", "RS384", "RS512")
+ES = ("ES256", "ES384", "ES512")
+_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+_SHORTEST = {"HS256": 32, "HS384": 48, "HS512": 64}  # bytes of a secret: as long as the digest
+_MIN_RSA_BITS = 2048
+_MAX_CHARACTERS = 16_384
+_MAX_SUBJECT = 200
+_MAX_FILE_BYTES = 65_536
+
+
+class UnknownSigner(Unauthorized):
+    """The token names a key that is not known: it may be known later."""
+
+
+class SigningKey(msgspec.Struct, frozen=True):
+    key: Any  # as PyJWT takes it
+    algorithms: tuple[str, ...]  # that this key may check
+
+
+Signers = Callable[[str | None, str], SigningKey]  # by `kid` and `alg`; raises Unauthorized
+
+
+class _Claims(msgspec.Struct):
+    sub: str
+    scope: str | list[str] | None = None
+    scp: str | list[str] | None = None  # what some services call it
+    nacelle_models: list[Pattern] | None = None
+    nacelle_limits: Limits | None = None
+    nacelle_weight: KeyWeight = 1.0
+
+
+class Rules(msgspec.Struct, frozen=True):
+    issuer: str | None
+    audience: tuple[str, ...]
+    leeway_seconds: float
+
+
+def looks_like_token(text: str) -> bool:
+    return text.count(".") == 2 and text.startswith("ey") and len(text) <= _MAX_CHARACTERS
+
+
+def caller_of(token: str, signers: Signers, rules: Rules) -> Caller:
+    """Whom a token speaks of. Raises Unauthorized, which names what is wrong but nothing of the token."""
+    import jwt
+
+    try:
+        head = jwt.get_unverified_header(token)
+    except jwt.PyJWTError:
+        raise Unauthorized("the token is not a valid JSON Web Token") from None
+    kid, algorithm = head.get("kid"), head.get("alg")
+    if not isinstance(algorithm, str) or not (kid is None or isinstance(kid, str)):
+        raise Unauthorized("the token is not a valid JSON Web Token")
+    signer = signers(kid, algorithm)
+    if algorithm not in signer.algorithms:
+        allowed = ", ".join(signer.algorithms)
+        raise Unauthorized(f"the token's algorithm is not accepted; sign it with {allowed}")
+    try:
+        claims = jwt.decode(
+            token,
+            signer.key,
+            algorithms=list(signer.algorithms),
+            issuer=rules.issuer,
+            audience=list(rules.audience) or None,
+            leeway=rules.leeway_seconds,
+            options={"require": ["exp", "sub"], "verify_aud": bool(rules.audience)},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
+        raise Unauthorized(_words(error)) from None
+    return _caller(claims)
+
+
+def _words(error: Exception) -> str:
+    import jwt
+
+    words: Sequence[tuple[type[Exception], str]] = (
+        (jwt.ExpiredSignatureError, "the token has expired"),
+        (jwt.ImmatureSignatureError, "the token is not valid yet"),
+        (jwt.InvalidIssuerError, "the token's issuer is not accepted"),
+        (jwt.InvalidAudienceError, "the token is for another audience"),
+        (jwt.InvalidSignatureError, "the token's signature is not valid"),
+    )
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"the token lacks the claim {error.claim}"
+    return next((text for kind, text in words if isinstance(error, kind)), "the token is not valid")
+
+
+def _caller(claims: Mapping[str, Any]) -> Caller:
+    try:
+        given = msgspec.convert(claims, _Claims)
+    except msgspec.ValidationError as error:
+        raise Unauthorized(f"a claim of the token is not valid: {error}") from None
+    if not 0 < len(given.sub) <= _MAX_SUBJECT or not given.sub.isprintable():
+        raise Unauthorized(f"the token's claim sub must be 1 to {_MAX_SUBJECT} printable characters")
+    if given.nacelle_models is not None and len(given.nacelle_models) > MAX_PATTERNS:
+        raise Unauthorized(f"the token's claim nacelle_models may have at most {MAX_PATTERNS} names")
+    models = None if given.nacelle_models is None else tuple(given.nacelle_models)
+    limits = given.nacelle_limits or Limits()
+    return Caller(given.sub, _scopes(given), models, limits, given.nacelle_weight)
+
+
+def _scopes(given: _Claims) -> frozenset[CallerScope]:
+    """Those that the token states, with or without `nacelle:`; inference where it states none."""
+    stated = given.scope if given.scope is not None else given.scp
+    if stated is None:
+        return frozenset(("inference",))
+    words = stated.split() if isinstance(stated, str) else stated
+    names = {word.removeprefix("nacelle:") for word in words}
+    return frozenset(scope for scope in SCOPES if scope in names)
+
+
+# --- what the settings say ---
+
+
+def is_configured(settings: Settings) -> bool:
+    return any((settings.jwt_secret, settings.jwt_public_key_file, settings.jwt_jwks_url))
+
+
+def check(settings: Settings) -> None:
+    """Raises ConfigError for settings that contradict each other, or cannot be met."""
+    names = ("jwt_secret", "jwt_public_key_file", "jwt_jwks_url")
+    given = [name for name in names if getattr(settings, name)]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} are both set: tokens are checked in one way; keep one")
+    if not given:
+        return
+    if given[0] == "jwt_jwks_url" and not set(chosen(settings)) & {*RS, *ES}:
+        raise ConfigError(
+            "jwt_algorithms: a key set checks RS256 to RS512 and ES256 to ES512; name one of these"
+        )
+    try:
+        import jwt  # noqa: F401
+        from cryptography.hazmat.primitives import serialization  # noqa: F401
+    except ImportError:
+        raise ConfigError(f"{given[0]} needs the extra jwt; run pip install 'nacelle-server[jwt]'") from None
+
+
+def rules_of(settings: Settings) -> Rules:
+    return Rules(settings.jwt_issuer, tuple(settings.jwt_audience), settings.jwt_leeway_seconds)
+
+
+def static_signers(settings: Settings) -> Signers | None:
+    """For a secret or a public key of the settings. Raises ConfigError."""
+    if settings.jwt_secret:
+        key = _of_secret(settings.jwt_secret, chosen(settings))
+    elif settings.jwt_public_key_file:
+        key = _of_file(settings.jwt_public_key_file, chosen(settings))
+    else:
+        return None
+    return lambda _kid, _algorithm: key
+
+
+def chosen(settings: Settings) -> tuple[str, ...]:
+    """The algorithms that the settings allow, in families of which a key has one."""
+    return tuple(settings.jwt_algorithms) or (*HS, *RS, *ES)
+
+
+def _of_secret(secret: str, algorithms: Sequence[str]) -> SigningKey:
+    allowed = tuple(name for name in HS if name in algorithms and len(secret.encode()) >= _SHORTEST[name])
+    if not allowed:
+        wanted = [name for name in HS if name in algorithms]
+        if not wanted:
+            raise ConfigError("jwt_algorithms: a secret checks HS256, HS384 or HS512; name one of these")
+        raise ConfigError(
+            f"jwt_secret: {wanted[0]} needs at least {_SHORTEST[wanted[0]]} characters; use a longer secret"
+        )
+    return SigningKey(secret.encode(), allowed)
+
+
+def _of_file(path: str, algorithms: Sequence[str]) -> SigningKey:
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from cryptography.x509 import load_pem_x509_certificate
+
+    from frontend.config_values import expanded
+
+    where = f"jwt_public_key_file: {shown_path(path)}"
+    try:
+        with Path(expanded(path, "jwt_public_key_file")).open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
+    key: Any = None
+    with contextlib.suppress(Exception):  # whatever the library raises for what is no key
+        key = load_pem_public_key(content)
+    with contextlib.suppress(Exception):
+        key = key or load_pem_x509_certificate(content).public_key()
+    if key is None:
+        raise ConfigError(f"{where} is not a public key in PEM; write one with openssl pkey -pubout")
+    found = algorithms_of(key)
+    if not found:
+        raise ConfigError(f"{where}: use an RSA key of at least {_MIN_RSA_BITS} bits, or an EC key")
+    allowed = tuple(name for name in found if name in algorithms)
+    if not allowed:
+        raise ConfigError(
+            f"jwt_algorithms: the key in {shown_path(path)} checks {', '.join(found)}; name one"
+        )
+    return SigningKey(key, allowed)
+
+
+def algorithms_of(key: Any) -> tuple[str, ...]:
+    """What a public key can check; nothing where it is too weak, or of another kind."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    if isinstance(key, rsa.RSAPublicKey):
+        return RS if key.key_size >= _MIN_RSA_BITS else ()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        name = _CURVES.get(key.curve.name)
+        return () if name is None else (name,)
+    return ()
+
+
+def unknown_signer(kid: str | None) -> UnknownSigner:
+    which = "names no key" if kid is None else f"is signed by a key {quoted(kid)} that is not known"
+    return UnknownSigner(f"the token {which} here")

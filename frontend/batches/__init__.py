@@ -1,0 +1,1 @@
+"""Files that clients store, and batches of requests that are answered while nobody waits."""

@@ -1,0 +1,157 @@
+"""Reading the input of a batch: JSON Lines, one request each."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+
+from frontend.batches.record import BatchError
+from frontend.shortened import shortened
+
+# Paths whose requests can be made in batches.
+ENDPOINTS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/rerank",
+    "/v1/messages",
+)
+MAX_LINES = 50_000
+MAX_INPUT_BYTES = 200 * 1024**2
+MAX_CUSTOM_ID_CHARACTERS = 512
+_MAX_ERRORS = 100  # reported
+_SHOWN_CHARACTERS = 80
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = ("custom_id", "method", "url", "body")
+
+
+class Place(NamedTuple):
+    """Where a line is."""
+
+    number: int  # from 1
+    begin: int  # byte offset
+    length: int  # in bytes
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What was found in an input: its requests, or what is wrong with it."""
+
+    places: list[Place]
+    errors: tuple[BatchError, ...]
+    model: str | None  # if all requests name the same
+
+
+class InputLine(msgspec.Struct, frozen=True):
+    custom_id: Any = None
+    method: Any = None
+    url: Any = None
+    body: msgspec.Raw = msgspec.Raw()
+
+
+class _Named(msgspec.Struct):
+    model: Any = None
+
+
+_line_decoder = msgspec.json.Decoder(InputLine)
+_named_decoder = msgspec.json.Decoder(_Named)
+
+
+def check(file: BinaryIO, endpoint: str, max_line_bytes: int) -> Checked:
+    """Read the whole input, a line at a time."""
+    places: list[Place] = []
+    errors: list[BatchError] = []
+    checker = _Checker(endpoint)
+    for place, line in _lines(file, max_line_bytes):
+        if len(places) == MAX_LINES:
+            message = f"The input has more than {MAX_LINES} requests; split it into several batches."
+            errors.append(BatchError("too_many_requests", message, None, place.number))
+            break
+        places.append(place)
+        try:
+            if line is None:
+                raise _Wrong("line_too_long", f"This line exceeds {max_line_bytes} bytes.")
+            checker.check(line)
+        except _Wrong as wrong:
+            errors.append(BatchError(wrong.code, wrong.message, wrong.param, place.number))
+            if len(errors) == _MAX_ERRORS:
+                break
+    if not places:
+        errors.append(BatchError("empty_file", "The input file has no requests; write one to each line."))
+    return Checked(places, tuple(errors), checker.model)
+
+
+def _lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[Place, bytes | None]]:
+    """The lines that are not blank; of one that is too long None."""
+    begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
+    file.seek(begin)
+    number = 0
+    while line := file.readline(max_bytes + 1):
+        number += 1
+        length = len(line)
+        is_too_long = length > max_bytes
+        while is_too_long and not line.endswith(b"\n") and (line := file.readline(max_bytes)):
+            length += len(line)
+        if is_too_long:
+            yield Place(number, begin, length), None
+        elif line.strip():
+            yield Place(number, begin, length), line
+        begin += length
+
+
+class _Wrong(Exception):
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.param = code, message, param
+
+
+class _Checker:
+    """Remembers what the lines of one input have named."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._ids: set[str] = set()
+        self._models: set[str | None] = set()
+
+    @property
+    def model(self) -> str | None:
+        """If all lines name the same."""
+        return next(iter(self._models)) if len(self._models) == 1 else None
+
+    def check(self, line: bytes) -> None:
+        """Raises _Wrong."""
+        try:
+            found = _line_decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise _Wrong("invalid_json_line", "This line is not a valid JSON object.") from None
+        for name in _FIELDS:
+            if not getattr(found, name):
+                raise _Wrong("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
+        self._check_id(found.custom_id)
+        if found.method != "POST":
+            raise _Wrong("invalid_method", "method must be POST.", "method")
+        if found.url != self._endpoint:
+            raise _Wrong("invalid_url", f"url must be the endpoint of the batch, {self._endpoint}.", "url")
+        self._note_model(found.body)
+
+    def _check_id(self, custom_id: Any) -> None:
+        if not isinstance(custom_id, str) or len(custom_id) > MAX_CUSTOM_ID_CHARACTERS:
+            limit = f"a string of at most {MAX_CUSTOM_ID_CHARACTERS} characters"
+            raise _Wrong("invalid_custom_id", f"custom_id must be {limit}.", "custom_id")
+        if custom_id in self._ids:
+            shown = shortened(custom_id, _SHOWN_CHARACTERS)
+            message = f"The custom_id '{shown}' occurs more than once."
+            raise _Wrong("duplicate_custom_id", message, "custom_id")
+        self._ids.add(custom_id)
+
+    def _note_model(self, body: msgspec.Raw) -> None:
+        try:
+            model = _named_decoder.decode(body).model
+        except (msgspec.DecodeError, RecursionError):
+            raise _Wrong("invalid_body", "body must be a JSON object.", "body") from None
+        self._models.add(model if isinstance(model, str) else None)
+
+
+def read_line(line: bytes) -> InputLine:
+    """A line that `check` found valid."""
+    return _line_decoder.decode(line)

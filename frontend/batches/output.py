@@ -1,0 +1,150 @@
+"""What becomes of a request of a batch: its line in an output file, or another attempt."""
+
+import random
+import uuid
+from typing import Any
+
+import msgspec
+
+from frontend.batches.record import LineUsage
+from frontend.errors import BadRequest, ServerError
+from frontend.http.error_body import error_response
+
+_BUSY = (429, 503, 529)  # 529 is Anthropic's 503
+_MAX_BUSY_ATTEMPTS = 100  # with a 503; a 429 passes within the time that its batch has
+_MAX_LATE_ATTEMPTS = 5  # with a 502 or 504: the time in the queue counts as well
+_MAX_WAIT_SECONDS = 60.0
+_REFUSED = {
+    "stream": "stream must not be true in a batch; leave it out",
+    "background": "background must not be true in a batch; leave it out",
+}
+
+
+class LineResponse(msgspec.Struct):
+    status_code: int
+    request_id: str
+    body: msgspec.Raw
+
+
+class LineError(msgspec.Struct):
+    code: str
+    message: str
+
+
+class OutputLine(msgspec.Struct):
+    id: str
+    custom_id: str
+    response: LineResponse | None
+    error: LineError | None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The end of one request. `line` ends with a newline."""
+
+    line: bytes
+    failed: bool
+    usage: LineUsage = LineUsage()
+
+
+class _Modes(msgspec.Struct):
+    stream: Any = None
+    background: Any = None
+
+
+def refusal(body: bytes) -> ServerError | None:
+    """Why a request cannot be made in a batch, if it cannot."""
+    try:
+        modes = msgspec.json.decode(body, type=_Modes)
+    except (msgspec.DecodeError, RecursionError):
+        return None  # the endpoint says what is wrong
+    for name, message in _REFUSED.items():
+        if getattr(modes, name) is True:
+            return BadRequest(message, name)
+    return None
+
+
+def refused(custom_id: str, path: str, error: ServerError, request_id: str) -> Result:
+    """In the form in which the endpoint at `path` would refuse it."""
+    answer = error_response(path, error, request_id)
+    return answered(custom_id, answer.status, request_id, answer.body)
+
+
+def answered(custom_id: str, status: int, request_id: str, body: bytes) -> Result:
+    """The endpoint's answer, which is final."""
+    response = LineResponse(status, request_id, msgspec.Raw(_on_one_line(body)))
+    failed = status >= 400
+    return Result(_encoded(custom_id, response, None), failed, LineUsage() if failed else usage_of(body))
+
+
+def unanswered(custom_id: str, code: str, message: str) -> Result:
+    """A request that was not answered."""
+    return Result(_encoded(custom_id, None, LineError(code, message)), failed=True)
+
+
+def seconds_to_retry(status: int, retry_after: str | None, attempts: int) -> float | None:
+    """The wait before another attempt after this answer, the last of `attempts`; None: it is final."""
+    most = _MAX_BUSY_ATTEMPTS if status in _BUSY else _MAX_LATE_ATTEMPTS
+    if status not in (*_BUSY, 502, 504) or (status != 429 and attempts >= most):
+        return None
+    asked = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdecimal() else 0.0
+    backoff = min(0.25 * 2.0 ** min(attempts, 10), _MAX_WAIT_SECONDS)
+    return min(max(asked, backoff * random.uniform(0.5, 1.0)), _MAX_WAIT_SECONDS)  # noqa: S311
+
+
+def _encoded(custom_id: str, response: LineResponse | None, error: LineError | None) -> bytes:
+    line = OutputLine(f"batch_req_{uuid.uuid4().hex}", custom_id, response, error)
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _on_one_line(body: bytes) -> bytes:
+    """The JSON value as it is, unless it spans lines; what is not JSON, as a string."""
+    try:
+        value = msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return msgspec.json.encode(body.decode(errors="replace"))
+    return msgspec.json.format(bytes(value), indent=-1) if b"\n" in body else body
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    """Under the names of any of the APIs."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    cache_read_input_tokens: int | None = 0  # beside `input_tokens`
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _WithUsage(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+def usage_of(body: bytes) -> LineUsage:
+    """The tokens that an answer reports; none where it reports none."""
+    try:
+        usage = msgspec.json.decode(body, type=_WithUsage).usage
+    except (msgspec.DecodeError, RecursionError):
+        return LineUsage()
+    if usage is None:
+        return LineUsage()
+    of_input = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
+    of_output = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+    cached = usage.cache_read_input_tokens or 0
+    named = usage.prompt_tokens or usage.input_tokens + cached
+    output = usage.completion_tokens or usage.output_tokens
+    return LineUsage(
+        named or usage.total_tokens - output,
+        of_input.cached_tokens or cached,
+        output,
+        of_output.reasoning_tokens,
+    )

@@ -1,0 +1,37 @@
+// Deaths of hosts, newest first.
+
+import { askJson } from "/page/api.js";
+import { button, byId, clockTime, element, facts, seconds, showList } from "/page/dom.js";
+import { changes, server } from "/page/live.js";
+
+export function install() {
+  changes.addEventListener("change", () => {
+    const incidents = server.incidents;
+    byId("incidents").parentElement.hidden = incidents === null;
+    byId("incidents-count").textContent = incidents?.length ? String(incidents.length) : "";
+    showList(byId("incidents"), incidents ?? [], (incident) => incident.id, row, "None since the server started.");
+  });
+}
+
+function row(incident) {
+  const about = facts(
+    clockTime(incident.at),
+    incident.device,
+    incident.phase && `while ${incident.phase}`,
+    incident.signal && `signal ${incident.signal}`,
+    typeof incident.lived_seconds === "number" && `lived ${seconds(incident.lived_seconds)}`,
+  );
+  const record = element("pre", { tabIndex: 0 });
+  const copy = button("Copy", () => navigator.clipboard.writeText(record.textContent), { className: "small" });
+  const more = element("details", {}, element("summary", { className: "facts", textContent: "Record, without prompts" }), record, copy);
+  more.addEventListener("toggle", async () => {
+    if (!more.open || record.textContent) return;
+    const whole = await askJson("GET", `/admin/incidents/${encodeURIComponent(incident.id)}`).catch(() => incident);
+    record.textContent = JSON.stringify(whole, null, 2);
+  });
+  return [
+    element("div", { className: "row" },
+      element("span", { className: "name", textContent: `${incident.model}/${incident.replica}: ${incident.cause}` })),
+    element("div", { textContent: incident.summary ?? "" }), about, more,
+  ];
+}
