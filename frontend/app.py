@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 import zmq
 
+from frontend.access.authentication import is_authenticated
 from frontend.api.admin.hosts import status_of
 from frontend.api.application import build
 from frontend.api.area import Control
@@ -110,7 +111,7 @@ def _at(configuration: Configuration, listeners: Sequence[socket.socket]) -> Con
         return configuration
     host, port = address_of(listeners)
     settings = msgspec.structs.replace(configuration.settings, host=host, port=port)
-    check_bind(settings)
+    check_bind(settings, is_authenticated=is_authenticated(settings))
     return msgspec.structs.replace(configuration, settings=settings)
 
 
