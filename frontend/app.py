@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import uvloop
 import zmq
 
@@ -19,7 +20,7 @@ from frontend.api.area import Control
 from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
 from frontend.batches.service import Batches
-from frontend.config import Settings
+from frontend.config import ConfigError, Settings, check_bind
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
@@ -47,6 +48,7 @@ from frontend.residency.limits import available_bytes
 from frontend.residency.stored import StoredMeasurements
 from frontend.routing.names import Names
 from frontend.routing.router import Router, RouterOptions
+from frontend.service_manager import ServiceManager, address_of, inherited
 from frontend.supervision.lifecycle import State
 from frontend.supervision.runtime_dir import RuntimeDir, base_folder
 from frontend.supervision.supervisor import Supervisor
@@ -67,10 +69,19 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
 
     SIGHUP lets the server follow what `read_again` returns, which raises ConfigError or ModelError.
     """
+    logs.configure(configuration.settings.log_format, configuration.settings.log_level)
+    try:
+        listeners = inherited(os.environ, os.getpid())
+        configuration = _at(configuration, listeners)
+    except ConfigError as error:
+        log.error("%s", error)
+        return 1
     settings = configuration.settings
-    logs.configure(settings.log_format, settings.log_level)
-    listeners: list[socket.socket] = []
+    service = ServiceManager(os.environ, os.getpid())
+    opened = {listener.getsockname()[1] for listener in listeners}
     for port, option in ports_of(settings):
+        if port in opened:
+            continue
         try:
             listeners.append(listen(settings.host, port))
         except (OSError, UnicodeError) as error:
@@ -79,12 +90,23 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return uvloop.run(_Server(configuration, read_again, listeners, runtime_dir, context).run())
+        server = _Server(configuration, read_again, listeners, runtime_dir, context, service)
+        return uvloop.run(server.run())
     finally:
         context.destroy(linger=0)
         runtime_dir.remove()
         for listener in listeners:
             listener.close()
+
+
+def _at(configuration: Configuration, listeners: Sequence[socket.socket]) -> Configuration:
+    """The configuration of a server whose sockets were opened for it. Raises ConfigError."""
+    if not listeners:
+        return configuration
+    host, port = address_of(listeners)
+    settings = msgspec.structs.replace(configuration.settings, host=host, port=port)
+    check_bind(settings)
+    return msgspec.structs.replace(configuration, settings=settings)
 
 
 def ports_of(settings: Settings) -> list[tuple[int, str]]:
@@ -114,8 +136,10 @@ class _Server:
         listeners: Sequence[socket.socket],
         runtime_dir: RuntimeDir,
         context: "zmq.Context[zmq.Socket[bytes]]",
+        service: ServiceManager,
     ) -> None:
         settings = configuration.settings
+        self._service = service
         self._settings = settings
         self._prepared = configuration.prepared
         self._listeners = listeners
@@ -184,11 +208,14 @@ class _Server:
             scheme = "http" if self._tls.context is None else "https"
             log.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         self._batches.start()
+        self._service.ready()
         gc.freeze()  # what was built so far stays; do not look through it again
         await self._stop.wait()
+        self._service.stopping()
         if polling is not None:
             polling.cancel()
         await self._drain(http)
+        self._service.close()
         return 1 if self._cannot_start else 0
 
     def _controlled(self, settings: Settings) -> Control:
@@ -228,7 +255,8 @@ class _Server:
         if hangups.means_the_end():
             self._signalled(signal.SIGHUP)
         else:
-            self._reloader.signalled()
+            self._service.reloading()
+            self._reloader.signalled().add_done_callback(lambda _: self._service.ready())
 
     def _signalled(self, number: signal.Signals) -> None:
         now = time.monotonic()

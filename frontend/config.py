@@ -245,6 +245,27 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
             "memory. Default: no limit."
         ),
     ] = None
+    max_waiting: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(
+            description="Maximum number of queued requests for the model. Default: max_queue of the server."
+        ),
+    ] = None
+    max_prompt_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(description="Maximum length of a prompt, in tokens. Default: what the context has room for."),
+    ] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Meta(ge=16, le=100_000_000)] | None,
+        Meta(
+            description="Maximum length of an answer, in tokens; requests that ask for more get a 400. "
+            "Default: what the context has room for."
+        ),
+    ] = None
+    max_audio_seconds: Annotated[
+        Annotated[float, Meta(ge=1, le=604_800)],
+        Meta(description="Maximum length of a recording that is transcribed."),
+    ] = 14_400.0
     preload: Annotated[
         bool,
         Meta(
@@ -553,6 +574,21 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
             "most a quarter. Redis limits the total by its own configuration."
         ),
     ] = 256 * 1024**2
+    response_cache_bytes: Annotated[
+        Annotated[int, Meta(ge=0, le=2**40)],
+        Meta(
+            description="Maximum total size of cached answers to deterministic requests; one may use at most "
+            "a quarter. 0 turns the cache off."
+        ),
+    ] = 0
+    response_cache_seconds: Annotated[Seconds, Meta(description="Lifetime of a cached answer.")] = 300.0
+    retry_grace_seconds: Annotated[
+        Grace,
+        Meta(
+            description="Time for which a request with an Idempotency-Key goes on after its client has left, "
+            "so that a retry can join it."
+        ),
+    ] = 30.0
     log_format: Annotated[
         Literal["text", "json"],
         Meta(description="Format of log lines: plain text, or a JSON object per line."),

@@ -3,7 +3,7 @@
 ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
 ├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
-├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422
+├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422 · KeyReused 422
 ├── QueueFull 429 · RateLimited 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
 ├── ModelUnavailable 503 · Overloaded 503 · StoreUnavailable 503 · ShuttingDown 503 · DownloadFailed 503
@@ -103,6 +103,14 @@ class RequestBlamed(ServerError):
     status = 422
     type = "invalid_request_error"
     code = "request_blamed"
+
+
+class KeyReused(ServerError):
+    """An Idempotency-Key came with another request before."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
 
 
 class QueueFull(ServerError):

@@ -1,6 +1,7 @@
 """The ASGI application: which areas of the API there are, inside the layers that every request passes."""
 
 import time
+from functools import partial
 from importlib import import_module
 
 import falcon.asgi
@@ -17,11 +18,15 @@ from frontend.batches.service import Batches
 from frontend.config import Settings
 from frontend.downloads import Downloads
 from frontend.http.asgi import Application
+from frontend.http.gate import Access, Gate
 from frontend.http.stack import with_stack
 from frontend.library import Library
 from frontend.observability.metrics import Metrics
 from frontend.remote.proxying import Proxying
+from frontend.replay.marks import model_mark
 from frontend.routing.router import Router
+from frontend.sockets.admission import Admission
+from frontend.sockets.layer import Sockets
 from frontend.spool import Spools
 from frontend.spool_folder import spool_folder
 
@@ -29,6 +34,7 @@ from frontend.spool_folder import spool_folder
 AREAS = (
     "chat",
     "completions",
+    "inference.sse",
     "responses.resource",
     "responses.input_tokens",
     "responses.compacting",
@@ -107,13 +113,18 @@ def build(
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
     router.quotas.follow(settings)
     router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
-    served = with_stack(
-        proxying,
+    access = control.access or Access(settings)
+    admission = Admission(lambda app: Gate(app, settings, access))
+    sockets = Sockets(proxying, admission, router.only_model)
+    router.on_drain.append(sockets.close)
+    sockets.stack = with_stack(
+        sockets,
         settings,
         metrics,
-        access=control.access,
+        access=access,
         quotas=router.quotas,
         in_flight=control.in_flight,
+        model_mark=partial(model_mark, router),
     )
-    server.batches.app = served
-    return served
+    server.batches.app = sockets.stack
+    return sockets.stack

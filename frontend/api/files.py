@@ -15,7 +15,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
-from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList
+from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, UploadForm
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
 from frontend.batches.input import MAX_INPUT_BYTES
@@ -37,7 +37,7 @@ class Files:
 
     @describes(
         "Store a file",
-        form=FileForm,
+        form=UploadForm,
         answer=FileBody,
         errors=(413,),
         example={"purpose": "user_data"},

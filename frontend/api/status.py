@@ -10,6 +10,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import describes
 from frontend.caller import Caller
 from frontend.http.exchange import exchange_of
 from frontend.library import ModelStatus
@@ -51,6 +52,7 @@ class StatusResource:
     def __init__(self, server: Server) -> None:
         self._server = server
 
+    @describes("The state of the server in short", answer=Status)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Of the models that the caller may use."""
         caller = exchange_of(request.scope).caller

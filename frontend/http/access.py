@@ -29,6 +29,7 @@ _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with t
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
 _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site of this server's pages, and of what a user typed
 _SHOWN_CHARACTERS = 100  # of what a client sent
+KEY_LATER_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
 # What proxies and tunnels add to a request: its client is not on this machine.
 _FORWARDING = (
     "forwarded",
@@ -58,7 +59,8 @@ class Rules(msgspec.Struct, frozen=True):
 def rules_of(settings: Settings, before: Authentication | None = None) -> Rules:
     """`before`: what was in force.
 
-    Raises ConfigError for a host name or an origin that no request could have, or for unreadable keys.
+    Raises ConfigError for a host name or an origin that no request could have, or for keys that cannot be
+    read.
     """
     return Rules(
         authentication_of(settings, before),
@@ -131,7 +133,7 @@ def identified(rules: Rules, asked: Asked) -> Caller:
     """Who makes a request to a server with keys. Raises Unauthorized, or Forbidden for a missing scope."""
     assert rules.authentication is not None
     secrets = secrets_in(asked.authorization, asked.api_key)
-    if is_open(asked.path, asked.method):
+    if is_open(asked.path, asked.method) or (asked.path == KEY_LATER_PATH and not secrets):
         return _known_or_anybody(rules.authentication, secrets)
     caller = rules.authentication.identify(secrets)
     check_scope(caller, asked.path)
@@ -172,6 +174,9 @@ def forwarding_header(names: Iterable[str]) -> str | None:
     return next(
         (name for name in names if name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES)), None
     )
+
+
+KEY_LATER_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
 
 
 def check_host(host_header: str | None, allowed: Collection[str]) -> None:

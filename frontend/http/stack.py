@@ -15,6 +15,7 @@ from frontend.http.limiter import Limiter
 from frontend.http.paths import CanonicalPaths
 from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
+from frontend.replay.layer import ModelMark, Replay, ReplayOptions
 
 
 def with_stack(
@@ -25,15 +26,23 @@ def with_stack(
     access: Access | None = None,
     quotas: Quotas | None = None,
     in_flight: InFlight | None = None,
+    model_mark: ModelMark = lambda _: None,
 ) -> Application:
     """Wrap an ASGI application, outermost layer last. HTTP and WebSockets pass; other scopes are left alone.
 
     Inside, `exchange_of(scope)` takes the route and the reason of a failure, `client_of(scope)` reports a
     disconnect (HTTP only), and `writer_of(scope)` writes streams where the server offers it. `clock`
-    returns seconds.
+    returns seconds. `model_mark` is as in `Replay`.
     """
     app = StreamKeepAlive(app)
     app = DisconnectWatch(app, clock)
+    options = ReplayOptions(
+        cache_bytes=settings.response_cache_bytes,
+        cache_seconds=settings.response_cache_seconds,
+        grace_seconds=settings.retry_grace_seconds,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    app = Replay(app, options, model_mark, metrics, clock)
     app = Limiter(app, quotas or Quotas())
     app = CanonicalPaths(Gate(app, settings, access))
     app = AccessLog(app, metrics, clock, in_flight)

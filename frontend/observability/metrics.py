@@ -74,6 +74,15 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.cache_requests = Counter(
+            "nacelle_response_cache_requests",
+            "Requests that the response cache looked at",
+            ("result",),
+            registry=self.registry,
+        )
+        self.cache_bytes = Gauge(
+            "nacelle_response_cache_bytes", "Bytes of cached answers", registry=self.registry
+        )
         self._registry_gauges: list[Gauge] = []  # only where there is a registry of models
         self._models = _ModelFamilies(self.registry)
         self._replicas = _ReplicaFamilies(self.registry)

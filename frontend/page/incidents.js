@@ -9,7 +9,7 @@ export function install() {
     const incidents = server.incidents;
     byId("incidents").parentElement.hidden = incidents === null;
     byId("incidents-count").textContent = incidents?.length ? String(incidents.length) : "";
-    showList(byId("incidents"), incidents ?? [], (incident) => incident.id, row, "None since the server started.");
+    showList(byId("incidents"), incidents ?? [], (incident) => incident.id, row, "None are recorded.");
   });
 }
 
@@ -23,7 +23,7 @@ function row(incident) {
   );
   const record = element("pre", { tabIndex: 0 });
   const copy = button("Copy", () => navigator.clipboard.writeText(record.textContent), { className: "small" });
-  const more = element("details", {}, element("summary", { className: "facts", textContent: "Record, without prompts" }), record, copy);
+  const more = element("details", {}, element("summary", { textContent: "Record, without prompts" }), record, copy);
   more.addEventListener("toggle", async () => {
     if (!more.open || record.textContent) return;
     const whole = await askJson("GET", `/admin/incidents/${encodeURIComponent(incident.id)}`).catch(() => incident);

@@ -4,9 +4,12 @@ import { ask } from "/page/api.js";
 import { button, byId, element, facts, seconds, showList, state } from "/page/dom.js";
 import { changes, refresh, server } from "/page/live.js";
 
+// The page's own requests are without a route for a moment.
+const isShown = (request) => request.model || request.route !== "unknown" || request.seconds > 1;
+
 export function install() {
   changes.addEventListener("change", () => {
-    const requests = server.requests;
+    const requests = server.requests?.filter(isShown) ?? null;
     byId("requests").parentElement.hidden = requests === null;
     byId("requests-count").textContent = requests?.length ? String(requests.length) : "";
     showList(byId("requests"), requests ?? [], (request) => request.id, row, "None.");

@@ -85,10 +85,11 @@ class Reloader:
         configured = {name: model for name, model in self._configured.items() if name in self._router.routes}
         return configured | self._models.running
 
-    def signalled(self) -> None:
-        """As SIGHUP asks. Signals that arrive meanwhile become one more reload."""
+    def signalled(self) -> "asyncio.Task[None]":
+        """As SIGHUP asks. Signals that arrive meanwhile become one more reload. Returns what does it."""
         if self._on_signal is None or self._on_signal.done() or self._lock.locked():
             self._on_signal = asyncio.ensure_future(self._reload_and_log(self._on_signal))
+        return self._on_signal
 
     async def _reload_and_log(self, before: "asyncio.Task[None] | None") -> None:
         if before is not None:

@@ -102,7 +102,7 @@ class LocalRoute:
         self._work = (False, False)
         self._away_since: float | None = None  # since when nothing could be sent to a host
         self._card_waiters: dict[asyncio.Future[ModelCard], float] = {}  # with the times of their arrival
-        self.max_queue = max_queue
+        self._max_queue = max_queue  # of the server
         self._clock = clock
         self._metrics = metrics
         self._call_later = call_later
@@ -118,6 +118,15 @@ class LocalRoute:
     @property
     def hosts(self) -> list[Host]:
         return [replica.host for replica in self.replicas]
+
+    @property
+    def max_queue(self) -> int:
+        own = self.settings.max_waiting
+        return self._max_queue if own is None else own
+
+    @max_queue.setter
+    def max_queue(self, of_server: int) -> None:
+        self._max_queue = of_server
 
     @property
     def running(self) -> int:

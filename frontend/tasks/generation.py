@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from frontend.errors import BadRequest
 from frontend.routing.router import Model
 from frontend.tasks.stream import OutputStream
 from frontend.tasks.text import Output, SequenceSpec, TextJob
@@ -98,9 +99,24 @@ def generate(
 ) -> Generation:
     """Start a generation of one sequence per spec, for a request of that age. The caller closes it.
 
-    Raises ModelUnavailable, QueueFull, RequestTooLarge, RequestBlamed or ShuttingDown.
+    Raises BadRequest, ModelUnavailable, QueueFull, RateLimited, RequestTooLarge, RequestBlamed or
+    ShuttingDown.
     """
+    limits = model.settings
+    specs = [within(spec, limits.max_output_tokens) for spec in specs]
     generation = Generation(specs, model.now(), model.drop, streaming)
+    for sequence in generation.sequences:
+        sequence.max_prompt_tokens = limits.max_prompt_tokens
     model.submit(generation.sequences)
     generation.expires(model.call_when_late(age_seconds, generation.cancel))
     return generation
+
+
+def within(spec: SequenceSpec, most: int | None) -> SequenceSpec:
+    """At most so many tokens of an answer. Raises BadRequest where the client asks for more."""
+    asked = spec.sampling.max_tokens
+    if most is None or (asked is not None and 0 <= asked <= most):
+        return spec
+    if asked is not None and asked > most:
+        raise BadRequest(f"max_tokens is {asked}, and this model generates at most {most}", "max_tokens")
+    return msgspec.structs.replace(spec, sampling=msgspec.structs.replace(spec.sampling, max_tokens=most))

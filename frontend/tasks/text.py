@@ -6,6 +6,7 @@ from zlib import crc32
 
 import msgspec
 
+from frontend.errors import ServerError, from_host
 from frontend.observability.metrics import ModelMetrics
 from frontend.observability.vllm import EndedSequence, FinishedReason
 from frontend.routing.choice import CHARACTERS_PER_TOKEN
@@ -14,6 +15,7 @@ from frontend.routing.prefixes import BLOCK_CHARACTERS, MAX_BLOCKS, prefix_block
 from frontend.routing.recovery import Progress
 from frontend.tasks.rehearsal import rehearsal_of
 from ipc.continuation import Continuation, continuation
+from ipc.errors import ErrorCode, RequestError
 from ipc.messages import (
     Accepted,
     ChatMessage,
@@ -104,6 +106,7 @@ class TextJob(Job):
         self.spec = spec
         self.choice = choice
         self.generation = generation
+        self.max_prompt_tokens: int | None = None
         self.journal = Journal()
         self._images = has_images(spec.prompt)
         self._prefix: list[int] | None = None
@@ -171,11 +174,19 @@ class TextJob(Job):
     def _accepted(self, reply: Accepted, metrics: ModelMetrics) -> None:
         journal = self.journal
         if journal.prompt_tokens is None:  # not sent again after a death
+            if self.max_prompt_tokens is not None and reply.prompt_tokens > self.max_prompt_tokens:
+                self.fail(self._too_long(reply.prompt_tokens, self.max_prompt_tokens))
+                return
             journal.prompt_tokens = reply.prompt_tokens
             journal.prompt_tail = reply.prompt_tail
             journal.prompt_token_ids = reply.prompt_token_ids
             metrics.prompt_tokens.inc(reply.prompt_tokens)
             self.generation.sequence_accepted()
+
+    def _too_long(self, tokens: int, most: int) -> ServerError:
+        field = "messages" if isinstance(self.spec.prompt, ChatPrompt) else "prompt"
+        what = f"{field}: the prompt has {tokens} tokens, and this model takes at most {most}"
+        return from_host(RequestError(ErrorCode.CONTEXT_LENGTH_EXCEEDED, what, field, (tokens, most)))
 
     def _gained(self, delta: Delta, now: float, metrics: ModelMetrics) -> None:
         journal = self.journal

@@ -3,6 +3,7 @@
 A real engine in exact arithmetic, of random weights: it loads in a second, and its texts all differ.
 """
 
+import asyncio
 import os
 import random
 import signal
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import socketio
 
 from tests.e2e.serving import EXACT, MODEL, Serving, wait_for
 
@@ -156,3 +159,27 @@ def test_a_host_that_grows_too_large_is_replaced_between_requests(qwen3_ir: Path
         assert len(texts) == 1
         wait_for(lambda: server.readiness()["replicas"][0]["restarts"] >= 2, "it is recycled", 60)
         assert server.readiness()["replicas"][0]["state"] != "failed"
+
+
+def test_an_answer_over_socket_io_continues(server: Serving, expected: list[str]) -> None:
+    async def scenario() -> Any:
+        client: Any = socketio.AsyncClient()
+        tokens: asyncio.Queue[str] = asyncio.Queue()
+        complete = asyncio.get_running_loop().create_future()
+        client.on("inference_token", lambda data: tokens.put_nowait(data["token"]))
+        client.on("inference_complete", complete.set_result)
+        pids = [replica["pid"] for replica in server.readiness()["replicas"]]
+        await client.connect(server.base_url, transports=["websocket"])
+        await client.emit("inference_prompt", {"prompt": PROMPTS[0], **FIELDS})
+        seen = [await tokens.get() for _ in range(5)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        message = (await asyncio.wait_for(complete, 60))["message"]
+        seen += [tokens.get_nowait() for _ in range(tokens.qsize())]
+        await client.disconnect()
+        return "".join(seen), message
+
+    restarts = server.metric("nacelle_host_restarts_total")
+    assert asyncio.run(scenario()) == (expected[0], expected[0])
+    wait_for(lambda: server.metric("nacelle_host_restarts_total") > restarts, "the death is counted")
+    wait_for(lambda: all_ready(server), "all replicas", 60)

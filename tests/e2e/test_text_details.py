@@ -1,5 +1,6 @@
 """What requests can say beyond OpenAI's basics, and what answers tell beyond their text. A real model."""
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -241,3 +242,32 @@ def test_two_turns_of_one_session_at_once_are_a_conflict(server):
         next(pieces)
         second = ask(server, "/v1/chat/completions", **fields)
     assert (second.status_code, second.json()["error"]["param"]) == (409, "session_id")
+
+
+def test_an_answer_as_events_of_plain_text(server):
+    fields = {"prompt": "Count from 1 to 5, one number per line.", "max_tokens": 12, "temperature": 0}
+    expected = chat(server, ("user", fields["prompt"]), max_tokens=12)["choices"][0]["message"]["content"]
+    answer = server.http.post("/v1/inference_sse", json=fields)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = answer.text.removesuffix("\n\n").split("\n\n")
+    lines = [[line.removeprefix("data: ") for line in event.split("\n")] for event in events]
+    assert "".join("\n".join(of_event) for of_event in lines) == expected
+
+
+def test_an_answer_as_named_events(server):
+    fields = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4, "temperature": 0}
+    answer = server.http.post("/v1/inference_sse", json=fields | {"events": "json"})
+    events = [event.split("\n") for event in answer.text.removesuffix("\n\n").split("\n\n")]
+    named = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in events]
+    assert [name for name, _ in named] == ["inference_token"] * (len(named) - 1) + ["inference_complete"]
+    complete = named[-1][1]
+    assert complete["message"] == "".join(data["token"] for _, data in named[:-1])
+    assert (complete["model"], complete["usage"]["completion_tokens"]) == (MODEL, 4)
+    assert {data["request_id"] for _, data in named} == {answer.headers["x-request-id"]}
+
+
+@pytest.mark.parametrize("fields", [{}, {"messages": []}, {"prompt": ""}, {"prompt": "a", "n": 2}])
+def test_a_prompt_for_plain_events_is_checked(server, fields):
+    answer = server.http.post("/v1/inference_sse", json=fields)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] in ("prompt", "n")

@@ -13,13 +13,14 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
-from frontend.api.admin.hosts import statuses
+from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
 from frontend.api.openapi.operation import describes
 from frontend.errors import Overloaded
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelEvent
+from frontend.observability.incidents import Incident
 from frontend.routing.router import Router
 
 MOST_LISTENERS = 64
@@ -33,7 +34,9 @@ class Events:
         self._control = control
         self._listeners = 0
 
-    @describes("The models' state now and every change of it", events=ModelEvent)
+    @describes(
+        "The state of models and hosts now and every change of it", events=ModelEvent | HostStatus | Incident
+    )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Until the client leaves or the server stops."""
         if self._listeners >= MOST_LISTENERS:

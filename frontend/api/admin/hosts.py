@@ -9,6 +9,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.errors import Conflict, MethodNotAllowed, NotFound
 from frontend.http.exchange import exchange_of
 from frontend.observability.incidents import Incidents
@@ -56,15 +57,23 @@ class HostResources:
         self._router = router
         self._incidents = incidents
 
+    @describes("The hosts and their state", answer=HostList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, HostList(statuses(self._router, self._incidents)))
 
+    @describes("One host: MODEL/REPLICA", answer=HostStatus, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, host: str
     ) -> None:
         model, found = self._host(host)
         respond_json(response, status_of(self._router, self._incidents, model, found))
 
+    @describes(
+        "Kill or restart a host: MODEL/REPLICA/kill or MODEL/REPLICA/restart",
+        answer=HostStatus,
+        status=202,
+        errors=(*CHANGES, 405),
+    )
     async def on_post_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, host: str
     ) -> None:

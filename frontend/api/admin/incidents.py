@@ -5,6 +5,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import describes
 from frontend.errors import NotFound
 from frontend.observability.incidents import Incident, Incidents
 from frontend.shortened import shortened
@@ -20,9 +21,11 @@ class IncidentResources:
     def __init__(self, incidents: Incidents) -> None:
         self._incidents = incidents
 
+    @describes("Deaths of hosts", answer=IncidentList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, IncidentList(list(self._incidents)))
 
+    @describes("One death of a host", answer=Incident, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
         incident = self._incidents.get(id)
         if incident is None:

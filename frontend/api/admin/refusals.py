@@ -12,6 +12,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.errors import NotFound
 from frontend.observability.incidents import Incident, Incidents, versions
 from frontend.observability.redaction import without_paths
@@ -61,10 +62,12 @@ class RefusalResources:
         self._router = router
         self._incidents = incidents
 
+    @describes("Requests that are refused because they kill hosts", answer=RefusalList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         found = [RefusalStatus(**_shown(route, refusal)) for route, refusal in self._all()]
         respond_json(response, RefusalList(found))
 
+    @describes("What can be shared of a refused request", answer=Reproducer, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
         route, refusal = self._find(id)
         body = Reproducer(
@@ -75,6 +78,7 @@ class RefusalResources:
         )
         respond_json(response, body)
 
+    @describes("Let requests pass again", answer=Released, errors=CHANGES)
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.served import PREPARING
 from frontend.errors import BadRequest, Conflict, MethodNotAllowed, NotFound, RequestCancelled
 from frontend.http.exchange import Exchange, exchange_of
@@ -48,6 +49,7 @@ class RequestResources:
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
 
+    @describes("Requests in flight", answer=RequestList, query={"all": bool})
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Those of clients; with `?all=true` also those that look at the server, such as this one."""
         everything = request.get_param_as_bool("all", default=False)
@@ -58,17 +60,20 @@ class RequestResources:
         ]
         respond_json(response, RequestList(shown))
 
+    @describes("One request in flight", answer=RequestStatus, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
         found = [entry for entry in self._in_flight if entry.exchange.request_id == id]
         if not found:
             raise _unknown(id)
         respond_json(response, status_of(found[0], self._in_flight.now()))
 
+    @describes("Cancel a request", answer=Cancelled, errors=CHANGES)
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
         self._cancel(id, request, response)
 
+    @describes("Cancel a request: ID/cancel", answer=Cancelled, errors=(*CHANGES, 405))
     async def on_post_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
+from frontend.api.openapi.operation import describes
 from frontend.library import Library, ModelStatus
 from frontend.observability.tally import Rates, Tally, Totals
 from frontend.supervision.memory import resident_bytes
@@ -48,6 +49,7 @@ class StatsResource:
         self._control = server.control
         self._library: Library = server.library
 
+    @describes("Figures of the server and its models", answer=Stats)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         statuses = {status.name: status for status in self._library.statuses()}
         tally = self._control.tally

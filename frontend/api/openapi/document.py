@@ -22,6 +22,7 @@ _STATUSES = {
     401: "The API key is missing or wrong.",
     403: "The key, the `Host` or the `Origin` of the request does not allow this.",
     404: "There is no such model or object.",
+    405: "The path does not allow this method.",
     408: "The body did not arrive in time.",
     409: "Another request is changing the same thing, or its state does not allow this.",
     413: "The request is too large.",

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from frontend.batches.record import BatchError, BatchRecord, BatchState, FileRecord
 
@@ -154,3 +154,11 @@ class BatchList(msgspec.Struct):
     first_id: str | None
     last_id: str | None
     object: str = "list"
+
+
+class UploadForm(msgspec.Struct, kw_only=True):
+    """The fields of an upload's form besides `file`, for the description of the API."""
+
+    purpose: str
+    anchor: str | UnsetType = msgspec.field(name="expires_after[anchor]", default=UNSET)
+    seconds: int | UnsetType = msgspec.field(name="expires_after[seconds]", default=UNSET)

@@ -1,0 +1,1 @@
+"""POST /v1/inference_sse, for clients of FabricAI's inference server."""

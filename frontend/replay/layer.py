@@ -1,0 +1,297 @@
+"""The layer that answers from what is kept, or lets several requests read one answer while it is made.
+
+An answer is made in a task of its own, so that it does not end with the request that asked first. It goes on
+for as long as somebody reads it; where a client gave an Idempotency-Key, also for a while after that, so that
+the same client can come back.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from frontend.errors import Conflict, KeyReused, ServerError
+from frontend.http.asgi import (
+    WRITER,
+    Application,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    with_headers,
+)
+from frontend.http.error_body import error_response
+from frontend.http.exchange import CLIENT_GONE, Exchange, attach, exchange_of
+from frontend.observability.metrics import Metrics
+from frontend.replay.asked import (
+    CACHED_PATHS,
+    RETRIED_PATHS,
+    cache_key,
+    cacheable,
+    directives,
+    idempotency_key,
+    last_event_id,
+)
+from frontend.replay.recording import Recording
+from frontend.replay.shelf import Shelf
+
+MAX_ENTRIES = 4096
+MAX_RETRY_BYTES = 64 * 1024**2
+KEPT_SECONDS = 300.0  # for retries
+CACHE = b"x-nacelle-cache"
+
+log = logging.getLogger("nacelle.replay")
+
+ModelMark = Callable[[str], Any]
+
+
+class ReplayOptions(msgspec.Struct, frozen=True):
+    cache_bytes: int = 0  # 0: no cache
+    cache_seconds: float = 300.0
+    grace_seconds: float = 30.0
+    max_body_bytes: int = 16 * 1024**2
+
+
+class Replay:
+    def __init__(
+        self,
+        app: Application,
+        options: ReplayOptions,
+        model_mark: ModelMark,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """`model_mark`: an object that is another one after the model of this name was loaded again or got
+        other settings; None where the name may mean several models, or none that is known yet."""
+        self._app = app
+        self._options = options
+        self._model_mark = model_mark
+        self._metrics = metrics
+        self._cache = Shelf(options.cache_bytes, MAX_ENTRIES, options.cache_seconds, clock)
+        self._retries = Shelf(MAX_RETRY_BYTES, MAX_ENTRIES, KEPT_SECONDS, clock)
+        self._making: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        may_retry = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in RETRIED_PATHS
+        is_keyed = may_retry and header(scope, b"idempotency-key") is not None
+        may_cache = may_retry and self._options.cache_bytes > 0 and scope["path"] in CACHED_PATHS
+        if not (is_keyed or may_cache):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = None
+            if _declared(scope) <= self._options.max_body_bytes:
+                body, receive = await _read(receive, self._options.max_body_bytes)
+            if body is None:  # too large to be kept, or its client has left
+                await self._app(scope, receive, send)
+            elif is_keyed:
+                await self._retried(scope, receive, send, body)
+            else:
+                await self._cached(scope, receive, send, body)
+        except ServerError as error:
+            exchange = exchange_of(scope)
+            exchange.fail(error.code, error.param)
+            answer = error_response(scope["path"], error, exchange.request_id)
+            await send(
+                {"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers}
+            )
+            await send({"type": "http.response.body", "body": answer.body})
+
+    async def _retried(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
+        key = (exchange_of(scope).caller.key_id, scope["path"], idempotency_key(scope))
+        fingerprint = hashlib.sha256(body).digest()
+        after = last_event_id(scope)
+        found = self._retries.find(key)
+        if found is not None and found.recording.abandoned.is_set():
+            found = None
+        if found is not None and found.mark != fingerprint:
+            raise KeyReused(
+                "Idempotency-Key: this key was sent with another body; use a new key for a new request",
+                "Idempotency-Key",
+            )
+        if found is None and after:
+            raise Conflict(
+                "Last-Event-ID: the answer is no longer kept; send the request without it", "Last-Event-ID"
+            )
+        if found is None:
+            recording = self._make(scope, body, self._retries, key, fingerprint, numbers_events=True)
+            await self._follow(recording, scope, receive, send, [], after, self._options.grace_seconds)
+        else:
+            headers = [(b"idempotency-replayed", b"true")]
+            await self._follow(
+                found.recording, scope, receive, send, headers, after, self._options.grace_seconds
+            )
+
+    async def _cached(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
+        fields = cacheable(scope["path"], body)
+        asked = directives(scope)
+        mark = None if fields is None else self._model_mark(fields["model"])
+        if fields is None or mark is None or "no-store" in asked:
+            await self._pass(scope, _replayed(body, receive), send)
+            return
+        caller = exchange_of(scope).caller
+        key = cache_key(scope, fields, [caller.key_id, caller.models])
+        found = None if "no-cache" in asked else self._cache.find(key)
+        if found is not None and found.mark == mark and not found.recording.abandoned.is_set():
+            result = "hit" if found.ended_at is not None else "coalesced"
+            recording = found.recording
+        else:
+            result = "bypass" if "no-cache" in asked else "miss"
+            recording = self._make(scope, body, self._cache, key, mark)
+        self._count(result)
+        await self._follow(recording, scope, receive, send, [(CACHE, result.encode())])
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As without this layer, but for the header."""
+        self._count("bypass")
+
+        async def sending(message: Message) -> None:
+            is_start = message["type"] == "http.response.start"
+            await send(with_headers(message, [(CACHE, b"bypass")]) if is_start else message)
+
+        await self._app(scope, receive, sending)
+
+    def _count(self, result: str) -> None:
+        self._metrics.cache_requests.labels(result).inc()
+        self._metrics.cache_bytes.set(self._cache.size)
+
+    def _make(
+        self, scope: Scope, body: bytes, shelf: Shelf, key: Any, mark: Any, numbers_events: bool = False
+    ) -> Recording:
+        """Begin to make an answer, which others may join from now on."""
+        asking = exchange_of(scope)
+        exchange = Exchange(asking.request_id, asking.began, asking.caller)
+        recording = Recording(exchange, numbers_events)
+        shelf.put(key, recording, mark)
+        extensions = {
+            name: value for name, value in (scope.get("extensions") or {}).items() if name != WRITER
+        }
+        inner = attach({**scope, "extensions": extensions}, exchange)
+
+        async def make() -> None:
+            error: Exception | None = None
+            try:
+                await self._app(inner, _replayed(body, _until(recording.abandoned)), recording.send)
+            except Exception as raised:
+                error = raised
+            finally:
+                recording.end(error)
+                shelf.end(key, recording)
+
+        task = asyncio.ensure_future(make())
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+        return recording
+
+    async def _follow(
+        self,
+        recording: Recording,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Headers,
+        after: int = 0,
+        grace_seconds: float = 0.0,
+    ) -> None:
+        """Send a recording to a client until its end, or until the client leaves."""
+        recording.readers += 1
+        sending = asyncio.ensure_future(_send(recording, scope, send, headers, after))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                exchange_of(scope).fail(CLIENT_GONE)
+                return
+            sending.result()
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            recording.readers -= 1
+            if not recording.readers and not recording.ended:
+                _abandon_later(recording, grace_seconds)
+
+
+def _abandon_later(recording: Recording, seconds: float) -> None:
+    """Unless somebody reads it again until then."""
+
+    def abandon() -> None:
+        if not recording.readers:
+            recording.abandoned.set()
+
+    if seconds > 0:
+        asyncio.get_running_loop().call_later(seconds, abandon)
+    else:
+        abandon()
+
+
+async def _send(recording: Recording, scope: Scope, send: Send, headers: Headers, after: int) -> None:
+    await recording.begun()
+    _note(exchange_of(scope), recording.exchange)
+    if recording.start is None:
+        raise recording.error or RuntimeError("no answer")
+    await send(with_headers(recording.start, headers))
+    parts: AsyncIterator[bytes] = recording.parts(after)
+    async for data in parts:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+    _note(exchange_of(scope), recording.exchange)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _note(own: Exchange, made: Exchange) -> None:
+    """What log and metrics report of the answer; its tokens count once, for whom it was made."""
+    own.route, own.model, own.answered_by = made.route, made.model, made.answered_by
+    own.variants, own.stream, own.param = made.variants, made.stream, made.param
+    if own.request_id == made.request_id:
+        own.tokens, own.audio_seconds = made.tokens, made.audio_seconds
+    if made.failure is not None and made.failure != CLIENT_GONE:
+        own.fail(made.failure, made.param)
+
+
+def _declared(scope: Scope) -> int:
+    """The length of the body in bytes, as the head declares it; 0 if it does not."""
+    length = header(scope, b"content-length") or ""
+    return int(length) if length.isascii() and length.isdecimal() else 0
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _until(left: asyncio.Event) -> Receive:
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, as `receive` gives it; then what `receive` gives."""
+    return _replaying([{"type": "http.request", "body": body, "more_body": False}], receive)
+
+
+def _replaying(messages: list[Message], receive: Receive) -> Receive:
+    async def replay() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return replay
+
+
+async def _read(receive: Receive, limit: int) -> tuple[bytes | None, Receive]:
+    """The body and the rest; None for one that is too large or not whole, which is all in the rest."""
+    messages: list[Message] = []
+    size = 0
+    while True:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or size > limit:
+            return None, _replaying(messages, receive)
+        if not message.get("more_body", False):
+            return b"".join(part.get("body", b"") for part in messages), receive

@@ -1,0 +1,69 @@
+"""Recordings by key, within bounds of bytes, number and age. Pure but for the clock that it is given."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from frontend.replay.recording import Recording
+
+
+class Kept(msgspec.Struct, eq=False):
+    recording: Recording
+    mark: Any  # what must be the same for the recording to be valid
+    ended_at: float | None = None  # in seconds of the clock
+
+
+class Shelf:
+    def __init__(
+        self, max_bytes: int, max_entries: int, kept_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        """An entry may take a quarter of the bytes; `kept_seconds` begin with its end."""
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._kept_seconds = kept_seconds
+        self._clock = clock
+        self._entries: OrderedDict[Any, Kept] = OrderedDict()  # the least recently used first
+        self.size = 0  # bytes of those that have ended
+
+    def find(self, key: Any) -> Kept | None:
+        found = self._entries.get(key)
+        if found is not None and self._is_old(found):
+            self.drop(key)
+            return None
+        if found is not None:
+            self._entries.move_to_end(key)
+        return found
+
+    def put(self, key: Any, recording: Recording, mark: Any) -> None:
+        """One that is being made; it stays until `end`, or until another takes its place."""
+        self.drop(key)
+        self._entries[key] = Kept(recording, mark)
+
+    def end(self, key: Any, recording: Recording) -> None:
+        """It has been made: keep it if it is good and has room."""
+        found = self._entries.get(key)
+        if found is None or found.recording is not recording:
+            return
+        if not recording.is_good or recording.size > self._max_bytes // 4:
+            del self._entries[key]
+            return
+        found.ended_at = self._clock()
+        self.size += recording.size
+        self._make_room()
+
+    def _make_room(self) -> None:
+        for old in [key for key, kept in self._entries.items() if self._is_old(kept)]:
+            self.drop(old)
+        ended = [key for key, kept in self._entries.items() if kept.ended_at is not None]
+        while ended and (self.size > self._max_bytes or len(ended) > self._max_entries):
+            self.drop(ended.pop(0))
+
+    def drop(self, key: Any) -> None:
+        found = self._entries.pop(key, None)
+        if found is not None and found.ended_at is not None:
+            self.size -= found.recording.size
+
+    def _is_old(self, kept: Kept) -> bool:
+        return kept.ended_at is not None and kept.ended_at < self._clock() - self._kept_seconds

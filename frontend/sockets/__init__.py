@@ -1,0 +1,1 @@
+"""Socket.IO on the server's port: prompts in, tokens out, sessions that several clients follow."""

@@ -1,0 +1,1 @@
+"""The files for running the server as a service."""

@@ -1,0 +1,41 @@
+"""schemathesis against /openapi.json: statuses, content types and bodies are as the document states."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.serving import Serving
+
+CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
+# WebSockets, streams without an end, downloads from other servers, and what would unload the model.
+LEFT_OUT = r"^/(internal/|v1/realtime|admin/(events|downloads|models/unload|reload)|api/(pull|delete))"
+EXAMPLES = 20  # per operation
+SECONDS = 1500
+
+
+@pytest.mark.schemathesis
+@pytest.mark.timeout(SECONDS + 60)
+def test_answers_are_as_the_document_states(qwen3_ir: Path, tmp_path: Path):
+    program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+    assert program is not None, "pip install schemathesis"
+    models = [str(qwen3_ir), "--name", "smollm2"]
+    with Serving(models, ["--kv-cache-gib", "0.25"], {"HF_HUB_OFFLINE": "1"}) as server:
+        server.wait_until_ready("smollm2")
+        run = subprocess.run(
+            [
+                program,
+                *("run", f"{server.base_url}/openapi.json", "--phases", "examples,fuzzing"),
+                *("--checks", CHECKS, "--exclude-path-regex", LEFT_OUT, "--seed", "1"),
+                *("-n", str(EXAMPLES), "--continue-on-failure", "--warnings", "off", "--no-shrink"),
+                *("--request-timeout", "60", "--suppress-health-check", "all", "--workers", "4"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert run.returncode == 0, run.stdout[-20_000:]
+        assert server.metric("nacelle_host_restarts_total") == 0

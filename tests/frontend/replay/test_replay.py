@@ -1,0 +1,333 @@
+"""Repeated requests through the layers. A stand-in answers, and says how often it was asked."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from frontend.caller import Caller
+from frontend.config import Settings
+from frontend.http import inside
+from frontend.http.exchange import Exchange, exchange_of
+from frontend.http.inside import Answer
+from frontend.http.stack import with_stack
+from frontend.observability.metrics import Metrics
+from frontend.replay.asked import cacheable
+from frontend.replay.recording import Recording
+from frontend.replay.shelf import Shelf
+
+CHAT = "/v1/chat/completions"
+GREEDY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
+ME = Caller("me")
+
+
+class Answers:
+    """`hold` in a body waits to be released, or until its client has left; `fail` is a 500."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.left = 0
+        self.release = asyncio.Event()
+        self.mark: object = object()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked += 1
+        body = (await receive())["body"]
+        events = b"stream" in body
+        kind = b"text/event-stream" if events else b"application/json"
+        status = 500 if b"fail" in body else 200
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": self._part("first"), "more_body": True})
+        if b"hold" in body:
+            leaving, released = (asyncio.ensure_future(wait) for wait in (receive(), self.release.wait()))
+            await asyncio.wait([leaving, released], return_when=asyncio.FIRST_COMPLETED)
+            released.cancel()
+            if leaving.done():
+                self.left += 1
+                return
+            leaving.cancel()
+        if b"break" in body:
+            exchange_of(scope).fail("engine_crashed")
+        await send({"type": "http.response.body", "body": self._part("last")})
+
+    def _part(self, name: str) -> bytes:
+        return f"data: {name} {self.asked}\n\n".encode()
+
+
+class Server:
+    def __init__(self, settings: Settings) -> None:
+        self.answers = Answers()
+        self.now = 0.0
+        self.metrics = Metrics()
+        self.app = with_stack(
+            self.answers, settings, self.metrics, clock=lambda: self.now, model_mark=self._mark
+        )
+
+    def _mark(self, name: str) -> object:
+        return self.answers.mark
+
+    async def ask(
+        self, fields: Any = GREEDY, path: str = CHAT, caller: Caller = ME, **headers: str
+    ) -> Answer:
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+        return await inside.ask(self.app, caller, path, body, headers=given)
+
+    async def leave_after_first(self, fields: Any, **headers: str) -> bytes:
+        """What a client got before it lost its connection."""
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        messages = inside.stream(self.app, ME, CHAT, json.dumps(fields).encode(), headers=given)
+        async with aclosing(messages):
+            async for message in messages:
+                if message["body"]:
+                    got: bytes = message["body"]
+                    return got
+        raise AssertionError("nothing came")
+
+
+def with_server(scenario: Callable[[Server], Awaitable[None]], **settings: Any) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            await scenario(Server(Settings(**{"response_cache_bytes": 100_000} | settings)))
+
+    asyncio.run(run())
+
+
+def result(answer: Answer) -> str | None:
+    found = answer.header(b"x-nacelle-cache")
+    return None if found is None else found.decode()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}])
+def test_an_equal_request_gets_the_same_bytes(more):
+    async def scenario(server: Server) -> None:
+        first = await server.ask(GREEDY | more)
+        reordered = json.dumps(dict(reversed((GREEDY | more).items())), indent=2).encode()
+        second = await server.ask(reordered)
+        assert (result(first), result(second)) == ("miss", "hit")
+        assert first.body == second.body == b"data: first 1\n\ndata: last 1\n\n"
+        assert server.answers.asked == 1
+        assert b'nacelle_response_cache_requests_total{result="hit"} 1.0' in server.metrics.render()
+
+    with_server(scenario)
+
+
+@pytest.mark.parametrize("what", ["other caller", "other rights", "other text", "model changed", "too old"])
+def test_what_may_differ_is_computed_again(what):
+    async def scenario(server: Server) -> None:
+        await server.ask()
+        fields, caller = GREEDY, ME
+        if what == "other caller":
+            caller = Caller("you")
+        elif what == "other rights":
+            caller = Caller("me", models=("m",))
+        elif what == "other text":
+            fields = GREEDY | {"max_tokens": 5}
+        elif what == "model changed":
+            server.answers.mark = object()
+        else:
+            server.now += 301
+        assert result(await server.ask(fields, caller=caller)) == "miss"
+        assert server.answers.asked == 2
+
+    with_server(scenario)
+
+
+def test_a_model_that_is_not_known_is_asked_each_time():
+    async def scenario(server: Server) -> None:
+        server.answers.mark = None
+        assert [result(await server.ask()) for _ in range(2)] == ["bypass"] * 2
+
+    with_server(scenario)
+
+
+def test_cache_control_of_requests_is_honoured():
+    async def scenario(server: Server) -> None:
+        await server.ask()
+        assert result(await server.ask(cache_control="no-store")) == "bypass"
+        fresh = await server.ask(cache_control="max-age=0, No-Cache")
+        assert result(fresh) == "bypass" and b" 3" in fresh.body
+        assert (await server.ask()).body == fresh.body
+
+    with_server(scenario)
+
+
+@pytest.mark.parametrize("word", ["fail", "break"])
+def test_failures_are_not_kept(word):
+    async def scenario(server: Server) -> None:
+        assert [result(await server.ask(GREEDY | {"x": word})) for _ in range(2)] == ["miss"] * 2
+
+    with_server(scenario)
+
+
+def test_twins_share_one_generation_also_when_the_first_leaves():
+    async def scenario(server: Server) -> None:
+        fields = GREEDY | {"x": "hold"}
+        first = asyncio.ensure_future(server.ask(fields))
+        await until(lambda: server.answers.asked == 1)
+        twins = [asyncio.ensure_future(server.ask(fields)) for _ in range(2)]
+        await until(lambda: b'"coalesced"} 2.0' in server.metrics.render())
+        first.cancel()
+        await asyncio.wait([first])
+        server.answers.release.set()
+        answers = [await twin for twin in twins]
+        assert {answer.body for answer in answers} == {b"data: first 1\n\ndata: last 1\n\n"}
+        assert [result(answer) for answer in answers] == ["coalesced"] * 2
+        assert (server.answers.asked, server.answers.left) == (1, 0)
+
+    with_server(scenario)
+
+
+def test_without_readers_an_answer_is_cancelled_and_not_joined():
+    async def scenario(server: Server) -> None:
+        fields = GREEDY | {"x": "hold"}
+        await server.leave_after_first(fields)
+        server.answers.release.set()
+        assert result(await server.ask(fields)) == "miss"
+        assert server.answers.left == 1
+
+    with_server(scenario)
+
+
+def test_the_cache_is_off_by_default():
+    async def scenario(server: Server) -> None:
+        assert [result(await server.ask()) for _ in range(2)] == [None, None]
+        assert server.answers.asked == 2
+
+    with_server(scenario, response_cache_bytes=Settings().response_cache_bytes)
+
+
+SAMPLED = GREEDY | {"temperature": 1, "x": "hold", "stream": True}
+
+
+def test_a_retry_joins_the_running_generation():
+    async def scenario(server: Server) -> None:
+        assert await server.leave_after_first(SAMPLED, idempotency_key="k") == b"id: 1\ndata: first 1\n\n"
+        again = asyncio.ensure_future(server.ask(SAMPLED, idempotency_key="k"))
+        server.answers.release.set()
+        whole = b"id: 1\ndata: first 1\n\nid: 2\ndata: last 1\n\n"
+        answer = await again
+        assert answer.body == whole and answer.header(b"idempotency-replayed") == b"true"
+        late = await server.ask(SAMPLED, idempotency_key="k")
+        assert late.body == whole
+        rest = await server.ask(SAMPLED, idempotency_key="k", last_event_id="1")
+        assert rest.body == b"id: 2\ndata: last 1\n\n"
+        assert (server.answers.asked, server.answers.left) == (1, 0)
+
+    with_server(scenario, response_cache_bytes=0)
+
+
+def test_after_the_grace_time_the_generation_ends():
+    async def scenario(server: Server) -> None:
+        await server.leave_after_first(SAMPLED, idempotency_key="k")
+        await until(lambda: server.answers.left == 1)
+
+    with_server(scenario, retry_grace_seconds=0.01)
+
+
+def test_a_key_is_of_one_caller_and_one_body():
+    async def scenario(server: Server) -> None:
+        await server.ask(idempotency_key="k")
+        other = await server.ask(GREEDY | {"seed": 1}, idempotency_key="k")
+        assert other.status == 422
+        assert json.loads(other.body)["error"]["code"] == "idempotency_key_reused"
+        assert (
+            await server.ask(GREEDY | {"seed": 1}, idempotency_key="k", caller=Caller("you"))
+        ).status == 200
+        server.now += 301
+        assert (await server.ask(GREEDY | {"seed": 1}, idempotency_key="k")).status == 200
+
+    with_server(scenario)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"idempotency_key": ""}, 400),
+        ({"idempotency_key": "k" * 256}, 400),
+        ({"idempotency_key": "k", "last_event_id": "x"}, 400),
+        ({"idempotency_key": "k", "last_event_id": "3"}, 409),
+    ],
+)
+def test_headers_that_make_no_sense_are_refused(headers, status):
+    async def scenario(server: Server) -> None:
+        assert (await server.ask(**headers)).status == status
+        assert server.answers.asked == 0
+
+    with_server(scenario)
+
+
+def test_a_failed_attempt_is_made_again():
+    async def scenario(server: Server) -> None:
+        for _ in range(2):
+            assert (await server.ask(GREEDY | {"x": "fail"}, idempotency_key="k")).status == 500
+        assert server.answers.asked == 2
+
+    with_server(scenario)
+
+
+def test_a_body_that_is_too_large_passes():
+    async def scenario(server: Server) -> None:
+        fields = GREEDY | {"x": "y" * 5000}
+        assert result(await server.ask(fields)) is None
+        assert server.answers.asked == 1
+
+    with_server(scenario, max_body_bytes=4096)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "is_cacheable"),
+    [
+        (CHAT, {"temperature": 0}, True),
+        (CHAT, {"temperature": 0.5, "seed": 7}, True),
+        (CHAT, {"temperature": 0.5}, False),
+        (CHAT, {}, False),
+        (CHAT, {"seed": True}, False),
+        (CHAT, {"temperature": False}, False),
+        (CHAT, {"temperature": 0, "session_id": "s"}, False),
+        (CHAT, {"temperature": 0, "messages": [{"image_url": {"url": "https://x/y.png"}}]}, False),
+        ("/v1/responses", {"temperature": 0}, False),
+        ("/v1/responses", {"temperature": 0, "store": False}, True),
+        ("/v1/responses", {"temperature": 0, "store": False, "previous_response_id": "r"}, False),
+        ("/v1/embeddings", {"input": "x"}, True),
+        ("/v1/rerank", {"query": "x"}, True),
+        ("/v1/audio/speech", {"temperature": 0}, False),
+    ],
+)
+def test_which_requests_have_one_answer(path, fields, is_cacheable):
+    body = json.dumps({"model": "m"} | fields).encode()
+    assert (cacheable(path, body) is not None) is is_cacheable
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"temperature":0}', b'{"model":5,"temperature":0}'])
+def test_bodies_that_are_wrong_are_not_cached(body):
+    assert cacheable(CHAT, body) is None
+
+
+def recording(size: int) -> Recording:
+    async def make() -> Recording:
+        made = Recording(Exchange("", 0.0))
+        await made.send({"type": "http.response.start", "status": 200, "headers": []})
+        await made.send({"type": "http.response.body", "body": b"x" * size})
+        made.end(None)
+        return made
+
+    return asyncio.run(make())
+
+
+def test_a_shelf_is_bounded_by_bytes_and_number():
+    shelf = Shelf(max_bytes=400, max_entries=3, kept_seconds=10, clock=lambda: 0.0)
+    for name, size in [("a", 100), ("b", 100), ("large", 101), ("c", 100), ("d", 90)]:
+        made = recording(size)
+        shelf.put(name, made, None)
+        shelf.end(name, made)
+    assert [name for name in ("a", "b", "large", "c", "d") if shelf.find(name)] == ["b", "c", "d"]
+    assert shelf.size == 290
