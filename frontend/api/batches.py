@@ -12,7 +12,7 @@ from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.files import page_of
 from frontend.api.generating import respond_json
-from frontend.api.openapi.operation import CHANGES, describes
+from frontend.api.openapi.operation import describes
 from frontend.api.schema.batches import BatchBody, BatchList, BatchRequest
 from frontend.batches.input import ENDPOINTS, MAX_INPUT_BYTES
 from frontend.batches.record import DAY_SECONDS, DEFAULT_FILE_SECONDS, BatchRecord, FileRecord, owner_of
@@ -36,11 +36,11 @@ class BatchResource:
         self._max_body_bytes = server.max_body_bytes
 
     @describes(
-        "Start a batch",
+        "Make a batch of the requests in a file",
         body=BatchRequest,
         answer=BatchBody,
-        errors=CHANGES,
-        example={"input_file_id": "file-0", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
+        errors=(404,),
+        example={"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, self._max_body_bytes, _decoder)
@@ -53,7 +53,10 @@ class BatchResource:
         respond_json(response, BatchBody.of(batch))
 
     @describes(
-        "Batches", answer=BatchList, query={"limit": int, "order": Literal["asc", "desc"], "after": str}
+        "The batches",
+        answer=BatchList,
+        query={"after": str, "limit": int, "order": Literal["asc", "desc"]},
+        errors=(404,),
     )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         page = page_of(request, _LISTED, _MAX_LISTED)
@@ -62,14 +65,14 @@ class BatchResource:
         first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
         respond_json(response, BatchList(shown, len(batches) > len(shown), first, last))
 
-    @describes("One batch", answer=BatchBody, errors=(404,))
+    @describes("A batch", answer=BatchBody, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, batch_id: str
     ) -> None:
         batch = await self._batches.store.batch(batch_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, BatchBody.of(batch))
 
-    @describes("Cancel a batch", answer=BatchBody, errors=CHANGES)
+    @describes("Cancel a batch", answer=BatchBody, errors=(404,))
     async def on_post_cancel(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, batch_id: str
     ) -> None:

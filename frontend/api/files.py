@@ -14,7 +14,7 @@ import msgspec
 from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
-from frontend.api.openapi.operation import CHANGES, describes
+from frontend.api.openapi.operation import describes
 from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, UploadForm
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
@@ -36,7 +36,11 @@ class Files:
         self._store = server.batches.store
 
     @describes(
-        "Store a file", form=UploadForm, answer=FileBody, errors=(409,), example={"purpose": "user_data"}
+        "Store a file",
+        form=UploadForm,
+        answer=FileBody,
+        errors=(413,),
+        example={"purpose": "user_data"},
     )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         async with read_form(request, self._server.spools, self._server.max_upload_bytes) as form:
@@ -46,9 +50,9 @@ class Files:
         respond_json(response, FileBody.of(file))
 
     @describes(
-        "Stored files",
+        "The stored files",
         answer=FileList,
-        query={"purpose": str, "limit": int, "order": Literal["asc", "desc"], "after": str},
+        query={"after": str, "limit": int, "order": Literal["asc", "desc"], "purpose": str},
         errors=(404,),
     )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
@@ -59,21 +63,21 @@ class Files:
         first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
         respond_json(response, FileList(shown, len(files) > len(shown), first, last))
 
-    @describes("One stored file", answer=FileBody, errors=(404,))
+    @describes("A stored file", answer=FileBody, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         file = await self._store.file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, FileBody.of(file))
 
-    @describes("Delete a stored file", answer=DeletedFile, errors=CHANGES)
+    @describes("Delete a stored file", answer=DeletedFile, errors=(404,))
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
         await self._store.remove_file(file_id, owner_of(exchange_of(request.scope).caller))
         respond_json(response, DeletedFile(file_id))
 
-    @describes("The content of a file", media=("application/octet-stream",), errors=(404,))
+    @describes("The content of a stored file", media=("application/octet-stream",), errors=(404,))
     async def on_get_content(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, file_id: str
     ) -> None:
