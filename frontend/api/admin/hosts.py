@@ -112,8 +112,8 @@ class HostResources:
 
 def statuses(router: Router, incidents: Incidents) -> list[HostStatus]:
     return [
-        status_of(router, incidents, model, host)
-        for model, route in router.routes.items()
+        status_of(router, incidents, route.name, host)
+        for route in router.visible_routes
         for host in route.hosts
     ]
 

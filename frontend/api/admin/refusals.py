@@ -87,7 +87,7 @@ class RefusalResources:
         respond_json(response, Released(id))
 
     def _all(self) -> Iterator[tuple[LocalRoute, Refusal]]:
-        for route in self._router.routes.values():
+        for route in self._router.visible_routes:
             if isinstance(route, LocalRoute):
                 for refusal in route.jobs.refusals:
                     yield route, refusal
