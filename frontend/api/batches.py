@@ -53,7 +53,10 @@ class BatchResource:
         respond_json(response, BatchBody.of(batch))
 
     @describes(
-        "Batches", answer=BatchList, query={"limit": int, "order": Literal["asc", "desc"], "after": str}
+        "Batches",
+        answer=BatchList,
+        query={"limit": int, "order": Literal["asc", "desc"], "after": str},
+        errors=(404,),
     )
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         page = page_of(request, _LISTED, _MAX_LISTED)
