@@ -161,10 +161,11 @@ async def _recovery(target: _Target, idle: float) -> tuple[bool, float, float]:
     """Whether the server is as before within some seconds; the last latency, and the requests that run."""
     until = time.monotonic() + _AFTERWARDS_SECONDS
     while True:
+        is_late = time.monotonic() > until  # the request that is sent now counts
         running = _running(await target.get("/metrics"))
         latency = await target.latency()
         recovered = running == 0 and latency < max(_SLOWER * idle, _LEAST_SECONDS)
-        if recovered or time.monotonic() > until:
+        if recovered or is_late:
             return recovered, latency, running
         await asyncio.sleep(0.2)
 

@@ -17,6 +17,7 @@ from frontend.api.body import read_json
 from frontend.api.chat import ChatCompletions, image_characters, turn_spec
 from frontend.api.chat_answer import ChoiceAccumulator
 from frontend.api.generating import Identity, off_loop, usage_body
+from frontend.api.openapi.operation import OF_ENGINES, describes
 from frontend.api.schema.chat import MessageBody
 from frontend.api.schema.inference import (
     COMPLETE,
@@ -39,6 +40,13 @@ _decoder = msgspec.json.Decoder(InferenceRequest)
 
 
 class InferenceSse(ChatCompletions):
+    @describes(
+        "An answer as events of plain text, or with `events` as JSON",
+        body=InferenceRequest,
+        media=("text/event-stream",),
+        errors=OF_ENGINES,
+        example={"model": "smollm2", "prompt": "Say hello.", "max_tokens": 8},
+    )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         limit, extra = self._max_body_bytes, self._images.body_bytes()
         body, is_large = await read_json(request, limit, _decoder, extra, image_characters)
