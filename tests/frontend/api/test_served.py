@@ -21,7 +21,7 @@ def test_what_nobody_waits_for_is_done_for_whoever_asked():
             callers.append(caller)
             return SimpleNamespace()
 
-    asyncio.run(model_of(Routed(), "m", None))
+    asyncio.run(model_of(Routed(), "m", None))  # type: ignore[arg-type]
     assert callers == [None]  # by which the router takes whoever asks, instead of anybody
 
 
