@@ -206,6 +206,8 @@ class Runner:
             log.exception("unexpected error in a request of a batch to %s", path)
             return unanswered(custom_id, "internal_error", "The server failed; its log has the details.")
         wait = seconds_to_retry(answer.status, _text(answer.header(b"retry-after")), number)
+        if answer.header(b"x-should-retry") == b"false":  # no limit will ever have room for it
+            wait = None
         return answered(custom_id, answer.status, own_id, answer.body) if wait is None else wait
 
     async def _end_unmade(self, batch: BatchRecord, code: str, message: str) -> None:
