@@ -124,7 +124,8 @@ class Runner:
     async def _run(self, batch_id: str) -> None:
         """From whatever state it is in to its end."""
         batch = await self._store.take_over(batch_id)
-        if batch is None:
+        if batch is None:  # another server has ended it meanwhile
+            await self._store.forget_input(batch_id)
             return
         if batch.state is BatchState.VALIDATING:
             batch = await self._store.validate(batch, self._max_line_bytes)
