@@ -114,3 +114,15 @@ def test_an_upload_is_a_form_with_its_file(document: dict[str, Any]):
     schema = body["multipart/form-data"]["schema"]
     assert {"file", "model"} == set(schema["required"])
     assert schema["properties"]["temperature"]["maximum"] == 1
+
+
+def test_events_are_not_said_to_be_strings(document: dict[str, Any]):
+    """Readers of OpenAPI 3.1 apply the schema of a stream of events to each event, which is no string."""
+    contents = [
+        answer["content"]["text/event-stream"]["schema"]
+        for _, _, operation in operations(document)
+        for answer in operation["responses"].values()
+        if "text/event-stream" in answer.get("content", {})
+    ]
+    assert contents
+    assert all(schema == {} for schema in contents)
