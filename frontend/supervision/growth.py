@@ -39,8 +39,8 @@ def judge(sample: Sample, limit: int) -> Growth:
     """Whether to replace a ready host; a `limit` of 0 is none.
 
     A replacement costs a load. So a host is replaced only if the limit leaves it room to work, if it has done
-    something since it was loaded, and, unless it is far beyond the limit, if it has been ready for longer than
-    a load takes: requests end whatever the limit is.
+    something since it was loaded, and, unless it is far beyond the limit, if it has been ready for longer
+    than a load takes: requests end whatever the limit is.
     """
     if not limit or sample.size <= _start(sample, limit):
         return Growth.FINE
