@@ -114,7 +114,7 @@ def soak(
         pictures[-1].write_text(picture)
     text = soak_report.summary(found, pictures)
     path.with_suffix(".md").write_text(text)
-    console.print(Markdown(text))
+    console.print(Markdown(soak_report.summary(found, pictures=[])))
     console.print(f"JSON: {path}, with .md and .svg files beside it", markup=False)
     if found.faults:
         raise SystemExit(1)

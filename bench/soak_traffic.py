@@ -25,9 +25,9 @@ OPERATOR_PATHS = (
     "/admin/incidents",
     "/admin/refusals",
 )
-_REQUESTS = 8
+_REQUESTS = 4
 _PROMPT_WORDS = 16
-_BATCH_LINES = 4
+_BATCH_LINES = 3
 _BATCHES = 2
 _BATCH_POLL_SECONDS = 0.5
 _BATCH_ENDPOINT = "/v1/chat/completions"
