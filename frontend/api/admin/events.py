@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
 import falcon.asgi
-import msgspec
 
 from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
 from frontend.api.openapi.operation import describes
+from frontend.api.sse import event_named
 from frontend.errors import Overloaded
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelEvent
@@ -59,16 +59,16 @@ class Events:
         try:
             await asyncio.sleep(0)  # from here on no change is missed
             for status in self._library.statuses():
-                yield encoded("model", ModelEvent(at=time.time(), name=status.name, status=status))
+                yield event_named("model", ModelEvent(at=time.time(), name=status.name, status=status))
             for host in statuses(self._router, self._control.incidents):
-                yield encoded("host", host)
+                yield event_named("host", host)
             while not any(end.done() for end in ends):
                 await asyncio.wait([change, notice, *ends], return_when=asyncio.FIRST_COMPLETED)
                 if change.done():
-                    yield encoded("model", change.result())
+                    yield event_named("model", change.result())
                     change = asyncio.ensure_future(anext(changes))
                 if notice.done():
-                    yield encoded(notice.result().kind, notice.result().about)
+                    yield event_named(notice.result().kind, notice.result().about)
                     notice = asyncio.ensure_future(anext(notices))
         finally:
             self._listeners -= 1
@@ -77,10 +77,6 @@ class Events:
             await asyncio.wait([change, notice])
             await changes.aclose()
             await notices.aclose()
-
-
-def encoded(kind: str, about: msgspec.Struct) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(about))
 
 
 def install(app: App, server: Server) -> None:
