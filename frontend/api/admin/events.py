@@ -12,6 +12,7 @@ from typing import cast
 
 import falcon.asgi
 
+from frontend.access.sight import sight
 from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
@@ -68,7 +69,9 @@ class Events:
                     yield event_named("model", change.result())
                     change = asyncio.ensure_future(anext(changes))
                 if notice.done():
-                    yield event_named(notice.result().kind, notice.result().about)
+                    kind, about = notice.result().kind, notice.result().about
+                    if sight().has(about.model):
+                        yield event_named(kind, about)
                     notice = asyncio.ensure_future(anext(notices))
         finally:
             self._listeners -= 1
