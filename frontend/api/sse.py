@@ -37,7 +37,7 @@ def named_event(body: msgspec.Struct) -> bytes:
     return event_named(str(body.__struct_config__.tag), body)
 
 
-def event_named(name: str, body: msgspec.Struct) -> bytes:
+def event_named(name: str, body: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(body))
 
 
