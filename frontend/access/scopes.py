@@ -11,7 +11,7 @@ _BELOW_PROBES = ("/ready/",)
 # Files of the package: a browser loads them, and then sends the key that its user types.
 PAGES = ("/", "/page", "/docs", "/openapi.json")
 _BELOW_PAGES = ("/page/", "/docs/")
-KEY_LATER_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
+SOCKETS_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
 # What changes the server or its store, or hands work to its engines unchecked: everything below these, and
 # exactly those of Ollama's API.
 ADMIN_FOLDERS = ("/admin", "/internal")
@@ -30,7 +30,7 @@ def is_administration(path: str) -> bool:
 
 def is_open(path: str, method: str) -> bool:
     """Whether a request needs no key."""
-    if path in PROBES or path.startswith(_BELOW_PROBES) or path == KEY_LATER_PATH:
+    if path in PROBES or path.startswith(_BELOW_PROBES) or path == SOCKETS_PATH:
         return True
     if method not in ("GET", "HEAD") or "\\" in path or ".." in path.split("/"):
         return False

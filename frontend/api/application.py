@@ -34,7 +34,7 @@ from frontend.spool_folder import spool_folder
 AREAS = (
     "chat",
     "completions",
-    "inference.sse",
+    "inference",
     "responses.resource",
     "responses.input_tokens",
     "responses.compacting",

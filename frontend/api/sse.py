@@ -34,7 +34,11 @@ def event(body: msgspec.Struct) -> bytes:
 
 def named_event(body: msgspec.Struct) -> bytes:
     """An event whose name is the tag of its body."""
-    return b"event: %b\ndata: %b\n\n" % (str(body.__struct_config__.tag).encode(), _encode(body))
+    return event_named(str(body.__struct_config__.tag), body)
+
+
+def event_named(name: str, body: object) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(body))
 
 
 def around_text(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from frontend.http.exchange import CLIENT_GONE, OK, Course, Exchange, TokenCounts
 from frontend.observability.traces import Described, Moment, Value
 
-_OPERATIONS = {
+OPERATIONS = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "chat",
     "/v1/messages": "chat",
@@ -21,7 +21,7 @@ _OPERATIONS = {
 def describe(method: str, exchange: Exchange, tokens: TokenCounts | None, course: Course | None) -> Described:
     """Nothing of what the client wrote or received, unless `course` has it because it was asked for."""
     outcome = exchange.outcome
-    operation = _OPERATIONS.get(exchange.route)
+    operation = OPERATIONS.get(exchange.route)
     attributes: dict[str, Value | None] = {
         "http.request.method": method,
         "http.route": exchange.route,

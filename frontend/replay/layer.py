@@ -7,7 +7,6 @@ the same client can come back.
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -46,8 +45,6 @@ MAX_ENTRIES = 4096
 MAX_RETRY_BYTES = 64 * 1024**2
 KEPT_SECONDS = 300.0  # for retries
 CACHE = b"x-nacelle-cache"
-
-log = logging.getLogger("nacelle.replay")
 
 ModelMark = Callable[[str], Any]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from frontend.access.scopes import SOCKETS_PATH
 from frontend.errors import BadRequest, Forbidden, NotFound, Overloaded, ServerError
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
 from frontend.http.exchange import exchange_of
@@ -16,7 +17,6 @@ from frontend.sockets.admission import Admission
 if TYPE_CHECKING:
     from frontend.sockets.events import SocketEvents
 
-PATH = "/socket.io"
 MAX_CONNECTIONS = 1000
 EXTRA = "nacelle-server[socketio]"
 
@@ -37,7 +37,7 @@ class Sockets:
         if scope["type"] not in ("http", "websocket") or not is_ours(scope["path"]):
             await self._app(scope, receive, send)
             return
-        exchange_of(scope).route = PATH
+        exchange_of(scope).route = SOCKETS_PATH
         try:
             events = await self._events()
             self._check(events, scope)
@@ -83,7 +83,7 @@ class Sockets:
 
 
 def is_ours(path: str) -> bool:
-    return path == PATH or path.startswith(f"{PATH}/")
+    return path == SOCKETS_PATH or path.startswith(f"{SOCKETS_PATH}/")
 
 
 async def _answer(events: "SocketEvents", scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,10 +1,8 @@
-"""Several callers share a host with one slot: the whole stack in this process, asked as each caller.
-
-The host is a real process with the synthetic engine, whose speed is known.
-"""
+"""Several callers share a real host with one slot: the whole stack in this process, asked as each caller."""
 
 import asyncio
 import json
+from pathlib import Path
 
 from frontend.api.application import build
 from frontend.api.memory import Memory
@@ -16,8 +14,7 @@ from frontend.models.resolve import PreparedModel
 from frontend.routing.route import LocalRoute
 from tests.frontend.residency.serving import Serving, run, wait_for
 
-MODEL = "synthetic"
-TOKENS_PER_SECOND = 200.0
+MODEL = "tiny"
 
 
 def completion(
@@ -67,10 +64,10 @@ async def tokens_as_the_answer_counts_them(serving: Serving, app: Application) -
     assert (too_much.status, too_much.header(b"x-should-retry")) == (429, b"false")
 
 
-def test_callers_get_their_shares_of_a_host_and_what_their_limits_allow():
+def test_callers_get_their_shares_of_a_host_and_what_their_limits_allow(qwen3_ir: Path):
     settings = Settings()
-    model = ModelSettings(name=MODEL, source="synthetic", max_num_seqs=1)
-    prepared = PreparedModel(settings=model, engine="synthetic", synthetic_tokens_per_second=TOKENS_PER_SECOND)
+    model = ModelSettings(name=MODEL, source=str(qwen3_ir), max_num_seqs=1, threads=1, kv_cache_gib=0.1)
+    prepared = PreparedModel(settings=model, engine="text", path=str(qwen3_ir))
 
     async def scenario(serving: Serving) -> None:
         memory = Memory(settings, serving.router)

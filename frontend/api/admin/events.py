@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
 import falcon.asgi
-import msgspec
 
 from frontend.access.sight import sight
 from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
 from frontend.api.openapi.operation import describes
+from frontend.api.sse import event_named
 from frontend.errors import Overloaded
 from frontend.http.exchange import exchange_of
 from frontend.library import Library, ModelEvent
@@ -60,18 +60,18 @@ class Events:
         try:
             await asyncio.sleep(0)  # from here on no change is missed
             for status in self._library.statuses():
-                yield encoded("model", ModelEvent(at=time.time(), name=status.name, status=status))
+                yield event_named("model", ModelEvent(at=time.time(), name=status.name, status=status))
             for host in statuses(self._router, self._control.incidents):
-                yield encoded("host", host)
+                yield event_named("host", host)
             while not any(end.done() for end in ends):
                 await asyncio.wait([change, notice, *ends], return_when=asyncio.FIRST_COMPLETED)
                 if change.done():
-                    yield encoded("model", change.result())
+                    yield event_named("model", change.result())
                     change = asyncio.ensure_future(anext(changes))
                 if notice.done():
                     kind, about = notice.result().kind, notice.result().about
                     if sight().has(about.model):
-                        yield encoded(kind, about)
+                        yield event_named(kind, about)
                     notice = asyncio.ensure_future(anext(notices))
         finally:
             self._listeners -= 1
@@ -80,10 +80,6 @@ class Events:
             await asyncio.wait([change, notice])
             await changes.aclose()
             await notices.aclose()
-
-
-def encoded(kind: str, about: object) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(about))
 
 
 def install(app: App, server: Server) -> None:

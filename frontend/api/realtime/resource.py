@@ -20,7 +20,6 @@ from ipc.messages import TranscriptionCard
 MOST_SESSIONS = 64
 IDLE_SECONDS = 300.0  # without an event of the client
 SUBPROTOCOL = "realtime"
-_RETRY_SECONDS = 10
 _NORMAL, _POLICY, _INTERNAL, _TRY_LATER = 1000, 1008, 1011, 1013  # why a WebSocket is closed
 
 

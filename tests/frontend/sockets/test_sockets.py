@@ -12,7 +12,6 @@ import httpx
 import pytest
 import socketio
 
-from frontend.access.scopes import KEY_LATER_PATH
 from frontend.config import Settings
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access, Gate
@@ -21,7 +20,7 @@ from frontend.http.stack import with_stack
 from frontend.observability.metrics import Metrics
 from frontend.sockets import delivery, events
 from frontend.sockets.admission import Admission
-from frontend.sockets.layer import PATH, Sockets
+from frontend.sockets.layer import Sockets
 
 KEY = "right"
 
@@ -149,10 +148,6 @@ def with_server(scenario: Callable[[Server], Awaitable[None]], settings: Setting
             await scenario(server)
 
     asyncio.run(run())
-
-
-def test_the_path_is_the_one_whose_key_may_come_later():
-    assert PATH == KEY_LATER_PATH
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])

@@ -1,6 +1,7 @@
 """The OpenAPI document against the routes, the Structs and the meta-schema of JSON Schema."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,13 +11,25 @@ from jsonschema import Draft202012Validator
 from frontend.api.application import build
 from frontend.api.memory import Memory
 from frontend.api.openapi.document import document_of
-from frontend.api.openapi.operation import operation_of
+from frontend.api.openapi.operation import OF_ENGINES, operation_of
 from frontend.api.openapi.routes import RecordingRouter, Route
+from frontend.batches.input import ENDPOINTS
 from frontend.config import Settings
+from frontend.http.limiter import LIMITED
+from frontend.http.span import OPERATIONS
 from frontend.observability.metrics import Metrics
+from frontend.replay.asked import RETRIED_PATHS
 from frontend.routing.router import Router, RouterOptions
 
 NOT_OF_THE_API = ("/openapi.json", "/docs", "/page/")
+# What asks a host for its tokenizer alone.
+TOKENIZING = {
+    "/tokenize",
+    "/detokenize",
+    "/v1/chat/completions/render",
+    "/v1/messages/count_tokens",
+    "/v1/responses/input_tokens",
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +139,19 @@ def test_events_are_not_said_to_be_strings(document: dict[str, Any]):
     ]
     assert contents
     assert all(schema == {} for schema in contents)
+
+
+def test_whatever_makes_engines_work_is_limited(routes: list[Route]):
+    working = {
+        route.template
+        for route in routes
+        if route.method == "POST"
+        and (operation := operation_of(route.responder)) is not None
+        and set(OF_ENGINES) <= set(operation.errors)
+    }
+    assert working - TOKENIZING == LIMITED - {"/v1/realtime"}
+
+
+@pytest.mark.parametrize("paths", [LIMITED, RETRIED_PATHS, ENDPOINTS, OPERATIONS])
+def test_tables_of_paths_name_routes(paths: Iterable[str], routes: list[Route]):
+    assert set(paths) <= {route.template for route in routes}

@@ -28,7 +28,7 @@ from frontend.api.schema.inference import (
     InferenceToken,
     inference_error,
 )
-from frontend.api.sse import EVENT_STREAM, Framing, Stream, respond_streaming
+from frontend.api.sse import EVENT_STREAM, Framing, Stream, event_named, respond_streaming
 from frontend.api.turns import AnyTurn, TurnEvent
 from frontend.errors import BadRequest, ServerError
 from frontend.http.exchange import exchange_of
@@ -117,9 +117,9 @@ class _JsonEvents:
         self._answer.add(happened)
         match happened:
             case Content(text):
-                return named(TOKEN, InferenceToken(token=text, **self._ids))
+                return event_named(TOKEN, InferenceToken(token=text, **self._ids))
             case Reasoning(text):
-                return named(TOKEN, InferenceToken(token="", reasoning=text, **self._ids))
+                return event_named(TOKEN, InferenceToken(token="", reasoning=text, **self._ids))
         return b""
 
     def ending(self) -> bytes:
@@ -133,15 +133,11 @@ class _JsonEvents:
             usage=usage_body(usage, usage.reasoning_tokens),
             **self._ids,
         )
-        return named(COMPLETE, body)
+        return event_named(COMPLETE, body)
 
 
 def _json_error(request_id: str, session_id: str | None, error: ServerError) -> bytes:
-    return named(ERROR, inference_error(error, request_id, session_id))
-
-
-def named(name: str, body: msgspec.Struct) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(body))
+    return event_named(ERROR, inference_error(error, request_id, session_id))
 
 
 def install(app: App, server: Server) -> None:

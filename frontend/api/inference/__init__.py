@@ -1,1 +1,0 @@
-"""POST /v1/inference_sse, for clients of FabricAI's inference server."""
