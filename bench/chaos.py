@@ -15,14 +15,14 @@ from bench.chaos_trial import Plan, Trial, run_trial
 from bench.errors import RunFailed
 from bench.figures import RESTART
 from bench.kills import Kill
-from bench.options import json_option, positive_numbers
+from bench.options import json_option, positive_numbers, task_options
 from bench.recordings import Recording, read_recording
 from bench.served import MODEL_NAME
 
 # Exact arithmetic: a text does not depend on the other requests of its batch, so texts can be compared.
 EXACT = ("INFERENCE_PRECISION_HINT=f32", "KV_CACHE_PRECISION=f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0")
 
-_OTHER_TASKS = ("embeddings", "rerank", "vision", "speech", "transcription")
+OTHER_TASKS = ("embeddings", "rerank", "vision", "speech", "transcription")
 
 
 class ChaosResults(msgspec.Struct, frozen=True):
@@ -37,20 +37,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
 
 @click.command("chaos", short_help="Kill engine hosts under load and compare every answer.")
 @click.argument("model")
-@click.option("--embeddings", metavar="MODEL", help="Also serve this model, and request embeddings.")
-@click.option("--rerank", metavar="MODEL", help="Also serve this model, and have it rank documents.")
-@click.option("--vision", metavar="MODEL", help="Also serve this model, and ask it about images.")
-@click.option(
-    "--transcription",
-    metavar="MODEL",
-    help="Also serve this model, and have it transcribe what the model of --speech says, or --audio.",
-)
-@click.option("--speech", metavar="MODEL", help="Also serve this model, and have it read texts aloud.")
-@click.option(
-    "--audio",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The recording for --transcription, which needs it unless there is --speech.",
-)
+@task_options
 @click.option(
     "--clients",
     type=click.IntRange(2),
@@ -132,10 +119,10 @@ def chaos(
     """
     console = Console()
     trials: list[Trial] = []
-    chosen = {task: other for task in _OTHER_TASKS if (other := others[task]) is not None}
+    chosen = {task: other for task in OTHER_TASKS if (other := others[task]) is not None}
     models = {MODEL_NAME: model} | chosen
-    lanes = _lanes(models, max_tokens, seed)
-    recording = _recording(models, audio)
+    lanes = lanes_of(models, max_tokens, seed)
+    recording = recording_of(models, audio)
     _check_clients(clients, models, lanes)
     plan = Plan(
         models,
@@ -169,7 +156,7 @@ def chaos(
         raise SystemExit(1)
 
 
-def _lanes(models: dict[str, str], max_tokens: int, seed: int) -> list[Lane]:
+def lanes_of(models: dict[str, str], max_tokens: int, seed: int) -> list[Lane]:
     """What clients ask of the models, except for transcripts."""
     lanes = [*text_lanes(MODEL_NAME, max_tokens, seed)]
     if "embeddings" in models:
@@ -183,7 +170,7 @@ def _lanes(models: dict[str, str], max_tokens: int, seed: int) -> list[Lane]:
     return lanes
 
 
-def _recording(models: dict[str, str], audio: Path | None) -> Recording | None:
+def recording_of(models: dict[str, str], audio: Path | None) -> Recording | None:
     """What is transcribed, unless the server speaks it. Raises UsageError."""
     if audio is not None:
         return read_recording(audio)

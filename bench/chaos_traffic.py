@@ -53,6 +53,7 @@ class Lane(msgspec.Struct, frozen=True):
     read: Callable[[Response], Answer]  # raises BadAnswer
     content_type: str = JSON_TYPE
     ask: Callable[[Client, bytes, float], Awaitable[Response]] | None = None  # instead of a POST
+    pause: float = 0.0  # seconds between an answer and the next request
 
     async def post(self, client: Client, index: int, deadline: float) -> Response:
         """The answer to one request, within `deadline` seconds. Raises a ClientError."""

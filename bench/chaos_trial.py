@@ -1,13 +1,14 @@
 """One trial of `nacelle bench chaos`: a server, clients that ask without pause, and kills."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -117,41 +118,52 @@ def settings_file(models: dict[str, str]) -> str:
 
 
 def run_trial(trial: Trial, plan: Plan) -> None:
-    shm_before = set(os.listdir("/dev/shm"))  # noqa: S108, PTH208
+    environment = {"NACELLE_STALL_SECONDS": str(plan.stall_seconds)}
+    before = in_shm()
+    with serving(plan.models, trial.replicas, plan.properties, environment) as server:
+        trial.cold_load = wait_until_loaded(server, plan.slowdown * LOAD_SECONDS)
+        for name in plan.models:
+            server.wait_for(f"/ready/{name}", plan.slowdown * LOAD_SECONDS)
+        observers = [Observer(server, name) for name in plan.models]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_load(trial, server, observers, plan))
+        for observer in observers:
+            observer.replicas()
+        _read_metrics(trial, observers[0])
+    trial.orphans = orphans(observers)
+    trial.left_in_shm = len(in_shm() - before)
+
+
+@contextlib.contextmanager
+def serving(
+    models: dict[str, str], replicas: int, properties: Sequence[str], environment: dict[str, str]
+) -> Iterator[Server]:
+    """A server of these models, which are not loaded yet."""
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(settings_file(plan.models))
+        file.write(settings_file(models))
         file.flush()
         command = [*nacelle_command(), "serve", "--config", file.name, "--port", str(port)]
-        command += ["--replicas", str(trial.replicas)]
-        command += [word for item in plan.properties for word in ("--property", item)]
-        with Server(command, port, {"NACELLE_STALL_SECONDS": str(plan.stall_seconds)}) as server:
-            trial.cold_load = wait_until_loaded(server, plan.slowdown * LOAD_SECONDS)
-            for name in plan.models:
-                server.wait_for(f"/ready/{name}", plan.slowdown * LOAD_SECONDS)
-            observers = [Observer(server, name) for name in plan.models]
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_load(trial, server, observers, plan))
-            for observer in observers:
-                observer.replicas()
-            _read_metrics(trial, observers[0])
-    pids = set().union(*(observer.pids for observer in observers))
-    trial.orphans = sum(psutil.pid_exists(pid) for pid in pids)
-    trial.left_in_shm = len(set(os.listdir("/dev/shm")) - shm_before)  # noqa: S108, PTH208
+        command += ["--replicas", str(replicas)]
+        command += [word for item in properties for word in ("--property", item)]
+        with Server(command, port, environment) as server:
+            yield server
+
+
+def in_shm() -> set[str]:
+    """The names of what is in shared memory."""
+    return set(os.listdir("/dev/shm"))  # noqa: S108, PTH208
+
+
+def orphans(observers: Sequence[Observer]) -> int:
+    """How many of the hosts that were seen still run."""
+    return sum(psutil.pid_exists(pid) for pid in set().union(*(observer.pids for observer in observers)))
 
 
 async def _load(trial: Trial, server: Server, observers: list[Observer], plan: Plan) -> None:
     client = Client(server.base_url + "/v1", None)
     deadline = plan.slowdown * _DEADLINE_SECONDS
-    expected = await _undisturbed(client, plan.lanes, deadline)
-    lanes = plan.lanes
-    if plan.transcription is not None:
-        recordings = recordings_of(expected["speech"]) if plan.recording is None else [plan.recording]
-        listening = [*transcription_lanes(plan.transcription, recordings)]
-        if "speech" in expected:
-            listening.append(realtime_lane(plan.transcription, expected["speech"]))
-        expected |= await _undisturbed(client, listening, deadline)
-        lanes = [*lanes, *listening]
+    lanes, expected = await undisturbed(client, plan.lanes, plan.transcription, plan.recording, deadline)
     done = asyncio.Event()
     answers: list[Answered] = []
     turn = itertools.count()
@@ -180,6 +192,28 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
     judge(trial, answers, expected, started)
 
 
+async def undisturbed(
+    client: Client,
+    lanes: Sequence[Lane],
+    transcription: str | None,
+    recording: Recording | None,
+    deadline: float,
+) -> tuple[list[Lane], dict[str, list[Answer]]]:
+    """All lanes, with those of the model that transcribes, and the answers before any kill.
+
+    Raises RunFailed.
+    """
+    expected = await _undisturbed(client, lanes, deadline)
+    listening: list[Lane] = []
+    if transcription is not None:
+        recordings = recordings_of(expected["speech"]) if recording is None else [recording]
+        listening += transcription_lanes(transcription, recordings)
+        if "speech" in expected:
+            listening.append(realtime_lane(transcription, expected["speech"]))
+        expected |= await _undisturbed(client, listening, deadline)
+    return [*lanes, *listening], expected
+
+
 async def _undisturbed(client: Client, lanes: Sequence[Lane], deadline: float) -> dict[str, list[Answer]]:
     """By task, the answer to each request before any kill. Raises RunFailed."""
     expected: dict[str, list[Answer]] = {}
@@ -193,6 +227,17 @@ async def _undisturbed(client: Client, lanes: Sequence[Lane], deadline: float) -
     return expected
 
 
+def compare(answer: Answered, expected: dict[str, list[Answer]]) -> Difference | None:
+    """How an answer differs from the undisturbed one. Raises a ClientError if the request failed."""
+    lane, outcome = answer.lane, answer.outcome
+    if isinstance(outcome, ClientError):
+        raise outcome
+    what = difference(expected[lane.task][answer.request], lane.read(outcome))
+    if what is None:
+        return None
+    return Difference(lane.task, answer.request, what, streamed=bool(outcome.events))
+
+
 def judge(
     trial: Trial, answers: Sequence[Answered], expected: dict[str, list[Answer]], started: float
 ) -> None:
@@ -202,14 +247,10 @@ def judge(
     for answer in answers:
         lane, outcome = answer.lane, answer.outcome
         try:
-            if isinstance(outcome, ClientError):
-                raise outcome
-            what = difference(expected[lane.task][answer.request], lane.read(outcome))
-            if what is not None:
-                trial.differences.append(
-                    Difference(lane.task, answer.request, what, streamed=bool(outcome.events))
-                )
-            if outcome.events and lane.task == "text":
+            found = compare(answer, expected)
+            if found is not None:
+                trial.differences.append(found)
+            if isinstance(outcome, Response) and outcome.events and lane.task == "text":
                 arrivals += read_response(outcome).arrivals
         except ClientError as error:
             failures[f"{lane.task}: {error.kind}: {error}"[:200]] += 1

@@ -4,6 +4,7 @@ import click
 
 from bench.chaos import chaos
 from bench.engine import engine
+from bench.features import features
 from bench.fuzz import fuzz
 from bench.hostile import hostile
 from bench.ipc import ipc
@@ -16,5 +17,5 @@ def bench() -> None:
     """Measure any OpenAI server, the raw pipeline, Nacelle's overhead or shared memory, or test a server."""
 
 
-for _command in (serve, engine, overhead, ipc, chaos, fuzz, hostile):
+for _command in (serve, engine, overhead, features, ipc, chaos, fuzz, hostile):
     bench.add_command(_command)

@@ -6,6 +6,7 @@ splits lines, and leaves decoding until after the run.
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import urlsplit
@@ -150,10 +151,11 @@ class _Connection(asyncio.Protocol):
 class Client:
     """Sends requests to one server over a pool of keep-alive connections, one per request in flight.
 
-    `base_url` may omit a final `/v1`; paths given to `post` are relative to it.
+    `base_url` may omit a final `/v1`; paths given to `post` are relative to it. With `idempotent`, each
+    request has an Idempotency-Key of its own.
     """
 
-    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+    def __init__(self, base_url: str, api_key: str | None = None, *, idempotent: bool = False) -> None:
         url = urlsplit(base_url if "://" in base_url else f"http://{base_url}")
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError(f"not an http:// or https:// address: {base_url}")
@@ -164,6 +166,7 @@ class Client:
         if api_key:
             headers.append(f"Authorization: Bearer {api_key}")
         self._headers = "\r\n".join(headers)
+        self._idempotent = idempotent
         self._idle: list[_Connection] = []
 
     async def post(self, path: str, body: bytes, deadline: float, content_type: str = JSON_TYPE) -> Response:
@@ -172,7 +175,23 @@ class Client:
         Raises a ClientError; HttpError for a status of 400 or more.
         """
         described = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}"
-        head = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._headers}\r\n{described}\r\n\r\n"
+        if self._idempotent:
+            described += f"\r\nIdempotency-Key: {uuid.uuid4().hex}"
+        return await self._complete(f"POST {self._prefix}{path}", f"{described}\r\n", body, deadline)
+
+    async def request(self, method: str, path: str, body: bytes, deadline: float) -> Response:
+        """Any method on a path of the server, which is not relative to the base URL, with a JSON body or
+        none. Raises as `post` does."""
+        described = f"Content-Type: {JSON_TYPE}\r\nContent-Length: {len(body)}\r\n" if body else ""
+        return await self._complete(f"{method} {path}", described, body, deadline)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{'https' if self._tls else 'http'}://{self._address[0]}:{self._address[1]}"
+
+    async def _complete(self, line: str, described: str, body: bytes, deadline: float) -> Response:
+        head = f"{line} HTTP/1.1\r\n{self._headers}\r\n{described}\r\n"
         try:
             async with asyncio.timeout(deadline):
                 response = await self._exchange(head.encode("latin-1"), body)

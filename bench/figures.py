@@ -30,6 +30,7 @@ SERVED_TRANSCRIPTION = Budget(
 SERVED_SPEECH = Budget("served ÷ raw seconds of audio per second, speech", 0.95, at_most=False, failure=0.8)
 FIRST_TOKEN = Budget("added time to first token, p50, one request at a time", 2.0, "ms")
 FRONTEND = Budget("frontend, ipc and synthetic engine ÷ bare Falcon SSE loop, tokens/s", 0.5, at_most=False)
+FEATURES = Budget("features on ÷ off, streamed tokens/s", 0.9, at_most=False, failure=0.9)
 ARENA = Budget("8 MiB tensor through an arena ÷ one memcpy", 2.5)
 MEMORY = Budget("resident memory of the frontend, idle", 80.0, "MiB")
 RESTART = Budget("kill → READY again ÷ cold load", 1.2)

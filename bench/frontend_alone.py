@@ -6,6 +6,7 @@ Both servers, including Nacelle's synthetic host, are pinned to the same core, a
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 
 from bench import figures, load
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
@@ -15,8 +16,8 @@ from bench.workload import Workload
 
 _STREAMS = 64
 _TOKENS = 2048  # per stream, a second or two of work
-_MODEL_NAME = "synthetic"
-_START_SECONDS = 60.0
+SYNTHETIC = "synthetic"
+START_SECONDS = 60.0
 
 
 def frontend_alone(pairs: int) -> Figure:
@@ -26,20 +27,16 @@ def frontend_alone(pairs: int) -> Figure:
     the client used up its own core, the baseline may be faster than measured and the ratio too high: the
     note reports how busy the client was.
     """
-    *others, server_core = sorted(os.sched_getaffinity(0))
     measured: list[Pair] = []
     busiest = 0.0
-    with contextlib.ExitStack() as stack:
-        with pinned([server_core]):
-            ours = stack.enter_context(_nacelle())
-            bare = stack.enter_context(_bare())
-        ours.wait_for(f"/ready/{_MODEL_NAME}", _START_SECONDS)
-        bare.wait_for("/health", _START_SECONDS)
-        stack.enter_context(pinned(others or [server_core]))
+    with one_core_for([nacelle, _bare]) as (ours, bare):
+        ours.wait_for(f"/ready/{SYNTHETIC}", START_SECONDS)
+        bare.wait_for("/health", START_SECONDS)
         for pair in range(pairs + 1):
             speeds = {}
             for server in (ours, bare):
-                speeds[server], busy = _tokens_per_second(server, seed=pair)
+                target = load.Target(server.base_url, SYNTHETIC)
+                speeds[server], busy = tokens_per_second(target, streaming(_STREAMS, _STREAMS, _TOKENS, pair))
                 busiest = max(busiest, busy)
             measured.append(Pair(speeds[ours], speeds[bare]))
     del measured[0]  # warmed both up
@@ -50,9 +47,21 @@ def frontend_alone(pairs: int) -> Figure:
     return Figure(figures.FRONTEND, median(ratios), ratios, pairs=measured, note=note)
 
 
-def _nacelle() -> Server:
+@contextlib.contextmanager
+def one_core_for(starts: Sequence[Callable[[], Server]]) -> Iterator[list[Server]]:
+    """Servers that share one core with each other but not, if there are several cores, with this process."""
+    *others, server_core = sorted(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as stack:
+        with pinned([server_core]):
+            servers = [stack.enter_context(start()) for start in starts]
+        stack.enter_context(pinned(others or [server_core]))
+        yield servers
+
+
+def nacelle(options: Sequence[str] = ()) -> Server:
+    """A server of the synthetic engine at full speed."""
     port = free_port()
-    return Server([*nacelle_command(), "serve", "synthetic:0", "--port", str(port)], port)
+    return Server([*nacelle_command(), "serve", f"{SYNTHETIC}:0", "--port", str(port), *options], port)
 
 
 def _bare() -> Server:
@@ -60,15 +69,19 @@ def _bare() -> Server:
     return Server([sys.executable, "-P", "-m", "bench.bare_sse", "--port", str(port)], port)
 
 
-def _tokens_per_second(server: Server, seed: int) -> tuple[float, float]:
-    """Output tokens/s, and the share of its core that the client used."""
-    workload = Workload(
-        requests=_STREAMS,
-        max_tokens=_TOKENS,
+def streaming(requests: int, concurrency: int, tokens: int, seed: int) -> Workload:
+    """Short prompts, answered by `tokens` tokens each."""
+    return Workload(
+        requests=requests,
+        max_tokens=tokens,
         prompt_words=8,
         seed=seed,
-        concurrency=_STREAMS,
+        concurrency=concurrency,
         ignore_eos=True,
     )
-    run = load.run(load.Target(server.base_url, _MODEL_NAME), workload)
+
+
+def tokens_per_second(target: load.Target, workload: Workload) -> tuple[float, float]:
+    """Output tokens/s, and the share of its core that the client used. Raises RunFailed."""
+    run = load.run(target, workload)
     return summarize_flawless(run.records).output_tokens_per_second, run.client_busy

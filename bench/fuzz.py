@@ -1,6 +1,7 @@
 """`nacelle bench fuzz`: damaged requests over every route of a server, from a seed."""
 
 import asyncio
+import contextlib
 import time
 import urllib.request
 import wave
@@ -47,7 +48,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    statuses: Counter[int] = Counter()
+    statuses: Counter[int] = msgspec.field(default_factory=Counter)
     failures: list[Failure] = []
     samples: list[Sample] = []
 
@@ -75,7 +76,7 @@ def fuzz(
 ) -> None:
     """Serve MODELS and send them damaged requests.
 
-    Exits with 1 if an answer is a 5xx other than 503 and 504, if a request gets no answer, if a host dies, or
+    Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a request gets no answer, if a host dies, or
     if memory exceeds its limit.
     """
     port = free_port()
@@ -110,6 +111,8 @@ async def _run(server: Server, requests: int, concurrency: int, seed: int, model
     watching = asyncio.create_task(_watch(server, found))
     await asyncio.gather(*(client() for _ in range(concurrency)))
     watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching  # raises what ended it early: without samples, no growth would be found
     return found
 
 
@@ -163,11 +166,20 @@ def _promises_more(request: Request) -> bool:
 async def _watch(server: Server, found: Found) -> None:
     started = time.monotonic()
     while True:
-        hosts = [await asyncio.to_thread(pss_mib, host.pid) for host in server.hosts()]
+        largest_host = await asyncio.to_thread(largest_pss_mib, server)
         frontend = await asyncio.to_thread(pss_mib, server.pid)
         done = found.statuses.total()
-        found.samples.append(Sample(time.monotonic() - started, done, frontend, max(hosts, default=0.0)))
+        found.samples.append(Sample(time.monotonic() - started, done, frontend, largest_host))
         await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+def largest_pss_mib(server: Server) -> float:
+    """Of the hosts that are alive: one may end between the listing and the reading of its memory."""
+    sizes = [0.0]
+    for host in server.hosts():
+        with contextlib.suppress(OSError, StopIteration):  # no file, or an empty one
+            sizes.append(pss_mib(host.pid))
+    return max(sizes)
 
 
 def _report(found: Found, requests: int, died: float, soft_memory_gib: float | None) -> bool:
@@ -196,10 +208,15 @@ def _fetched(server: Server, path: str) -> bytes:
 
 
 def _restarts(server: Server) -> float:
-    lines = _fetched(server, "/metrics").decode().splitlines()
-    found = [line for line in lines if line.startswith("nacelle_host_restarts_total")]
-    if not lines:
-        raise RunFailed("the server has no metrics")
+    return restarts_in(_fetched(server, "/metrics").decode())
+
+
+def restarts_in(metrics: str) -> float:
+    """Before the first restart, only the description of the metric is there. Raises RunFailed without it."""
+    name = "nacelle_host_restarts_total"
+    if f"# TYPE {name} " not in metrics:
+        raise RunFailed(f"the server has no metric {name}")
+    found = [line for line in metrics.splitlines() if line.startswith(name)]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 

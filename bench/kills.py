@@ -113,18 +113,31 @@ def carry_out(
     sent = []
     for number in order:
         for observer in observers:
-            busy = _wait(observer.working, f"a host of {observer.model} with requests in flight", patience)
-            victim = chance.choice(busy)
-            before = observer.metrics()
-            assert victim.pid is not None, "a ready replica has a process"
-            os.kill(victim.pid, number)
-            sent.append(Kill(clock(), number.name, victim.replica, observer.model))
-            _wait(
-                partial(observer.over, before),
-                f"the recovery of {observer.model} from {number.name}",
-                patience,
-            )
+            kill, before = strike(number, observer, chance, patience)
+            sent.append(kill)
+            await_recovery(kill, observer, before, patience)
     return sent
+
+
+def strike(
+    number: signal.Signals, observer: Observer, chance: random.Random, patience: float
+) -> tuple[Kill, Samples]:
+    """Send a signal to a READY host with requests in flight; also return the metrics of just before.
+
+    Raises RunFailed if no host is busy within `patience` seconds.
+    """
+    busy = _wait(observer.working, f"a host of {observer.model} with requests in flight", patience)
+    victim = chance.choice(busy)
+    before = observer.metrics()
+    assert victim.pid is not None, "a ready replica has a process"
+    os.kill(victim.pid, number)
+    return Kill(clock(), number.name, victim.replica, observer.model), before
+
+
+def await_recovery(kill: Kill, observer: Observer, before: Samples, patience: float) -> float:
+    """Wait until the server has recovered; return the seconds since the kill. Raises RunFailed."""
+    _wait(partial(observer.over, before), f"the recovery of {kill.model} from {kill.signal}", patience)
+    return clock() - kill.time
 
 
 def _wait(condition: Callable[[], Found], what: str, patience: float) -> Found:

@@ -34,6 +34,7 @@ class Target(msgspec.Struct, frozen=True):
     endpoint: Endpoint = "chat"
     stream: bool = True
     deadline: float = 600.0
+    idempotent: bool = False  # each request with an Idempotency-Key of its own
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -118,7 +119,7 @@ def _encode(target: Target, workload: Workload, index: int, prompt: Prompt) -> b
 
 
 async def _run(target: Target, requests: Requests) -> tuple[list[Outcome], float]:
-    client = Client(target.base_url, target.api_key)
+    client = Client(target.base_url, target.api_key, idempotent=target.idempotent)
     send = partial(_one, client, requests.path, requests.content_type, target.deadline)
     started, used = clock(), time.process_time()
     try:

@@ -88,6 +88,23 @@ _MEDIA = (
     click.option("--voice", default="alloy", show_default=True, help="The voice that speaks."),
 )
 
+_TASKS = (
+    click.option("--embeddings", metavar="MODEL", help="Also serve this model, and request embeddings."),
+    click.option("--rerank", metavar="MODEL", help="Also serve this model, and have it rank documents."),
+    click.option("--vision", metavar="MODEL", help="Also serve this model, and ask it about images."),
+    click.option(
+        "--transcription",
+        metavar="MODEL",
+        help="Also serve this model, and have it transcribe what the model of --speech says, or --audio.",
+    ),
+    click.option("--speech", metavar="MODEL", help="Also serve this model, and have it read texts aloud."),
+    click.option(
+        "--audio",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The recording for --transcription, which needs it unless there is --speech.",
+    ),
+)
+
 json_option = click.option(
     "--json",
     "json_path",
@@ -109,6 +126,11 @@ def vector_options(command: Command) -> Command:
 def media_options(command: Command) -> Command:
     """Add the options of workloads with images, recordings or speech that a Workload does not have."""
     return _with(_MEDIA, command)
+
+
+def task_options(command: Command) -> Command:
+    """Add the models that are served beside one for text, by their tasks."""
+    return _with(_TASKS, command)
 
 
 def _with(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""A chart of a run in plain SVG: tokens per second over time, with the kills marked."""
+"""A chart of a run in plain SVG: one value over time, with the kills marked."""
 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
@@ -24,7 +24,14 @@ def rates(arrivals: Sequence[float], start: float, end: float, bin_seconds: floa
     return [count / bin_seconds for count in bins]
 
 
-def svg(title: str, values: Sequence[float], bin_seconds: float, kills: Sequence[Kill], start: float) -> str:
+def svg(
+    title: str,
+    values: Sequence[float],
+    bin_seconds: float,
+    kills: Sequence[Kill],
+    start: float,
+    unit: str = "tokens/s",
+) -> str:
     """The chart. `start` is the time of the first bin, on the clock of the kills."""
     seconds = len(values) * bin_seconds
     highest = max([*values, 1.0])
@@ -42,7 +49,7 @@ def svg(title: str, values: Sequence[float], bin_seconds: float, kills: Sequence
         f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
         f'<text class="title" x="{_LEFT}" y="20">{escape(title)}</text>',
         *_legend(),
-        *_axes(x, y, seconds, highest),
+        *_axes(x, y, seconds, highest, unit),
         *(_mark(x(kill.time - start), kill) for kill in kills),
         f'<polyline class="line" points="{points}"/>',
         "</svg>",
@@ -58,12 +65,12 @@ def _legend() -> list[str]:
     ]
 
 
-def _axes(x, y, seconds: float, highest: float) -> list[str]:  # type: ignore[no-untyped-def]
+def _axes(x, y, seconds: float, highest: float, unit: str) -> list[str]:  # type: ignore[no-untyped-def]
     step = next(s for s in (1, 2, 5, 10, 20, 60, 120, 300, 10**9) if seconds / s <= 12)
     parts = [
         f'<line class="axis" x1="{x(0)}" x2="{x(seconds)}" y1="{y(0)}" y2="{y(0)}"/>',
         f'<text x="{_WIDTH - _RIGHT - 60}" y="{_HEIGHT - 6}">seconds</text>',
-        f'<text x="4" y="{_TOP - 12}">tokens/s</text>',
+        f'<text x="4" y="{_TOP - 12}">{escape(unit)}</text>',
     ]
     for value in (0.0, highest / 2, highest):
         parts.append(f'<line class="grid" x1="{x(0)}" x2="{x(seconds)}" y1="{y(value)}" y2="{y(value)}"/>')

@@ -10,6 +10,7 @@ from frontend.config import ModelSettings
 from frontend.homes import Home, count_death, show_state, stop_all
 from frontend.observability.metrics import Metrics
 from frontend.routing.jobs import Settled
+from frontend.routing.recovery import can_move
 from frontend.routing.route import LocalRoute
 from frontend.routing.router import Router
 from frontend.supervision.death import Death
@@ -125,6 +126,13 @@ class Fleet:
         for told in self.on_death:
             told(replica, death)
         return counted
+
+    def siblings_of(self, replica: Supervisor) -> list[Supervisor]:
+        route = self._homes[replica].route
+        return [other for other, home in self._homes.items() if home.route is route and other is not replica]
+
+    def can_move(self, replica: Supervisor) -> bool:
+        return all(can_move(job.progress) for job in self._homes[replica].replica.jobs.values())
 
     def _settled(self, route: LocalRoute, settled: Settled) -> None:
         for told in self.on_settled:

@@ -221,6 +221,7 @@ class LocalModels:
                 arenas=self._arenas(launch.engine),
                 drain_seconds=self._settings.drain_seconds,
                 term_seconds=self._settings.term_seconds,
+                recycle_seconds=self._settings.request_timeout_seconds,
                 soft_memory_bytes=round((model.settings.soft_memory_gib or 0) * GIB),
                 tuned=model.tuned,
             )

@@ -62,8 +62,19 @@ class Authentication:
                 raise Unauthorized(f"{why}; ask the operator of this server for another one")
             return record.caller
         if self._signers is not None and self._rules is not None and tokens.looks_like_token(secret):
-            return tokens.caller_of(secret, self._signers, self._rules)
+            caller = tokens.caller_of(secret, self._signers, self._rules)
+            if caller.key_id is not None and self._record_of(caller.key_id) is not None:
+                # It would have the limits, the answers and the stored responses of that key's holder.
+                raise Unauthorized(
+                    "the token's claim sub is the id of an API key of this server; use another"
+                )
+            return caller
         raise Unauthorized(_ASK)
+
+    def _record_of(self, key_id: str) -> KeyRecord | None:
+        rings = [self._configured, self._file.ring if self._file is not None else None]
+        known = (record for ring in rings if ring is not None for record in ring.records)
+        return next((record for record in known if record.id == key_id), None)
 
     def renewed(self, caller: Caller) -> Caller | None:
         """Who was let in before, with the rights that their key has now; None if it is no longer accepted.
@@ -72,12 +83,10 @@ class Authentication:
         """
         if caller.key_id is None:
             return caller
-        rings = [self._configured, self._file.ring if self._file is not None else None]
-        known = (record for ring in rings if ring is not None for record in ring.records)
-        record = next((record for record in known if record.id == caller.key_id), None)
-        if record is None:
+        if caller.by_token:
             return caller if self._signers is not None else None
-        if record.refusal(self._now()):
+        record = self._record_of(caller.key_id)
+        if record is None or record.refusal(self._now()):
             return None
         return msgspec.structs.replace(record.caller, is_batch=caller.is_batch)
 

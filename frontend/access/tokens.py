@@ -116,7 +116,7 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         raise Unauthorized(f"the token's claim nacelle_models may have at most {MAX_PATTERNS} names")
     models = None if given.nacelle_models is None else tuple(given.nacelle_models)
     limits = given.nacelle_limits or Limits()
-    return Caller(given.sub, _scopes(given), models, limits, given.nacelle_weight)
+    return Caller(given.sub, _scopes(given), models, limits, given.nacelle_weight, by_token=True)
 
 
 def _scopes(given: _Claims) -> frozenset[CallerScope]:

@@ -31,7 +31,8 @@ async def model_of(
     def note(resolved: Resolved) -> None:
         exchange.answered_by, exchange.variants = resolved.model, resolved.variants
 
-    model = await router.model(name, on_leave_of(request), exchange.variant_key, note, exchange.caller)
+    caller = exchange.caller if request is not None else None  # else whoever asked is not in an exchange
+    model = await router.model(name, on_leave_of(request), exchange.variant_key, note, caller)
     jobs: list[Job] = []
     model.on_submit = jobs.extend
     exchange.phase = lambda: phase_of(jobs)

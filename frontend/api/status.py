@@ -3,16 +3,12 @@
 `queue_size`, `queue_max_size`, `active_requests` and `max_concurrent_requests` are that form.
 """
 
-from fnmatch import fnmatchcase
-
 import falcon.asgi
 import msgspec
 
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
-from frontend.caller import Caller
-from frontend.http.exchange import exchange_of
 from frontend.library import ModelStatus
 from frontend.observability.incidents import versions
 from frontend.routing.replica import answers
@@ -55,9 +51,8 @@ class StatusResource:
     @describes("The state of the server in short", answer=Status)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         """Of the models that the caller may use."""
-        caller = exchange_of(request.scope).caller
         router, library = self._server.router, self._server.library
-        routes = [route for route in router.routes.values() if may_use(caller, route.name)]
+        routes = router.visible_routes
         models = [_brief(library.status(route.name), route) for route in routes]
         body = Status(
             status="draining" if router.draining else "ok",
@@ -75,10 +70,6 @@ class StatusResource:
             ],
         )
         respond_json(response, body)
-
-
-def may_use(caller: Caller, model: str) -> bool:
-    return caller.models is None or any(fnmatchcase(model, pattern) for pattern in caller.models)
 
 
 def _brief(status: ModelStatus, route: Route) -> ModelBrief:

@@ -88,11 +88,11 @@ async def _bounded(stream: AsyncIterable[bytes], limit: int) -> AsyncIterator[by
 async def _read_part(
     part: BodyPart, form: Form, spools: Spools, max_file_bytes: int, file_field: str
 ) -> None:
-    name = part.name or ""
+    name, file_name = _names_of(part)
     if name == file_field:
         if form.file is not None:
             raise BadRequest(f"{name} must occur once", name)
-        form.file_name = part.filename or ""
+        form.file_name = file_name
         form.file = await _spooled(part, spools, max_file_bytes, file_field)
         return
     held = sum(len(value) for values in form.fields.values() for value in values)
@@ -103,6 +103,14 @@ async def _read_part(
         form.fields.setdefault(name, []).append(data.decode())
     except UnicodeDecodeError:
         raise BadRequest(f"{name} is not valid UTF-8", name) from None
+
+
+def _names_of(part: BodyPart) -> tuple[str, str]:
+    """The names of the field and of the file; either may be empty. Raises BadRequest."""
+    try:
+        return part.name or "", part.filename or ""
+    except UnicodeDecodeError:
+        raise BadRequest("the name of a field or file of the form is not valid UTF-8") from None
 
 
 async def _spooled(part: BodyPart, spools: Spools, limit: int, field: str) -> Spool:

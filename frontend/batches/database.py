@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from frontend.batches.input import Place
+from frontend.batches.lifecycle import reopened
 from frontend.batches.output import Result
 from frontend.batches.record import BatchRecord, FileRecord, LineUsage
 from frontend.sessions.sqlite import enter_wal
@@ -188,7 +189,7 @@ class Database:
                     "UPDATE lines SET end = NULL, failed = 0 WHERE batch = ? AND failed = ? AND end > ?",
                     (batch_id, failed, size),
                 )
-            batch = _recounted(db, batch)
+            batch = reopened(_recounted(db, batch))
             _write_batch(db, batch)
             return batch
 

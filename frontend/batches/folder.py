@@ -7,6 +7,7 @@ locks/BATCH_ID      locked by the server that runs the batch; the kernel unlocks
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Set
@@ -72,9 +73,11 @@ class Folder:
         os.link(self.content(file_id), self.input(batch_id))
 
     def write(self, file_id: str, at: int, data: bytes) -> None:
-        """Write into a file, which need not exist, from byte `at` on."""
+        """Write into a file from byte `at` on, which it must have reached; at byte 0 it need not exist."""
         target = os.open(self.content(file_id), os.O_CREAT | os.O_WRONLY, 0o600)
         try:
+            if os.fstat(target).st_size < at:
+                raise OSError(errno.EIO, f"{file_id} has lost what it had")  # a hole would be read as zeros
             done = 0
             while done < len(data):
                 done += os.pwrite(target, data[done:], at + done)

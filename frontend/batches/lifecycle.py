@@ -68,6 +68,13 @@ def advance(batch: BatchRecord, event: Event, now: int) -> BatchRecord:
     return batch
 
 
+def reopened(batch: BatchRecord) -> BatchRecord:
+    """The batch with all that is to be done of it, after answers were lost that it had."""
+    if batch.state is S.FINALIZING and batch.completed + batch.failed < batch.total:
+        return _moved(batch, state=S.IN_PROGRESS, finalizing_at=None)
+    return batch
+
+
 def _moved(batch: BatchRecord, **changes: object) -> BatchRecord:
     return msgspec.structs.replace(batch, **changes)
 

@@ -124,7 +124,8 @@ class Runner:
     async def _run(self, batch_id: str) -> None:
         """From whatever state it is in to its end."""
         batch = await self._store.take_over(batch_id)
-        if batch is None:
+        if batch is None:  # another server has ended it meanwhile
+            await self._store.forget_input(batch_id)
             return
         if batch.state is BatchState.VALIDATING:
             batch = await self._store.validate(batch, self._max_line_bytes)
@@ -206,6 +207,8 @@ class Runner:
             log.exception("unexpected error in a request of a batch to %s", path)
             return unanswered(custom_id, "internal_error", "The server failed; its log has the details.")
         wait = seconds_to_retry(answer.status, _text(answer.header(b"retry-after")), number)
+        if answer.header(b"x-should-retry") == b"false":  # no limit will ever have room for it
+            wait = None
         return answered(custom_id, answer.status, own_id, answer.body) if wait is None else wait
 
     async def _end_unmade(self, batch: BatchRecord, code: str, message: str) -> None:

@@ -292,6 +292,7 @@ class BatchStore:
             async with asyncio.timeout(_CALL_SECONDS):  # `wait_for` may swallow a cancellation
                 return await asyncio.wrap_future(future)
         except (sqlite3.Error, OSError) as error:  # OSError includes TimeoutError
+            self._made = False  # perhaps somebody has removed it
             log.error("the file store in %s failed: %s", self.folder.root, error)
             reason = (error.strerror if isinstance(error, OSError) else None) or "see the server's log"
             raise StoreUnavailable(

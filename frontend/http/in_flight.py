@@ -39,13 +39,17 @@ class InFlight:
         """The oldest first."""
         return iter(list(self._entries.values()))
 
-    def cancel(self, request_id: str, error: ServerError) -> list[Exchange]:
+    def cancel(
+        self, request_id: str, error: ServerError, may_end: Callable[[Exchange], bool] = lambda _: True
+    ) -> list[Exchange]:
         """End the requests with this id, which clients may choose and repeat. Returns those that could be
         ended: a client that still sends its request gets the error once it has sent it."""
         ended = []
         for entry in self:
             exchange = entry.exchange
-            if exchange.request_id == request_id and exchange.end is not None and exchange.cancelled is None:
+            if exchange.request_id != request_id or not may_end(exchange):
+                continue
+            if exchange.end is not None and exchange.cancelled is None:
                 exchange.cancelled = error
                 exchange.end(error)
                 ended.append(exchange)

@@ -68,6 +68,7 @@ class Limiter:
         try:
             end = self._quotas.begin(exchange.caller)
         except RateLimited as error:
+            exchange.route = path  # which is a template: nothing in it varies
             exchange.fail(error.code)
             await refuse(scope, receive, send_with_levels, error)
             return

@@ -44,8 +44,9 @@ def with_stack(
         grace_seconds=settings.retry_grace_seconds,
         max_body_bytes=settings.max_body_bytes,
     )
-    app = Replay(app, options, model_mark, metrics, clock)
-    app = Limiter(app, quotas or Quotas())
+    quotas = quotas or Quotas()
+    app = Replay(app, options, model_mark, metrics, clock, quotas.max_concurrent)
+    app = Limiter(app, quotas)
     app = CanonicalPaths(Gate(app, settings, access))
     app = AccessLog(app, metrics, clock, in_flight, tracing)
     return Identity(app, clock)

@@ -108,6 +108,11 @@ class Quotas:
 
         return end
 
+    def max_concurrent(self, caller: Caller) -> int | None:
+        """How many requests of this caller may be answered at a time; None: no limit."""
+        limits = [account.limits.max_concurrent for account in self._of(caller, self._clock())]
+        return min((most for most in limits if most is not None), default=None)
+
     def limits_tokens(self, caller: Caller) -> bool:
         return any(account.tokens is not None for account in self._of(caller, self._clock()))
 

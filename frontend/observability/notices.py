@@ -2,22 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
 
 import msgspec
 
 _HELD = 256  # for one follower; the oldest are dropped
 
 
+class About(Protocol):
+    """A struct that is about a model."""
+
+    @property
+    def model(self) -> str: ...
+
+
 class Notice(msgspec.Struct, frozen=True):
     kind: str  # the name of its event
-    about: msgspec.Struct
+    about: About
 
 
 class Notices:
     def __init__(self) -> None:
         self._followers: set[asyncio.Queue[Notice]] = set()
 
-    def publish(self, kind: str, about: Callable[[], msgspec.Struct]) -> None:
+    def publish(self, kind: str, about: Callable[[], About]) -> None:
         """`about` is called only if somebody follows."""
         if not self._followers:
             return

@@ -10,6 +10,8 @@ WITHHELD = "[withheld: it may quote a request]"
 HIDDEN = "[…]"
 _WORDS_ALIKE = 3  # in a row, as in a request: these are a quotation
 _LONG_WORD = 12  # characters that are one by themselves
+_LONG_FOREIGN_WORD = 2  # as many that are not all ASCII
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
 _MOST_BYTES = 4 * 1024 * 1024  # of requests that are searched
 _SHOWN_IDS = 16
 _PATH = re.compile(r"(?<![\w.…])/(?:[^\s/:'\"()]+/)+([^\s/:'\"()]*)")
@@ -28,27 +30,33 @@ def without_prompts(lines: Sequence[str], bodies: Sequence[bytes]) -> list[str]:
 
 
 def _hide_quotes(line: str, bodies: Sequence[bytes]) -> str:
-    if not bodies:
-        return line
-    spans = [match.span() for match in re.finditer(r"\S+", line)]
-    quoted = [False] * len(spans)
-    for index, (start, end) in enumerate(spans):
-        if end - start >= _LONG_WORD and _occurs(line[start:end], bodies):
-            quoted[index] = True
+    """What stands between two blanks is shown or hidden as a whole."""
+    words = [match.span() for match in _WORD.finditer(line)]
+    quoted: list[tuple[int, int]] = []
+    for index, (start, end) in enumerate(words):
+        if _tells_by_itself(line[start:end]) and _occurs(line[start:end], bodies):
+            quoted.append((start, end))
         last = index + _WORDS_ALIKE - 1
-        if last < len(spans) and _occurs(line[start : spans[last][1]], bodies):
-            quoted[index : last + 1] = [True] * _WORDS_ALIKE
+        if last < len(words) and _occurs(line[start : words[last][1]], bodies):
+            quoted.append((start, words[last][1]))
+    if not quoted:
+        return line
     shown: list[str] = []
-    for is_quoted, (start, end) in zip(quoted, spans, strict=True):
-        word = HIDDEN if is_quoted else line[start:end]
+    for match in re.finditer(r"\S+", line):
+        is_quoted = any(start < match.end() and match.start() < end for start, end in quoted)
         if not (is_quoted and shown and shown[-1] == HIDDEN):
-            shown.append(word)
-    return " ".join(shown) if any(quoted) else line
+            shown.append(HIDDEN if is_quoted else match[0])
+    return " ".join(shown)
+
+
+def _tells_by_itself(word: str) -> bool:
+    """What hosts and libraries say of themselves is in ASCII; several scripts do not part their words."""
+    return len(word) >= (_LONG_WORD if word.isascii() else _LONG_FOREIGN_WORD)
 
 
 def _occurs(text: str, bodies: Sequence[bytes]) -> bool:
-    wanted = text.strip("'\"`.,:;()[]{}").encode(errors="replace")
-    return bool(wanted) and any(wanted in body for body in bodies)
+    wanted = text.encode(errors="replace")
+    return any(wanted in body for body in bodies)
 
 
 def sizes_alone(value: Any) -> Any:

@@ -36,8 +36,12 @@ def last_event_id(scope: Scope) -> int:
     if not given:
         return 0
     if not (given.isascii() and given.isdecimal() and len(given) <= 9):
-        raise BadRequest("Last-Event-ID: must be the id of an event of this answer", "Last-Event-ID")
+        raise no_event()
     return int(given)
+
+
+def no_event() -> BadRequest:
+    return BadRequest("Last-Event-ID: must be the id of an event of this answer", "Last-Event-ID")
 
 
 def directives(scope: Scope) -> frozenset[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from frontend.caller import Caller
 from frontend.errors import Conflict, KeyReused, ServerError
 from frontend.http.asgi import (
     WRITER,
@@ -36,6 +37,7 @@ from frontend.replay.asked import (
     directives,
     idempotency_key,
     last_event_id,
+    no_event,
 )
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
@@ -65,9 +67,13 @@ class Replay:
         model_mark: ModelMark,
         metrics: Metrics,
         clock: Callable[[], float],
+        max_concurrent: Callable[[Caller], int | None] = lambda _: None,
     ) -> None:
         """`model_mark`: an object that is another one after the model of this name was loaded again or got
-        other settings; None where the name may mean several models, or none that is known yet."""
+        other settings; None where the name may mean several models, or none that is known yet.
+        `max_concurrent`: how many requests of a caller may be answered at a time."""
+        self._max_concurrent = max_concurrent
+        self._unread: dict[Recording, None] = {}  # what is made although its readers left, the oldest first
         self._app = app
         self._options = options
         self._model_mark = model_mark
@@ -98,7 +104,9 @@ class Replay:
             await refuse(scope, receive, send, error)
 
     async def _retried(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
-        key = (exchange_of(scope).caller.key_id, scope["path"], idempotency_key(scope))
+        caller = exchange_of(scope).caller
+        # With the models: a key that lost one of them must not get that model's answers.
+        key = (caller.key_id, caller.models, scope["path"], idempotency_key(scope))
         fingerprint = hashlib.sha256(body).digest()
         after = last_event_id(scope)
         found = self._retries.find(key)
@@ -109,6 +117,8 @@ class Replay:
                 "Idempotency-Key: this key was sent with another body; use a new key for a new request",
                 "Idempotency-Key",
             )
+        if found is not None and not found.recording.may_follow(after):
+            raise no_event()
         if found is None and after:
             raise Conflict(
                 "Last-Event-ID: the answer is no longer kept; send the request without it", "Last-Event-ID"
@@ -177,6 +187,7 @@ class Replay:
             finally:
                 recording.end(error)
                 shelf.end(key, recording)
+                self._unread.pop(recording, None)
 
         task = asyncio.ensure_future(make())
         self._making.add(task)
@@ -218,20 +229,31 @@ class Replay:
             own.end = None
             recording.readers -= 1
             if not recording.readers and not recording.ended:
-                _abandon_later(recording, grace_seconds)
+                self._abandon_later(recording, grace_seconds)
 
+    def _abandon_later(self, recording: Recording, seconds: float) -> None:
+        """Unless somebody reads it again until then. Whoever may have so many requests at a time does not get
+        more answers made by leaving: the oldest are abandoned at once."""
 
-def _abandon_later(recording: Recording, seconds: float) -> None:
-    """Unless somebody reads it again until then."""
+        def abandon() -> None:
+            if not recording.readers:
+                recording.abandoned.set()
 
-    def abandon() -> None:
-        if not recording.readers:
-            recording.abandoned.set()
-
-    if seconds > 0:
+        if seconds <= 0:
+            abandon()
+            return
         asyncio.get_running_loop().call_later(seconds, abandon)
-    else:
-        abandon()
+        caller = recording.exchange.caller
+        self._unread.pop(recording, None)  # to the end
+        self._unread[recording] = None
+        own = [other for other in self._unread if other.is_unread and _key_id(other) == caller.key_id]
+        if (most := self._max_concurrent(caller)) is not None:
+            for other in own[: max(0, len(own) - most)]:
+                other.abandoned.set()
+
+
+def _key_id(recording: Recording) -> str | None:
+    return recording.exchange.caller.key_id
 
 
 async def _send(recording: Recording, scope: Scope, send: Send, headers: Headers, after: int) -> None:

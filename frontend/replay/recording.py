@@ -32,6 +32,15 @@ class Recording:
         is_ok = self.start is not None and self.start["status"] == 200
         return self.ended and self.error is None and is_ok and self.exchange.failure is None
 
+    @property
+    def is_unread(self) -> bool:
+        """It is being made, and nobody reads it."""
+        return not (self.readers or self.ended or self.abandoned.is_set())
+
+    def may_follow(self, number: int) -> bool:
+        """Whether a client can have the event of that number, so far as is known."""
+        return not self._is_numbered or number <= len(self._parts)
+
     async def send(self, message: Message) -> None:
         """For the application that makes the answer."""
         if message["type"] == "http.response.start":
@@ -83,6 +92,8 @@ class Recording:
 
     async def parts(self, after: int = 0) -> AsyncIterator[bytes]:
         """What there is after the part of that number, joined, and what follows. Raises what broke it."""
+        if not self._is_numbered:
+            after = 0  # a part of what is no stream of events would not be an answer
         while True:
             if after < len(self._parts):
                 data = b"".join(self._parts[after:])

@@ -89,6 +89,11 @@ def after_death(progress: Progress, suspicion: Suspicion, crash: Crash) -> Verdi
     return Continue(suspicion, by_replay=True) if by_replay else GiveUp()
 
 
+def can_move(progress: Progress) -> bool:
+    """Whether another host is certain to go on where this one stops. A repetition is not: it may differ."""
+    return progress.continuation is Continuation.BY_TEXT or not progress.visible
+
+
 def _suspected(suspicion: Suspicion, point: int, crash: Crash) -> Suspicion:
     alone_at, inconclusive = suspicion.alone_at, suspicion.inconclusive
     if crash.alone and crash.conclusive:

@@ -13,6 +13,7 @@ import msgspec
 
 from frontend.errors import BadRequest, Conflict
 from frontend.sessions.codec import Codec
+from frontend.sessions.owners import owned_key
 from frontend.sessions.store import Store
 from ipc.messages import ChatMessage, ContentPart, MediaPart, TextPart
 
@@ -38,7 +39,7 @@ class Conversations:
         self._store = store
         self._turn_seconds = turn_seconds
         self._clock = clock
-        self._began: dict[str, float] = {}  # start of the running turn, by conversation
+        self._began: dict[str, float] = {}  # start of the running turn, by key of the store
 
     async def begin(self, session_id: str, messages: list[ChatMessage]) -> "SessionTurn":
         """Begin a turn that adds `messages` to the conversation. The caller closes it.
@@ -46,10 +47,11 @@ class Conversations:
         Raises Conflict, StoreUnavailable, or BadRequest if the conversation would become too long.
         """
         now = self._clock()
-        if now < self._began.get(session_id, -self._turn_seconds) + self._turn_seconds:
+        key = owned_key("conversation", session_id)
+        if now < self._began.get(key, -self._turn_seconds) + self._turn_seconds:
             raise Conflict(f"{_PARAM}: another turn of this conversation is running", _PARAM, retry_after=1)
-        self._began[session_id] = now
-        turn = SessionTurn(self._store, session_id, lambda: self._end(session_id, now))
+        self._began[key] = now
+        turn = SessionTurn(self._store, key, lambda: self._end(key, now))
         try:
             await turn.load(messages)
         except BaseException:
@@ -57,19 +59,20 @@ class Conversations:
             raise
         return turn
 
-    def _end(self, session_id: str, began: float) -> None:
-        if self._began.get(session_id) == began:
-            del self._began[session_id]
+    def _end(self, key: str, began: float) -> None:
+        if self._began.get(key) == began:
+            del self._began[key]
 
 
 class SessionTurn:
     """One question and its answer. `messages` is the conversation up to and including the question."""
 
-    def __init__(self, store: Store, session_id: str, close: Callable[[], None]) -> None:
+    def __init__(self, store: Store, key: str, close: Callable[[], None]) -> None:
+        """`key`: where the store has the conversation."""
         self.messages: list[ChatMessage] = []
         self.close = close  # ends the turn, so that the next one can begin
         self._store = store
-        self._key = f"conversation:{session_id}"
+        self._key = key
         self._stored: bytes | None = None
 
     async def load(self, question: list[ChatMessage]) -> None:

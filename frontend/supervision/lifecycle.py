@@ -92,7 +92,13 @@ class Recycle(msgspec.Struct, frozen=True):
     term_seconds: float
 
 
-Event = Start | LoadBegan | BecameReady | RequestCompleted | Stalled | Died | TimerFired | Stop | Recycle
+class Leave(msgspec.Struct, frozen=True):
+    """A host that is being recycled is to end now: what it has can be continued in the new one."""
+
+
+Event = (
+    Start | LoadBegan | BecameReady | RequestCompleted | Stalled | Died | TimerFired | Stop | Recycle | Leave
+)
 
 
 # --- actions -----------------------------------------------------------------------------------------
@@ -134,11 +140,17 @@ class Lifecycle(msgspec.Struct, frozen=True):
     reason: str | None = None  # of the latest death
     term_seconds: float = 0.0  # while DRAINING
     recycling: bool = False  # while DRAINING: to be started again
+    leaving: bool = False  # while recycling: it was told to end now
     was_ready: bool = False  # since it was last started, so that its settings and files were good then
 
     @property
     def stopping(self) -> bool:
         return self.state is State.DRAINING and not self.recycling
+
+    @property
+    def returns(self) -> bool:
+        """Whether it serves nothing now, but is about to."""
+        return self.recycling or self.state in (State.STARTING, State.LOADING, State.BACKOFF)
 
     @property
     def alive(self) -> bool:
@@ -171,8 +183,8 @@ def advance(life: Lifecycle, event: Event) -> tuple[Lifecycle, list[Action]]:
             return _died(life, event)
         case TimerFired():
             return _timer_fired(life, event.timer)
-        case Recycle() if life.state is State.READY:
-            return _drain(life, event, recycling=True)
+        case Recycle() | Leave():
+            return _recycle(life, event)
         case Stop():
             return _stop(life, event)
     return life, []
@@ -216,12 +228,24 @@ def _drain(life: Lifecycle, event: Stop | Recycle, recycling: bool = False) -> t
     return draining, [SendDrain(), StartTimer(Timer.DRAIN, event.drain_seconds)]
 
 
+def _recycle(life: Lifecycle, event: Recycle | Leave) -> tuple[Lifecycle, list[Action]]:
+    if isinstance(event, Recycle):
+        return _drain(life, event, recycling=True) if life.state is State.READY else (life, [])
+    if not life.recycling or life.leaving:
+        return life, []
+    leaving = msgspec.structs.replace(life, leaving=True)
+    return leaving, [Terminate(), StartTimer(Timer.TERM, life.term_seconds)]
+
+
 def _stop(life: Lifecycle, event: Stop) -> tuple[Lifecycle, list[Action]]:
     match life.state:
         case State.READY:
             return _drain(life, event)
         case State.DRAINING:
-            return msgspec.structs.replace(life, recycling=False), []
+            stopping = msgspec.structs.replace(life, recycling=False, term_seconds=event.term_seconds)
+            # A host that is recycled may take longer than a shutdown waits.
+            waits = life.recycling and not life.leaving
+            return stopping, [StartTimer(Timer.DRAIN, event.drain_seconds)] if waits else []
         case State.STARTING | State.LOADING:
             # Nothing to finish: a host that loads has no requests.
             draining = msgspec.structs.replace(life, state=State.DRAINING, term_seconds=event.term_seconds)

@@ -15,6 +15,7 @@ import zmq
 from frontend.spool import Spool
 from frontend.supervision.announcement import announcement
 from frontend.supervision.death import Death
+from frontend.supervision.growth import Growth, Leaving, Sample, judge, must_leave
 from frontend.supervision.incarnation import ArenaSizes, Ending, Incarnation
 from frontend.supervision.lifecycle import (
     Action,
@@ -23,6 +24,7 @@ from frontend.supervision.lifecycle import (
     Died,
     Event,
     Kill,
+    Leave,
     Lifecycle,
     LoadBegan,
     Recycle,
@@ -63,6 +65,12 @@ class Listener(Protocol):
     def replica_died(self, replica: "Supervisor", death: Death) -> bool:
         """Its host is gone, with all that it held. Returns whether that counts against the replica."""
 
+    def siblings_of(self, replica: "Supervisor") -> "Sequence[Supervisor]":
+        """The other replicas of its model on this machine."""
+
+    def can_move(self, replica: "Supervisor") -> bool:
+        """Whether another host can go on with everything that its host holds."""
+
 
 class SupervisorOptions(msgspec.Struct, frozen=True):
     """What a replica is started with."""
@@ -72,7 +80,8 @@ class SupervisorOptions(msgspec.Struct, frozen=True):
     arenas: ArenaSizes
     drain_seconds: float
     term_seconds: float
-    soft_memory_bytes: int = 0  # a host that is larger is recycled between requests; 0 is no limit
+    recycle_seconds: float = 0.0  # for which a host that is replaced may finish what cannot be continued
+    soft_memory_bytes: int = 0  # a host that is larger is replaced; 0 is no limit
     tuned: bool = False  # the launch holds what `nacelle tune` found
 
 
@@ -112,6 +121,10 @@ class Supervisor:
         self._fatal: Fatal | None = None
         self._stall: Stall | None = None
         self._spawned_at = 0.0
+        self._ready_at = self._recycled_at = 0.0
+        self._loaded_bytes = 0  # resident when it became ready
+        self._has_worked = False  # since it is ready
+        self._warned_of_size = False
         self._last_resident_bytes = 0
         self._oom_kills = 0
 
@@ -176,8 +189,14 @@ class Supervisor:
         self._signal(signal.SIGKILL)
 
     def recycle(self) -> None:
-        """Begin to replace its process once that has finished what it has."""
-        self._handle(Recycle(self.options.drain_seconds, self.options.term_seconds))
+        """Begin to replace its process once that has finished what it has.
+
+        After `drain_seconds` it ends as soon as a new one can go on with the rest, after `recycle_seconds`
+        whatever it has.
+        """
+        self._recycled_at = time.monotonic()
+        longest = max(self.options.drain_seconds, self.options.recycle_seconds)
+        self._handle(Recycle(longest, self.options.term_seconds))
 
     def send(self, message: ToHost) -> None:
         """Never raises: a host that does not read is killed, and whoever is dead is told about soon."""
@@ -208,6 +227,7 @@ class Supervisor:
 
     def completed(self) -> None:
         """Its host did useful work: earlier deaths no longer count."""
+        self._has_worked = True
         self._handle(RequestCompleted())
 
     # --- events in ---
@@ -235,6 +255,7 @@ class Supervisor:
                 self.card = card
                 details = announcement(card, self.options.launch, tuned=self.options.tuned)
                 log.info("%s/%d is ready on %s", self.model, self.number, details)
+                self._ready_at, self._loaded_bytes = time.monotonic(), self.resident_bytes
                 self._handle(BecameReady())
             case Fatal():
                 self._fatal = message
@@ -282,21 +303,65 @@ class Supervisor:
             self._handle(Stalled())
         self._oom_kills = oom_kills()
         self._last_resident_bytes = self.resident_bytes or self._last_resident_bytes
-        if self._too_large(incarnation):
-            log.info("%s/%d has grown too large and is recycled", self.model, self.number)
-            self.recycle()
+        self._watch_size(now)
         self._loop.call_later(TICK_SECONDS, self._tick, incarnation, watchdog, now)
 
-    def _too_large(self, incarnation: Incarnation) -> bool:
+    def _watch_size(self, now: float) -> None:
         limit = self.options.soft_memory_bytes
-        return bool(limit) and self.ready and resident_bytes(incarnation.pid) > limit
+        if self.life.recycling:
+            can_move = not self.life.leaving and self._listener.can_move(self)
+            leaving = Leaving(
+                self._last_resident_bytes, self._loaded_bytes, now - self._recycled_at, can_move
+            )
+            if must_leave(leaving, limit, self.options.drain_seconds):
+                self._handle(Leave())
+        elif limit and self.ready:
+            match judge(self._sample(now), limit):
+                case Growth.REPLACE:
+                    log.info(
+                        "%s/%d uses %s, its limit is %s: it finishes what it has and is replaced",
+                        self.model,
+                        self.number,
+                        _mib(self._last_resident_bytes),
+                        _mib(limit),
+                    )
+                    self.recycle()
+                case Growth.FUTILE:
+                    self._warn_of_size(limit)
+
+    def _sample(self, now: float) -> Sample:
+        siblings = self._listener.siblings_of(self)
+        return Sample(
+            size=self._last_resident_bytes,
+            loaded_size=self._loaded_bytes,
+            ready_seconds=now - self._ready_at,
+            load_seconds=self._ready_at - self._spawned_at,
+            has_worked=self._has_worked,
+            has_siblings=bool(siblings),
+            is_turn=not any(sibling.life.returns for sibling in siblings),
+        )
+
+    def _warn_of_size(self, limit: int) -> None:
+        if not self._warned_of_size:
+            self._warned_of_size = True
+            log.warning(
+                "%s/%d uses %s, of which it took %s when it was loaded, but its limit is %s: a new engine "
+                "process would soon be as large, so that it is not replaced yet; raise soft_memory_gib of %s",
+                self.model,
+                self.number,
+                _mib(self._last_resident_bytes),
+                _mib(self._loaded_bytes),
+                _mib(limit),
+                self.model,
+            )
 
     # --- actions out ---
 
     def _spawn(self) -> None:
         self._incarnations += 1
         self._fatal = self._stall = None
-        self._last_resident_bytes = 0
+        self._last_resident_bytes = self._loaded_bytes = 0
+        self._has_worked = False
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
         launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"
@@ -338,3 +403,7 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

@@ -1,11 +1,15 @@
 """GET /admin/requests: what is being answered; DELETE /admin/requests/{id} and POST …/cancel end one.
 
-Nothing of what clients wrote is shown, except the ids that they chose.
+Nothing of what clients wrote is shown, except the ids that they chose. Whoever may use some models alone sees
+requests for these and their own.
 """
+
+from collections.abc import Iterator
 
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import CHANGES, describes
@@ -55,14 +59,14 @@ class RequestResources:
         everything = request.get_param_as_bool("all", default=False)
         shown = [
             status_of(entry, self._in_flight.now())
-            for entry in self._in_flight
+            for entry in self._visible()
             if everything or not entry.exchange.route.startswith(_UNSHOWN)
         ]
         respond_json(response, RequestList(shown))
 
     @describes("One request in flight", answer=RequestStatus, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
-        found = [entry for entry in self._in_flight if entry.exchange.request_id == id]
+        found = [entry for entry in self._visible() if entry.exchange.request_id == id]
         if not found:
             raise _unknown(id)
         respond_json(response, status_of(found[0], self._in_flight.now()))
@@ -85,12 +89,24 @@ class RequestResources:
         if id == exchange_of(request.scope).request_id:
             raise BadRequest("a request cannot cancel itself; send another X-Request-ID", "id")
         error = RequestCancelled("the request was cancelled by an administrator of the server")
-        ended = self._in_flight.cancel(id, error)
-        if not ended and any(entry.exchange.request_id == id for entry in self._in_flight):
+        ended = self._in_flight.cancel(id, error, _is_visible)
+        if not ended and any(entry.exchange.request_id == id for entry in self._visible()):
             raise Conflict(f"the request {_shown(id)} is ending already", "id")
         if not ended:
             raise _unknown(id)
         respond_json(response, Cancelled(id, len(ended)))
+
+    def _visible(self) -> Iterator[Entry]:
+        return (entry for entry in self._in_flight if _is_visible(entry.exchange))
+
+
+def _is_visible(exchange: Exchange) -> bool:
+    """To whoever asks."""
+    seen = sight()
+    if seen.is_whole or exchange.caller.key_id == seen.caller.key_id:
+        return True
+    model = exchange.answered_by or exchange.model
+    return model is not None and seen.has(model)
 
 
 def status_of(entry: Entry, now: float) -> RequestStatus:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from frontend.access.sight import asking, sight
 from frontend.api.errors import presentable
 from frontend.api.prompting import TurnSpec
 from frontend.api.responses.builder import ResponseBuilder
@@ -16,6 +17,7 @@ from frontend.api.responses.event_log import EventLog, EventLogs
 from frontend.api.responses.records import Record, Records, as_of, failed, is_live
 from frontend.api.responses.stream import BeginTurn, collect, naming_params
 from frontend.api.schema.responses import ResponseBody
+from frontend.caller import Caller
 from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
 
 MAX_TASKS = 256
@@ -69,7 +71,9 @@ class Background:
             raise ShuttingDown("the server is shutting down", retry_after=1)
         events = self._open_log(builder) if spec.streaming else None
         # In a context of its own: that of the request holds its client, who may leave.
-        task = asyncio.create_task(self._run(spec, builder, events), context=contextvars.Context())
+        task = asyncio.create_task(
+            self._run_for(sight().caller, spec, builder, events), context=contextvars.Context()
+        )
         self._jobs[record.response.id] = _Job(builder, task)
 
     def _open_log(self, builder: ResponseBuilder) -> EventLog:
@@ -105,6 +109,13 @@ class Background:
                 if not job.builder.ended:
                     job.task.cancel()
             await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+
+    async def _run_for(
+        self, caller: Caller, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None
+    ) -> None:
+        """What is done later is still done with the rights of whoever asked, and on their account."""
+        with asking(caller):
+            await self._run(spec, builder, events)
 
     async def _run(self, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None) -> None:
         """`events` is the log, where the client asked for a stream."""

@@ -16,6 +16,7 @@ from frontend.api.schema.responses import ResponseBody, ResponseError
 from frontend.errors import NotFound, RequestTooLarge, StoreUnavailable
 from frontend.media.given import Media
 from frontend.sessions.codec import Codec
+from frontend.sessions.owners import owned_key
 from frontend.sessions.store import Store
 
 _MAX_RACES = 10  # consecutive lost updates before giving up
@@ -45,7 +46,9 @@ _codec: Codec[Record] = Codec(
 
 
 class Records:
-    """All methods raise StoreUnavailable; those that write also raise RequestTooLarge.
+    """Those of whoever asks: another caller's are not there.
+
+    All methods raise StoreUnavailable; those that write also raise RequestTooLarge.
 
     A record that cannot be decoded counts as absent: damaged, or of a version that this server does not know.
     """
@@ -150,7 +153,7 @@ def failed(response: ResponseBody, why: str) -> ResponseBody:
 
 
 def _key(response_id: str) -> str:
-    return f"response:{response_id}"
+    return owned_key("response", response_id)
 
 
 async def _encoded(record: Record) -> bytes:

@@ -190,8 +190,8 @@ class Responses:
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, response_id: str
     ) -> None:
+        await self._records.delete(response_id)  # first: another caller's response is not there
         await self._background.cancel(response_id)
-        await self._records.delete(response_id)
         self._background.logs.remove(response_id)
         respond_json(response, Deleted(response_id))
 

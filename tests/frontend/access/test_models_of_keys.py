@@ -14,14 +14,18 @@ from frontend.access.keys import KeyRecord, digest
 from frontend.access.keys_file import changing
 from frontend.access.sight import asking, sight
 from frontend.api.application import build
+from frontend.api.area import Control
 from frontend.api.memory import Memory
 from frontend.caller import Caller
 from frontend.config import ModelSettings, Settings
-from frontend.errors import ModelNotFound
+from frontend.errors import ModelNotFound, ServerError
+from frontend.http.exchange import Exchange
+from frontend.observability.incidents import Outcomes
 from frontend.observability.metrics import Metrics
 from frontend.routing.names import Names
 from frontend.routing.route import LocalRoute
 from frontend.routing.router import Router, RouterOptions
+from frontend.supervision.death import Death
 from ipc.messages import Ready
 from tests.frontend.api.test_embeddings import embedded
 from tests.frontend.api.vector_server import StandIn, vector_card
@@ -63,7 +67,9 @@ class Server:
         settings = Settings(api_keys_file=str(path))
         self.router, self.hosts = made_router()
         self.memory = Memory(settings, self.router)
-        app = build(settings, self.router, Metrics(), self.memory)
+        self.control = Control()
+        self.ended: list[ServerError] = []  # requests, by an administrator
+        app = build(settings, self.router, Metrics(), self.memory, control=self.control)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
     async def ask(self, key: str, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -166,6 +172,35 @@ def test_lists_show_only_what_a_key_may_use(tmp_path):
             assert statuses == {name for name in names if name in MODELS}, key
         detail = (await server.ask("alias", "GET", "/v1/models")).json()["data"][0]
         assert "secret" not in json.dumps(detail)
+
+    run(tmp_path, scenario)
+
+
+def test_incidents_and_requests_of_models_of_others_are_not_shown(tmp_path):
+    async def scenario(server: Server) -> None:
+        for model in ("open", "secret"):
+            server.control.incidents.record(
+                f"inc_{model}", Death(model, 0, "CPU", 1, "ready"), Outcomes(), [], {}
+            )
+            exchange = Exchange(f"of-{model}", 0.0, Caller("other"), model=model)
+            exchange.end = server.ended.append
+            server.control.in_flight.add(exchange)
+        server.control.in_flight.add(Exchange("mine", 0.0, Caller("narrow")))
+        for key, seen, requests in (
+            ("all", {"open", "secret"}, {"of-open", "of-secret", "mine"}),
+            ("narrow", {"open"}, {"of-open", "mine"}),
+            ("none", set(), set()),
+        ):
+            incidents = (await server.ask(key, "GET", "/admin/incidents")).json()["incidents"]
+            assert {incident["model"] for incident in incidents} == seen
+            listed = (await server.ask(key, "GET", "/admin/requests")).json()["requests"]
+            assert {request["id"] for request in listed} == requests
+        for path in ("/admin/incidents/inc_secret", "/admin/requests/of-secret"):
+            assert (await server.ask("narrow", "GET", path)).status_code == 404
+        assert (await server.ask("narrow", "DELETE", "/admin/requests/of-secret")).status_code == 404
+        assert not server.ended
+        assert (await server.ask("narrow", "DELETE", "/admin/requests/of-open")).status_code == 200
+        assert len(server.ended) == 1
 
     run(tmp_path, scenario)
 

@@ -74,6 +74,13 @@ def test_a_token_becomes_a_caller(by_secret):
     assert (caller.limits, caller.weight) == (Limits(requests_per_minute=3), 0.5)
 
 
+def test_a_token_is_never_taken_for_a_key(by_secret):
+    authentication = authentication_of(Settings(jwt_secret=SECRET, api_key="0123456789"))
+    assert "id of an API key" in refused(authentication, token(sub="api_key"))
+    assert authentication.identify([token()]).by_token
+    assert not authentication.identify(["0123456789"]).by_token
+
+
 @pytest.mark.parametrize(
     ("fields", "scopes"),
     [

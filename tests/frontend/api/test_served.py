@@ -1,9 +1,28 @@
 """What a request for a model that is not served is told."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
+from frontend.api.served import model_of
 from frontend.routing.router import unknown_model
 from tests.frontend.api.vector_server import VectorServer, run, vector_card
+
+
+def test_what_nobody_waits_for_is_done_for_whoever_asked():
+    callers = []
+
+    class Routed:
+        def any_key(self):
+            return ""
+
+        async def model(self, name, on_leave, key, on_resolved, caller):
+            callers.append(caller)
+            return SimpleNamespace()
+
+    asyncio.run(model_of(Routed(), "m", None))  # type: ignore[arg-type]
+    assert callers == [None]  # by which the router takes whoever asks, instead of anybody
 
 
 def test_an_unknown_model_is_answered_with_the_models_that_there_are():

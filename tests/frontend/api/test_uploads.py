@@ -91,6 +91,8 @@ def test_a_form_is_read_whole_however_it_is_cut_and_ordered(tmp_path_factory, da
         ([part(f"a{n}", b"x" * 200_000) for n in range(6)] + [END], RequestTooLarge),
         ([b"x" * 700_000, b"x" * 700_000], RequestTooLarge),  # before the first part
         ([part("a", b"\xff"), END], BadRequest),
+        ([part("file", b"x", "NAME").replace(b"NAME", b"\xff"), END], BadRequest),
+        ([part("NAME", b"x").replace(b"NAME", b"\xff"), END], BadRequest),
         ([part("a", b"1")] * 300 + [END], falcon.HTTPError),
         ([part("file", b"x")], falcon.HTTPError),  # never ends
         ([b"no form"], falcon.HTTPError),

@@ -36,5 +36,7 @@ def test_whoever_came_without_a_key_or_with_a_token_stays():
         raise AssertionError("nothing is signed here")
 
     with_tokens = Authentication((KEY,), signers=signer)
-    token = Caller("subject")
+    token = Caller("subject", by_token=True)
     assert with_tokens.renewed(token) is token
+    removed = Caller("removed")  # a key, although the server takes tokens as well
+    assert with_tokens.renewed(removed) is None

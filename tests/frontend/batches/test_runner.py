@@ -201,6 +201,21 @@ def test_a_busy_server_is_asked_again_and_no_line_is_lost(tmp_path, monkeypatch)
     run(tmp_path, scenario)
 
 
+def test_what_a_limit_never_has_room_for_is_not_asked_again(tmp_path):
+    async def scenario(world: World) -> None:
+        async def too_much(prompt: str) -> Answer:
+            return Answer(429, [(b"X-Should-Retry", b"false")], b"{}")
+
+        world.answer = too_much
+        server = world.start()
+        await world.add("a", 2)
+        done = await world.until("a", "completed")
+        assert (done.completed, done.failed, len(world.asked)) == (0, 2, 2)
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
 def test_another_server_continues_where_one_ended(tmp_path):
     async def scenario(world: World) -> None:
         hanging: set[str] = set()

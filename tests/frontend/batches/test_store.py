@@ -1,6 +1,7 @@
 """The store of files and batches: what survives, who sees what, and its bounds."""
 
 import asyncio
+import shutil
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -225,6 +226,47 @@ def test_answers_that_a_power_cut_took_are_made_again(tmp_path):
         assert (taken.completed, taken.output_bytes) == (1, len(results[0].line))
         assert taken.usage.input_tokens == 5
         assert [place.number for place in await kept.store.pending("batch_1", 0, 10)] == [2, 3]
+
+    run(tmp_path, scenario)
+
+
+def test_a_batch_that_lost_answers_at_its_end_makes_them_again(tmp_path):
+    async def scenario(kept: Kept) -> None:
+        begun = await kept.begin(lines(2))
+        results = [answered(str(number), 200, "r", USED) for number in range(2)]
+        await kept.store.finish("batch_1", list(enumerate(results, 1)))
+        await kept.store.all_answered(begun)
+        kept.store.folder.remove("file-out")
+        taken = await kept.restart().take_over("batch_1")
+        assert taken is not None
+        assert (taken.state, taken.completed, taken.finalizing_at) == (BatchState.IN_PROGRESS, 0, None)
+        assert len(await kept.store.pending("batch_1", 0, 10)) == 2
+
+    run(tmp_path, scenario)
+
+
+def test_an_answer_is_not_written_behind_a_hole(tmp_path):
+    async def scenario(kept: Kept) -> None:
+        await kept.begin(lines(2))
+        await kept.store.finish("batch_1", [(1, answered("0", 200, "r", USED))])
+        kept.store.folder.remove("file-out")
+        with pytest.raises(StoreUnavailable):
+            await kept.store.finish("batch_1", [(2, answered("1", 200, "r", USED))])
+        taken = await kept.store.take_over("batch_1")
+        assert taken is not None
+        assert taken.completed == 0
+
+    run(tmp_path, scenario)
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path):
+    async def scenario(kept: Kept) -> None:
+        await kept.upload()
+        shutil.rmtree(kept.root)
+        with pytest.raises(StoreUnavailable):
+            await kept.upload()
+        await kept.upload(id="file-new")
+        assert kept.content("file-new") == b"data"
 
     run(tmp_path, scenario)
 

@@ -69,6 +69,14 @@ def test_each_key_gets_what_it_may_and_then_an_error_object():
     assert refused.header(b"x-ratelimit-remaining-requests") == b"0"
 
 
+def test_a_refusal_is_counted_for_its_endpoint():
+    metrics = Metrics()
+    quotas = Quotas(lambda: 0.0)
+    quotas.follow(Settings(requests_per_minute=0))
+    assert ask(with_stack(answering, Settings(), metrics, quotas=quotas), Caller()).status == 429
+    assert f'route="{CHAT}",status="429"'.encode() in metrics.render()
+
+
 def test_answers_show_what_is_left():
     app = stack(requests_per_minute=3, tokens_per_minute=1000)
     answer = ask(app, Caller())

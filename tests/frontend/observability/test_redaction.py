@@ -23,6 +23,13 @@ def test_what_a_request_says_is_hidden_wherever_a_line_quotes_it():
     assert without_prompts([f"secret {'x' * 40}"], [b"x" * 60]) == [f"secret {HIDDEN}"]
 
 
+def test_quotations_are_hidden_whatever_is_written_beside_them():
+    bodies = [msgspec.msgpack.encode({"text": "the vault opens with 暗証番号 and correct-horse-battery"})]
+    assert without_prompts(["bad text='暗証番号'"], bodies) == [f"bad {HIDDEN}"]
+    assert without_prompts(["text=(the vault opens)"], bodies) == [HIDDEN]
+    assert without_prompts(["token:correct-horse-battery;"], bodies) == [HIDDEN]
+
+
 def test_nothing_is_hidden_where_no_request_was_held():
     assert without_prompts([PROMPT], []) == [PROMPT]
 

@@ -14,6 +14,7 @@ from frontend.http import inside
 from frontend.http.exchange import Exchange, exchange_of
 from frontend.http.inside import Answer
 from frontend.http.stack import with_stack
+from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 from frontend.replay.asked import cacheable
 from frontend.replay.recording import Recording
@@ -62,8 +63,15 @@ class Server:
         self.answers = Answers()
         self.now = 0.0
         self.metrics = Metrics()
+        quotas = Quotas(lambda: self.now)
+        quotas.follow(settings)
         self.app = with_stack(
-            self.answers, settings, self.metrics, clock=lambda: self.now, model_mark=self._mark
+            self.answers,
+            settings,
+            self.metrics,
+            clock=lambda: self.now,
+            model_mark=self._mark,
+            quotas=quotas,
         )
 
     def _mark(self, name: str) -> object:
@@ -246,6 +254,42 @@ def test_a_key_is_of_one_caller_and_one_body():
         assert (await server.ask(GREEDY | {"seed": 1}, idempotency_key="k")).status == 200
 
     with_server(scenario)
+
+
+def test_a_key_that_lost_a_model_does_not_get_its_answers():
+    async def scenario(server: Server) -> None:
+        await server.ask(idempotency_key="a")
+        await server.ask(idempotency_key="a", caller=Caller("me", models=("other",)))
+        assert server.answers.asked == 2
+
+    with_server(scenario)
+
+
+def test_an_answer_that_is_no_stream_is_sent_whole_and_one_that_is_has_no_events_beyond_its_last():
+    async def scenario(server: Server) -> None:
+        whole = await server.ask(idempotency_key="a")
+        assert (await server.ask(idempotency_key="a", last_event_id="1")).body == whole.body
+        await server.ask(GREEDY | {"stream": True}, idempotency_key="b")
+        last = await server.ask(GREEDY | {"stream": True}, idempotency_key="b", last_event_id="2")
+        assert (last.status, last.body) == (200, b"")
+        beyond = await server.ask(GREEDY | {"stream": True}, idempotency_key="b", last_event_id="3")
+        assert beyond.status == 400
+
+    with_server(scenario)
+
+
+def test_a_caller_has_no_more_answers_without_readers_than_it_may_have_at_a_time():
+    async def scenario(server: Server) -> None:
+        held = GREEDY | {"stream": True, "user": "hold"}
+        for number in range(4):
+            await server.leave_after_first(held, idempotency_key=str(number))
+        await until(lambda: server.answers.left == 2)
+        assert server.answers.asked == 4
+        server.answers.release.set()
+        kept = await server.ask(held, idempotency_key="3")
+        assert kept.header(b"idempotency-replayed") == b"true"
+
+    with_server(scenario, max_concurrent=2)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Conversations by session id: kept whole, one turn at a time, bounded, and never a defect of the store's."""
 
 import asyncio
+import hashlib
 import logging
 import random
 
 import msgspec
 import pytest
 
+from frontend.access.sight import asking
+from frontend.caller import ANYBODY, Caller
 from frontend.errors import BadRequest, Conflict, RequestTooLarge, StoreUnavailable
 from frontend.sessions import conversations as module
 from frontend.sessions.conversations import Conversations
@@ -44,6 +47,22 @@ def test_a_conversation_goes_on_where_it_stopped(url):
             turn = await conversations.begin("a", [HI])
             assert turn.messages == [HI, call, HI]
             assert (await conversations.begin("b", [HI])).messages == [HI]
+
+    asyncio.run(story())
+
+
+def test_each_caller_has_conversations_of_its_own_and_all_without_keys_share_theirs():
+    async def story():
+        async with opened("memory:") as store:
+            conversations = Conversations(store, 60)
+            digest = hashlib.sha256(b"a").hexdigest()
+            for caller, named in ((Caller("a"), "x"), (Caller("b"), "x"), (ANYBODY, "x"), (ANYBODY, digest)):
+                with asking(caller):
+                    turn = await conversations.begin(named, [HI])  # nor is another's turn in the way
+                    assert turn.messages == [HI]
+                    await turn.keep(HELLO)
+            with asking(Caller("a")), pytest.raises(Conflict):
+                await conversations.begin("x", [HI])
 
     asyncio.run(story())
 

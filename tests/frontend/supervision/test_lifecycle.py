@@ -16,6 +16,7 @@ from frontend.supervision.lifecycle import (
     Died,
     Event,
     Kill,
+    Leave,
     Lifecycle,
     LoadBegan,
     Recycle,
@@ -168,6 +169,23 @@ def test_a_stop_overtakes_a_recycling():
     assert live(*UP, RECYCLE, STOP, DEAD)[0].state is State.STOPPED
 
 
+def test_a_stop_waits_no_longer_for_a_host_that_is_recycled_than_for_others():
+    patient = Recycle(drain_seconds=600, term_seconds=5)
+    assert live(*UP, patient, STOP)[1] == [StartTimer(Timer.DRAIN, 30)]
+    assert live(*UP, patient, STOP, STOP)[1] == []
+    assert live(*UP, patient, Leave(), STOP)[1] == []  # it ends already
+
+
+def test_a_host_that_is_recycled_can_be_told_to_end_once():
+    life, actions = live(*UP, RECYCLE, Leave())
+    assert actions == [Terminate(), StartTimer(Timer.TERM, 5)]
+    assert life.recycling
+    assert live(*UP, RECYCLE, Leave(), Leave())[1] == []
+    assert live(*UP, RECYCLE, Leave(), DEAD)[1] == [CancelTimer(), Spawn()]
+    assert live(*UP, Leave()) == (live(*UP)[0], [])
+    assert live(*UP, STOP, Leave())[1] == []
+
+
 def test_an_expected_death_restarts_at_once_and_counts_for_nothing():
     history: list[Event] = [*UP]
     for _ in range(2 * MAX_DEATHS):
@@ -191,6 +209,7 @@ EVENTS: list[Event] = [
     BEYOND_REPAIR,
     STOP,
     RECYCLE,
+    Leave(),
     *map(TimerFired, Timer),
 ]
 

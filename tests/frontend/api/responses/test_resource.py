@@ -10,6 +10,7 @@ import falcon.testing
 import msgspec
 import pytest
 
+from frontend.access.sight import asking, sight
 from frontend.api import errors
 from frontend.api.images import Images
 from frontend.api.responses import background, compacting, input_tokens, resource
@@ -19,6 +20,7 @@ from frontend.api.responses.request import response_of
 from frontend.api.responses.resource import new_id
 from frontend.api.schema.responses import ResponsesRequest
 from frontend.api.turns import Finished, StartedOver, TurnUsage
+from frontend.caller import ANYBODY, Caller
 from frontend.config import Settings
 from frontend.errors import (
     BadRequest,
@@ -184,6 +186,61 @@ def test_a_response_is_answered_and_can_be_had_again_until_it_is_deleted():
             assert (result.status_code, result.json["error"]["code"]) == (404, "not_found")
         assert (await server.client.simulate_delete(f"/v1/responses/{body['id']}")).status_code == 404
         assert all(turn.closed for turn in server.turns)
+
+    run(story)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_stored_response_is_not_there_for_another_caller(background):
+    async def story(server):
+        gate = asyncio.Event()
+        server.scripts = [[Content("Hello"), gate, STOP], [Content("x"), STOP], [Content("x"), STOP]]
+        if not background:
+            gate.set()
+        with asking(Caller("alice")):
+            body = (await server.post(background=background)).json
+            if background:
+                await server.until(body["id"], "in_progress")
+        path = f"/v1/responses/{body['id']}"
+        for other in (Caller("bob"), ANYBODY):
+            with asking(other):
+                for result in (
+                    await server.get(body["id"]),
+                    await server.get(body["id"], "/input_items"),
+                    await server.get(body["id"], stream="true"),
+                    await server.client.simulate_post(f"{path}/cancel"),
+                    await server.client.simulate_delete(path),
+                ):
+                    assert (result.status_code, result.json["error"]["code"]) == (404, "not_found")
+                result = await server.post(previous_response_id=body["id"])
+                assert result.json["error"]["code"] == "previous_response_not_found"
+        gate.set()
+        with asking(Caller("alice")):
+            await server.until(body["id"], "completed")
+            item = (await server.get(body["id"])).json["output"][0]["id"]
+            assert (await server.client.simulate_delete(path)).status_code == 200
+        with asking(Caller("bob")):
+            result = await server.post(input=[{"type": "item_reference", "id": item}])
+            assert result.status_code == 400
+
+    run(story)
+
+
+def test_a_background_response_is_made_with_the_rights_of_whoever_asked():
+    async def story(server):
+        asked = Caller("alice", models=("a*",))
+        seen = []
+        begin = server.background._begin
+
+        async def noting(*given):
+            seen.append(sight().caller)
+            return await begin(*given)
+
+        server.background._begin = noting
+        with asking(asked):
+            body = (await server.post(background=True)).json
+            await server.until(body["id"], "completed")
+        assert seen == [asked]
 
     run(story)
 

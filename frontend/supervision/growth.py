@@ -1,0 +1,74 @@
+"""When a host that grows is replaced, and when one that is being replaced must leave: pure decisions.
+
+Engines keep what they have built, such as the grammar of each JSON schema, so that a host that works may only
+grow.
+"""
+
+from enum import Enum
+
+import msgspec
+
+# Of the limit. A host beyond it waits for nobody, so that it stays within 10 % of the limit.
+URGENT = 1.05
+# Of what a host may grow by until it gets to the limit. Replicas of a model share its work, so that they get
+# there at the same time: the first one leaves earlier, because the others do its work meanwhile.
+EARLY = 0.75
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A ready host at one time. Sizes in bytes, times in seconds."""
+
+    size: int
+    loaded_size: int  # when it became ready
+    ready_seconds: float  # since then
+    load_seconds: float  # from its spawn until then
+    has_worked: bool  # a request has ended there
+    has_siblings: bool  # the model has other replicas
+    is_turn: bool  # none of them is about to be replaced or loads
+
+
+class Growth(Enum):
+    """What is to be done about a host's size."""
+
+    FINE = "nothing"
+    REPLACE = "it finishes what it has, and another one is started"
+    FUTILE = "nothing but a warning: another one would soon be as large"
+
+
+def judge(sample: Sample, limit: int) -> Growth:
+    """Whether to replace a ready host; a `limit` of 0 is none.
+
+    A replacement costs a load. So a host is replaced only if it was smaller than the limit when it was loaded,
+    if it has done something since, and if it has been ready for longer than it took to load: whatever the
+    limit is, requests end, and at most half of the time is spent on loading.
+    """
+    if not limit or sample.size <= _start(sample, limit):
+        return Growth.FINE
+    is_new = not sample.has_worked or sample.ready_seconds < sample.load_seconds
+    if sample.loaded_size >= limit or is_new:
+        return Growth.FUTILE if sample.size > limit else Growth.FINE
+    if not sample.is_turn and sample.size <= limit * URGENT:
+        return Growth.FINE
+    return Growth.REPLACE
+
+
+def _start(sample: Sample, limit: int) -> float:
+    if not sample.has_siblings or sample.loaded_size >= limit:
+        return limit
+    return sample.loaded_size + EARLY * (limit - sample.loaded_size)
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """A host that finishes what it has, to be replaced. Sizes in bytes, times in seconds."""
+
+    size: int
+    loaded_size: int
+    seconds: float  # since it got nothing new
+    can_move: bool  # another host can go on with all that it has
+
+
+def must_leave(leaving: Leaving, limit: int, patience_seconds: float) -> bool:
+    """Whether it ends now, and another host goes on with what it has: after `patience_seconds`, or at once if
+    it grows too far beyond the limit. While something there cannot be continued elsewhere, it stays."""
+    is_urgent = leaving.loaded_size < limit and leaving.size > limit * URGENT
+    return leaving.can_move and (is_urgent or leaving.seconds >= patience_seconds)
