@@ -38,9 +38,9 @@ class Growth(Enum):
 def judge(sample: Sample, limit: int) -> Growth:
     """Whether to replace a ready host; a `limit` of 0 is none.
 
-    A replacement costs a load. So a host is replaced only if it was smaller than the limit when it was loaded,
-    if it has done something since, and if it has been ready for longer than it took to load: whatever the
-    limit is, requests end, and at most half of the time is spent on loading.
+    A replacement costs a load. So a host is replaced only if it was smaller than the limit when it was
+    loaded, if it has done something since, and if it has been ready for longer than it took to load: whatever
+    the limit is, requests end, and at most half of the time is spent on loading.
     """
     if not limit or sample.size <= _start(sample, limit):
         return Growth.FINE

@@ -1,4 +1,4 @@
-"""What `nacelle bench fuzz` and `nacelle bench hostile` measure: nothing may pass because it was not measured."""
+"""What `nacelle bench fuzz` and `bench hostile` measure: nothing may pass because it was not measured."""
 
 import os
 from types import SimpleNamespace
