@@ -78,7 +78,7 @@ def fuzz(
 ) -> None:
     """Serve MODELS and send them damaged requests.
 
-        Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a whole request gets no answer, if a
+    Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a whole request gets no answer, if a
     host dies, or if memory exceeds its limit.
     """
     port = free_port()

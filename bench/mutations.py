@@ -1,6 +1,5 @@
 """Valid requests of every route, taken from a server's OpenAPI document, and random damage to them. Pure."""
 
-import copy
 import json
 from collections.abc import Callable, Mapping
 from random import Random
@@ -124,6 +123,11 @@ def _dumped(value: Json) -> bytes:
     return json.dumps(value).encode()
 
 
+def _copied(value: Json) -> Json:
+    """Much faster than copy.deepcopy, and for deeper values."""
+    return json.loads(json.dumps(value))
+
+
 def _places(value: Json, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     children = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -137,7 +141,7 @@ def _places(value: Json, path: tuple[str | int, ...] = ()) -> list[tuple[str | i
 
 def _changed(request: Request, random: Random, change: Callable[[Json, str | int], None]) -> Request:
     """With a change of one place of the body: `change(container, key)`."""
-    value = copy.deepcopy(request.value)
+    value = _copied(request.value)
     if not (places := _places(value)):
         return request
     *way, key = random.choice(places)
@@ -153,7 +157,7 @@ def _changed(request: Request, random: Random, change: Callable[[Json, str | int
 
 def _swap(request: Request, random: Random) -> Request:
     def change(container: Json, key: str | int) -> None:
-        container[key] = copy.deepcopy(random.choice(_VALUES))
+        container[key] = _copied(random.choice(_VALUES))
 
     return _changed(request, random, change)
 
@@ -175,7 +179,7 @@ def _nest(request: Request, random: Random) -> Request:
 
 def _repeat(request: Request, random: Random) -> Request:
     def change(container: Json, key: str | int) -> None:
-        container[key] = [copy.deepcopy(container[key]) for _ in range(random.choice((0, 2, 300)))]
+        container[key] = [_copied(container[key]) for _ in range(random.choice((0, 2, 300)))]
 
     return _changed(request, random, change)
 

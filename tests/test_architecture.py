@@ -102,6 +102,16 @@ def test_the_whole_frontend_loads_no_native_engine():
     assert not loaded & (NATIVE | {"host"})
 
 
+def test_libraries_of_rare_features_are_loaded_with_their_first_use():
+    code = "import sys, frontend.app, frontend.api.chat, frontend.api.responses.resource; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "falcon" in loaded  # or the check below looked at nothing
+    for package, user in {"aiohttp": "media/fetch.py", "opentelemetry": "observability/otel.py"}.items():
+        assert package in imported(ROOT / "frontend" / user)
+        assert package not in loaded
+
+
 @pytest.mark.parametrize("package", ["ipc", "host", "frontend", "bench"])
 def test_nothing_pickles(package):
     assert not any("pickle" in imported(path) for path in (ROOT / package).rglob("*.py"))

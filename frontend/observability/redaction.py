@@ -13,6 +13,7 @@ _LONG_WORD = 12  # characters that are one by themselves
 _LONG_FOREIGN_WORD = 2  # as many that are not all ASCII
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _MOST_BYTES = 4 * 1024 * 1024  # of requests that are searched
+_MOST_WORK = 64 * 1024 * 1024  # bytes that one call reads: about 0.05 s, at worst 2 s
 _SHOWN_IDS = 16
 _PATH = re.compile(r"(?<![\w.…])/(?:[^\s/:'\"()]+/)+([^\s/:'\"()]*)")
 
@@ -26,19 +27,48 @@ def without_prompts(lines: Sequence[str], bodies: Sequence[bytes]) -> list[str]:
     """Lines in which what also occurs in a request is hidden: any three words in a row, and long words."""
     if sum(map(len, bodies)) > _MOST_BYTES:
         return [WITHHELD if line else line for line in lines]
-    return [_hide_quotes(line, bodies) for line in lines]
+    bounded = _Search(bodies)
+    return [_hide_quotes(line, bounded) for line in lines]
 
 
-def _hide_quotes(line: str, bodies: Sequence[bytes]) -> str:
+class _Search:
+    """For texts in requests. It runs on the event loop, so it ends early: what has not been looked for by
+    then counts as found."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self._bodies = bodies
+        self._known: dict[str, bool] = {}
+        self._left = _MOST_WORK
+
+    def finds(self, text: str) -> bool:
+        if self._left < 0:
+            return True
+        if text not in self._known:
+            wanted = text.encode(errors="replace")
+            self._known[text] = any(self._is_in(body, wanted) for body in self._bodies)
+        return self._known[text]
+
+    def finds_all(self, words: Sequence[str], together: str) -> bool:
+        """Words are looked for first: they recur, and most lines have one that no request has."""
+        return all(map(self.finds, words)) and self.finds(together)
+
+    def _is_in(self, body: bytes, wanted: bytes) -> bool:
+        at = body.find(wanted)
+        self._left -= len(body) if at < 0 else at
+        return at >= 0
+
+
+def _hide_quotes(line: str, requests: _Search) -> str:
     """What stands between two blanks is shown or hidden as a whole."""
     words = [match.span() for match in _WORD.finditer(line)]
     quoted: list[tuple[int, int]] = []
     for index, (start, end) in enumerate(words):
-        if _tells_by_itself(line[start:end]) and _occurs(line[start:end], bodies):
+        if _tells_by_itself(line[start:end]) and requests.finds(line[start:end]):
             quoted.append((start, end))
-        last = index + _WORDS_ALIKE - 1
-        if last < len(words) and _occurs(line[start : words[last][1]], bodies):
-            quoted.append((start, words[last][1]))
+        row = words[index : index + _WORDS_ALIKE]
+        last = row[-1][1]
+        if len(row) == _WORDS_ALIKE and requests.finds_all([line[a:b] for a, b in row], line[start:last]):
+            quoted.append((start, last))
     if not quoted:
         return line
     shown: list[str] = []
@@ -52,11 +82,6 @@ def _hide_quotes(line: str, bodies: Sequence[bytes]) -> str:
 def _tells_by_itself(word: str) -> bool:
     """What hosts and libraries say of themselves is in ASCII; several scripts do not part their words."""
     return len(word) >= (_LONG_WORD if word.isascii() else _LONG_FOREIGN_WORD)
-
-
-def _occurs(text: str, bodies: Sequence[bytes]) -> bool:
-    wanted = text.encode(errors="replace")
-    return any(wanted in body for body in bodies)
 
 
 def sizes_alone(value: Any) -> Any:

@@ -7,7 +7,7 @@ of vLLM's names are missing, and why.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 from prometheus_client import Metric
@@ -75,7 +75,7 @@ class Sequences:
 
     def begin(self, model: str) -> None:
         """Its series begin with 0, so that a rate of the first event is one."""
-        for reason in ("stop", "length", "abort", "error"):
+        for reason in get_args(FinishedReason):
             self.success.of(model, ENGINE, reason)
         for family in self._families:
             if family is not self.success:

@@ -79,11 +79,6 @@ class Job:
         return None
 
     @property
-    def input_tokens(self) -> int | None:
-        """Of its input; None where that is not known or not counted in tokens."""
-        return None
-
-    @property
     def trial_cost(self) -> int:
         """How long a trial takes, compared with others."""
         return len(self.body)

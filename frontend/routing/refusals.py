@@ -23,7 +23,7 @@ class Refusal(msgspec.Struct, frozen=True):
     task: str  # the kind of its work
     work: dict[str, Any]  # the fields of its work, with sizes in place of texts
     body_bytes: int
-    prompt_tokens: int | None
+    prompt_tokens: int | None  # None where they are unknown or not counted
     done_units: int  # of its result, when it was blamed
     deaths: int  # of hosts that held it
     incident: str | None = None  # the last of them
@@ -49,7 +49,7 @@ class Refusals:
             task=type(job.work).__name__.lower(),
             work=sizes_alone(msgspec.structs.replace(job.work, payload=b"")),
             body_bytes=len(job.body),
-            prompt_tokens=job.input_tokens,
+            prompt_tokens=job.used_tokens[0] or None,
             done_units=job.progress.point,
             deaths=job.state.deaths + 1,
             incident=incident,

@@ -144,10 +144,6 @@ class TextJob(Job):
         return rehearsal_of(msgspec.msgpack.encode(TextInput(self.spec.prompt, "")))
 
     @property
-    def input_tokens(self) -> int | None:
-        return self.journal.prompt_tokens
-
-    @property
     def trial_cost(self) -> int:
         return (self.journal.prompt_tokens or len(self.body)) + len(self.journal.token_ids)
 

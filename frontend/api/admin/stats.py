@@ -59,13 +59,11 @@ class StatsResource:
             in_flight=sum(1 for _ in self._control.in_flight),
             memory_bytes=MemoryStats(resident_bytes(os.getpid()), hosts),
             total=_stats(tally.totals(), list(statuses.values()), None),
-            models={name: _of_model(name, statuses, tally) for name in {**statuses, **_named(tally)}},
+            models={
+                name: _of_model(name, statuses, tally) for name in {**statuses, **dict.fromkeys(tally.models)}
+            },
         )
         respond_json(response, body)
-
-
-def _named(tally: Tally) -> dict[str, None]:
-    return dict.fromkeys(tally.models)
 
 
 def _of_model(name: str, statuses: dict[str, ModelStatus], tally: Tally) -> ModelStats:

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -342,16 +340,6 @@ def test_whatever_finds_an_address_it_is_vetted_before_the_connection(monkeypatc
         assert len(server.requests) == 1
 
     run(scenario)
-
-
-def test_the_library_is_imported_by_the_first_fetch_alone():
-    code = (
-        "import sys, frontend.app, frontend.api.chat, frontend.api.responses.resource\n"
-        "assert not {'aiohttp', 'yarl'} & set(sys.modules)\n"
-        "import frontend.media.fetch\n"
-        "assert 'aiohttp' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_version_of_the_library_takes_our_sockets():

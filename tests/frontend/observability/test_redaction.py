@@ -38,6 +38,14 @@ def test_requests_too_large_to_be_searched_withhold_everything():
     assert without_prompts(["a line", ""], [b"x" * 5_000_000]) == [WITHHELD, ""]
 
 
+def test_what_there_is_no_time_to_search_is_hidden():
+    bodies = [b"x" * 1_000_000]
+    lines = [" ".join(f"word{line}{word}" for word in range(20)) for line in range(20)]
+    shown = without_prompts(lines, bodies)
+    assert shown[0] == lines[0]
+    assert shown[-1] == HIDDEN
+
+
 def test_paths_are_cut_to_their_last_part():
     assert without_paths("cannot open /home/ann/models/qwen/model.bin: no") == "cannot open …/model.bin: no"
     assert without_paths("src/core/a.cpp:12 and 3/4 of it") == "src/core/a.cpp:12 and 3/4 of it"
