@@ -37,7 +37,7 @@ class Folder:
 
     @property
     def is_used(self) -> bool:
-        return (self.root / DATABASE).exists()
+        return os.access(self.root / DATABASE, os.R_OK)
 
     def make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -76,13 +76,8 @@ class Runner:
         try:
             while True:
                 self._wake.clear()
-                with contextlib.suppress(StoreUnavailable):  # it is in the log
-                    if not swept:
-                        await self._store.remove_orphans()
-                    if not swept or time.monotonic() - swept >= _SWEEP_SECONDS:
-                        swept = time.monotonic()
-                        await self._store.sweep()
-                    await self._scan()
+                if self._store.folder.is_used:  # else nothing is written
+                    swept = await self._look_once(swept)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SCAN_SECONDS):
                         await self._wake.wait()
@@ -91,6 +86,17 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_once(self, swept: float) -> float:
+        """When expired files were last removed, which this may do again; 0: never."""
+        with contextlib.suppress(StoreUnavailable):  # it is in the log
+            if not swept:
+                await self._store.remove_orphans()
+            if not swept or time.monotonic() - swept >= _SWEEP_SECONDS:
+                swept = time.monotonic()
+                await self._store.sweep()
+            await self._scan()
+        return swept
 
     async def _scan(self) -> None:
         live = await self._store.live()

@@ -41,9 +41,8 @@ class Batches:
         self._is_stopping = False
 
     def start(self) -> None:
-        """Continue what a server before this one left, if there is anything."""
-        if self.store.folder.is_used:
-            self._run()
+        """Continue what a server before this one left, or another one leaves that shares the folder."""
+        self._run()
 
     async def add(self, batch: BatchRecord) -> None:
         """Raises QueueFull, NotFound or StoreUnavailable."""

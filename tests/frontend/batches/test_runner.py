@@ -10,8 +10,10 @@ from typing import Any
 from frontend.batches.folder import Folder
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner import Runner
+from frontend.batches.service import Batches
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller, Limits
+from frontend.config import Settings
 from frontend.http.inside import Answer
 from frontend.observability.metrics import Metrics
 from frontend.spool import Spools
@@ -112,6 +114,25 @@ def run(root: Path, scenario: Callable[[World], Awaitable[None]], max_requests: 
 
 def prompts(name: str, count: int) -> set[str]:
     return {f"{name}{number}" for number in range(count)}
+
+
+def test_a_server_runs_what_another_leaves_in_a_folder_that_was_empty_when_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("frontend.batches.runner._SCAN_SECONDS", 0.01)
+
+    async def scenario(world: World) -> None:
+        settings = Settings(file_store=str(tmp_path / "kept"))
+        other = Batches(settings, world.metrics)
+        other.start()
+        await asyncio.sleep(0)
+        assert not (tmp_path / "kept").exists()
+        world.runner = Runner(world.store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        await world.add("a", 1, endpoint="/v1/embeddings")  # which its lines do not name
+        assert (await world.until("a", "failed")).total == 0
+        await other.stop()
+        other.close()
+        world.store.close()
+
+    run(tmp_path, scenario)
 
 
 def test_a_batch_is_answered_with_bounded_concurrency(tmp_path):
