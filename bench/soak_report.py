@@ -142,7 +142,8 @@ _CHARTS: dict[str, tuple[str, str, Callable[[SoakSample], float]]] = {
 
 def charts(found: SoakResults) -> dict[str, str]:
     """By name, SVG pictures over time, with the kills marked."""
-    width = found.seconds / max(1, len(found.samples))
+    end = max([found.seconds, *(sample.at for sample in found.samples)])  # later if a recovery was waited for
+    width = end / max(1, len(found.samples))
     pictures = {
         name: timeline.svg(title, [of(sample) for sample in found.samples], width, found.kills, 0.0, unit)
         for name, (title, unit, of) in _CHARTS.items()
