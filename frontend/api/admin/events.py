@@ -13,6 +13,7 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import sight
 from frontend.api.admin.hosts import HostStatus, statuses
 from frontend.api.area import App, Control, Server
 from frontend.api.client import on_leave_of
@@ -68,7 +69,8 @@ class Events:
                     yield encoded("model", change.result())
                     change = asyncio.ensure_future(anext(changes))
                 if notice.done():
-                    yield encoded(notice.result().kind, notice.result().about)
+                    if sight().has(getattr(notice.result().about, "model", "")):
+                        yield encoded(notice.result().kind, notice.result().about)
                     notice = asyncio.ensure_future(anext(notices))
         finally:
             self._listeners -= 1

@@ -5,6 +5,7 @@ import os
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
@@ -65,7 +66,7 @@ class StatsResource:
 
 
 def _named(tally: Tally) -> dict[str, None]:
-    return dict.fromkeys(tally.models)
+    return dict.fromkeys(name for name in tally.models if sight().has(name))
 
 
 def _of_model(name: str, statuses: dict[str, ModelStatus], tally: Tally) -> ModelStats:
