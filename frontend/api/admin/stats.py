@@ -5,6 +5,7 @@ import os
 import falcon.asgi
 import msgspec
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
@@ -60,7 +61,8 @@ class StatsResource:
             memory_bytes=MemoryStats(resident_bytes(os.getpid()), hosts),
             total=_stats(tally.totals(), list(statuses.values()), None),
             models={
-                name: _of_model(name, statuses, tally) for name in {**statuses, **dict.fromkeys(tally.models)}
+                name: _of_model(name, statuses, tally)
+                for name in {**statuses, **dict.fromkeys(filter(sight().has, tally.models))}
             },
         )
         respond_json(response, body)
