@@ -184,7 +184,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
     import msgspec
 
     from frontend.access.keys_file import read_keys
-    from frontend.cli.tables import print_table
+    from frontend.cli.tables import print_table, printable
 
     path = _path(api_keys_file, config)
     try:
@@ -207,7 +207,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
         [
             (
                 record.id,
-                _printable(record.name),
+                printable(record.name),
                 _state(record.refusal(now)),
                 _day(record.created),
                 "never" if record.expires is None else _day(record.expires),
@@ -225,10 +225,6 @@ def _described(record: dict[str, Any]) -> dict[str, Any]:
 
 def _state(refusal: str) -> str:
     return "valid" if not refusal else "revoked" if "revoked" in refusal else "expired"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _day(seconds: float) -> str:

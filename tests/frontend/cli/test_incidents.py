@@ -48,6 +48,13 @@ def test_others_are_an_error_that_says_what_to_do(store):
         "Error: no incident begins with 'inc_7'; nacelle incidents lists them\n",
     )
     assert "several incidents begin" in run("inc", "--store", store)[1]
+    assert len(run("x" * 5000, "--store", store)[1]) < 160
+
+
+def test_what_a_host_wrote_does_not_control_the_terminal(tmp_path):
+    death = Death("m", 1, "GPU", 77, "step", stderr_tail=("\x1b[2J\x1b]0;gone\x07 text",))
+    Incidents(tmp_path / INCIDENTS).record("inc_1", death, Outcomes(), [], {})
+    assert "?[2J?]0;gone? text" in run("inc_1", "--store", str(tmp_path))[1]
 
 
 def test_a_store_without_any_says_so(tmp_path):
