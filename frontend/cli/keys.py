@@ -228,7 +228,10 @@ def _state(refusal: str) -> str:
 
 
 def _day(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no clock goes so far
+        return "after 9999" if seconds > 0 else "before 0001"
 
 
 @keys.command(
