@@ -7,11 +7,12 @@ import click
 import msgspec
 
 from frontend.cli.stores import STORE_PARAMS, json_option, open_store
-from frontend.cli.tables import print_table
+from frontend.cli.tables import print_table, printable
 from frontend.cli.units import shown_bytes, shown_seconds
 from frontend.observability.incidents import INCIDENTS, Incident, stored
 
 _HEADINGS = ("ID", "TIME", "MODEL", "CAUSE", "REQUESTS", "SUMMARY")
+_SHOWN_CHARACTERS = 60
 
 
 @click.command(
@@ -33,7 +34,9 @@ def incidents(incident: str | None, as_json: bool, store: str | None, config: Pa
         found = [one for one in found if one.id.startswith(incident)]
         if len(found) != 1:
             problem = "several incidents begin" if found else "no incident begins"
-            raise click.ClickException(f"{problem} with {incident!r}; nacelle incidents lists them")
+            raise click.ClickException(
+                f"{problem} with {incident[:_SHOWN_CHARACTERS]!r}; nacelle incidents lists them"
+            )
     if as_json:
         body = found[0] if incident is not None else found
         click.echo(msgspec.json.format(msgspec.json.encode(body)))
@@ -52,7 +55,7 @@ def row_of(incident: Incident) -> tuple[str, ...]:
         f"{incident.model}/{incident.replica}",
         incident.cause,
         str(incident.requests.held),
-        incident.summary,
+        printable(incident.summary),
     )
 
 
@@ -74,7 +77,8 @@ def described(incident: Incident) -> list[str]:
         "versions": ", ".join(f"{name} {version}" for name, version in incident.versions.items()),
     }
     lines = [f"{name:13} {value}" for name, value in facts.items() if value]
-    return [*lines, "", incident.summary, *(f"  {line}" for line in incident.stderr)]
+    lines = [*lines, "", incident.summary, *(f"  {line}" for line in incident.stderr)]
+    return [printable(line) for line in lines]
 
 
 def shown_time(at: float) -> str:

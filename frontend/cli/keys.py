@@ -184,7 +184,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
     import msgspec
 
     from frontend.access.keys_file import read_keys
-    from frontend.cli.tables import print_table
+    from frontend.cli.tables import print_table, printable
 
     path = _path(api_keys_file, config)
     try:
@@ -207,7 +207,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
         [
             (
                 record.id,
-                _printable(record.name),
+                printable(record.name),
                 _state(record.refusal(now)),
                 _day(record.created),
                 "never" if record.expires is None else _day(record.expires),
@@ -227,12 +227,11 @@ def _state(refusal: str) -> str:
     return "valid" if not refusal else "revoked" if "revoked" in refusal else "expired"
 
 
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def _day(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no clock goes so far
+        return "after 9999" if seconds > 0 else "before 0001"
 
 
 @keys.command(

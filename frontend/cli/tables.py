@@ -33,3 +33,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: S
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     first, *rest = aligned([headings, *rows], right, width)
     click.echo("\n".join([styled(first, "bold", sys.stdout), *rest]))
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from frontend.cli.incidents import incidents
+from frontend.cli.keys import _day
 from frontend.observability.incidents import INCIDENTS, Incidents, Outcomes
 from frontend.supervision.death import Death
 
@@ -48,6 +49,18 @@ def test_others_are_an_error_that_says_what_to_do(store):
         "Error: no incident begins with 'inc_7'; nacelle incidents lists them\n",
     )
     assert "several incidents begin" in run("inc", "--store", store)[1]
+    assert len(run("x" * 5000, "--store", store)[1]) < 160
+
+
+def test_what_a_host_wrote_does_not_control_the_terminal(tmp_path):
+    death = Death("m", 1, "GPU", 77, "step", stderr_tail=("\x1b[2J\x1b]0;gone\x07 text",))
+    Incidents(tmp_path / INCIDENTS).record("inc_1", death, Outcomes(), [], {})
+    assert "?[2J?]0;gone? text" in run("inc_1", "--store", str(tmp_path))[1]
+
+
+def test_a_time_that_no_clock_reaches_is_shown_all_the_same():
+    assert _day(1e30) == "after 9999"
+    assert _day(0) == "1970-01-01 00:00"
 
 
 def test_a_store_without_any_says_so(tmp_path):
