@@ -96,7 +96,7 @@ def fuzz(
 
 async def _run(server: Server, requests: int, concurrency: int, seed: int, models: tuple[str, ...]) -> Found:
     served = {name: name for name in _MODELS if name in models}
-    seeds = seeds_of(_document(server), served or {"smollm2": models[0]}, _recording())
+    seeds = seeds_of(_document(server), served or {"smollm2": _first_model(server)}, _recording())
     found, numbers = Found(), iter(range(requests))
 
     async def client() -> None:
@@ -202,6 +202,11 @@ def _report(found: Found, requests: int, died: float, soft_memory_gib: float | N
 
 def _document(server: Server) -> Any:
     return msgspec.json.decode(_fetched(server, "/openapi.json"))
+
+
+def _first_model(server: Server) -> str:
+    name: str = msgspec.json.decode(_fetched(server, "/v1/models"))["data"][0]["id"]
+    return name
 
 
 def _fetched(server: Server, path: str) -> bytes:

@@ -13,6 +13,7 @@ Json = Any
 # What bounds the work of a request. Damage never makes it larger, since the aim is many requests.
 _BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "options", "num_predict", "n")
 _WRONG_BOUNDS: tuple[Json, ...] = (0, -1, 1.5, 2**70, -(2**70), "4", [], {}, True)
+_WRONG_OPTIONS: tuple[Json, ...] = ("4", [], True)  # Ollama has no limit for 0, for -1 and for no options
 # Routes that are meant to end engine processes, and those that download from other servers.
 _LEFT_OUT = ("/kill", "/admin/downloads", "/api/pull", "/internal/")
 _RARE = ("/admin/models/unload", "/admin/models/load", "/admin/reload")  # they take seconds
@@ -148,7 +149,9 @@ def _changed(request: Request, random: Random, change: Callable[[Json, str | int
     container = value
     for step in way:
         container = container[step]
-    if any(step in _BOUNDS for step in (*way, key)):
+    if "options" in (*way, key):
+        container[key] = random.choice(_WRONG_OPTIONS)
+    elif any(step in _BOUNDS for step in (*way, key)):
         container[key] = random.choice(_WRONG_BOUNDS)
     else:
         change(container, key)

@@ -70,3 +70,12 @@ def test_only_a_request_that_announces_more_than_it_sends_may_get_no_answer(
     headers: tuple[tuple[str, str], ...], body: bytes, is_cut: bool
 ):
     assert Request("POST", "/", headers, body).is_cut == is_cut
+
+
+def test_an_answer_is_never_without_a_limit():
+    """In Ollama's API, options without a positive `num_predict` are no limit."""
+    value = {"model": "m", "options": {"num_predict": 4}}
+    request = Request("POST", "/api/chat", (), json.dumps(value).encode(), value)
+    damaged = [mutated(request, Random(number)).value for number in range(500)]
+    options = [value["options"] for value in damaged if value is not None]
+    assert all(given in ("4", [], True) or given["num_predict"] in (4, "4", [], True) for given in options)

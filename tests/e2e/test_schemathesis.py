@@ -1,4 +1,4 @@
-"""schemathesis against /openapi.json: statuses, content types and bodies are as the document states."""
+"""schemathesis against /openapi.json: statuses, content types and bodies are as it states; none is a 5xx."""
 
 import shutil
 import subprocess
@@ -9,11 +9,13 @@ import pytest
 
 from tests.e2e.serving import Serving
 
-CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 # WebSockets, streams without an end, downloads from other servers, and what would unload the model.
 LEFT_OUT = r"^/(internal/|v1/realtime|admin/(events|downloads|models/unload|reload)|api/(pull|delete))"
-EXAMPLES = 20  # per operation
-SECONDS = 1500
+# Not `coverage`, which sends hundreds of wrong values to each operation, for a quarter of an hour.
+PHASES = "examples,fuzzing"
+REQUESTS = 10  # per operation and phase, at most
+SECONDS = 900
 
 
 @pytest.mark.schemathesis
@@ -27,10 +29,11 @@ def test_answers_are_as_the_document_states(qwen3_ir: Path, tmp_path: Path):
         run = subprocess.run(
             [
                 program,
-                *("run", f"{server.base_url}/openapi.json", "--phases", "fuzzing"),
+                *("run", f"{server.base_url}/openapi.json", "--phases", PHASES),
                 *("--checks", CHECKS, "--exclude-path-regex", LEFT_OUT, "--seed", "1"),
-                *("-n", str(EXAMPLES), "--continue-on-failure", "--warnings", "off", "--no-shrink"),
-                *("--request-timeout", "60", "--suppress-health-check", "all", "--workers", "4"),
+                *("-n", str(REQUESTS), "--continue-on-failure", "--warnings", "off", "--no-shrink"),
+                *("--request-timeout", "60", "--suppress-health-check", "all"),
+                *("--workers", "1"),  # Python 3.11's ast.parse fails in threads at great depth
             ],
             cwd=tmp_path,
             capture_output=True,
