@@ -10,6 +10,7 @@ from bench.hostile import hostile
 from bench.ipc import ipc
 from bench.overhead import overhead
 from bench.serve import serve
+from bench.soak import soak
 
 
 @click.group()
@@ -17,5 +18,5 @@ def bench() -> None:
     """Measure any OpenAI server, the raw pipeline, Nacelle's overhead or shared memory, or test a server."""
 
 
-for _command in (serve, engine, overhead, features, ipc, chaos, fuzz, hostile):
+for _command in (serve, engine, overhead, features, ipc, chaos, soak, fuzz, hostile):
     bench.add_command(_command)

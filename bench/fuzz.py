@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from bench.errors import RunFailed
-from bench.fuzz_frames import defect_of_session
+from bench.fuzz_frames import defect_of_session, defect_of_socketio
 from bench.mutations import Request, is_rare, mutated, seeds_of
 from bench.server import Server, free_port, nacelle_command
 from bench.uploads import pss_mib
@@ -29,6 +29,7 @@ _SAMPLE_SECONDS = 1.0
 _WARM_UP = 0.25  # of the requests
 _SHOWN_BYTES = 400
 _SESSIONS = 0.02  # of the requests are WebSockets
+_SESSION_ROUTES = (("/v1/realtime", defect_of_session), ("/socket.io", defect_of_socketio))
 _CONTINUE = b"HTTP/1.1 100"
 
 
@@ -50,6 +51,7 @@ class Sample(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct):
     statuses: Counter[int] = msgspec.field(default_factory=Counter)
     failures: list[Failure] = []
+    stated: list[Failure] = []  # 5xx that are no defect by their status
     samples: list[Sample] = []
 
     def growth(self, requests: int) -> float:
@@ -76,8 +78,8 @@ def fuzz(
 ) -> None:
     """Serve MODELS and send them damaged requests.
 
-    Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a request gets no answer, if a host
-    dies, or if memory exceeds its limit.
+    Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a whole request gets no answer, if a
+    host dies, or if memory exceeds its limit.
     """
     port = free_port()
     command = [*nacelle_command(), "serve", *models, "--port", str(port)]
@@ -124,16 +126,20 @@ async def _try(port: int, request: Request, found: Found) -> None:
         answer = repr(error).encode()
     status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
     found.statuses[status] += 1
-    is_missing = status == 0 and not _promises_more(request)  # else it is the client that left
+    is_missing = status == 0 and not request.is_cut  # else it is the client that left
+    failure = Failure(status, _shown(request.encoded()), _shown(answer))
     if (status >= 500 and status not in STATED) or is_missing:
-        found.failures.append(Failure(status, _shown(request.encoded()), _shown(answer)))
+        found.failures.append(failure)
+    elif status >= 500:
+        found.stated.append(failure)
 
 
 async def _try_session(port: int, random: Random, found: Found) -> None:
-    defect = await defect_of_session(port, random)
+    path, session = random.choice(_SESSION_ROUTES)
+    defect = await session(port, random)
     found.statuses[101] += 1
     if defect is not None:
-        found.failures.append(Failure(101, "GET /v1/realtime", _shown(defect.encode())))
+        found.failures.append(Failure(101, f"GET {path}", _shown(defect.encode())))
 
 
 async def _answer(port: int, request: Request) -> bytes:
@@ -142,7 +148,7 @@ async def _answer(port: int, request: Request) -> bytes:
     try:
         writer.write(request.encoded())
         await writer.drain()
-        if _promises_more(request) and writer.can_write_eof():
+        if request.is_cut:
             writer.write_eof()
         begin = await reader.read(_READ_BYTES)
         if begin.startswith(_CONTINUE):
@@ -156,11 +162,6 @@ async def _answer(port: int, request: Request) -> bytes:
         return begin
     finally:
         writer.close()
-
-
-def _promises_more(request: Request) -> bool:
-    """Whether the head announces a body that will not come."""
-    return any(name in ("Content-Length", "Transfer-Encoding", "Expect") for name, _ in request.headers)
 
 
 async def _watch(server: Server, found: Found) -> None:
@@ -189,6 +190,8 @@ def _report(found: Found, requests: int, died: float, soft_memory_gib: float | N
     )
     for failure in found.failures[:20]:
         click.echo(f"{failure.status or 'no answer'}: {failure.request}\n  -> {failure.answer}")
+    for failure in found.stated[:5]:
+        click.echo(f"stated {failure.status}: {failure.request}\n  -> {failure.answer}")
     growth = found.growth(requests)
     largest = max((sample.largest_host for sample in found.samples), default=0.0)
     click.echo(f"{len(found.failures)} failures; {died:g} restarts of hosts")

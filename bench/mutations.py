@@ -18,6 +18,7 @@ _WRONG_BOUNDS: tuple[Json, ...] = (0, -1, 1.5, 2**70, -(2**70), "4", [], {}, Tru
 _LEFT_OUT = ("/kill", "/admin/downloads", "/api/pull", "/internal/")
 _RARE = ("/admin/models/unload", "/admin/models/load", "/admin/reload")  # they take seconds
 _RARELY = 0.05
+_POLLING = "/socket.io/?EIO=4&transport=polling"
 _ENDLESS = "a" * 100_000
 _VALUES: tuple[Json, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**70), 10**400, 0.5, -0.0, 1e308, 5e-324,
@@ -64,9 +65,22 @@ class Request(msgspec.Struct, frozen=True):
         lines += [f"{name}: {value}" for name, value in self.headers]
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the head announces, validly, more body than there is: a server may go on to wait for it."""
+        given = [(name.lower(), value) for name, value in self.headers]
+        if ("transfer-encoding", "chunked") in given:
+            size = self.body.partition(b"\r\n")[0]
+            return all(byte in b"0123456789abcdefABCDEF" for byte in size)
+        lengths = [value for name, value in given if name == "content-length"]
+        return all(value.isdigit() for value in lengths) and any(int(n) > len(self.body) for n in lengths)
+
 
 def seeds_of(document: Json, models: Mapping[str, str], recording: bytes) -> list[Request]:
-    """A valid request per operation. `models` are the served models by the names that examples have."""
+    """A valid request per operation, and those of Socket.IO, which the document does not describe.
+
+    `models` are the served models by the names that examples have.
+    """
     found = []
     for template, methods in document["paths"].items():
         if any(part in template for part in _LEFT_OUT):
@@ -75,7 +89,7 @@ def seeds_of(document: Json, models: Mapping[str, str], recording: bytes) -> lis
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
             found.append(_seed(method.upper(), path, content, models, recording))
-    return found
+    return found + [Request(method, _POLLING) for method in ("GET", "POST")]
 
 
 def _seed(

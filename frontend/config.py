@@ -241,8 +241,8 @@ class ModelSettings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     soft_memory_gib: Annotated[
         Annotated[float, Meta(gt=0, le=65_536)] | None,
         Meta(
-            description="Replace an engine process between requests once it uses more than this many GiB of "
-            "memory. Default: no limit."
+            description="Replace an engine process, without losing requests, once it uses more than so many "
+            "GiB of memory. Default: no limit."
         ),
     ] = None
     max_waiting: Annotated[

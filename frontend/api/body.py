@@ -17,6 +17,7 @@ from frontend.api.json_depth import MOST_LEVELS, deep_field, is_deep
 from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.api.schema.patterns import WORDS
 from frontend.errors import BadRequest, RequestTooLarge
+from frontend.http.client import check_not_ended
 
 Body = TypeVar("Body")
 T = TypeVar("T")
@@ -43,7 +44,7 @@ _KEY = re.compile(rb'"([A-Za-z0-9_]+)"\s*:\s*-?\Z')
 async def read_body(request: falcon.asgi.Request, limit: int, json_limits: JsonLimits = _LIMITS) -> bytes:
     """The body, which is safe to decode: at most `limit` bytes, with no more in them than `json_limits`.
 
-    Raises RequestTooLarge without reading further.
+    Raises RequestTooLarge without reading further, and the error of a request that was cancelled meanwhile.
     """
     data, _ = await read_sized(request, limit, json_limits)
     return data
@@ -58,6 +59,7 @@ async def read_sized(
     chunks: list[bytes] = []
     length, size = 0, JsonSize()
     async for chunk in request.stream:
+        check_not_ended()
         length += len(chunk)
         if length > limit:
             raise too_large(limit)

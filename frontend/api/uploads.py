@@ -14,6 +14,7 @@ from falcon.media.multipart import MultipartParseOptions
 from falcon.typing import AsyncReadableIO
 
 from frontend.errors import BadRequest, Overloaded, RequestTooLarge
+from frontend.http.client import check_not_ended
 from frontend.spool import Spool, Spools
 
 _MAX_PARTS = 256
@@ -79,6 +80,7 @@ async def _bounded(stream: AsyncIterable[bytes], limit: int) -> AsyncIterator[by
     """What comes before the first part and between two is read as well."""
     length = 0
     async for chunk in stream:
+        check_not_ended()
         length += len(chunk)
         if length > limit:
             raise RequestTooLarge(f"the request body exceeds {limit} bytes")

@@ -70,6 +70,13 @@ def current_client() -> Client | None:
     return _current.get()
 
 
+def check_not_ended() -> None:
+    """Raises the error with which somebody else has ended the request that is being answered."""
+    client = _current.get()
+    if client is not None and isinstance(client.why, ServerError):
+        raise client.why
+
+
 def client_of(scope: Scope) -> Client:
     """The client of the request with this scope."""
     client: Client = scope[_SCOPE_KEY]

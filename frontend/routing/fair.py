@@ -172,14 +172,14 @@ class FairLine(Generic[T]):
             heapq.heapify(self._heap)
 
     def _next(self) -> str | None:
-        last = self._last
-        if last is not None:  # choices of one request go together
-            caller = self._callers.get(last.caller.key_id)
-            if caller is not None and caller.jobs and caller.jobs[0].arrived_at == last.arrived_at:
-                return last.caller.key_id
         oldest = next(iter(self._waiting))
         if self._turns - self._callers[oldest].since >= PATIENCE + 2 * len(self._waiting):
             return oldest
+        last = self._last
+        if last is not None:  # choices of one request go together, as far as nobody else loses patience
+            caller = self._callers.get(last.caller.key_id)
+            if caller is not None and caller.jobs and caller.jobs[0].arrived_at == last.arrived_at:
+                return last.caller.key_id
         return self._lowest()[2]
 
     def _lowest(self) -> tuple[float, int, str | None]:

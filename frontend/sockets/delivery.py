@@ -27,13 +27,18 @@ class Delivery:
     async def send(self, event: str, body: msgspec.Struct, clients: Iterable[str]) -> None:
         data = msgspec.to_builtins(body)
         for client in clients:
-            if (connection := self.connection(client)) is None:
-                continue
-            if connection.queue.qsize() >= MAX_PACKETS:
-                log.warning("a Socket.IO client reads too slowly: disconnected")
-                await connection.close(wait=False, abort=True)
-                continue
-            await self._server.emit(event, data, to=client)
+            if await self.keeps_up(client):
+                await self._server.emit(event, data, to=client)
+
+    async def keeps_up(self, client: str) -> bool:
+        """Whether a client is connected and reads what it gets; else it is disconnected."""
+        if (connection := self.connection(client)) is None:
+            return False
+        if connection.queue.qsize() >= MAX_PACKETS:
+            log.warning("a Socket.IO client reads too slowly: disconnected")
+            await connection.close(wait=False, abort=True)
+            return False
+        return True
 
     def takes_more(self, client: str) -> bool:
         connection = self.connection(client)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,9 @@ MAX_MESSAGE_BYTES = 1_000_000
 HELLO_SECONDS = 10.0  # in which a connection must say who it belongs to
 _SECONDS_BETWEEN_PINGS = 25
 _SECONDS_FOR_PONG = 20
+
+
+Handler = Callable[..., Awaitable[Any]]  # of an event: takes the client and what it sent
 
 
 class _Json:
@@ -64,16 +68,16 @@ class SocketEvents:
         delivery = self._delivery = Delivery(self.server)
         self.prompts = Prompts(self._rooms, delivery, stack)
         self._clients: dict[str, _Client] = {}
-        handlers = {
-            "connect": self._connect,
-            "disconnect": self._disconnect,
+        self.server.on("connect", self._connect)
+        self.server.on("disconnect", self._disconnect)
+        asked = {
             "inference_prompt": self._prompt,
             "inference_cancel": self._cancel,
             "inference_join": self._join,
             "inference_leave": self._leave,
         }
-        for name, handler in handlers.items():
-            self.server.on(name, handler)
+        for name, handler in asked.items():
+            self.server.on(name, partial(self._if_it_reads, handler))
         self._opened = self.server.eio.handlers["connect"]
         self.server.eio.on("connect", self._open)
 
@@ -125,6 +129,12 @@ class SocketEvents:
         self._rooms.leave_all(sid)
         self.prompts.gone(sid)
 
+    async def _if_it_reads(self, handler: Handler, sid: str, *payload: Any) -> Any:
+        """What a client asks is answered, by an acknowledgement or an event: not to one that reads none."""
+        if sid not in self._clients or not await self._delivery.keeps_up(sid):
+            return None  # it has left, or it has to
+        return await handler(sid, *payload)
+
     async def _prompt(self, sid: str, payload: Any = None, *_: Any) -> Any:
         request_id, session_id = _ids(payload)
         try:
@@ -158,7 +168,7 @@ class SocketEvents:
 
     async def _leave(self, sid: str, payload: Any = None, *_: Any) -> Any:
         answer = await self._with_room(sid, payload, self._rooms.leave)
-        self.prompts.gone(sid)
+        self.prompts.cancel_unfollowed()
         return answer
 
     async def _with_room(self, sid: str, payload: Any, change: Callable[[str, Room], None]) -> Any:

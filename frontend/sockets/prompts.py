@@ -70,10 +70,16 @@ class Prompts:
         return len(found)
 
     def gone(self, client: str) -> None:
-        """Cancel what nobody follows now that the client has left rooms or disconnected."""
+        """Cancel what nobody follows now that the client has disconnected."""
         for prompt in list(self._running):
-            is_alone = prompt.client == client if prompt.room is None else not self.followers(prompt)
-            if is_alone:
+            if prompt.room is None and prompt.client == client:
+                _cancel(prompt)
+        self.cancel_unfollowed()
+
+    def cancel_unfollowed(self) -> None:
+        """Cancel what nobody follows now that a client has left rooms."""
+        for prompt in list(self._running):
+            if not self.followers(prompt):
                 _cancel(prompt)
 
     async def settled(self) -> None:

@@ -38,22 +38,26 @@ class Growth(Enum):
 def judge(sample: Sample, limit: int) -> Growth:
     """Whether to replace a ready host; a `limit` of 0 is none.
 
-    A replacement costs a load. So a host is replaced only if it was smaller than the limit when it was loaded,
-    if it has done something since, and if it has been ready for longer than it took to load: whatever the
-    limit is, requests end, and at most half of the time is spent on loading.
+    A replacement costs a load. So a host is replaced only if the limit leaves it room to work, if it has done
+    something since it was loaded, and, unless it is far beyond the limit, if it has been ready for longer
+    than a load takes: requests end whatever the limit is.
     """
     if not limit or sample.size <= _start(sample, limit):
         return Growth.FINE
-    is_new = not sample.has_worked or sample.ready_seconds < sample.load_seconds
-    if sample.loaded_size >= limit or is_new:
+    is_urgent = sample.size > limit * URGENT
+    is_new = not sample.has_worked or (sample.ready_seconds < sample.load_seconds and not is_urgent)
+    if not _has_room(sample.loaded_size, limit) or is_new:
         return Growth.FUTILE if sample.size > limit else Growth.FINE
-    if not sample.is_turn and sample.size <= limit * URGENT:
-        return Growth.FINE
-    return Growth.REPLACE
+    return Growth.REPLACE if sample.is_turn or is_urgent else Growth.FINE
+
+
+def _has_room(loaded_size: int, limit: int) -> bool:
+    """Whether a host that is so large when it is loaded can work within a limit."""
+    return loaded_size * URGENT < limit
 
 
 def _start(sample: Sample, limit: int) -> float:
-    if not sample.has_siblings or sample.loaded_size >= limit:
+    if not sample.has_siblings or not _has_room(sample.loaded_size, limit):
         return limit
     return sample.loaded_size + EARLY * (limit - sample.loaded_size)
 
@@ -70,5 +74,5 @@ class Leaving(msgspec.Struct, frozen=True):
 def must_leave(leaving: Leaving, limit: int, patience_seconds: float) -> bool:
     """Whether it ends now, and another host goes on with what it has: after `patience_seconds`, or at once if
     it grows too far beyond the limit. While something there cannot be continued elsewhere, it stays."""
-    is_urgent = leaving.loaded_size < limit and leaving.size > limit * URGENT
+    is_urgent = _has_room(leaving.loaded_size, limit) and leaving.size > limit * URGENT
     return leaving.can_move and (is_urgent or leaving.seconds >= patience_seconds)

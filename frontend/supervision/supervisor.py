@@ -302,11 +302,13 @@ class Supervisor:
             self._stall = self._stall or stall
             self._handle(Stalled())
         self._oom_kills = oom_kills()
-        self._last_resident_bytes = self.resident_bytes or self._last_resident_bytes
-        self._watch_size(now)
+        self.watch_size(now)
         self._loop.call_later(TICK_SECONDS, self._tick, incarnation, watchdog, now)
 
-    def _watch_size(self, now: float) -> None:
+    def watch_size(self, now: float) -> None:
+        """Replace a host that has grown too large, and end one that is being replaced when it must leave.
+        `now` is in seconds on the monotonic clock."""
+        self._last_resident_bytes = self.resident_bytes or self._last_resident_bytes
         limit = self.options.soft_memory_bytes
         if self.life.recycling:
             can_move = not self.life.leaving and self._listener.can_move(self)

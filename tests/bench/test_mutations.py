@@ -4,6 +4,8 @@ import json
 from random import Random
 from typing import Any
 
+import pytest
+
 from bench.mutations import Request, mutated, seeds_of
 
 BODY = {"model": "smollm2", "messages": [{"role": "user", "content": "x"}], "max_tokens": 4}
@@ -26,7 +28,7 @@ def seeds() -> list[Request]:
 
 
 def test_there_is_a_valid_request_per_operation_that_does_no_harm():
-    chat, ready, form = seeds()
+    chat, ready, form, *_ = seeds()
     assert json.loads(chat.body)["model"] == "served"
     assert (ready.method, ready.path) == ("GET", "/ready/served")
     assert b"sound" in form.body and form.headers[0][1].startswith("multipart/form-data; boundary=")
@@ -49,3 +51,22 @@ def test_damage_never_asks_for_more_tokens():
             most = damaged.value.get("max_tokens", "missing")
             assert most == 4 or not isinstance(most, int) or not 4 < most < 2**63, damaged
             assert most not in ("missing", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "is_cut"),
+    [
+        ((), b"{}", False),
+        ((("Content-Length", "5"),), b"{}", True),
+        ((("Content-Length", "5"),), b"[1, 2]", False),
+        ((("Content-Length", "-1"),), b"", False),
+        ((("Content-Length", "5"), ("Content-Length", "-1")), b"", False),
+        ((("Transfer-Encoding", "chunked"),), b"", True),
+        ((("Transfer-Encoding", "chunked"),), b"{}", False),
+        ((("Expect", "100-continue"),), b"{}", False),
+    ],
+)
+def test_only_a_request_that_announces_more_than_it_sends_may_get_no_answer(
+    headers: tuple[tuple[str, str], ...], body: bytes, is_cut: bool
+):
+    assert Request("POST", "/", headers, body).is_cut == is_cut

@@ -70,7 +70,9 @@ async def tokens_as_the_answer_counts_them(serving: Serving, app: Application) -
 def test_callers_get_their_shares_of_a_host_and_what_their_limits_allow():
     settings = Settings()
     model = ModelSettings(name=MODEL, source="synthetic", max_num_seqs=1)
-    prepared = PreparedModel(settings=model, engine="synthetic", synthetic_tokens_per_second=TOKENS_PER_SECOND)
+    prepared = PreparedModel(
+        settings=model, engine="synthetic", synthetic_tokens_per_second=TOKENS_PER_SECOND
+    )
 
     async def scenario(serving: Serving) -> None:
         memory = Memory(settings, serving.router)

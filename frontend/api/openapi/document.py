@@ -13,6 +13,8 @@ from frontend.api.openapi.routes import Route
 from frontend.http.error_body import AnthropicErrorBody, ErrorBody, OllamaErrorBody, is_anthropic
 
 OPENAPI = "3.1.0"
+_EVENTS = "text/event-stream"
+_LINES = "application/x-ndjson"
 JSON = "application/json"
 _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 _REFERENCE = "#/components/schemas/{name}"
@@ -237,15 +239,20 @@ def _answer(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.answer is not None:
         content[JSON] = {"schema": schemas.of(operation.answer)}
     for media_type, item in (
-        ("text/event-stream", operation.events),
-        ("application/x-ndjson", operation.lines),
+        (_EVENTS, operation.events),
+        (_LINES, operation.lines),
     ):
         if item is not None:
-            content[media_type] = {"schema": {"type": "string"}, "x-item-schema": schemas.of(item)}
+            content[media_type] = {"schema": _whole(media_type), "x-item-schema": schemas.of(item)}
     for media_type in operation.media:
-        is_text = media_type.startswith("text/")
-        content[media_type] = {"schema": {"type": "string"} if is_text else {}}
+        content[media_type] = {"schema": _whole(media_type)}
     return content
+
+
+def _whole(media_type: str) -> dict[str, Any]:
+    """What a body is as a whole. Readers of OpenAPI 3.1 take that of server-sent events for each event's."""
+    is_text = media_type.startswith("text/") or media_type == _LINES
+    return {"type": "string"} if is_text and media_type != _EVENTS else {}
 
 
 def _error_statuses(path: str, operation: Operation) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frontend.api.body import read_body
 from frontend.api.uploads import Form, read_form
 from frontend.config import ConfigError
-from frontend.errors import BadRequest, Overloaded, RequestTooLarge
+from frontend.errors import BadRequest, Overloaded, RequestCancelled, RequestTooLarge
+from frontend.http.client import DisconnectWatch
+from frontend.http.exchange import Exchange, attach
 from frontend.spool import Spools
 from frontend.spool_folder import spool_folder
 
@@ -113,6 +117,28 @@ def test_a_file_that_is_announced_as_too_large_is_not_read(tmp_path):
 def test_a_body_that_is_no_form_is_refused(tmp_path, content_type):
     with pytest.raises((BadRequest, falcon.HTTPError)):
         reading([END], content, tmp_path, content_type=content_type)
+
+
+@pytest.mark.parametrize("read", ["form", "body"])
+def test_a_request_that_is_cancelled_while_its_body_arrives_is_not_done(tmp_path, read):
+    exchange = Exchange("id", 0.0)
+    request = request_of([part("file", b"x"), END])
+
+    async def app(*_: Any) -> None:
+        assert exchange.end is not None
+        exchange.end(RequestCancelled("by an operator"))
+        if read == "body":
+            await read_body(request, 1000)
+        else:
+            async with read_form(request, Spools(tmp_path, 1000), 100):
+                pass
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    scope = attach({"type": "http"}, exchange)
+    with pytest.raises(RequestCancelled):
+        asyncio.run(DisconnectWatch(app, time.monotonic)(scope, nothing, nothing))
 
 
 def test_uploads_share_a_limited_room(tmp_path):

@@ -56,6 +56,16 @@ def test_two_hundred_waiting_requests_delay_nobody_elses_first(before):
     assert "light" in line.served(2)
 
 
+def test_a_request_of_very_many_choices_starves_nobody():
+    line = Line()
+    many = Caller(key_id="many")
+    for _ in range(1000):
+        line.queue.add(Item(many, 0.0))  # of one request
+    line.served(1)
+    line.add("light")
+    assert "light" in line.served(PATIENCE + 5)
+
+
 def test_callers_take_turns_by_cost_and_weight():
     line = Line()
     line.add("cheap", 100, cost=10)

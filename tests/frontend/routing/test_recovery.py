@@ -14,6 +14,7 @@ from frontend.routing.recovery import (
     Suspicion,
     Undecided,
     after_death,
+    can_move,
 )
 from frontend.tasks.text import continuation_of
 from ipc.continuation import Continuation
@@ -137,3 +138,13 @@ def test_a_suspect_passes_with_the_first_token_beyond_its_point():
     assert not suspicion.passed_by(5)
     assert suspicion.passed_by(6)
     assert not Suspicion().passed_by(6)
+
+
+@pytest.mark.parametrize("continuation", Continuation)
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_host_that_is_replaced_ends_early_only_for_what_is_certain_to_go_on(continuation, visible):
+    progress = Progress(5, continuation, visible)
+    assert can_move(progress) is (continuation is Continuation.BY_TEXT or not visible)
+    if can_move(progress):
+        crash = Crash(implicates=False, alone=False)
+        assert isinstance(after_death(progress, Suspicion(), crash), Continue | StartOver)

@@ -361,13 +361,38 @@ def test_a_slow_reader_gets_joined_tokens(monkeypatch):
 
 
 def test_a_client_that_does_not_read_is_disconnected(monkeypatch):
-    monkeypatch.setattr(delivery, "MAX_PACKETS", 0)
-
     async def scenario(server: Server) -> None:
         client = await server.client()
-        await client.sio.emit("inference_prompt", {"prompt": "one hold"})
+        await client.sio.emit("inference_prompt", {"prompt": "one hold two hold"})
+        await client.until("inference_token")
         async with asyncio.timeout(10):
+            monkeypatch.setattr(delivery, "MAX_PACKETS", 0)
+            server.chats.release.set()
+            server.chats.release.clear()  # the second time, it waits again
             while not server.chats.left:
                 await asyncio.sleep(0)
+
+    with_server(scenario)
+
+
+def test_a_client_that_asks_and_reads_no_answer_is_disconnected(monkeypatch):
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        monkeypatch.setattr(delivery, "MAX_PACKETS", 0)
+        await client.sio.emit("inference_cancel", {})  # its acknowledgement would wait for ever
+        await client.until("disconnect")
+
+    with_server(scenario)
+
+
+def test_whoever_leaves_a_session_keeps_what_it_asked_outside_of_it():
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        asked = {"messages": [{"role": "user", "content": "one hold two"}], "request_id": "r"}
+        await client.call("inference_prompt", asked)
+        await client.call("inference_join", {"session_id": "s"})
+        await client.call("inference_leave", {"session_id": "s"})
+        server.chats.release.set()
+        assert (await client.until("inference_complete"))["message"] == "oneholdtwo"
 
     with_server(scenario)

@@ -36,7 +36,12 @@ def test_a_host_beyond_its_limit_is_replaced_and_one_within_it_is_not():
         {"has_worked": False},
         {"ready_seconds": 4.9},
     ],
-    ids=["as large when loaded", "larger when loaded", "before its first answer", "sooner than a load takes"],
+    ids=[
+        "nearly as large when loaded",
+        "larger when loaded",
+        "before its first answer",
+        "sooner than a load takes",
+    ],
 )
 @pytest.mark.parametrize("host", [GROWN, REPLICA], ids=["alone", "replica"])
 def test_a_host_whose_successor_would_be_as_large_is_not_replaced_for_ever(host, changes):
@@ -54,6 +59,11 @@ def test_replicas_leave_in_turn_but_none_waits_until_it_is_far_beyond_the_limit(
         assert growth(REPLICA, size=size, is_turn=False) is Growth.FINE
     assert growth(REPLICA, size=int(LIMIT * URGENT) + 1, is_turn=False) is Growth.REPLACE
     assert URGENT < 1.1
+
+
+def test_a_host_that_grows_fast_is_replaced_as_soon_as_it_has_worked():
+    assert growth(GROWN, size=1051, ready_seconds=0.5) is Growth.REPLACE
+    assert growth(GROWN, size=1051, ready_seconds=0.5, has_worked=False) is Growth.FUTILE
 
 
 def leaves(**changes: object) -> bool:

@@ -1,7 +1,9 @@
 """A supervisor that is told to stop, with a host in place of which the test stands."""
 
 import asyncio
+import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from frontend.supervision.incarnation import ArenaSizes
 from frontend.supervision.lifecycle import Lifecycle, State
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 from ipc.channel import ChannelError
+from ipc.messages import Drain
 from tests.frontend.routing.hosts import CARD
 from tests.host.harness import launch_of
 
@@ -36,6 +39,49 @@ class Deaf:
 
 class Nobody:
     def replica_changed(self, _: object) -> None: ...
+
+    def siblings_of(self, _: object) -> list[Any]:
+        return []
+
+    def can_move(self, _: object) -> bool:
+        return True
+
+
+class Reader(Deaf):
+    """A host that reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[object] = []
+        self.pid = os.getpid()
+
+    def send(self, message: object) -> None:
+        self.sent.append(message)
+
+
+def test_a_host_beyond_its_limit_is_drained_once_it_has_worked_and_leaves_what_can_be_continued() -> None:
+    host: Any = Reader()
+
+    async def run() -> None:
+        options = SupervisorOptions(
+            launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0, soft_memory_bytes=1
+        )
+        context: Any = None  # nothing is spawned
+        listener: Any = Nobody()
+        supervisor = Supervisor(options, lambda name: Path(name), context, listener)
+        supervisor.incarnation = host
+        supervisor.card = CARD
+        supervisor.life = Lifecycle(State.READY)
+        supervisor.watch_size(time.monotonic())
+        assert supervisor.life.state is State.READY
+        supervisor.completed()
+        supervisor.watch_size(time.monotonic())
+        assert supervisor.life.recycling
+        assert host.sent == [Drain()]
+        supervisor.watch_size(time.monotonic())
+
+    asyncio.run(run())
+    assert host.signals == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("is_ready", [True, False])

@@ -143,3 +143,15 @@ def test_whatever_makes_engines_work_is_limited(routes: list[Route]):
 @pytest.mark.parametrize("paths", [LIMITED, RETRIED_PATHS, ENDPOINTS, OPERATIONS])
 def test_tables_of_paths_name_routes(paths: Iterable[str], routes: list[Route]):
     assert set(paths) <= {route.template for route in routes}
+
+
+def test_events_are_not_said_to_be_strings(document: dict[str, Any]):
+    """Readers of OpenAPI 3.1 apply the schema of a stream of events to each event, which is no string."""
+    contents = [
+        answer["content"]["text/event-stream"]["schema"]
+        for _, _, operation in operations(document)
+        for answer in operation["responses"].values()
+        if "text/event-stream" in answer.get("content", {})
+    ]
+    assert contents
+    assert all(schema == {} for schema in contents)
