@@ -1,13 +1,12 @@
 """Who makes a request: what the access layer finds out, and what limits, queues and logs need of it."""
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 Scope = Literal["inference", "admin", "metrics"]
-SCOPES: frozenset[Scope] = frozenset(("inference", "admin", "metrics"))
-
+SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 
 Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 _LATEST = ":latest"  # a tag that makes no difference

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from frontend.caller import Caller, Limits, Scope
+from frontend.caller import SCOPES, Caller, Limits, Scope
 
 _PREFIX = "nk-"  # of a new key: who finds one in a file knows what it is
 _SECRET_BYTES = 32
@@ -81,4 +81,4 @@ def new_id(taken: Iterable[str]) -> str:
 
 def unrestricted(key_id: str, secret: str) -> KeyRecord:
     """The record of a key of the settings, which may do everything."""
-    return KeyRecord(id=key_id, sha256=digest(secret), scopes=("inference", "admin", "metrics"))
+    return KeyRecord(id=key_id, sha256=digest(secret), scopes=tuple(SCOPES))

@@ -2,16 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from frontend.caller import Scope
 from frontend.cli.durations import parse_duration
 from frontend.cli.options import config_option, option_for
 from frontend.cli.usage import EXIT_STATUS, WrongUsage, refuse_repeated
 from frontend.config import ConfigError, Settings
-
-_KINDS = ("inference", "admin", "metrics")
 
 
 class _Keys(click.Group):
@@ -93,7 +92,7 @@ def _model_names(_: click.Context, __: click.Parameter, values: tuple[str, ...])
         click.Option(
             ["--scope", "scopes"],
             multiple=True,
-            type=click.Choice(_KINDS),
+            type=click.Choice(get_args(Scope)),
             help="What the key is for: inference (default), admin or metrics; repeatable.",
         ),
         click.Option(
