@@ -24,6 +24,7 @@ _MODELS = ("smollm2", "minilm", "reranker", "whisper", "kokoro")  # of the examp
 _READ_BYTES = 65536
 _STREAM_SECONDS = 3.0  # then a stream without an end is left
 _ANSWER_SECONDS = 90.0
+_KEPT_RESPONSES = "64"  # few enough that the store is full before the memory is judged
 _LOAD_SECONDS = 300.0
 _SAMPLE_SECONDS = 1.0
 _WARM_UP = 0.25  # of the requests
@@ -83,6 +84,7 @@ def fuzz(
     """
     port = free_port()
     command = [*nacelle_command(), "serve", *models, "--port", str(port)]
+    command += ["--session-max-entries", _KEPT_RESPONSES]
     if soft_memory_gib is not None:
         command += ["--soft-memory-gib", str(soft_memory_gib)]
     with Server(command, port) as server:
