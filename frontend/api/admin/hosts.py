@@ -23,6 +23,7 @@ from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Supervisor
 
 KILL, RESTART = "kill", "restart"
+_HOST = "/admin/hosts/{model:path}/{replica}"  # as clients see it
 _SHOWN_CHARACTERS = 60
 _GONE_SECONDS = 2.0  # that an answer waits for the end of a process that was killed
 
@@ -65,7 +66,7 @@ class HostResources:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, HostList(statuses(self._router, self._incidents)))
 
-    @describes("One host: MODEL/REPLICA", answer=HostStatus, errors=(404,))
+    @describes("One host", paths=(_HOST,), answer=HostStatus, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, host: str
     ) -> None:
@@ -73,7 +74,8 @@ class HostResources:
         respond_json(response, status_of(self._router, self._incidents, model, found))
 
     @describes(
-        "Kill or restart a host: MODEL/REPLICA/kill or MODEL/REPLICA/restart",
+        "Kill a host, or replace it once it has finished what it has",
+        paths=(f"{_HOST}/{KILL}", f"{_HOST}/{RESTART}"),
         answer=HostStatus,
         status=202,
         errors=(*CHANGES, 405),
