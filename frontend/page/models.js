@@ -13,6 +13,9 @@ export async function killHost(host) {
   await ask("POST", `/admin/hosts/${encodeURIComponent(host.model)}/${host.replica}/kill`);
 }
 
+/** Not one that is only being loaded, or that runs on another server. */
+export const canBeKilled = (host) => Boolean(host.pid) && (host.state === "ready" || host.state === "draining");
+
 export const hostsOf = (model) =>
   (server.hosts ?? []).filter((host) => host.model === model).sort((a, b) => a.replica - b.replica);
 
@@ -72,8 +75,7 @@ function hostRow(host) {
     host.restarts > 0 && `${host.restarts} restart${host.restarts === 1 ? "" : "s"}`,
   );
   if (host.last_incident) about.title = `${host.last_incident.summary} (${clockTime(host.last_incident.at)})`;
-  const canKill = host.pid && (host.state === "ready" || host.state === "draining");
-  const kill = canKill ? confirmed(`${host.model}/${host.replica}`, "Kill", "Kill it now?", async () => {
+  const kill = canBeKilled(host) ? confirmed(`${host.model}/${host.replica}`, "Kill", "Kill it now?", async () => {
     await killHost(host);
     await refresh();
   }, { className: "danger small", name: `kill-${host.replica}`, title: "Kill the process; it is restarted and its requests go on" }) : null;
