@@ -10,7 +10,7 @@ from frontend.batches.input import read_line
 from frontend.batches.lifecycle import CancelAsked
 from frontend.batches.lines import Attempt, Lines
 from frontend.batches.output import Result, answered, refusal, refused, seconds_to_retry, unanswered
-from frontend.batches.record import BatchError, BatchRecord, BatchState
+from frontend.batches.record import LIVE, BatchError, BatchRecord, BatchState
 from frontend.batches.store import BatchStore, close_lock
 from frontend.caller import Caller
 from frontend.errors import ServerError, StoreUnavailable
@@ -100,7 +100,7 @@ class Runner:
 
     async def _scan(self) -> None:
         live = await self._store.live()
-        self._metrics.batch_states({state: [b.state for b in live].count(state) for state in BatchState})
+        self._metrics.batch_states({state: [b.state for b in live].count(state) for state in sorted(LIVE)})
         for batch in live:
             if batch.id in self._running:
                 if batch.state is BatchState.CANCELLING:  # perhaps by another server

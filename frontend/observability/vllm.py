@@ -132,6 +132,9 @@ class CacheConfig(msgspec.Struct, frozen=True):
     blocks: int
 
 
+_QUEUE_TIME = "From a sequence's arrival to its dispatch to an engine"
+
+
 class VllmNames(Collector):
     """Reads our families."""
 
@@ -154,7 +157,7 @@ class VllmNames(Collector):
         yield _renamed(ours.inter_token, "inter_token_latency_seconds")
         yield _renamed(ours.inter_token, "time_per_output_token_seconds")
         yield _renamed(ours.request_seconds, "e2e_request_latency_seconds")
-        yield _renamed(ours.queue_seconds, "request_queue_time_seconds")
+        yield _renamed(ours.queue_seconds, "request_queue_time_seconds", _QUEUE_TIME)
         yield self._cache_config()
 
     def _cache_config(self) -> Metric:
@@ -184,14 +187,15 @@ def _gauge(name: str, what: str, values: dict[str, float]) -> Metric:
     return family
 
 
-def _renamed(family: Collected, name: str) -> Metric:
-    """The same series with vLLM's name and labels; labels that vLLM does not have are summed over."""
+def _renamed(family: Collected, name: str, help_text: str = "") -> Metric:
+    """The same series with vLLM's name and labels; labels that vLLM does not have are summed over.
+    `help_text`: where the one of our family does not apply."""
     (metric,) = family.collect()
     sums: dict[tuple[str, str, str | None], float] = defaultdict(float)
     for sample in metric.samples:
         suffix = sample.name.removeprefix(metric.name)
         sums[suffix, sample.labels["model"], sample.labels.get("le")] += sample.value
-    renamed = Metric(f"vllm:{name}", metric.documentation, metric.type)
+    renamed = Metric(f"vllm:{name}", help_text or metric.documentation, metric.type)
     for (suffix, model, bound), value in sums.items():
         labels = {"model_name": model, "engine": ENGINE, **({} if bound is None else {"le": bound})}
         renamed.add_sample(f"vllm:{name}{suffix}", labels, value)

@@ -5,7 +5,7 @@ import * as audio from "/page/audio.js";
 import { alertOf, byId, seconds } from "/page/dom.js";
 import * as images from "/page/images.js";
 import { changes, refresh, server } from "/page/live.js";
-import { hostsOf, killHost } from "/page/models.js";
+import { canBeKilled, hostsOf, killHost } from "/page/models.js";
 import { requestFields, systemMessage } from "/page/settings.js";
 import { AnswerView, showUser } from "/page/turns.js";
 
@@ -156,8 +156,8 @@ function statistics(now, first, milliseconds) {
 async function kill() {
   const mine = running;
   const hosts = mine ? hostsOf(modelBehind(mine.model)) : [];
-  const host = hosts.find((one) => one.running > 0 && one.pid) ?? hosts.find((one) => one.pid);
-  if (!host) throw new Error("The model has no host on this server that could be killed.");
+  const host = hosts.find((one) => one.running > 0 && canBeKilled(one)) ?? hosts.find(canBeKilled);
+  if (!host) throw new Error("The model has no host on this server that could be killed now.");
   byId("kill").disabled = true;
   const began = performance.now();
   try {
@@ -186,7 +186,7 @@ function modelBehind(name) {
 function drawButtons() {
   byId("send").disabled = running !== null;
   byId("stop").hidden = running === null;
-  byId("kill").hidden = running === null || !hostsOf(modelBehind(running.model)).some((host) => host.pid);
+  byId("kill").hidden = running === null || !hostsOf(modelBehind(running.model)).some(canBeKilled);
 }
 
 /** Announces a text that grows to screen readers: whole sentences, now and then. */

@@ -1,4 +1,4 @@
-// Deaths of hosts, newest first.
+// Deaths of hosts, newest first. The summary of each names the device, the cause and what the host was doing.
 
 import { askJson } from "/page/api.js";
 import { button, byId, clockTime, element, facts, seconds, showList } from "/page/dom.js";
@@ -16,9 +16,6 @@ export function install() {
 function row(incident) {
   const about = facts(
     clockTime(incident.at),
-    incident.device,
-    incident.phase && `while ${incident.phase}`,
-    incident.signal && `signal ${incident.signal}`,
     typeof incident.lived_seconds === "number" && `lived ${seconds(incident.lived_seconds)}`,
   );
   const record = element("pre", { tabIndex: 0 });
@@ -31,7 +28,7 @@ function row(incident) {
   });
   return [
     element("div", { className: "row" },
-      element("span", { className: "name", textContent: `${incident.model}/${incident.replica}: ${incident.cause}` })),
+      element("span", { className: "name", textContent: `${incident.model}/${incident.replica}` })),
     element("div", { textContent: incident.summary ?? "" }), about, more,
   ];
 }

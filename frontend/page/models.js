@@ -13,20 +13,29 @@ export async function killHost(host) {
   await ask("POST", `/admin/hosts/${encodeURIComponent(host.model)}/${host.replica}/kill`);
 }
 
+/** Not one that is only being loaded, or that runs on another server. */
+export const canBeKilled = (host) => Boolean(host.pid) && (host.state === "ready" || host.state === "draining");
+
 export const hostsOf = (model) =>
   (server.hosts ?? []).filter((host) => host.model === model).sort((a, b) => a.replica - b.replica);
 
 function draw() {
   const models = [...server.models.values()].sort((a, b) => a.name.localeCompare(b.name));
   const items = models.map((status) => ({ status, hosts: hostsOf(status.name) }));
-  const ready = models.filter((status) => status.state === "ready").length;
+  const ready = items.filter((item) => stateOf(item) === "ready").length;
   byId("models-count").textContent = models.length ? `${ready} of ${models.length} ready` : "";
   showList(byId("models"), items, (item) => item.status.name, modelRow, server.isAdmin ? "No models yet. Pull one below." : "");
 }
 
+/** A loaded model of which no host is ready is what the first of them is. */
+function stateOf({ status, hosts }) {
+  const isReady = status.state !== "ready" || !hosts.length || hosts.some((host) => host.state === "ready");
+  return isReady ? status.state : hosts[0].state;
+}
+
 function modelRow({ status, hosts }) {
   const head = element("div", { className: "row" },
-    element("span", { className: "name", textContent: status.name }), state(status.state), action(status));
+    element("span", { className: "name", textContent: status.name }), state(stateOf({ status, hosts })), action(status));
   const about = facts(
     status.task,
     !hosts.length && status.device,
@@ -66,7 +75,7 @@ function hostRow(host) {
     host.restarts > 0 && `${host.restarts} restart${host.restarts === 1 ? "" : "s"}`,
   );
   if (host.last_incident) about.title = `${host.last_incident.summary} (${clockTime(host.last_incident.at)})`;
-  const kill = host.pid ? confirmed(`${host.model}/${host.replica}`, "Kill", "Kill it now?", async () => {
+  const kill = canBeKilled(host) ? confirmed(`${host.model}/${host.replica}`, "Kill", "Kill it now?", async () => {
     await killHost(host);
     await refresh();
   }, { className: "danger small", name: `kill-${host.replica}`, title: "Kill the process; it is restarted and its requests go on" }) : null;

@@ -4,6 +4,15 @@ import signal
 
 import msgspec
 
+# What a host was doing, by its phase; a replica on another server has states instead, which are not shown.
+_MEANWHILE = {
+    "starting": "while starting",
+    "loading": "while loading the model",
+    "idle": "while idle",
+    "step": "during an engine step",
+    "media": "while processing images or loading the model again",
+}
+
 _TAIL_IN_MESSAGE = 3  # stderr lines quoted to clients; the log has all that were kept
 
 # How hosts and allocators say that there is no memory: C++, OpenVINO, the kernel, Python, OpenCL, Level Zero.
@@ -28,6 +37,7 @@ class Death(msgspec.Struct, frozen=True):
     pid: int
     phase: str
     expected: bool = False  # it was told to exit
+    killed: bool = False  # an administrator asked for the SIGKILL
     seconds: float = 0.0  # that it lived
     exit_code: int | None = None  # of a normal exit
     signal: int | None = None  # that ended it
@@ -81,6 +91,8 @@ class Death(msgspec.Struct, frozen=True):
             return "starved" if self.starved else "stalled"
         if self.condemned is not None:
             return "condemned"
+        if self.killed:
+            return "killed"
         if self.fatal is not None:
             return "fatal"
         if self.out_of_memory:
@@ -100,6 +112,8 @@ class Death(msgspec.Struct, frozen=True):
             how = "made no progress within its budget and was killed (SIGKILL)"
         elif self.condemned is not None:
             how = f"was killed (SIGKILL): {self.condemned}"
+        elif self.killed:
+            how = "was killed by an administrator (SIGKILL)"
         elif self.fatal is not None:
             how = f"gave up: {self.fatal}"
         elif self.out_of_memory:
@@ -108,7 +122,8 @@ class Death(msgspec.Struct, frozen=True):
             how = f"died of {signal_name(self.signal)}"
         else:
             how = f"exited with status {self.exit_code}"
-        return f"the engine host of {self.model} on {self.device} {how} while in phase {self.phase}"
+        words = f"the engine host of {self.model} on {self.device} {how} {_MEANWHILE.get(self.phase, '')}"
+        return words.rstrip()
 
     @property
     def message(self) -> str:

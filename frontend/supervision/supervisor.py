@@ -120,6 +120,8 @@ class Supervisor:
         }
         self._fatal: Fatal | None = None
         self._stall: Stall | None = None
+        self._killed = False  # an administrator asked for it
+        self._gone = asyncio.Event()  # set once its process is gone; each process has its own
         self._spawned_at = 0.0
         self._ready_at = self._recycled_at = 0.0
         self._loaded_bytes = 0  # resident when it became ready
@@ -185,8 +187,14 @@ class Supervisor:
             self.stopped.set()
 
     def kill(self) -> None:
-        """End its process at once, as somebody outside would: nothing that it holds is blamed."""
+        """End its process at once because an administrator asks for it: nothing that it holds is blamed."""
+        self._killed = self._killed or (self.incarnation is not None and not self.incarnation.doomed)
         self._signal(signal.SIGKILL)
+
+    async def gone(self) -> None:
+        """Return once the process that runs now, if any, is gone and what it held has been cared for."""
+        if self.incarnation is not None:
+            await self._gone.wait()
 
     def recycle(self) -> None:
         """Begin to replace its process once that has finished what it has.
@@ -264,6 +272,8 @@ class Supervisor:
 
     def _ended(self, ending: Ending) -> None:
         assert self.incarnation is not None
+        gone = self._gone  # before the next process starts
+        killed = self._killed and ending.status == -signal.SIGKILL
         death = Death(
             model=self.model,
             replica=self.number,
@@ -271,13 +281,14 @@ class Supervisor:
             pid=self.incarnation.pid,
             phase=ending.phase.name.lower(),
             expected=self.life.state is State.DRAINING,
+            killed=killed,
             seconds=time.monotonic() - self._spawned_at,
             exit_code=ending.status if ending.status >= 0 else None,
             signal=-ending.status if ending.status < 0 else None,
             stalled=self._stall is not None,
             starved=self._stall is Stall.STARVED or (self._fatal is not None and self._fatal.starved),
             condemned=ending.condemned,
-            out_of_memory=ending.status == -signal.SIGKILL and oom_kills() > self._oom_kills,
+            out_of_memory=ending.status == -signal.SIGKILL and not killed and oom_kills() > self._oom_kills,
             fatal=self._fatal.reason if self._fatal else None,
             permanent=self._fatal is not None and self._fatal.permanent,
             memory_bytes=self._last_resident_bytes,
@@ -288,6 +299,7 @@ class Supervisor:
         counted = self._listener.replica_died(self, death)
         chance = random.random()  # noqa: S311  jitter
         self._handle(Died(death.summary, chance, counted, death.permanent))
+        gone.set()
         if self.life.state is State.STOPPED:
             self.stopped.set()
 
@@ -362,6 +374,8 @@ class Supervisor:
     def _spawn(self) -> None:
         self._incarnations += 1
         self._fatal = self._stall = None
+        self._killed = False
+        self._gone = asyncio.Event()
         self._last_resident_bytes = self._loaded_bytes = 0
         self._has_worked = False
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()

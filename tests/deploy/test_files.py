@@ -58,6 +58,7 @@ def test_the_image_takes_all_that_the_package_needs_and_runs_as_nobody():
     for line in ("USER 10001", "STOPSIGNAL SIGTERM", "EXPOSE 8000", "VOLUME /var/lib/nacelle"):
         assert f"\n{line}\n" in dockerfile
     assert "/health" in dockerfile
+    assert "NACELLE_TLS_CERTIFICATE" in dockerfile  # with HTTPS, the health check asks by HTTPS
 
 
 def test_probes_ask_what_the_server_answers_and_grace_covers_the_drain():

@@ -294,17 +294,21 @@ def test_a_stream_goes_on_when_its_host_is_killed_by_an_administrator(deployment
     stream = Stream(deployment, "kept", tokens=150)
     before = deployment.http.get("/admin/hosts/a/0").json()
     assert (before["state"], before["running"]) == ("ready", 1)
-    assert deployment.http.post("/admin/hosts/a/0/kill").status_code == 202
+    killed = deployment.http.post("/admin/hosts/a/0/kill")
+    assert killed.status_code == 202
+    assert killed.json()["state"] != "ready"
+    assert killed.json()["pid"] != before["pid"]
     assert stream.end()[-1] == "data: [DONE]"
     assert len(stream.lines) == 151
     after = deployment.http.get("/admin/hosts/a/0").json()
     assert after["pid"] != before["pid"]
     incident = deployment.http.get(f"/admin/incidents/{after['last_incident']['id']}").json()
     assert (incident["cause"], incident["requests"]["held"], incident["requests"]["resumed"]) == (
-        "SIGKILL",
+        "killed",
         1,
         1,
     )
+    assert "by an administrator" in incident["summary"]
     assert incident["memory_bytes"] > 0
     assert deployment.http.get("/admin/incidents").json()["incidents"][0] == incident
     assert deployment.http.get("/admin/refusals").json() == {"refusals": []}

@@ -3,6 +3,9 @@
 The names of models may contain slashes, so that what follows /admin/hosts/ is taken apart here.
 """
 
+import asyncio
+import contextlib
+
 import falcon
 import falcon.asgi
 import msgspec
@@ -20,7 +23,9 @@ from frontend.supervision.lifecycle import State
 from frontend.supervision.supervisor import Supervisor
 
 KILL, RESTART = "kill", "restart"
+_HOST = "/admin/hosts/{model:path}/{replica}"  # as clients see it
 _SHOWN_CHARACTERS = 60
+_GONE_SECONDS = 2.0  # that an answer waits for the end of a process that was killed
 
 
 class LastIncident(msgspec.Struct, frozen=True):
@@ -61,7 +66,7 @@ class HostResources:
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         respond_json(response, HostList(statuses(self._router, self._incidents)))
 
-    @describes("One host: MODEL/REPLICA", answer=HostStatus, errors=(404,))
+    @describes("One host", paths=(_HOST,), answer=HostStatus, errors=(404,))
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, host: str
     ) -> None:
@@ -69,7 +74,8 @@ class HostResources:
         respond_json(response, status_of(self._router, self._incidents, model, found))
 
     @describes(
-        "Kill or restart a host: MODEL/REPLICA/kill or MODEL/REPLICA/restart",
+        "Kill a host, or replace it once it has finished what it has",
+        paths=(f"{_HOST}/{KILL}", f"{_HOST}/{RESTART}"),
         answer=HostStatus,
         status=202,
         errors=(*CHANGES, 405),
@@ -77,7 +83,8 @@ class HostResources:
     async def on_post_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, host: str
     ) -> None:
-        """Answers at once: /admin/events tells what becomes of it."""
+        """A kill is answered once the process is gone, both before another is ready: /admin/events tells
+        what becomes of the host."""
         name, _, action = host.rpartition("/")
         if action not in (KILL, RESTART):
             raise MethodNotAllowed(f"POST /admin/hosts/MODEL/REPLICA/{KILL} or …/{RESTART}")
@@ -89,6 +96,11 @@ class HostResources:
             raise Conflict(f"{model}/{found.number} has no process now: it is {found.life.state}")
         if action == KILL:
             found.kill()
+            with contextlib.suppress(
+                TimeoutError
+            ):  # the kernel may take longer, for example to dump its core
+                async with asyncio.timeout(_GONE_SECONDS):
+                    await found.gone()
         else:
             self._restart(model, found)
         respond_json(response, status_of(self._router, self._incidents, model, found))

@@ -77,7 +77,12 @@ class RequestResources:
     ) -> None:
         self._cancel(id, request, response)
 
-    @describes("Cancel a request: ID/cancel", answer=Cancelled, errors=(*CHANGES, 405))
+    @describes(
+        "Cancel a request",
+        paths=(f"/admin/requests/{{id:path}}{_CANCEL}",),
+        answer=Cancelled,
+        errors=(*CHANGES, 405),
+    )
     async def on_post_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:

@@ -64,7 +64,12 @@ _TAGS = (
 
 def document_of(routes: Iterable[Route]) -> dict[str, Any]:
     """What belongs to no API, such as this document and pages, has no description and is left out."""
-    described = [(route, found) for route in routes if (found := operation_of(route.responder)) is not None]
+    described = [
+        (msgspec.structs.replace(route, template=template), found)
+        for route in routes
+        if (found := operation_of(route.responder)) is not None
+        for template in found.paths or (route.template,)
+    ]
     schemas = _Schemas(kind for route, operation in described for kind in _types(route, operation))
     paths: dict[str, dict[str, Any]] = {}
     for route, operation in described:

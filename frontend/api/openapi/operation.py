@@ -20,6 +20,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What no signature shows. Types are Structs or whatever else msgspec can describe."""
 
     summary: str
+    paths: tuple[str, ...] = ()  # in place of the route's template, where that stands for several paths
     body: Any = None  # the type of the JSON body
     form: type[msgspec.Struct] | None = None  # the fields of a multipart form; it also has a `file`
     answer: Any = None  # the type of a JSON answer

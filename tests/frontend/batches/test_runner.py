@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -217,6 +218,8 @@ def test_a_busy_server_is_asked_again_and_no_line_is_lost(tmp_path, monkeypatch)
             "nacelle_batch_requests_total", {"result": "retried"}
         )
         assert retried == 20
+        states = set(re.findall(r'nacelle_batches\{state="(\w+)"', world.metrics.render().decode()))
+        assert states == {"validating", "in_progress", "finalizing", "cancelling"}
         await world.stop(server)
 
     run(tmp_path, scenario)

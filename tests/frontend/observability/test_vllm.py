@@ -167,6 +167,8 @@ def test_labels_that_vllm_does_not_have_are_summed_over():
         metrics.of_model("m").queue_wait(kind).observe(1.0)
     assert vllm(metrics, "request_queue_time_seconds_count") == 2
     assert vllm(metrics, "request_queue_time_seconds_bucket", le="1.0") == 2
+    (described,) = re.findall(r"# HELP vllm:request_queue_time_seconds (.+)", metrics.render().decode())
+    assert "class" not in described
 
 
 def test_every_reason_has_a_series_from_the_start():

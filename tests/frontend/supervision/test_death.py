@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from frontend.supervision.death import Death
+from ipc.progress import Phase
 
 
 def died(**how: Any) -> Death:
@@ -15,7 +16,7 @@ def died(**how: Any) -> Death:
 def test_a_signal_is_named_with_device_phase_and_last_output():
     death = died(signal=signal.SIGSEGV, stderr_tail=("a", "b", "c", "d"))
     assert death.message == (
-        "the engine host of m on GPU.0 died of SIGSEGV while in phase step; last output: b | c | d"
+        "the engine host of m on GPU.0 died of SIGSEGV during an engine step; last output: b | c | d"
     )
     assert death.cause == "SIGSEGV"
 
@@ -48,6 +49,20 @@ def test_a_host_that_was_killed_for_what_it_did_says_why():
 )
 def test_what_a_host_computed_is_suspected_unless_somebody_ended_it(how, implicates):
     assert died(**how).implicates is implicates
+
+
+def test_a_kill_that_an_administrator_asked_for_says_so_and_blames_nothing():
+    death = died(signal=signal.SIGKILL, killed=True)
+    assert death.summary == (
+        "the engine host of m on GPU.0 was killed by an administrator (SIGKILL) during an engine step"
+    )
+    assert (death.cause, death.implicates) == ("killed", False)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_every_phase_has_words(phase):
+    summary = Death("m", 0, "CPU", 1, phase.name.lower(), signal=signal.SIGABRT).summary
+    assert summary.split(" died of SIGABRT ")[1].startswith(("while ", "during "))
 
 
 def test_the_watchdogs_kill_is_not_blamed_on_an_unknown():

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from frontend.supervision.incarnation import ArenaSizes
+from frontend.supervision.death import Death
+from frontend.supervision.incarnation import ArenaSizes, Ending
 from frontend.supervision.lifecycle import Lifecycle, State
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 from ipc.channel import ChannelError
 from ipc.messages import Drain
+from ipc.progress import Phase
 from tests.frontend.routing.hosts import CARD
 from tests.host.harness import launch_of
 
@@ -106,3 +108,36 @@ def test_only_a_host_that_was_ready_is_condemned_for_not_reading_that_it_must_dr
     else:
         assert not host.condemned
         assert signal.SIGKILL in host.signals
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_death_tells_whether_an_administrator_asked_for_it_and_is_waited_for(is_asked: bool) -> None:
+    deaths: list[Death] = []
+    host: Any = Reader()
+
+    class Mourner(Nobody):
+        def replica_died(self, _: object, death: Death) -> bool:
+            deaths.append(death)
+            return True
+
+    async def run() -> None:
+        options = SupervisorOptions(launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0)
+        context: Any = None  # nothing is spawned
+        listener: Any = Mourner()
+        supervisor = Supervisor(options, lambda name: Path(name), context, listener)
+        supervisor.incarnation = host
+        supervisor.life = Lifecycle(State.DRAINING)
+        if is_asked:
+            supervisor.kill()
+            host.doomed = True
+            supervisor.kill()
+        waiting = asyncio.create_task(supervisor.gone())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        supervisor._ended(Ending(-signal.SIGKILL, Phase.STEP, None, ()))
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(run())
+    assert [(death.killed, death.cause) for death in deaths] == [
+        (is_asked, "killed" if is_asked else "SIGKILL")
+    ]

@@ -92,6 +92,15 @@ def test_the_parameters_of_a_path_are_described(document: dict[str, Any]):
         assert described == set(re.findall(r"\{(\w+)\}", path))
 
 
+def test_actions_on_hosts_and_requests_are_described_with_their_paths(document: dict[str, Any]):
+    assert set(document["paths"]["/admin/requests/{id}"]) == {"get", "delete"}
+    assert set(document["paths"]["/admin/requests/{id}/cancel"]) == {"post"}
+    of_hosts = {path: set(methods) for path, methods in document["paths"].items() if "/admin/hosts/" in path}
+    host = "/admin/hosts/{model}/{replica}"
+    assert of_hosts == {host: {"get"}, f"{host}/kill": {"post"}, f"{host}/restart": {"post"}}
+    assert "202" in document["paths"][f"{host}/kill"]["post"]["responses"]
+
+
 def test_examples_are_what_the_server_decodes(routes: list[Route]):
     tried = 0
     for route in routes:
