@@ -95,7 +95,8 @@ class KeysFile:
         except FileNotFoundError:
             if required:
                 raise ConfigError(
-                    f"api_keys_file: {shown_path(path)} does not exist; create it with nacelle keys add"
+                    f"api_keys_file: {shown_path(path)} does not exist; create it with nacelle keys add NAME "
+                    f"--api-keys-file {shown_path(path)}"
                 ) from None
         except ConfigError:
             if required or path.exists():
