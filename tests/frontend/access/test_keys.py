@@ -70,11 +70,17 @@ def test_a_key_ends_when_it_expires_or_is_revoked_and_only_its_holder_learns_why
     authentication = Authentication(keys, now=clock)
     assert authentication.identify(["a"]).key_id == "key_a"
     clock.now = 1001.0
-    for secret, why in (("a", "this API key has expired"), ("b", "this API key was revoked"), ("c", "send")):
+    for secret, why in (
+        ("a", "this API key has expired"),
+        ("b", "this API key was revoked"),
+        ("c", "key is unknown; ask"),
+    ):
         with pytest.raises(Unauthorized, match=why):
             authentication.identify([secret])
     with pytest.raises(Unauthorized, match="revoked"):
         authentication.identify(["nothing", "b"])
+    with pytest.raises(Unauthorized, match=r"^send the server's API key as"):
+        authentication.identify([])
 
 
 def test_of_two_keys_the_first_that_is_accepted_counts():
