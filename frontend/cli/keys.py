@@ -240,8 +240,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
     if not records:
         click.echo(f"There are no keys in {path}; add one with nacelle keys add NAME")
         return
-    headings, rows = _table(records, now)
-    print_table(headings, rows)
+    print_table(*_table(records, now))
 
 
 def _table(records: "Sequence[KeyRecord]", now: float) -> tuple[list[str], list[list[str]]]:
