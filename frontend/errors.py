@@ -2,7 +2,8 @@
 
 ServerError
 ├── BadRequest 400 ─── HostRefused (a request that a host rejected)
-├── Unauthorized 401 · Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
+├── Unauthorized 401 ─── UnknownSigner 401 (a token whose key may be known later; in access/tokens.py)
+├── Forbidden 403 · NotFound 404 · ModelNotFound 404 · MethodNotAllowed 405
 ├── Conflict 409 · RequestCancelled 410 · RequestTooLarge 413 · RequestBlamed 422
 ├── KeyReused 422 · QueueFull 429 · RateLimited 429
 ├── EngineFailed 500 · EngineCrashed 500 · InternalError 500 · BackendFailed 502
@@ -23,11 +24,18 @@ class ServerError(Exception):
     type: str = "server_error"
     code: str = "internal_error"
 
-    def __init__(self, message: str, param: str | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        retry_after: int | None = None,
+        key_id: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after  # seconds
+        self.key_id = key_id  # of a key that is known and was refused, for logs: it gives no rights
         self.headers: dict[str, str] = {}  # of the answer, besides those that follow from the above
 
 

@@ -14,6 +14,7 @@ from frontend.config import Settings
 from frontend.errors import Unauthorized
 
 _ASK = "send the server's API key as `Authorization: Bearer …` or as `X-Api-Key: …`"
+_UNKNOWN = "this API key is unknown; ask the operator of this server for one"
 
 
 class Authentication:
@@ -50,7 +51,7 @@ class Authentication:
             try:
                 return self._identify(secret)
             except Unauthorized as error:
-                refused = refused if refused is not None and refused.message != _ASK else error
+                refused = refused if refused is not None and refused.message != _UNKNOWN else error
         raise refused or Unauthorized(_ASK)
 
     def _identify(self, secret: str) -> Caller:
@@ -59,7 +60,9 @@ class Authentication:
         in_file = ring.find(secret) if ring is not None else None
         if (record := record or in_file) is not None:
             if why := record.refusal(self._now()):
-                raise Unauthorized(f"{why}; ask the operator of this server for another one")
+                raise Unauthorized(
+                    f"{why}; ask the operator of this server for another one", key_id=record.id
+                )
             return record.caller
         if self._signers is not None and self._rules is not None and tokens.looks_like_token(secret):
             caller = tokens.caller_of(secret, self._signers, self._rules)
@@ -69,7 +72,7 @@ class Authentication:
                     "the token's claim sub is the id of an API key of this server; use another"
                 )
             return caller
-        raise Unauthorized(_ASK)
+        raise Unauthorized(_UNKNOWN)
 
     def _record_of(self, key_id: str) -> KeyRecord | None:
         rings = [self._configured, self._file.ring if self._file is not None else None]

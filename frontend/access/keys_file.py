@@ -46,7 +46,10 @@ def read_keys(path: Path) -> tuple[KeyRing, Stamp]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigError(f"cannot read the keys in {shown_path(path)}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"api_keys_file: cannot read {shown_path(path)}: {error.strerror or error}; "
+            "let this user read it, or name another file"
+        ) from error
     return _ring(content, path), _stamp(found)
 
 
@@ -95,7 +98,8 @@ class KeysFile:
         except FileNotFoundError:
             if required:
                 raise ConfigError(
-                    f"api_keys_file: {shown_path(path)} does not exist; create it with nacelle keys add"
+                    f"api_keys_file: {shown_path(path)} does not exist; create it with nacelle keys add NAME "
+                    f"--api-keys-file {shown_path(path)}"
                 ) from None
         except ConfigError:
             if required or path.exists():

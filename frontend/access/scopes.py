@@ -51,8 +51,13 @@ def needed(path: str) -> tuple[Scope, ...]:
 def check_scope(caller: Caller, path: str) -> None:
     """Raises Forbidden, which names the scope that is missing."""
     scopes = needed(path)
-    if caller.scopes.isdisjoint(scopes):
-        raise Forbidden(
+    if not caller.scopes.isdisjoint(scopes):
+        return
+    if caller.by_token:
+        why = f"this token lacks the scope {scopes[0]}; its claim scope must contain nacelle:{scopes[0]}"
+    else:
+        why = (
             f"this API key lacks the scope {scopes[0]}; use one that has it "
             f"(nacelle keys add NAME --scope {scopes[0]})"
         )
+    raise Forbidden(why, key_id=caller.key_id)

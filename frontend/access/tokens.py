@@ -5,15 +5,14 @@ public key RS or ES tokens alone. A token cannot choose, and nothing in its head
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from frontend.access.keys import MAX_PATTERNS, KeyWeight, Pattern
-from frontend.caller import SCOPES, Caller, Limits
-from frontend.caller import Scope as CallerScope
+from frontend.access.claims import caller_with
+from frontend.caller import Caller
 from frontend.config import ConfigError, Settings
 from frontend.errors import Unauthorized
 from frontend.shortened import quoted, shown_path
@@ -25,7 +24,6 @@ _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _SHORTEST = {"HS256": 32, "HS384": 48, "HS512": 64}  # bytes of a secret: as long as the digest
 _MIN_RSA_BITS = 2048
 _MAX_CHARACTERS = 16_384
-_MAX_SUBJECT = 200
 _MAX_FILE_BYTES = 65_536
 
 
@@ -39,15 +37,6 @@ class SigningKey(msgspec.Struct, frozen=True):
 
 
 Signers = Callable[[str | None, str], SigningKey]  # by `kid` and `alg`; raises Unauthorized
-
-
-class _Claims(msgspec.Struct):
-    sub: str
-    scope: str | list[str] | None = None
-    scp: str | list[str] | None = None  # what some services call it
-    nacelle_models: list[Pattern] | None = None
-    nacelle_limits: Limits | None = None
-    nacelle_weight: KeyWeight = 1.0
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -87,7 +76,7 @@ def caller_of(token: str, signers: Signers, rules: Rules) -> Caller:
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise Unauthorized(_words(error)) from None
-    return _caller(claims)
+    return caller_with(claims)
 
 
 def _words(error: Exception) -> str:
@@ -103,30 +92,6 @@ def _words(error: Exception) -> str:
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"the token lacks the claim {error.claim}"
     return next((text for kind, text in words if isinstance(error, kind)), "the token is not valid")
-
-
-def _caller(claims: Mapping[str, Any]) -> Caller:
-    try:
-        given = msgspec.convert(claims, _Claims)
-    except msgspec.ValidationError as error:
-        raise Unauthorized(f"a claim of the token is not valid: {error}") from None
-    if not 0 < len(given.sub) <= _MAX_SUBJECT or not given.sub.isprintable():
-        raise Unauthorized(f"the token's claim sub must be 1 to {_MAX_SUBJECT} printable characters")
-    if given.nacelle_models is not None and len(given.nacelle_models) > MAX_PATTERNS:
-        raise Unauthorized(f"the token's claim nacelle_models may have at most {MAX_PATTERNS} names")
-    models = None if given.nacelle_models is None else tuple(given.nacelle_models)
-    limits = given.nacelle_limits or Limits()
-    return Caller(given.sub, _scopes(given), models, limits, given.nacelle_weight, by_token=True)
-
-
-def _scopes(given: _Claims) -> frozenset[CallerScope]:
-    """Those that the token states, with or without `nacelle:`; inference where it states none."""
-    stated = given.scope if given.scope is not None else given.scp
-    if stated is None:
-        return frozenset(("inference",))
-    words = stated.split() if isinstance(stated, str) else stated
-    names = {word.removeprefix("nacelle:") for word in words}
-    return frozenset(scope for scope in SCOPES if scope in names)
 
 
 # --- what the settings say ---
@@ -193,12 +158,16 @@ def _of_file(path: str, algorithms: Sequence[str]) -> SigningKey:
 
     from frontend.config_values import expanded
 
-    where = f"jwt_public_key_file: {shown_path(path)}"
+    setting = "jwt_public_key_file"
+    where = f"{setting}: {shown_path(path)}"
     try:
-        with Path(expanded(path, "jwt_public_key_file")).open("rb") as file:
+        with Path(expanded(path, setting)).open("rb") as file:
             content = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
+        raise ConfigError(
+            f"{setting}: cannot read {shown_path(path)}: {error.strerror or error}; "
+            "name a public key or certificate in PEM that the server's user may read"
+        ) from error
     key: Any = None
     with contextlib.suppress(Exception):  # whatever the library raises for what is no key
         key = load_pem_public_key(content)

@@ -47,7 +47,7 @@ class BatchResource:
         seconds = window_seconds(body)
         caller = exchange_of(request.scope).caller
         store = self._batches.store
-        file = await store.file(body.input_file_id, owner_of(caller))
+        file = await store.file(body.input_file_id, owner_of(caller), "input_file_id")
         batch = batch_of(body, file, caller, store.now, seconds)
         await self._batches.add(batch)
         respond_json(response, BatchBody.of(batch))

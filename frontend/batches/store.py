@@ -85,11 +85,11 @@ class BatchStore:
                 "file",
             )
 
-    async def file(self, file_id: str, owner: str) -> FileRecord:
-        """Raises NotFound."""
+    async def file(self, file_id: str, owner: str, param: str = "file_id") -> FileRecord:
+        """Raises NotFound, which names the request's `param`."""
         found = await self._run(lambda: self._database.file(file_id, owner, self.now))
         if found is None:
-            raise NotFound(f"there is no file {file_id!r}", "file_id")
+            raise NotFound(f"there is no file {file_id!r}", param)
         return found
 
     async def files(self, owner: str, page: Page) -> list[FileRecord]:

@@ -44,7 +44,7 @@ class Refused(click.ClickException):
 
 
 class Lost(click.ClickException):
-    """The connection ended in the middle of an answer."""
+    """The connection ended before the answer did, or is not to be trusted."""
 
 
 class Client:
@@ -104,6 +104,8 @@ class Client:
             connection.connect()
         except (OSError, UnicodeError) as error:
             connection.close()
+            if address.scheme == "https" and (problem := _tls_problem(error, address)):
+                raise Lost(problem) from error
             refused = isinstance(error, ConnectionRefusedError)
             raise NoServer(address, "" if refused else _reason(error)) from error
         return connection
@@ -116,8 +118,12 @@ class Client:
             headers["Authorization"] = f"Bearer {self.address.api_key}"
         connection.sock.settimeout(seconds)
         content = None if body is None else msgspec.json.encode(body)
-        connection.request(method, self.address.path + path, content, headers)
-        response = connection.getresponse()
+        try:
+            connection.request(method, self.address.path + path, content, headers)
+            response = connection.getresponse()
+        except (http.client.BadStatusLine, ConnectionError) as error:  # also what a port for HTTPS does
+            problem = f"the server at {self.address.url} did not answer: {_reason(error)}"
+            raise Lost(problem + _https_hint(self.address)) from error
         if response.status >= 400:
             raise _error_of(response, self.address)
         return response
@@ -137,8 +143,37 @@ def _trusted(address: Address) -> "ssl.SSLContext | None":
     try:
         context.load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
-        raise click.ClickException(f"cannot read the certificate {path}: {_reason(error)}") from error
+        raise click.ClickException(
+            f"tls_certificate: cannot read {path}: {_reason(error)}; "
+            "name the certificate of the server in PEM"
+        ) from error
     return context
+
+
+def _https_hint(address: Address) -> str:
+    if address.scheme == "https":
+        return ""
+    if address.named:
+        return f"; if it speaks HTTPS, use {address._replace(scheme='https').url}"
+    return "; if it speaks HTTPS, set NACELLE_TLS_CERTIFICATE to its certificate"
+
+
+def _tls_problem(error: Exception, address: Address) -> str:
+    """What to do about an error of the handshake; empty for other errors."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "tls_certificate must be the certificate with which the server was started"
+        if address.named:
+            remedy = (
+                "name the certificate of its authority in SSL_CERT_FILE, and use a host name that it is for"
+            )
+        return f"the certificate of {address.url} is not trusted ({error.verify_message}); {remedy}"
+    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        plain = address._replace(scheme="http").url
+        remedy = f"use {plain}" if address.named else "start it with tls_certificate, or unset that here"
+        return f"the server at {address.url} does not speak HTTPS; {remedy}"
+    return ""
 
 
 def segment(name: str) -> str:

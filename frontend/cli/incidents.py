@@ -25,8 +25,8 @@ _SHOWN_CHARACTERS = 60
 def incidents(incident: str | None, as_json: bool, store: str | None, config: Path | None) -> None:
     """List the recorded deaths of engine hosts, or show one, to share it in a report.
 
-    A record holds versions, the cause and the last lines of the host, and nothing of what clients wrote. Add
-    --json to share it.
+    The records are in the store of this machine; no server is asked. They hold versions, the cause and the
+    last lines of the host, and nothing of what clients wrote. Add --json to share one.
     """
     folder = open_store(store, config).root / INCIDENTS
     found = stored(folder)

@@ -1,16 +1,20 @@
 """`nacelle keys add|list|revoke`: the file of API keys. A running server follows it."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from frontend.caller import Scope
+from frontend.caller import Limits, Scope
 from frontend.cli.durations import parse_duration
 from frontend.cli.options import config_option, option_for
 from frontend.cli.usage import EXIT_STATUS, WrongUsage, refuse_repeated
 from frontend.config import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from frontend.access.keys import KeyRecord
 
 
 class _Keys(click.Group):
@@ -33,8 +37,15 @@ def keys() -> None:
     """
 
 
+_NAME_CHARACTERS = 200
 _file_option = option_for(Settings, "api_keys_file")
 _FILE_PARAMS: list[click.Parameter] = [_file_option, config_option]
+
+
+def _creatable(option: click.Option) -> click.Option:
+    """`add` needs no file."""
+    option.help = (option.help or "").replace(", if it exists.", ". It is created if it does not exist.")
+    return option
 
 
 def _path(file: str | None, config: Path | None) -> Path:
@@ -50,6 +61,17 @@ def _path(file: str | None, config: Path | None) -> Path:
         settings, _ = load_settings(config=found.config, environ=os.environ, dotenv=found.dotenv)
         file = settings.api_keys_file
     return keys_path(file)
+
+
+def _key_name(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    name = (value or "").strip()
+    if not name:
+        raise WrongUsage("NAME is missing; say whose key it is: nacelle keys add NAME")
+    if len(name) > _NAME_CHARACTERS or not name.isprintable():
+        raise WrongUsage(
+            f"NAME: must be 1 to {_NAME_CHARACTERS} printable characters, not {name[:60]!r}; shorten it"
+        )
+    return name
 
 
 def _expiry(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -72,7 +94,7 @@ def _expiry(_: click.Context, __: click.Parameter, value: str | None) -> float |
     if at.tzinfo is None:
         at = at.replace(tzinfo=datetime.UTC)
     if at.timestamp() <= time.time():
-        raise WrongUsage(f"--expires: {value[:60]!r} is over; name a later time")
+        raise WrongUsage(f"--expires: {value[:60]!r} is past; name a later time")
     return at.timestamp()
 
 
@@ -88,7 +110,7 @@ def _model_names(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 @keys.command(
     "add",
     params=[
-        click.Argument(["name"], metavar="NAME", required=False, default=""),
+        click.Argument(["name"], metavar="NAME", required=False, default="", callback=_key_name),
         click.Option(
             ["--scope", "scopes"],
             multiple=True,
@@ -109,19 +131,22 @@ def _model_names(_: click.Context, __: click.Parameter, values: tuple[str, ...])
             help="Until when it is accepted: 30d, 12h, or a date such as 2030-01-31. Default: for ever.",
         ),
         click.Option(
-            ["--requests-per-minute"], type=click.IntRange(min=0), metavar="N", help="Default: no limit."
+            ["--requests-per-minute"],
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Default: that of the server.",
         ),
         click.Option(
             ["--tokens-per-minute"],
             type=click.IntRange(min=0),
             metavar="N",
-            help="Of prompts and answers together. Default: no limit.",
+            help="Of prompts and answers together. Default: that of the server.",
         ),
         click.Option(
             ["--max-concurrent"],
             type=click.IntRange(min=0),
             metavar="N",
-            help="Requests at the same time. Default: no limit.",
+            help="Requests at the same time. Default: that of the server.",
         ),
         click.Option(
             ["--weight"],
@@ -130,24 +155,25 @@ def _model_names(_: click.Context, __: click.Parameter, values: tuple[str, ...])
             metavar="WEIGHT",
             help="Its share of a busy model, compared with other keys.  [default 1]",
         ),
-        *_FILE_PARAMS,
+        _creatable(option_for(Settings, "api_keys_file")),
+        config_option,
     ],
 )
 def add(name: str, **options: Any) -> None:
     """Add a key, and print it once: only its digest is stored.
 
-    NAME says whose key it is.
+    NAME says whose key it is. No other key may have this name, unless it was revoked.
     """
     import msgspec
 
     from frontend.access.keys import KeyRecord, digest, new_id, new_secret
     from frontend.access.keys_file import changing
-    from frontend.caller import Limits
 
     path = _path(options["api_keys_file"], options["config"])
     limited = ("requests_per_minute", "tokens_per_minute", "max_concurrent")
     secret = new_secret()
     with changing(path) as records:
+        _check_free(name, records)
         is_first = not records
         record = KeyRecord(
             id=new_id(record.id for record in records),
@@ -171,6 +197,19 @@ def add(name: str, **options: Any) -> None:
         click.echo("From now on, servers that use this file answer only requests with a key.", err=True)
 
 
+def _check_free(name: str, records: "list[KeyRecord]") -> None:
+    """`nacelle keys revoke NAME` must find one key. Raises WrongUsage."""
+    shown = repr(name[:60])
+    for record in records:
+        if record.id == name:
+            raise WrongUsage(f"{shown} is the id of another key; choose another name")
+        if record.name == name and record.revoked is None:
+            raise WrongUsage(
+                f"{record.id} already has the name {shown}; choose another name, or revoke that key first: "
+                f"nacelle keys revoke {record.id}"
+            )
+
+
 @keys.command(
     "list",
     params=[
@@ -183,7 +222,7 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
     import msgspec
 
     from frontend.access.keys_file import read_keys
-    from frontend.cli.tables import print_table, printable
+    from frontend.cli.tables import print_table
 
     path = _path(api_keys_file, config)
     try:
@@ -201,21 +240,37 @@ def list_keys(as_json: bool, api_keys_file: str | None, config: Path | None) -> 
     if not records:
         click.echo(f"There are no keys in {path}; add one with nacelle keys add NAME")
         return
-    print_table(
-        ("ID", "NAME", "STATE", "CREATED", "EXPIRES", "SCOPES", "MODELS"),
-        [
-            (
-                record.id,
-                printable(record.name),
-                _state(record.refusal(now)),
-                _day(record.created),
-                "never" if record.expires is None else _day(record.expires),
-                ",".join(record.scopes),
-                "all" if record.models is None else ",".join(record.models) or "none",
-            )
-            for record in records
-        ],
+    print_table(*_table(records, now))
+
+
+def _table(records: "Sequence[KeyRecord]", now: float) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows; limits and weights only where a key has any."""
+    from frontend.cli.tables import printable
+
+    columns: dict[str, list[str]] = {
+        "ID": [record.id for record in records],
+        "NAME": [printable(record.name) for record in records],
+        "STATE": [_state(record.refusal(now)) for record in records],
+        "CREATED": [_day(record.created) for record in records],
+        "EXPIRES": ["never" if record.expires is None else _day(record.expires) for record in records],
+        "SCOPES": [",".join(record.scopes) for record in records],
+        "LIMITS": [_shown_limits(record.limits) for record in records],
+        "WEIGHT": [f"{record.weight:g}" for record in records],
+        "MODELS": ["all" if one.models is None else ",".join(one.models) or "none" for one in records],
+    }
+    for optional, default in (("LIMITS", "-"), ("WEIGHT", "1")):
+        if set(columns[optional]) == {default}:
+            del columns[optional]
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def _shown_limits(limits: Limits) -> str:
+    given = (
+        (limits.requests_per_minute, "requests/min"),
+        (limits.tokens_per_minute, "tokens/min"),
+        (limits.max_concurrent, "at once"),
     )
+    return ", ".join(f"{amount} {unit}" for amount, unit in given if amount is not None) or "-"
 
 
 def _described(record: dict[str, Any]) -> dict[str, Any]:
@@ -259,11 +314,17 @@ def revoke(keys: tuple[str, ...], api_keys_file: str | None, config: Path | None
     click.echo(f"Revoked {', '.join(keys)}")
 
 
-def _index_of(wanted: str, records: "list[Any]", path: Path) -> int:
+def _index_of(wanted: str, records: "list[KeyRecord]", path: Path) -> int:
     """Raises ClickException, before anything is written."""
     by_id = [index for index, record in enumerate(records) if record.id == wanted]
-    found = by_id or [index for index, record in enumerate(records) if record.name == wanted]
+    named = [index for index, record in enumerate(records) if record.name == wanted]
+    valid = [index for index in named if records[index].revoked is None]
+    found = by_id or valid or named
     if len(found) == 1:
         return found[0]
-    why = f"{len(found)} keys have the name" if found else "no key has the id or name"
-    raise click.ClickException(f"{why} {wanted[:60]!r} in {path}; see nacelle keys list")
+    if found:
+        ids = ", ".join(records[index].id for index in found[:5])
+        raise click.ClickException(
+            f"{len(found)} keys have the name {wanted[:60]!r} in {path}; name one by its id: {ids}"
+        )
+    raise click.ClickException(f"no key has the id or name {wanted[:60]!r} in {path}; see nacelle keys list")

@@ -94,7 +94,7 @@ class Verdict(msgspec.Struct, frozen=True):
     shared_with: str | None = None  # the origin whose pages may read the answer
     is_preflight: bool = False  # the answer is which requests the origin may make
     hint: str | None = None  # the option that would let such requests pass
-    caller: Caller = ANYBODY  # who made the request that passes
+    caller: Caller = ANYBODY  # who made the request; without any rights where it is refused
 
 
 def judge(rules: Rules, asked: Asked) -> Verdict:
@@ -118,7 +118,7 @@ def judge(rules: Rules, asked: Asked) -> Verdict:
         try:
             return Verdict(shared_with=asked.origin, caller=identified(rules, asked))
         except (Unauthorized, Forbidden) as error:
-            return Verdict(error, asked.origin)
+            return Verdict(error, asked.origin, caller=Caller(error.key_id, frozenset(), models=()))
     if is_administration(asked.path) and (why := _not_local(rules, asked)):
         remedy = "set NACELLE_API_KEY and send it as a bearer token"
         return Verdict(

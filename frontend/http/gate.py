@@ -83,6 +83,7 @@ class Gate:
             exchange = exchange_of(scope)
             exchange.fail(verdict.error.code)
             exchange.hint = verdict.hint
+            exchange.caller = verdict.caller
             await refuse(scope, receive, send_shared if headers else send, verdict.error)
         elif verdict.is_preflight:
             allowed = preflight_headers(header(scope, b"access-control-request-headers"))

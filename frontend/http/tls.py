@@ -55,7 +55,7 @@ def _load(context: ssl.SSLContext, settings: Settings) -> None:
     except ssl.SSLError as error:
         raise ConfigError(_words(error, certificate, key_setting, key)) from error
     except OSError as error:
-        raise ConfigError(f"{key_setting}: cannot read {shown_path(key)}: {error.strerror}") from error
+        raise _unreadable(key_setting, key, error) from error
 
 
 class _Encrypted(Exception):
@@ -71,7 +71,14 @@ def _check_readable(name: str, path: Path) -> None:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise ConfigError(f"{name}: cannot read {shown_path(path)}: {error.strerror or error}") from error
+        raise _unreadable(name, path, error) from error
+
+
+def _unreadable(name: str, path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{name}: cannot read {shown_path(path)}: {error.strerror or error}; name a file in PEM that the "
+        "server's user may read"
+    )
 
 
 def _words(error: ssl.SSLError, certificate: Path, key_setting: str, key: Path) -> str:

@@ -35,6 +35,7 @@ from ipc.messages import ModelCard, Reply, Work
 
 _LISTED = 8  # models in an error
 _SHOWN_CHARACTERS = 60  # of a name
+_NONE_ALLOWED = "this key may use no model that is served here; ask the operator of this server to allow one"
 
 T = TypeVar("T")
 OnLeave = Callable[[Callable[[], None]], None]  # takes what is to be called when the client leaves
@@ -175,8 +176,10 @@ class Router:
 
     def only_model(self, missing: str = "model is missing") -> str:
         """The model that a request means which names none. Raises BadRequest, which begins with `missing`,
-        unless there is exactly one."""
+        unless there is exactly one; for a caller with none, it says that instead."""
         names = sorted(set(self.served) - self._adapters)
+        if not names and not sight().is_whole:
+            raise BadRequest(_NONE_ALLOWED, "model")
         if len(names) != 1:
             which = f"; this server has {', '.join(map(_shown, names))}" if names else ""
             raise BadRequest(f"{missing}{which}", "model")
@@ -192,6 +195,8 @@ class Router:
             return ModelNotFound(
                 f"{_shown(name)} is an alias of {_shown(target)}, which is not served here", "model"
             )
+        if not self.served and not self.other_names and not sight().is_whole:
+            return ModelNotFound(f"the model {_shown(name)} does not exist: {_NONE_ALLOWED}", "model")
         suggested = self.names.all if sight().is_whole else ()
         return ModelNotFound(unknown_model(name, [*self.served, *self.other_names], suggested), "model")
 

@@ -48,6 +48,9 @@ class DeletedFile(msgspec.Struct):
     deleted: bool = True
 
 
+Purpose = Literal["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]
+
+
 class ExpiresAfter(msgspec.Struct):
     anchor: Literal["created_at"]
     seconds: Annotated[int, Meta(ge=MIN_EXPIRY_SECONDS, le=MAX_EXPIRY_SECONDS)]
@@ -56,7 +59,7 @@ class ExpiresAfter(msgspec.Struct):
 class FileForm(msgspec.Struct):
     """The fields of an upload, besides the file."""
 
-    purpose: Literal["assistants", "batch", "evals", "fine-tune", "user_data", "vision"]
+    purpose: Purpose
     expires_after: ExpiresAfter | None = None  # as `expires_after[anchor]` and `expires_after[seconds]`
 
 

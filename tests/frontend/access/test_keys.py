@@ -70,11 +70,17 @@ def test_a_key_ends_when_it_expires_or_is_revoked_and_only_its_holder_learns_why
     authentication = Authentication(keys, now=clock)
     assert authentication.identify(["a"]).key_id == "key_a"
     clock.now = 1001.0
-    for secret, why in (("a", "this API key has expired"), ("b", "this API key was revoked"), ("c", "send")):
+    for secret, why in (
+        ("a", "this API key has expired"),
+        ("b", "this API key was revoked"),
+        ("c", "key is unknown; ask"),
+    ):
         with pytest.raises(Unauthorized, match=why):
             authentication.identify([secret])
     with pytest.raises(Unauthorized, match="revoked"):
         authentication.identify(["nothing", "b"])
+    with pytest.raises(Unauthorized, match=r"^send the server's API key as"):
+        authentication.identify([])
 
 
 def test_of_two_keys_the_first_that_is_accepted_counts():
@@ -206,7 +212,8 @@ def test_a_file_that_went_still_holds_after_a_reload(path, monkeypatch):
 
 def test_a_file_that_is_named_must_exist(path):
     with pytest.raises(
-        ConfigError, match=r"api_keys_file: .* does not exist; create it with nacelle keys add"
+        ConfigError,
+        match=r"api_keys_file: .* does not exist; create it with nacelle keys add NAME --api-keys-file ",
     ):
         authentication_of(Settings(api_keys_file=str(path)))
 
@@ -315,10 +322,10 @@ def test_a_key_is_printed_once_listed_without_it_and_revoked(path, monkeypatch):
 
 def test_what_the_command_cannot_do_is_said_and_changes_nothing(path, monkeypatch):
     monkeypatch.setenv("NACELLE_API_KEYS_FILE", str(path))
-    run("add", "same")
-    run("add", "same")
+    put(path, record("a", name="same"), record("b", name="same"))
     before = path.read_bytes()
-    assert "2 keys have the name 'same'" in failed("revoke", "same")
+    assert "2 keys have the name 'same'" in (said := failed("revoke", "same"))
+    assert "name one by its id: key_a, key_b" in said
     assert "no key has the id or name 'x'" in failed("revoke", "x")
     for arguments in (
         ["--scope", "root"],
@@ -332,3 +339,48 @@ def test_what_the_command_cannot_do_is_said_and_changes_nothing(path, monkeypatc
     path.write_text("broken")
     assert "keys.json is not a valid file of keys" in failed("add", "y")
     assert path.read_text() == "broken"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "NAME is missing; say whose key it is: nacelle keys add NAME"),
+        ([""], "NAME is missing"),
+        (["  "], "NAME is missing"),
+        (["a\nb"], "NAME: must be 1 to 200 printable characters"),
+        (["x" * 201], "NAME: must be 1 to 200 printable characters"),
+        (["Ann"], "key_a already has the name 'Ann'; choose another name, or revoke that key first"),
+        (["key_b"], "'key_b' is the id of another key; choose another name"),
+        (["Cy", "--expires", "2001-01-01"], "--expires: '2001-01-01' is past; name a later time"),
+    ],
+)
+def test_a_key_needs_a_name_of_its_own(path, monkeypatch, arguments, said):
+    monkeypatch.setenv("NACELLE_API_KEYS_FILE", str(path))
+    put(path, record("a", name="Ann"), record("b", name="Bob", revoked=1.0))
+    before = path.read_bytes()
+    result = CliRunner().invoke(root, ["keys", "add", *arguments], prog_name="nacelle")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Error: {said}")
+    assert path.read_bytes() == before
+
+
+def test_the_name_of_a_revoked_key_is_free_and_means_the_valid_one(path, monkeypatch):
+    monkeypatch.setenv("NACELLE_API_KEYS_FILE", str(path))
+    put(path, record("a", name="Ann", revoked=1.0))
+    run("add", "Ann")
+    run("revoke", "Ann")
+    old, new = read_keys(path)[0].records
+    assert old.revoked == 1.0
+    assert new.revoked is not None
+
+
+def test_limits_and_weights_are_listed_where_a_key_has_any(path, monkeypatch):
+    monkeypatch.setenv("NACELLE_API_KEYS_FILE", str(path))
+    put(path, record("a", name="Ann"))
+    assert run("list").split("\n")[0].split() == "ID NAME STATE CREATED EXPIRES SCOPES MODELS".split()
+    limits = Limits(requests_per_minute=60, max_concurrent=0)
+    put(path, record("a", name="Ann"), record("b", limits=limits, weight=0.5))
+    heading, ann, other = run("list").splitlines()
+    assert "LIMITS" in heading and "WEIGHT" in heading
+    assert "60 requests/min, 0 at once  0.5" in other
+    assert ann.split()[-3:] == ["-", "1", "all"]

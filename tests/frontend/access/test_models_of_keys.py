@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from frontend.access.keys import KeyRecord, digest
 from frontend.access.keys_file import changing
@@ -18,7 +19,7 @@ from frontend.api.area import Control
 from frontend.api.memory import Memory
 from frontend.caller import Caller
 from frontend.config import ModelSettings, Settings
-from frontend.errors import ModelNotFound, ServerError
+from frontend.errors import BadRequest, ModelNotFound, ServerError
 from frontend.http.exchange import Exchange
 from frontend.observability.incidents import Outcomes
 from frontend.observability.metrics import Metrics
@@ -292,5 +293,17 @@ def test_work_is_done_for_whoever_asks():
         with asking(caller := Caller("k", models=("open",))):
             model = await router.model("open")
         assert model._caller is caller
+
+    asyncio.run(scenario())
+
+
+def test_a_key_without_any_model_is_told_so():
+    async def scenario() -> None:
+        router, _ = made_router()
+        with asking(Caller("k", models=())):
+            with pytest.raises(BadRequest, match=r"^this key may use no model that is served here; ask the"):
+                router.only_model()
+            with pytest.raises(ModelNotFound, match="'open' does not exist: this key may use no model that"):
+                await router.model("open")
 
     asyncio.run(scenario())

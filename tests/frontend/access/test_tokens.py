@@ -15,10 +15,11 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from frontend.access.authentication import Authentication, authentication_of
 from frontend.access.jwks import RemoteKeys, parse_key_set
+from frontend.access.scopes import check_scope
 from frontend.access.tokens import ES, HS, RS, UnknownSigner, rules_of
 from frontend.caller import Limits
 from frontend.config import ConfigError, Settings
-from frontend.errors import Unauthorized
+from frontend.errors import Forbidden, Unauthorized
 
 SECRET = "s" * 64
 RSA = rsa.generate_private_key(65537, 2048)
@@ -158,16 +159,30 @@ def test_keys_in_the_header_of_a_token_are_not_followed(by_file):
         ({"sub": "x" * 201}, "sub"),
         ({"sub": 5}, "not valid"),
         ({"scope": 5}, "claim"),
-        ({"nacelle_models": "all"}, "nacelle_models"),
-        ({"nacelle_models": [""]}, "nacelle_models"),
+        ({"scp": ["a", 5]}, "claim scp must be text"),
+        ({"nacelle_models": "all"}, "nacelle_models must be a list of names"),
+        ({"nacelle_models": [""]}, "nacelle_models must be a list of names"),
         ({"nacelle_models": ["m"] * 300}, "nacelle_models"),
-        ({"nacelle_limits": {"rpm": 5}}, "nacelle_limits"),
-        ({"nacelle_weight": -1}, "nacelle_weight"),
+        ({"nacelle_limits": {"rpm": 5}}, "nacelle_limits must be an object with nothing but requests_per"),
+        ({"nacelle_limits": {"max_concurrent": -1}}, "nacelle_limits.max_concurrent must be a whole number"),
+        ({"nacelle_weight": -1}, "nacelle_weight must be a number above 0"),
     ],
 )
 def test_a_token_whose_claims_are_wrong_is_refused(by_secret, fields, why):
     given = {name: value for name, value in claims(**fields).items() if value is not None}
-    assert why in refused(by_secret, jwt.encode(given, SECRET, "HS256", sort_headers=False))
+    said = refused(by_secret, jwt.encode(given, SECRET, "HS256", sort_headers=False))
+    assert why in said
+    assert "`" not in said, "in words of ours"
+
+
+@pytest.mark.parametrize("scope", ["", "openid profile"])
+def test_a_token_that_lacks_a_scope_is_called_a_token(by_secret, scope):
+    with pytest.raises(Forbidden) as caught:
+        check_scope(by_secret.identify([token(scope=scope)]), "/v1/chat/completions")
+    assert caught.value.message == (
+        "this token lacks the scope inference; its claim scope must contain nacelle:inference"
+    )
+    assert caught.value.key_id == "alice"
 
 
 def test_clocks_may_differ_by_the_leeway(by_secret):
@@ -205,7 +220,10 @@ def test_what_only_looks_like_a_token_is_a_wrong_key(by_secret, text):
         ({"jwt_secret": "short"}, "at least 32 characters"),
         ({"jwt_secret": "x" * 64, "jwt_algorithms": ["RS256"]}, "a secret checks HS256"),
         ({"jwt_jwks_url": "https://a/b", "jwt_algorithms": ["HS256"]}, "a key set checks RS256"),
-        ({"jwt_public_key_file": "/nosuch.pem"}, "cannot be read"),
+        (
+            {"jwt_public_key_file": "/nosuch.pem"},
+            r"jwt_public_key_file: cannot read /nosuch.pem: .*; name a public key",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(fields, why):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.api.body import read_body
+from frontend.api.files import file_of
 from frontend.api.uploads import Form, read_form
 from frontend.config import ConfigError
 from frontend.errors import BadRequest, Overloaded, RequestCancelled, RequestTooLarge
@@ -174,3 +175,14 @@ def test_uploads_are_kept_on_a_disk_where_there_is_one():
 def test_a_folder_that_cannot_be_written_to_is_a_clear_error(tmp_path):
     with pytest.raises(ConfigError, match="choose a folder with --spool"):
         spool_folder(str(tmp_path / "none"))
+
+
+def test_the_purpose_of_a_file_is_one_of_a_list(tmp_path):
+    spool = Spools(tmp_path, 100).create()
+    with pytest.raises(BadRequest) as caught:
+        file_of(Form({"purpose": ["batches"]}, spool), "", 0)
+    spool.close()
+    assert caught.value.param == "purpose"
+    assert caught.value.message == (
+        "purpose: must be one of assistants, batch, evals, fine-tune, user_data, vision, not 'batches'"
+    )

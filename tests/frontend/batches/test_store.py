@@ -181,6 +181,9 @@ def test_a_batch_of_a_file_that_is_gone_is_a_404(tmp_path):
     async def scenario(kept: Kept) -> None:
         with pytest.raises(NotFound, match="file-in"):
             await kept.store.add_batch(batch())
+        with pytest.raises(NotFound) as caught:
+            await kept.store.file("file-in", OWNER, "input_file_id")
+        assert caught.value.param == "input_file_id"
         assert not await kept.store.live()
 
     run(tmp_path, scenario)

@@ -2,12 +2,14 @@
 
 import http.server
 import io
+import socketserver
+import ssl
 import threading
 
 import pytest
 
 from frontend.cli.address import find_server
-from frontend.cli.client import Client, Lost, NoServer, Refused, _event_data, _lines
+from frontend.cli.client import Client, Lost, NoServer, Refused, _event_data, _lines, _tls_problem
 from frontend.cli.running.answer import Answer, Piece, Printer, pieces, thoughts_to
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 
@@ -185,3 +187,46 @@ def test_a_foreign_server_is_recognized_in_one_line(foreign):
 def test_a_port_at_which_nobody_listens_is_no_server():
     with pytest.raises(NoServer, match=r"no server answers at http://127\.0\.0\.1:9; check --url"):
         client_of("http://127.0.0.1:9").get("/health")
+
+
+@pytest.fixture
+def silent():
+    """A server that hangs up after the first bytes, as one that speaks HTTPS may do; yields its port."""
+
+    class HangsUp(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(10_000)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangsUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_port_that_may_speak_https_is_recognized(silent):
+    url = f"127.0.0.1:{silent}"
+    with pytest.raises(Lost, match=rf"did not answer: .*; if it speaks HTTPS, use https://{url}"):
+        client_of(f"http://{url}").get("/health")
+    with pytest.raises(Lost, match=rf"did not answer: .*; if it speaks HTTPS, use https://{url}"):
+        next(client_of(f"http://{url}").events("POST", "/x", {}))
+    here = find_server(None, None, {"NACELLE_PORT": str(silent)})
+    with pytest.raises(Lost, match="; if it speaks HTTPS, set NACELLE_TLS_CERTIFICATE to its certificate"):
+        Client(here).get("/health")
+
+
+def test_https_to_a_port_that_does_not_speak_it_is_recognized(foreign):
+    url = foreign.removeprefix("http://")
+    with pytest.raises(Lost, match=f"https://{url} does not speak HTTPS; use http://{url}"):
+        client_of(f"https://{url}").get("/health")
+
+
+def test_a_certificate_that_is_not_trusted_is_not_blamed_on_the_address():
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_message = "self-signed certificate"
+    named = find_server("https://a.example", None, {})
+    assert _tls_problem(error, named) == (
+        "the certificate of https://a.example:443 is not trusted (self-signed certificate); "
+        "name the certificate of its authority in SSL_CERT_FILE, and use a host name that it is for"
+    )
+    assert "; tls_certificate must be the certificate" in _tls_problem(error, named._replace(named=False))
+    assert _tls_problem(OSError("no route"), named) == ""

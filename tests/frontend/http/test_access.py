@@ -57,8 +57,13 @@ def test_the_key_may_also_come_in_the_header_of_anthropics_clients(path):
     check_key(None, "secret", path, "secret")
     check_key("Bearer of another service", "secret", path, "secret")
     check_key("Bearer secret", "secret", path, "of another service")
-    for authorization, key in ((None, "wrong"), (None, ""), ("Bearer wrong", "wrong"), ("secret", None)):
-        with pytest.raises(Unauthorized, match="X-Api-Key"):
+    for authorization, key, why in (
+        (None, "wrong", "this API key is unknown"),
+        ("Bearer wrong", "wrong", "this API key is unknown"),
+        (None, "", "X-Api-Key"),
+        ("secret", None, "X-Api-Key"),
+    ):
+        with pytest.raises(Unauthorized, match=why):
             check_key(authorization, "secret", path, key)
 
 

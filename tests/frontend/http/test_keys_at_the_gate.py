@@ -13,7 +13,7 @@ from frontend.access.sight import sight
 from frontend.caller import ANYBODY
 from frontend.caller import Scope as CallerScope
 from frontend.config import Settings
-from frontend.http.access import Rules
+from frontend.http.access import Asked, Rules, judge
 from frontend.http.asgi import Receive, Scope, Send
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access
@@ -192,3 +192,24 @@ def test_the_log_has_the_id_of_the_key_and_never_the_key(caplog):
     everything = "".join(str(vars(line)) for line in caplog.records)
     assert "s3cret" not in everything
     assert "Bearer" not in everything
+
+
+def test_the_log_has_the_id_of_a_key_that_is_refused(caplog):
+    caplog.set_level(logging.DEBUG)
+    gone = KeyRecord(id="key_gone", sha256=digest("gone"), revoked=1.0)
+    late = KeyRecord(id="key_late", sha256=digest("late"), expires=1.0)
+    access = Access(Settings())
+    access.rules = Rules(Authentication([gone, late]), frozenset(), frozenset())
+    for secret in ("gone", "late"):
+        stack = with_stack(whose, Settings(), Metrics(), access=access)
+        assert ask(stack, path="/v1/x", authorization=f"Bearer {secret}").status == 401
+    assert ask(server(), path="/admin/models", authorization="Bearer inference").status == 403
+    lines = [one for one in caplog.records if one.name == "nacelle.access"]
+    assert [vars(line)["key_id"] for line in lines] == ["key_gone", "key_late", "key_inference"]
+
+
+def test_a_refused_request_has_no_rights():
+    asked = Asked("GET", "/admin/models", None, None, "Bearer inference")
+    caller = judge(Rules(KEYS, frozenset(), frozenset()), asked).caller
+    assert caller.key_id == "key_inference"
+    assert not caller.scopes and not caller.may_use("m")

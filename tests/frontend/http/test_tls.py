@@ -46,8 +46,8 @@ def settings(folder, certificate="a.pem", key="a.key"):
     ("certificate", "key", "why"),
     [
         ("a.pem", "b.key", "tls_key: the key in .*b.key does not belong to the certificate in .*a.pem"),
-        ("a.pem", "nosuch", "tls_key: cannot read .*nosuch: No such file"),
-        ("nosuch", "a.key", "tls_certificate: cannot read .*nosuch: No such file"),
+        ("a.pem", "nosuch", "tls_key: cannot read .*nosuch: No such file.*; name a file in PEM"),
+        ("nosuch", "a.key", "tls_certificate: cannot read .*nosuch: No such file.*; name a file in PEM"),
         ("a.key", "a.key", "tls_certificate: .*a.key has no certificate in PEM"),
         ("a.pem", "a.pem", "tls_key: .*a.pem has no private key"),
         ("a.pem", None, "tls_certificate: .*a.pem has no private key"),
