@@ -66,7 +66,7 @@ SUBCOMMANDS = {
     ),
     "bench": _Subcommand(
         "bench.cli:bench",
-        "Measure any OpenAI server, the raw pipeline, Nacelle's overhead, or its shared memory.",
+        "Measure any OpenAI server, the raw pipeline, Nacelle's overhead or shared memory, or test a server.",
     ),
 }
 

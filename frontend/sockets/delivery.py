@@ -5,6 +5,7 @@ the text of its answers is joined and sent as one token once it has read on; the
 answer has. A client for which MAX_PACKETS wait is disconnected.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -37,6 +38,7 @@ class Delivery:
         if connection.queue.qsize() >= MAX_PACKETS:
             log.warning("a Socket.IO client reads too slowly: disconnected")
             await connection.close(wait=False, abort=True)
+            _end(connection.queue)
             return False
         return True
 
@@ -49,6 +51,14 @@ class Delivery:
         engine_id = self._server.manager.eio_sid_from_sid(client, "/")
         connection = self._server.eio.sockets.get(engine_id)
         return None if connection is None or connection.closed or connection.closing else connection
+
+
+def _end(packets: "asyncio.Queue[Any]") -> None:
+    """Whoever writes these packets closes the connection instead; Engine.IO does so only once it is pinged."""
+    while not packets.empty():
+        packets.get_nowait()
+        packets.task_done()
+    packets.put_nowait(None)
 
 
 class Tokens:
