@@ -54,7 +54,7 @@ class Delivery:
 
 
 def _end(packets: "asyncio.Queue[Any]") -> None:
-    """Whoever writes these packets closes the connection instead; Engine.IO does so only once it is pinged."""
+    """Have the connection closed by whoever writes these packets, instead of by a ping that is not answered."""
     while not packets.empty():
         packets.get_nowait()
         packets.task_done()
