@@ -54,7 +54,7 @@ class Delivery:
 
 
 def _end(packets: "asyncio.Queue[Any]") -> None:
-    """Have the connection closed by whoever writes these packets, instead of by a ping that is not answered."""
+    """Whoever writes these packets closes the connection next, and need not wait for a ping."""
     while not packets.empty():
         packets.get_nowait()
         packets.task_done()
