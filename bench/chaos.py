@@ -15,7 +15,7 @@ from bench.chaos_trial import Plan, Trial, run_trial
 from bench.errors import RunFailed
 from bench.figures import RESTART
 from bench.kills import Kill
-from bench.options import json_option, positive_numbers, task_options
+from bench.options import json_option, positive_numbers, stall_option, task_options
 from bench.recordings import Recording, read_recording
 from bench.served import MODEL_NAME
 
@@ -61,13 +61,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
 @click.option(
     "--max-tokens", type=click.IntRange(2), default=64, show_default=True, help="Output tokens per request."
 )
-@click.option(
-    "--stall-seconds",
-    type=float,
-    default=5.0,
-    show_default=True,
-    help="The server's limit for an engine step, by which it detects a stopped host.",
-)
+@stall_option
 @click.option(
     "--property",
     "properties",

@@ -128,6 +128,15 @@ def media_options(command: Command) -> Command:
     return _with(_MEDIA, command)
 
 
+stall_option = click.option(
+    "--stall-seconds",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="The server's limit for an engine step, by which it detects a stopped host.",
+)
+
+
 def task_options(command: Command) -> Command:
     """Add the models that are served beside one for text, by their tasks."""
     return _with(_TASKS, command)

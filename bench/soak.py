@@ -9,7 +9,7 @@ from rich.markdown import Markdown
 from bench import report, soak_report
 from bench.chaos import EXACT, OTHER_TASKS, lanes_of, recording_of
 from bench.errors import RunFailed
-from bench.options import json_option, task_options
+from bench.options import json_option, stall_option, task_options
 from bench.served import MODEL_NAME
 from bench.soak_run import SoakPlan, soak_server
 from bench.soak_traffic import other_lanes
@@ -50,13 +50,7 @@ from bench.soak_traffic import other_lanes
 @click.option(
     "--max-tokens", type=click.IntRange(2), default=32, show_default=True, help="Output tokens per request."
 )
-@click.option(
-    "--stall-seconds",
-    type=float,
-    default=5.0,
-    show_default=True,
-    help="The server's limit for an engine step, by which it detects a stopped host.",
-)
+@stall_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the prompts and the kills.")
 @json_option
 def soak(
