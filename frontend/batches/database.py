@@ -1,7 +1,6 @@
 """What is known of files, batches and their lines, in SQLite. Blocking."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from frontend.batches.input import Place
 from frontend.batches.lifecycle import reopened
 from frontend.batches.output import Result
 from frontend.batches.record import BatchRecord, FileRecord, LineUsage
-from frontend.sessions.sqlite import enter_wal
+from frontend.sessions.sqlite import open_private
 
 Record = TypeVar("Record", BatchRecord, FileRecord)
 
@@ -224,7 +223,8 @@ class Database:
         """After any failure, the next call opens the file again."""
         try:
             if self._connection is None:
-                self._connection = _open(self._path)
+                # Calls come from one thread at a time, not always the same.
+                self._connection = open_private(self._path, _SCHEMA, BUSY_SECONDS, check_same_thread=False)
             with self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")  # what reads first cannot wait for other writers later
                 yield connection
@@ -291,17 +291,3 @@ def _insert_file(db: sqlite3.Connection, file: FileRecord) -> None:
         "INSERT INTO files (id, owner, purpose, size, expires, record) VALUES (?, ?, ?, ?, ?, ?)",
         (file.id, file.owner, file.purpose, file.size, file.expires_at, msgspec.json.encode(file)),
     )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
-    # Calls come from one thread at a time, not always the same.
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        enter_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -176,20 +176,30 @@ def check_file(path: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # private to the owner
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = open_private(path, _SCHEMA, _BUSY_SECONDS)
     connection.text_factory = bytes  # damaged text must not fail a call
+    return connection
+
+
+def open_private(
+    path: Path, schema: str, busy_seconds: float, *, check_same_thread: bool = True
+) -> sqlite3.Connection:
+    """A file that only its owner may read, with these tables. Raises OSError or sqlite3.Error."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=check_same_thread
+    )
     try:
-        enter_wal(connection)
+        _enter_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
+        connection.executescript(schema)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def enter_wal(connection: sqlite3.Connection) -> None:
+def _enter_wal(connection: sqlite3.Connection) -> None:
     """Retries, because SQLite's own busy timeout does not cover this change of mode."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

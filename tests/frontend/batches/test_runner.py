@@ -268,13 +268,14 @@ def test_another_server_continues_where_one_ended(tmp_path):
     run(tmp_path, scenario)
 
 
+async def hang_from_the_third(prompt: str) -> Answer:
+    if int(prompt[1:]) >= 3:
+        await asyncio.Event().wait()
+    return OK
+
+
 def test_a_cancelled_batch_keeps_what_was_answered_and_ends_what_runs(tmp_path):
     async def scenario(world: World) -> None:
-        async def hang_from_the_third(prompt: str) -> Answer:
-            if int(prompt[1:]) >= 3:
-                await asyncio.Event().wait()
-            return OK
-
         world.answer = hang_from_the_third
         server = world.start()
         await world.add("a", 9)
@@ -294,11 +295,6 @@ def test_a_cancelled_batch_keeps_what_was_answered_and_ends_what_runs(tmp_path):
 
 def test_a_batch_ends_with_its_completion_window(tmp_path):
     async def scenario(world: World) -> None:
-        async def hang_from_the_third(prompt: str) -> Answer:
-            if int(prompt[1:]) >= 3:
-                await asyncio.Event().wait()
-            return OK
-
         world.answer = hang_from_the_third
         server = world.start()
         await world.add("a", 9, expires_at=2000)
