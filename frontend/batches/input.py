@@ -6,17 +6,10 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from frontend.batches.record import BatchError
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.shortened import shortened
 
-# Paths whose requests can be made in batches.
-ENDPOINTS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/responses",
-    "/v1/rerank",
-    "/v1/messages",
-)
+BATCHED_PATHS = tuple(path for path, endpoint in ENDPOINTS.items() if endpoint.in_batches)
 MAX_LINES = 50_000
 MAX_INPUT_BYTES = 200 * 1024**2
 MAX_CUSTOM_ID_CHARACTERS = 512
