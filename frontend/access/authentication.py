@@ -25,7 +25,7 @@ class Authentication:
         configured: Sequence[KeyRecord] = (),
         file: KeysFile | None = None,
         signers: tokens.Signers | None = None,
-        rules: tokens.Rules | None = None,
+        rules: tokens.TokenRules | None = None,
         remote: jwks.RemoteKeys | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -115,7 +115,7 @@ def authentication_of(settings: Settings, before: Authentication | None = None) 
         algorithms = tokens.chosen(settings)
         remote = jwks.RemoteKeys(jwks.http_fetch(url), settings.jwt_jwks_seconds, algorithms, url)
     signers = tokens.static_signers(settings)
-    return Authentication(configured, file, signers, tokens.rules_of(settings), remote)
+    return Authentication(configured, file, signers, tokens.token_rules(settings), remote)
 
 
 def is_authenticated(settings: Settings) -> bool:

@@ -39,7 +39,7 @@ class SigningKey(msgspec.Struct, frozen=True):
 Signers = Callable[[str | None, str], SigningKey]  # by `kid` and `alg`; raises Unauthorized
 
 
-class Rules(msgspec.Struct, frozen=True):
+class TokenRules(msgspec.Struct, frozen=True):
     issuer: str | None
     audience: tuple[str, ...]
     leeway_seconds: float
@@ -49,7 +49,7 @@ def looks_like_token(text: str) -> bool:
     return text.count(".") == 2 and text.startswith("ey") and len(text) <= _MAX_CHARACTERS
 
 
-def caller_of(token: str, signers: Signers, rules: Rules) -> Caller:
+def caller_of(token: str, signers: Signers, rules: TokenRules) -> Caller:
     """Whom a token speaks of. Raises Unauthorized, which names what is wrong but nothing of the token."""
     import jwt
 
@@ -120,8 +120,8 @@ def check(settings: Settings) -> None:
         raise ConfigError(f"{given[0]} needs the extra jwt; run pip install 'nacelle-server[jwt]'") from None
 
 
-def rules_of(settings: Settings) -> Rules:
-    return Rules(settings.jwt_issuer, tuple(settings.jwt_audience), settings.jwt_leeway_seconds)
+def token_rules(settings: Settings) -> TokenRules:
+    return TokenRules(settings.jwt_issuer, tuple(settings.jwt_audience), settings.jwt_leeway_seconds)
 
 
 def static_signers(settings: Settings) -> Signers | None:
