@@ -11,7 +11,7 @@ from frontend.batches.lifecycle import CancelAsked
 from frontend.batches.lines import Attempt, Lines
 from frontend.batches.output import Result, answered, refusal, refused, seconds_to_retry, unanswered
 from frontend.batches.record import LIVE, BatchError, BatchRecord, BatchState
-from frontend.batches.store import BatchStore, close_lock
+from frontend.batches.runner_store import RunnerStore, close_lock
 from frontend.caller import Caller
 from frontend.errors import ServerError, StoreUnavailable
 from frontend.http.identity import request_id
@@ -40,7 +40,7 @@ log = logging.getLogger("nacelle.batches")
 class Runner:
     def __init__(
         self,
-        store: BatchStore,
+        store: RunnerStore,
         ask: Ask,
         caller_of: CallerOf,
         metrics: Metrics,
@@ -76,7 +76,7 @@ class Runner:
         try:
             while True:
                 self._wake.clear()
-                if self._store.folder.is_used:  # else nothing is written
+                if self._store.is_used:  # else nothing is written
                     swept = await self._look_once(swept)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SCAN_SECONDS):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from frontend.batches.folder import Folder, file_store_folder
 from frontend.batches.record import BatchRecord
 from frontend.batches.runner import Runner
+from frontend.batches.runner_store import RunnerStore
+from frontend.batches.storage import Storage
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller
 from frontend.config import Settings
@@ -26,11 +28,12 @@ class Batches:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Raises ConfigError. Nothing is written before the first file comes."""
         limits = FileLimits(settings.max_file_store_bytes, settings.max_stored_files)
-        self.store = BatchStore(Folder(file_store_folder(settings.file_store)), limits)
+        self._storage = Storage(Folder(file_store_folder(settings.file_store)))
+        self.store = BatchStore(self._storage, limits)
         self.app: Application | None = None
         self.caller_of: Callable[[Caller], Caller | None] = lambda caller: caller
         self._runner = Runner(
-            self.store,
+            RunnerStore(self._storage),
             self._ask,
             lambda caller: self.caller_of(caller),
             metrics,
@@ -65,7 +68,7 @@ class Batches:
 
     def close(self) -> None:
         """After `stop`: the store is closed."""
-        self.store.close()
+        self._storage.close()
 
     def _run(self) -> None:
         if self._task is None and not self._is_stopping:

@@ -11,7 +11,9 @@ from typing import Any
 from frontend.batches.folder import Folder
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner import Runner
+from frontend.batches.runner_store import RunnerStore
 from frontend.batches.service import Batches
+from frontend.batches.storage import Storage
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller, Limits
 from frontend.config import Settings
@@ -34,10 +36,12 @@ class World:
         self.running = self.most_running = 0
         self.answer: Callable[[str], Awaitable[Answer]] = self.at_once
         self.revoked: set[str | None] = set()
-        self.store = self._open()
+        self._open()
 
-    def _open(self) -> BatchStore:
-        return BatchStore(Folder(self.root / "kept"), FileLimits(10**6, 100), lambda: self.now)
+    def _open(self) -> None:
+        self.storage = Storage(Folder(self.root / "kept"), lambda: self.now)
+        self.store = BatchStore(self.storage, FileLimits(10**6, 100))
+        self.runner_store = RunnerStore(self.storage)
 
     async def at_once(self, prompt: str) -> Answer:
         return OK
@@ -55,9 +59,9 @@ class World:
 
     def start(self) -> "asyncio.Task[None]":
         """A server."""
-        self.store = self._open()
+        self._open()
         self.runner = Runner(
-            self.store,
+            self.runner_store,
             self.ask,
             lambda caller: None if caller.key_id in self.revoked else caller,
             self.metrics,
@@ -69,7 +73,7 @@ class World:
     async def stop(self, server: "asyncio.Task[None]") -> None:
         server.cancel()
         await asyncio.wait([server])
-        self.store.close()
+        self.storage.close()
 
     async def add(self, name: str, count: int, **fields: Any) -> None:
         prompts = [f"{name}{number}" for number in range(count)]
@@ -87,7 +91,7 @@ class World:
 
     async def until(self, name: str, *states: str, done: int = 0) -> BatchRecord:
         while True:
-            found = await self.store.current(name)
+            found = await self.runner_store.current(name)
             assert found is not None
             if found.state in states and found.completed >= done:
                 return found
@@ -126,12 +130,12 @@ def test_a_server_runs_what_another_leaves_in_a_folder_that_was_empty_when_it_st
         other.start()
         await asyncio.sleep(0)
         assert not (tmp_path / "kept").exists()
-        world.runner = Runner(world.store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        world.runner = Runner(world.runner_store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
         await world.add("a", 1, endpoint="/v1/embeddings")  # which its lines do not name
         assert (await world.until("a", "failed")).total == 0
         await other.stop()
         other.close()
-        world.store.close()
+        world.storage.close()
 
     run(tmp_path, scenario)
 
