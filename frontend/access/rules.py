@@ -56,7 +56,7 @@ class AccessRules(msgspec.Struct, frozen=True):
 
 
 def access_rules(settings: Settings, before: Authentication | None = None) -> AccessRules:
-    """`before`: what was in force.
+    """`before`: the previous authentication.
 
     Raises ConfigError for a host name or an origin that no request could have, or for keys that cannot be
     read.
@@ -92,7 +92,7 @@ class Asked(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     error: ServerError | None = None  # the answer, where the request is refused
     shared_with: str | None = None  # the origin whose pages may read the answer
-    is_preflight: bool = False  # the answer is which requests the origin may make
+    is_preflight: bool = False  # the answer lists which requests the origin may make
     hint: str | None = None  # the option that would let such requests pass
     caller: Caller = ANYBODY  # who made the request; without any rights where it is refused
 
@@ -148,7 +148,7 @@ def _known_or_anybody(authentication: Authentication, secrets: Sequence[str]) ->
 
 
 def _not_local(rules: AccessRules, asked: Asked) -> str:
-    """Why a request may not be that of a program of this machine's user; empty if it is.
+    """Why a request may not come from a program of this machine's user; empty if it does.
 
     Names and origins that are allowed to use the API are not allowed to administer.
     """

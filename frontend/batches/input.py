@@ -75,7 +75,7 @@ def check(file: BinaryIO, endpoint: str, max_line_bytes: int) -> Checked:
 
 
 def _lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[Place, bytes | None]]:
-    """The lines that are not blank; of one that is too long None."""
+    """The lines that are not blank; None in place of a line that is too long."""
     begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(begin)
     number = 0
@@ -99,7 +99,7 @@ class _Wrong(Exception):
 
 
 class _Checker:
-    """Remembers what the lines of one input have named."""
+    """Checks the lines of one input, whose ids must differ."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -108,7 +108,7 @@ class _Checker:
 
     @property
     def model(self) -> str | None:
-        """If all lines name the same."""
+        """The one that all lines name, if there is one."""
         return next(iter(self._models)) if len(self._models) == 1 else None
 
     def check(self, line: bytes) -> None:
@@ -146,5 +146,5 @@ class _Checker:
 
 
 def read_line(line: bytes) -> InputLine:
-    """A line that `check` found valid."""
+    """Parse a line that `check` has found valid."""
     return _line_decoder.decode(line)

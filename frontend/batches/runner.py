@@ -1,4 +1,4 @@
-"""Runs batches: makes the requests of their lines, and keeps what becomes of them."""
+"""Runs batches: makes the requests in their lines, and stores the results."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ class Runner:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until this is cancelled. Whatever runs then is made again by the next server."""
+        """Run until cancelled. Requests that are running then are repeated by the next server."""
         swept = 0.0
         try:
             while True:
@@ -88,7 +88,7 @@ class Runner:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_once(self, swept: float) -> float:
-        """When expired files were last removed, which this may do again; 0: never."""
+        """Look for work. `swept`: when expired files were last removed, 0: never. Returns its new value."""
         with contextlib.suppress(StoreUnavailable):  # it is in the log
             if not swept:
                 await self._store.remove_orphans()

@@ -11,7 +11,7 @@ from frontend.batches.record import DEFAULT_FILE_SECONDS, BatchRecord, FileRecor
 from frontend.batches.storage import Storage
 
 _ORPHAN_SECONDS = 3600.0  # more than any upload takes between its content and its record
-_OLD_SECONDS = DEFAULT_FILE_SECONDS  # after its end a batch is forgotten
+_OLD_SECONDS = DEFAULT_FILE_SECONDS  # after its end a batch is removed
 
 
 class RunnerStore:
@@ -42,7 +42,7 @@ class RunnerStore:
         return await self._run(lambda: self._folder.lock(batch_id))
 
     async def take_over(self, batch_id: str) -> BatchRecord | None:
-        """What is left to do of a batch that was just locked, whoever ran it before."""
+        """A batch that was just locked, whichever server ran it before; None if it has ended."""
 
         def recover() -> BatchRecord | None:
             batch = self._database.batch(batch_id)
@@ -102,7 +102,7 @@ class RunnerStore:
         return ended
 
     async def forget_input(self, batch_id: str) -> None:
-        """Of a batch that has ended, while it is locked."""
+        """Remove the input of a batch that has ended, while it is locked."""
 
         def forget() -> None:
             self._folder.forget_input(batch_id)
@@ -111,7 +111,7 @@ class RunnerStore:
         await self._run(forget)
 
     async def remove_orphans(self) -> None:
-        """Contents that nobody knows, since a server ended while it stored them."""
+        """Remove contents without a record: their server ended while it stored them."""
 
         def remove() -> None:
             old = self.now - _ORPHAN_SECONDS
@@ -133,7 +133,7 @@ class RunnerStore:
         await self._run(remove)
 
     def _files_of(self, batch: BatchRecord) -> list[FileRecord]:
-        """Those that clients see of a batch that has ended."""
+        """The files of an ended batch, as clients see them."""
         made = partial(
             FileRecord,
             owner=owner_of(batch.caller),
@@ -152,5 +152,5 @@ class RunnerStore:
 
 
 def close_lock(descriptor: int) -> None:
-    """Another server may run the batch now."""
+    """From now on another server may run the batch."""
     os.close(descriptor)

@@ -26,7 +26,7 @@ class Batches:
     present rights, or None if their key is no longer valid."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        """Raises ConfigError. Nothing is written before the first file comes."""
+        """Raises ConfigError. Nothing is written before the first file is uploaded."""
         limits = FileLimits(settings.max_file_store_bytes, settings.max_stored_files)
         self._storage = Storage(Folder(file_store_folder(settings.file_store)))
         self.store = BatchStore(self._storage, limits)
@@ -44,7 +44,7 @@ class Batches:
         self._is_stopping = False
 
     def start(self) -> None:
-        """Continue what a server before this one left, or another one leaves that shares the folder."""
+        """Continue batches left by an earlier server, or by another one that shares the folder."""
         self._run()
 
     async def add(self, batch: BatchRecord) -> None:
@@ -60,7 +60,7 @@ class Batches:
         return batch
 
     async def stop(self) -> None:
-        """Requests that run are cut: the next server makes them again."""
+        """Running requests are aborted; the next server repeats them."""
         self._is_stopping = True
         if self._task is not None:
             self._task.cancel()

@@ -36,7 +36,7 @@ class BatchStore:
 
     async def add_file(self, file: FileRecord, spool: Spool) -> None:
         """Raises RequestTooLarge where there is no room."""
-        fd = os.dup(spool.fd)  # its owner may leave meanwhile
+        fd = os.dup(spool.fd)  # the upload may be closed meanwhile
 
         def copy() -> None:
             try:
@@ -57,7 +57,7 @@ class BatchStore:
         if not await self._run(add):
             most, files = self._limits
             raise RequestTooLarge(
-                f"there is no room for this file: at most {files} files of {most} bytes together are kept; "
+                f"there is no room for this file: at most {files} files with {most} bytes in total are kept; "
                 "delete files that are no longer needed",
                 "file",
             )
