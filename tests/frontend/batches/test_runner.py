@@ -46,6 +46,10 @@ class World:
     async def at_once(self, prompt: str) -> Answer:
         return OK
 
+    async def slowly(self, prompt: str) -> Answer:
+        await asyncio.sleep(0.001)
+        return OK
+
     async def ask(self, caller: Caller, path: str, body: bytes, request_id: str) -> Answer:
         assert caller.is_batch
         prompt = json.loads(body)["prompt"]
@@ -163,11 +167,7 @@ def test_a_batch_is_answered_with_bounded_concurrency(tmp_path):
 
 def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 10, caller=Caller("alice", limits=Limits(max_concurrent=2), is_batch=True))
         await world.until("a", "completed")
@@ -179,11 +179,7 @@ def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
 
 def test_batches_take_turns(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 60)
         await world.until("a", "in_progress", done=5)
