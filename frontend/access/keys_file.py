@@ -58,7 +58,7 @@ def _ring(content: bytes, path: Path) -> KeyRing:
         raise ConfigError(f"{shown_path(path)} is larger than {_MAX_BYTES >> 20} MiB")
     try:
         document = _decoder.decode(content)
-    except msgspec.DecodeError as error:  # names the field, never its value
+    except (ValueError, RecursionError) as error:  # names the field, never its value
         raise ConfigError(f"{shown_path(path)} is not a valid file of keys: {error}") from error
     for what in ("id", "sha256"):
         values = [getattr(record, what) for record in document.keys]

@@ -115,7 +115,7 @@ class _Checker:
         """Raises _Wrong."""
         try:
             found = _line_decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except (ValueError, RecursionError):  # also for what is not UTF-8
             raise _Wrong("invalid_json_line", "This line is not a valid JSON object.") from None
         for name in _FIELDS:
             if not getattr(found, name):
@@ -140,8 +140,8 @@ class _Checker:
     def _note_model(self, body: msgspec.Raw) -> None:
         try:
             model = _named_decoder.decode(body).model
-        except (msgspec.DecodeError, RecursionError):
-            raise _Wrong("invalid_body", "body must be a JSON object.", "body") from None
+        except (ValueError, RecursionError):
+            raise _Wrong("invalid_body", "body must be a JSON object in UTF-8.", "body") from None
         self._models.add(model if isinstance(model, str) else None)
 
 

@@ -55,7 +55,7 @@ def refusal(body: bytes) -> ServerError | None:
     """Why a request cannot be made in a batch, if it cannot."""
     try:
         modes = msgspec.json.decode(body, type=_Modes)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None  # the endpoint says what is wrong
     for name, message in _REFUSED.items():
         if getattr(modes, name) is True:
@@ -103,7 +103,7 @@ def _on_one_line(body: bytes) -> bytes:
     """The JSON value as it is, unless it spans lines; what is not JSON, as a string."""
     try:
         value = msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return msgspec.json.encode(body.decode(errors="replace"))
     return msgspec.json.format(bytes(value), indent=-1) if b"\n" in body else body
 
@@ -136,7 +136,7 @@ def usage_of(body: bytes) -> LineUsage:
     """The tokens that an answer reports; none where it reports none."""
     try:
         usage = msgspec.json.decode(body, type=_WithUsage).usage
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return LineUsage()
     if usage is None:
         return LineUsage()

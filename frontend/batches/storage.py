@@ -65,7 +65,7 @@ class Storage:
                 "whoever runs the server can choose another one with --file-store",
                 retry_after=10,
             ) from None
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("the file store in %s holds a record that cannot be read: %s", self.folder.root, error)
             raise StoreUnavailable("a record of the file store cannot be read") from None
 
