@@ -1,0 +1,49 @@
+"""What a field of a request may be, where msgspec only says that its value is none of the allowed ones."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[\]]+)")
+
+
+@lru_cache(maxsize=256)
+def allowed_values(kind: Any, path: str) -> tuple[str, ...]:
+    """The allowed values at a path of msgspec's such as `messages[0].role`, in a value of the type `kind`.
+
+    Of alternatives that differ in them, those of all. Empty where the types do not say.
+    """
+    steps = [name or None for _, name in _STEP.findall(path)]
+    return tuple(dict.fromkeys(map(_shown, _values(inspect.type_info(kind), steps))))
+
+
+def _values(node: inspect.Type, steps: Sequence[str | None]) -> Iterator[Any]:
+    """`steps` are the names of fields, and None for an item of a list or a mapping."""
+    match node:
+        case inspect.Metadata():
+            yield from _values(node.type, steps)
+        case inspect.UnionType():
+            for member in node.types:
+                yield from _values(member, steps)
+        case inspect.LiteralType() if not steps:
+            yield from node.values
+        case inspect.EnumType() if not steps:
+            yield from (member.value for member in node.cls)
+        case inspect.StructType() if steps:
+            if steps == [node.tag_field]:
+                yield node.tag
+            for field in node.fields:
+                if field.encode_name == steps[0]:
+                    yield from _values(field.type, steps[1:])
+        case inspect.DictType() if steps:
+            yield from _values(node.value_type, steps[1:])
+        case inspect.CollectionType() if steps:
+            yield from _values(node.item_type, steps[1:])
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
