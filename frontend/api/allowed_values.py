@@ -23,26 +23,40 @@ def allowed_values(kind: Any, path: str) -> tuple[str, ...]:
 
 def _values(node: inspect.Type, steps: Sequence[str | None]) -> Iterator[Any]:
     """`steps` are the names of fields, and None for an item of a list or a mapping."""
+    if not steps:
+        yield from _choices(node)
+        return
     match node:
-        case inspect.Metadata():
-            yield from _values(node.type, steps)
-        case inspect.UnionType():
-            for member in node.types:
-                yield from _values(member, steps)
-        case inspect.LiteralType() if not steps:
-            yield from node.values
-        case inspect.EnumType() if not steps:
-            yield from (member.value for member in node.cls)
-        case inspect.StructType() if steps:
+        case inspect.StructType():
             if steps == [node.tag_field]:
                 yield node.tag
             for field in node.fields:
                 if field.encode_name == steps[0]:
                     yield from _values(field.type, steps[1:])
-        case inspect.DictType() if steps:
+        case inspect.DictType():
             yield from _values(node.value_type, steps[1:])
-        case inspect.CollectionType() if steps:
+        case inspect.CollectionType():
             yield from _values(node.item_type, steps[1:])
+        case _:
+            for member in _alternatives(node):
+                yield from _values(member, steps)
+
+
+def _choices(node: inspect.Type) -> Iterator[Any]:
+    match node:
+        case inspect.LiteralType():
+            yield from node.values
+        case inspect.EnumType():
+            yield from (member.value for member in node.cls)
+        case _:
+            for member in _alternatives(node):
+                yield from _choices(member)
+
+
+def _alternatives(node: inspect.Type) -> Sequence[inspect.Type]:
+    if isinstance(node, inspect.UnionType):
+        return node.types
+    return [node.type] if isinstance(node, inspect.Metadata) else []
 
 
 def _shown(value: Any) -> str:
