@@ -85,6 +85,7 @@ def build(
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
     control = control or Control()
+    memory.background.in_flight = control.in_flight
     routes = RecordingRouter()
     app = falcon.asgi.App(router=routes)
     app.add_middleware(RouteLabel())
