@@ -40,3 +40,4 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 ANYBODY = Caller()
+STRANGER = Caller(scopes=frozenset(), models=())  # who shows no key where others have to

@@ -376,7 +376,11 @@ def test_what_only_looks_like_half_a_pair_is_text(text):
             "messages[0].role: must be one of assistant, developer, system, tool, user, not "
             + f"'{'x' * 58}…",
         ),
-        ('{"model":"m","input":"x","truncation":1}', RESPONSES, "truncation: Expected `str | null`, got `int`"),
+        (
+            '{"model":"m","input":"x","truncation":1}',
+            RESPONSES,
+            "truncation: Expected `str | null`, got `int`",
+        ),
         (
             '{"model":"m","input":"x","truncation":"no"}',
             RESPONSES,
