@@ -82,16 +82,20 @@ class Authentication:
     def renewed(self, caller: Caller) -> Caller | None:
         """Who was let in before, with the rights that their key has now; None if it is no longer accepted.
 
-        Whoever came without a key, or with a token, keeps the rights of that time.
+        Whoever came without a key keeps the rights of that time; with a token, until it expires.
         """
         if caller.key_id is None:
             return caller
         if caller.by_token:
-            return caller if self._signers is not None else None
+            return caller if self._signers is not None and not self._is_over(caller) else None
         record = self._record_of(caller.key_id)
         if record is None or record.refusal(self._now()):
             return None
         return msgspec.structs.replace(record.caller, is_batch=caller.is_batch)
+
+    def _is_over(self, caller: Caller) -> bool:
+        leeway = self._rules.leeway_seconds if self._rules is not None else 0.0
+        return caller.until is not None and caller.until + leeway <= self._now()
 
     async def refresh(self) -> bool:
         """Whether it is worth checking a token again whose signer was unknown."""

@@ -24,7 +24,7 @@ from frontend.access.origins import (
     shown_origin,
 )
 from frontend.access.scopes import check_scope, is_administration, is_open
-from frontend.caller import ANYBODY, Caller
+from frontend.caller import ANYBODY, STRANGER, Caller
 from frontend.config import ConfigError, Settings, is_loopback
 from frontend.errors import Forbidden, ServerError, Unauthorized
 
@@ -133,18 +133,18 @@ def identified(rules: AccessRules, asked: Asked) -> Caller:
     assert rules.authentication is not None
     secrets = secrets_in(asked.authorization, asked.api_key)
     if is_open(asked.path, asked.method):
-        return _known_or_anybody(rules.authentication, secrets)
+        return _known_or_stranger(rules.authentication, secrets)
     caller = rules.authentication.identify(secrets)
     check_scope(caller, asked.path)
     return caller
 
 
-def _known_or_anybody(authentication: Authentication, secrets: Sequence[str]) -> Caller:
+def _known_or_stranger(authentication: Authentication, secrets: Sequence[str]) -> Caller:
     """For paths without a key: a wrong one closes none."""
     with contextlib.suppress(Unauthorized):
         if secrets:
             return authentication.identify(secrets)
-    return ANYBODY
+    return STRANGER
 
 
 def _not_local(rules: AccessRules, asked: Asked) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from frontend.caller import ANYBODY, Caller
+from frontend.caller import ANYBODY, STRANGER, Caller
 
 
 class Sight:
@@ -21,6 +21,11 @@ class Sight:
     @property
     def is_whole(self) -> bool:
         return self.caller.models is None
+
+    @property
+    def is_strangers(self) -> bool:
+        """Of somebody without a key, on a server that has keys."""
+        return self.caller is STRANGER
 
     def reach(self, model: str) -> None:
         """From now on the request may ask about this model by its own name."""

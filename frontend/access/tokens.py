@@ -76,7 +76,7 @@ def caller_of(token: str, signers: Signers, rules: TokenRules) -> Caller:
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise Unauthorized(_words(error)) from None
-    return caller_with(claims)
+    return msgspec.structs.replace(caller_with(claims), until=float(claims["exp"]))
 
 
 def _words(error: Exception) -> str:

@@ -100,6 +100,7 @@ def build(
         store=settings.store,
         ollama_port=settings.ollama_port,
     )
+    memory.background.in_flight = server.control.in_flight
     router.quotas.follow(settings)
     router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
     served = server.batches.app = _in_layers(_areas(server), server, settings)

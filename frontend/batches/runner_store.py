@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from frontend.batches.input import Checked, Place, check
-from frontend.batches.lifecycle import Answered, CancelAsked, Filed, Rejected, Validated, advance
+from frontend.batches.lifecycle import Answered, CancelAsked, Filed, Lost, Rejected, Validated, advance
 from frontend.batches.output import Result
 from frontend.batches.record import DEFAULT_FILE_SECONDS, BatchRecord, FileRecord, owner_of
 from frontend.batches.storage import Storage
@@ -54,11 +54,10 @@ class RunnerStore:
         return await self._run(recover)
 
     async def validate(self, batch: BatchRecord, max_line_bytes: int) -> BatchRecord | None:
-        """Read the whole input of a batch that is being validated."""
-        path = self._folder.input(batch.id)
+        """Read the whole input of a batch that is being validated. Raises InputLost, as `read_line` does."""
 
         def read() -> Checked:
-            with path.open("rb") as file:
+            with self._folder.open_input(batch.id) as file:
                 return check(file, batch.endpoint, max_line_bytes)
 
         checked = await self._run(read, slow=True)
@@ -82,8 +81,8 @@ class RunnerStore:
     async def finish(self, batch_id: str, numbered: Sequence[tuple[int, Result]]) -> BatchRecord | None:
         return await self._run(lambda: self._database.finish(batch_id, numbered, self._folder.write))
 
-    async def file_away(self, batch: BatchRecord, *, expired: bool = False) -> BatchRecord | None:
-        """End a batch all of whose lines have an answer or an error: its files appear."""
+    async def file_away(self, batch: BatchRecord, event: Filed | Lost) -> BatchRecord | None:
+        """End a batch that has all the answers and errors that it will get: its files appear."""
 
         def end() -> BatchRecord | None:
             current = self._database.batch(batch.id)
@@ -93,7 +92,7 @@ class RunnerStore:
             self._folder.complete(current.error_id, current.error_bytes)
             return self._database.change(
                 batch.id,
-                lambda found: advance(found, Filed(expired), self.now),
+                lambda found: advance(found, event, self.now),
                 files=self._files_of,
             )
 

@@ -3,7 +3,7 @@
 Names, labels and buckets of models and replicas are in `families.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Literal
 
@@ -12,6 +12,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
@@ -121,10 +122,32 @@ class Metrics:
         for gauge, value in zip(self._registry_gauges, (up, models, at or 0.0), strict=True):
             gauge.set(value)
 
-    def render(self, names: Names = "all") -> bytes:
-        """The Prometheus text exposition."""
-        ours = b"" if names == "vllm" else generate_latest(self.registry)
-        return ours if names == "nacelle" else ours + generate_latest(self.vllm_registry)
+    def render(self, names: Names = "all", may_see: Callable[[str], bool] | None = None) -> bytes:
+        """The Prometheus text exposition; with `may_see`, without the series of other models."""
+        ours = b"" if names == "vllm" else _exposition(self.registry, may_see)
+        return ours if names == "nacelle" else ours + _exposition(self.vllm_registry, may_see)
+
+
+def _exposition(registry: CollectorRegistry, may_see: Callable[[str], bool] | None) -> bytes:
+    return generate_latest(registry if may_see is None else _Seen(registry, may_see))
+
+
+class _Seen(CollectorRegistry):
+    """What may be seen of another registry."""
+
+    def __init__(self, registry: CollectorRegistry, may_see: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._whole = registry
+        self._may_see = may_see
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._whole.collect():
+            family.samples = [sample for sample in family.samples if self._is_seen(sample.labels)]
+            yield family
+
+    def _is_seen(self, labels: Mapping[str, str]) -> bool:
+        model = labels.get("model", labels.get("model_name"))
+        return model is None or self._may_see(model)
 
 
 def _twins(models: ModelFamilies, replicas: ReplicaFamilies) -> Ours:

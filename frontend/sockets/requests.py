@@ -35,7 +35,7 @@ class Named(msgspec.Struct):
 
 def prompted(payload: Any) -> Prompted:
     """Add a request id, and a session id for a `prompt` without one. Raises BadRequest."""
-    with naming_field():
+    with naming_field(Prompted):
         asked = msgspec.convert(payload, Prompted)
     if (asked.prompt is None) == (asked.messages is None):
         raise BadRequest("send either prompt or messages", "prompt")
@@ -50,7 +50,7 @@ def prompted(payload: Any) -> Prompted:
 
 def named(payload: Any) -> Named:
     """Raises BadRequest."""
-    with naming_field():
+    with naming_field(Named):
         return msgspec.convert({"session_id": payload} if isinstance(payload, str) else payload, Named)
 
 

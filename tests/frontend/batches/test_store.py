@@ -10,6 +10,7 @@ import pytest
 
 from frontend.batches.database import Page
 from frontend.batches.folder import Folder
+from frontend.batches.lifecycle import Filed
 from frontend.batches.output import answered, unanswered
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner_store import RunnerStore, close_lock
@@ -211,7 +212,7 @@ def test_each_line_is_answered_once_whatever_a_restart_repeats(tmp_path):
         assert done is not None
         assert (done.completed, done.failed, done.usage.input_tokens) == (2, 1, 10)
         await kept.runner_store.all_answered(done)
-        ended = await kept.runner_store.file_away(done)
+        ended = await kept.runner_store.file_away(done, Filed())
         assert ended is not None
         assert ended.state is BatchState.COMPLETED
         assert kept.content(ended.output_file_id) == first.line + second.line

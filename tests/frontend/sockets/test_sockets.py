@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import gc
 import json
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
