@@ -469,7 +469,7 @@ def test_a_batch_whose_input_is_lost_before_it_runs_ends(tmp_path, cancelled, st
         await world.add("a", 3)
         if cancelled:
             await world.runner_store.validate(await world.until("a", "validating"), 1000)
-            await world.runner_store.cancel("a", "alice")
+            await world.store.cancel("a", "alice")
         lose(tmp_path / "kept" / "inputs" / "a")
         world.storage.close()
         server = world.start()
