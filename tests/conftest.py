@@ -1,5 +1,6 @@
 """Fixtures for all tests: a clean environment, and the real model that many of them serve."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,17 @@ from tests.models.vision import colour_vlm
 # A busy machine must not fail a property; what takes too long meets pytest's limit.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected lives as long as the process: the garbage collector passes over it from now on."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
