@@ -33,7 +33,7 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that take long first, so that at the end no worker waits for the last of them."""
-    long = ("tests/e2e/", "tests/host/", "tests/bench/", "tests/test_quiet.py")
+    long = ("tests/e2e/", "tests/host/", "tests/bench/", "tests/models/", "tests/test_quiet.py")
     items.sort(key=lambda item: not item.nodeid.startswith(long))
 
 
