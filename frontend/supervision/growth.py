@@ -84,8 +84,9 @@ def must_leave(leaving: Leaving, limit: int, patience_seconds: float) -> bool:
     So does a large host that has finished less than it holds. It is that work that made it large, as it would
     make the next host: the same requests would begin again and again, and hardly any of them would end.
     """
-    is_large = bool(limit) and leaving.size > _early(leaving.loaded_size, limit)
+    has_room = _has_room(leaving.loaded_size, limit)  # else the next host is not replaced either
+    is_large = has_room and leaving.size > _early(leaving.loaded_size, limit)
     if is_large and leaving.ended < leaving.held:
         return False
-    is_urgent = _has_room(leaving.loaded_size, limit) and leaving.size > limit * URGENT
+    is_urgent = has_room and leaving.size > limit * URGENT
     return leaving.can_move and (is_urgent or leaving.seconds >= patience_seconds)

@@ -82,6 +82,7 @@ def test_requests_that_made_a_host_large_are_not_moved_to_one_that_they_would_ma
     for size in (901, 1001, 2000):
         assert not leaves(size=size, seconds=500.0, ended=2)
         assert leaves(size=size, seconds=500.0, ended=3)
+    assert leaves(seconds=30.0, size=2000, loaded_size=1000, ended=0)  # the next one is not replaced
     assert leaves(seconds=30.0, size=900, ended=0)  # it is replaced for another reason
     assert leaves(seconds=30.0, size=900, ended=0, held=48)
 
