@@ -114,8 +114,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time that the server's own process has used, without its children."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.pid)
+
+    def hosts_cpu_seconds(self) -> float:
+        """CPU time that the engine hosts have used."""
+        return sum(cpu_seconds(host.pid) for host in self.hosts())
 
     def log_tail(self) -> str:
         """The end of the server's output."""
@@ -139,6 +142,12 @@ class Server:
         if error is not None:
             error.add_note(f"last output of the server on port {self.port}:\n{self.log_tail()}")
         self.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, without its children."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def started_at(pid: int) -> float:

@@ -30,14 +30,14 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    """Under the names of any of the APIs."""
+    """With the names that any of the APIs uses."""
 
     prompt_tokens: int | None = 0
     completion_tokens: int | None = 0
     input_tokens: int | None = 0
     output_tokens: int | None = 0
     total_tokens: int | None = 0
-    cache_read_input_tokens: int | None = 0  # beside `input_tokens`, as is the next one
+    cache_read_input_tokens: int | None = 0  # not included in `input_tokens`; nor is the next
     cache_creation_input_tokens: int | None = 0
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
@@ -73,7 +73,7 @@ def usage_of_event(data: bytes) -> TokenUsage | None:
 def _decoded(data: bytes, kind: type[Reporting]) -> Reporting | None:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -11,8 +11,8 @@ from frontend.caller import ANYBODY, STRANGER, Caller
 
 
 class Sight:
-    """Which models exist for whoever is asking: those of its list, and those that it reached through another
-    name of its list."""
+    """The models that exist for a caller: those on its list, and those that it reached through other names
+    on its list."""
 
     def __init__(self, caller: Caller = ANYBODY) -> None:
         self.caller = caller
@@ -47,7 +47,7 @@ def sight() -> Sight:
 
 @contextmanager
 def asking(caller: Caller) -> Iterator[None]:
-    """What runs inside, and the tasks that it begins, see the models of this caller alone."""
+    """Code inside, and the tasks that it starts, see only the models of this caller."""
     token = _sight.set(Sight(caller))
     try:
         yield

@@ -87,7 +87,7 @@ class Files:
         response.set_header(
             "Content-Disposition", f"attachment; filename*=UTF-8''{quote(file.name, safe='')}"
         )
-        response.set_stream(await _content(self._store.folder.content(file.id)), file.size)
+        response.set_stream(await _content(self._store.content(file.id)), file.size)
 
 
 def file_of(form: Form, owner: str, now: int) -> FileRecord:

@@ -77,7 +77,7 @@ class Folder:
             os.close(target)
 
     def keep_input(self, batch_id: str, file_id: str) -> None:
-        """The batch has its input whatever happens to the file."""
+        """Keep the input of a batch even if its file is deleted."""
         os.link(self.content(file_id), self.input(batch_id))
 
     def write(self, file_id: str, at: int, data: bytes) -> None:

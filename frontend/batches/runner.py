@@ -1,4 +1,4 @@
-"""Runs batches: makes the requests of their lines, and keeps what becomes of them."""
+"""Runs batches: makes the requests in their lines, and stores the results."""
 
 import asyncio
 import contextlib
@@ -6,15 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from frontend.batches.folder import InputLost
 from frontend.batches.input import InputLine, Place, read_line
 from frontend.batches.lifecycle import CancelAsked, Filed, Lost
 from frontend.batches.lines import Attempt, Lines
 from frontend.batches.output import Result, answered, refusal, refused, seconds_to_retry, unanswered
 from frontend.batches.record import LIVE, BatchError, BatchRecord, BatchState
-from frontend.batches.store import BatchStore, close_lock
+from frontend.batches.runner_store import RunnerStore, close_lock
 from frontend.caller import Caller
 from frontend.errors import ServerError, StoreUnavailable
 from frontend.http.identity import request_id
@@ -44,7 +42,7 @@ log = logging.getLogger("nacelle.batches")
 class Runner:
     def __init__(
         self,
-        store: BatchStore,
+        store: RunnerStore,
         ask: Ask,
         caller_of: CallerOf,
         metrics: Metrics,
@@ -78,12 +76,12 @@ class Runner:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until this is cancelled. Whatever runs then is made again by the next server."""
+        """Run until cancelled. Requests that are running then are repeated by the next server."""
         swept = 0.0
         try:
             while True:
                 self._wake.clear()
-                if self._store.folder.is_used:  # else nothing is written
+                if self._store.is_used:  # else nothing is written
                     swept = await self._look_once(swept)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SCAN_SECONDS):
@@ -95,7 +93,7 @@ class Runner:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_once(self, swept: float) -> float:
-        """When expired files were last removed, which this may do again; 0: never."""
+        """Look for work. `swept`: when expired files were last removed, 0: never. Returns its new value."""
         with contextlib.suppress(StoreUnavailable):  # it is in the log
             if not swept:
                 await self._store.remove_orphans()
@@ -237,7 +235,7 @@ class Runner:
         data = await self._store.read_line(batch.id, place)
         try:
             return read_line(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise InputLost(batch.id, f"has changed in line {place.number}") from None
 
     async def _attempt(

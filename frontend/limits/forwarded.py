@@ -97,7 +97,7 @@ def _estimated(path: str, body: bytes) -> tuple[int, int | None]:
         return prompt, 0
     try:
         most = msgspec.json.decode(body, type=_Most)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return prompt, None
     given = (most.max_completion_tokens, most.max_output_tokens, most.max_tokens)
     return prompt, next((limit for limit in given if type(limit) is int and limit >= 0), None)

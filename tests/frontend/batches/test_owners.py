@@ -34,7 +34,7 @@ def test_a_token_has_its_rights_until_it_expires():
         raise AssertionError("nothing is signed here")
 
     def with_token(until: float) -> Caller | None:
-        rules = tokens.Rules(None, (), leeway_seconds=10.0)
+        rules = tokens.TokenRules(None, (), leeway_seconds=10.0)
         known = Authentication(signers=signer, rules=rules, now=lambda: 100.0)
         return known.renewed(Caller("subject", by_token=True, until=until))
 

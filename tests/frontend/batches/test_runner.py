@@ -15,7 +15,9 @@ from frontend.batches.input import Place
 from frontend.batches.lines import MAX_WAITING, Lines
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner import Runner
+from frontend.batches.runner_store import RunnerStore
 from frontend.batches.service import Batches
+from frontend.batches.storage import Storage
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller, Limits
 from frontend.config import Settings
@@ -38,11 +40,13 @@ class World:
         self.running = self.most_running = 0
         self.answer: Callable[[str], Awaitable[Answer]] = self.at_once
         self.revoked: set[str | None] = set()
+        self._open()
         self._moved = asyncio.Event()
-        self.store = self._open()
 
-    def _open(self) -> BatchStore:
-        return BatchStore(Folder(self.root / "kept"), FileLimits(10**6, 100), lambda: self.now)
+    def _open(self) -> None:
+        self.storage = Storage(Folder(self.root / "kept"), lambda: self.now)
+        self.store = BatchStore(self.storage, FileLimits(10**6, 100))
+        self.runner_store = RunnerStore(self.storage)
 
     async def sleep(self, seconds: float) -> None:
         """By the clock that only `advance` moves."""
@@ -58,6 +62,10 @@ class World:
     async def at_once(self, prompt: str) -> Answer:
         return OK
 
+    async def slowly(self, prompt: str) -> Answer:
+        await asyncio.sleep(0.001)
+        return OK
+
     async def ask(self, caller: Caller, path: str, body: bytes, request_id: str) -> Answer:
         assert caller.is_batch
         prompt = json.loads(body)["prompt"]
@@ -71,9 +79,9 @@ class World:
 
     def start(self) -> "asyncio.Task[None]":
         """A server."""
-        self.store = self._open()
+        self._open()
         self.runner = Runner(
-            self.store,
+            self.runner_store,
             self.ask,
             lambda caller: None if caller.key_id in self.revoked else caller,
             self.metrics,
@@ -86,7 +94,7 @@ class World:
     async def stop(self, server: "asyncio.Task[None]") -> None:
         server.cancel()
         await asyncio.wait([server])
-        self.store.close()
+        self.storage.close()
 
     async def add(self, name: str, count: int, **fields: Any) -> None:
         prompts = [f"{name}{number}" for number in range(count)]
@@ -104,7 +112,7 @@ class World:
 
     async def until(self, name: str, *states: str, done: int = 0) -> BatchRecord:
         while True:
-            found = await self.store.current(name)
+            found = await self.runner_store.current(name)
             assert found is not None
             if found.state in states and found.completed >= done:
                 return found
@@ -143,12 +151,12 @@ def test_a_server_runs_what_another_leaves_in_a_folder_that_was_empty_when_it_st
         other.start()
         await asyncio.sleep(0)
         assert not (tmp_path / "kept").exists()
-        world.runner = Runner(world.store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        world.runner = Runner(world.runner_store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
         await world.add("a", 1, endpoint="/v1/embeddings")  # which its lines do not name
         assert (await world.until("a", "failed")).total == 0
         await other.stop()
         other.close()
-        world.store.close()
+        world.storage.close()
 
     run(tmp_path, scenario)
 
@@ -176,11 +184,7 @@ def test_a_batch_is_answered_with_bounded_concurrency(tmp_path):
 
 def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 10, caller=Caller("alice", limits=Limits(max_concurrent=2), is_batch=True))
         await world.until("a", "completed")
@@ -192,11 +196,7 @@ def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
 
 def test_batches_take_turns(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 60)
         await world.until("a", "in_progress", done=5)
@@ -456,7 +456,7 @@ def test_a_batch_whose_input_is_lost_fails_and_names_the_file(tmp_path, spoil):
         assert (error.code, error.param) == ("input_file_lost", "input_file_id")
         assert "inputs/a in the folder" in error.message
         assert {"a0", "a1"} <= set(world.ids(done.output_file_id))
-        assert not await world.store.live()
+        assert not await world.runner_store.live()
         await world.stop(server)
 
     run(tmp_path, scenario)
@@ -465,13 +465,13 @@ def test_a_batch_whose_input_is_lost_fails_and_names_the_file(tmp_path, spoil):
 @pytest.mark.parametrize(("cancelled", "state"), [(True, "cancelled"), (False, "failed")])
 def test_a_batch_whose_input_is_lost_before_it_runs_ends(tmp_path, cancelled, state):
     async def scenario(world: World) -> None:
-        world.runner = Runner(world.store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        world.runner = Runner(world.runner_store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
         await world.add("a", 3)
         if cancelled:
-            await world.store.validate(await world.until("a", "validating"), 1000)
+            await world.runner_store.validate(await world.until("a", "validating"), 1000)
             await world.store.cancel("a", "alice")
         lose(tmp_path / "kept" / "inputs" / "a")
-        world.store.close()
+        world.storage.close()
         server = world.start()
         done = await world.until("a", state)
         assert [error.code for error in done.errors] == ["input_file_lost"]
