@@ -164,7 +164,7 @@ _KINDS: dict[Any, str] = {
 
 def one_of(words: Iterable[str]) -> str:
     words = list(words)
-    return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
+    return " or ".join(words) if len(words) <= 2 else f"one of {', '.join(words)}"
 
 
 def _missed_bound(value: Any, base: Any, constraints: list[Meta]) -> str:

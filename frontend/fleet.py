@@ -134,6 +134,9 @@ class Fleet:
     def can_move(self, replica: Supervisor) -> bool:
         return all(can_move(job.progress) for job in self._homes[replica].replica.jobs.values())
 
+    def held_by(self, replica: Supervisor) -> int:
+        return len(self._homes[replica].replica.jobs)
+
     def _settled(self, route: LocalRoute, settled: Settled) -> None:
         for told in self.on_settled:
             told(route, settled)

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,14 @@ from typing import Literal
 import msgspec
 
 from frontend.access.keys import KeyRecord, KeyRing
+from frontend.allowed_values import allowed_values
 from frontend.config import ConfigError
+from frontend.config_values import one_of
 from frontend.shortened import shown_path
 
 FILE_NAME = "keys.json"
 _MAX_BYTES = 4 * 1024**2
+_CHOICE = re.compile(r"Invalid enum value .* - at `\$\.(.*)`", re.DOTALL)
 _LOOK_SECONDS = 0.5  # between two looks at the file, however many requests there are
 _MODE = 0o600
 
@@ -58,8 +62,8 @@ def _ring(content: bytes, path: Path) -> KeyRing:
         raise ConfigError(f"{shown_path(path)} is larger than {_MAX_BYTES >> 20} MiB")
     try:
         document = _decoder.decode(content)
-    except (ValueError, RecursionError) as error:  # names the field, never its value
-        raise ConfigError(f"{shown_path(path)} is not a valid file of keys: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{shown_path(path)} is not a valid file of keys: {_words(str(error))}") from error
     for what in ("id", "sha256"):
         values = [getattr(record, what) for record in document.keys]
         if len(set(values)) != len(values):
@@ -67,6 +71,13 @@ def _ring(content: bytes, path: Path) -> KeyRing:
                 f"{shown_path(path)} is not a valid file of keys: two keys have the same {what}"
             )
     return KeyRing(tuple(document.keys))
+
+
+def _words(complaint: str) -> str:
+    """Names the field, never its value, which may be a key in the wrong place."""
+    choice = _CHOICE.fullmatch(complaint)
+    allowed = allowed_values(_decoder.type, choice[1]) if choice else ()
+    return f"{choice[1]}: must be {one_of(allowed)}" if choice and allowed else complaint
 
 
 def _stamp(found: os.stat_result) -> Stamp:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import falcon.asgi
 import msgspec
 
-from frontend.api.allowed_values import allowed_values
+from frontend.allowed_values import allowed_values
 from frontend.api.json_depth import MOST_LEVELS, deep_field, is_deep
 from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.api.schema.patterns import WORDS

@@ -11,8 +11,9 @@ import msgspec
 from frontend.batches.input import Place
 from frontend.batches.lifecycle import reopened
 from frontend.batches.output import Result
-from frontend.batches.record import BatchRecord, FileRecord, LineUsage
+from frontend.batches.record import BatchRecord, FileRecord
 from frontend.sessions.sqlite import open_private
+from frontend.usage import TokenUsage
 
 Record = TypeVar("Record", BatchRecord, FileRecord)
 
@@ -260,12 +261,12 @@ def _finish(
 
 def _recounted(db: sqlite3.Connection, batch: BatchRecord) -> BatchRecord:
     """The batch with counts computed from its lines."""
-    counts, ends, usage = [0, 0], [0, 0], LineUsage()
+    counts, ends, usage = [0, 0], [0, 0], TokenUsage()
     rows = db.execute("SELECT end, failed, usage FROM lines WHERE batch = ? AND end IS NOT NULL", (batch.id,))
     for end, failed, used in rows:
         counts[failed] += 1
         ends[failed] = max(ends[failed], end)
-        usage += msgspec.json.decode(used, type=LineUsage)
+        usage += msgspec.json.decode(used, type=TokenUsage)
     return msgspec.structs.replace(
         batch,
         completed=counts[0],

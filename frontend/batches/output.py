@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from frontend.batches.record import LineUsage
 from frontend.errors import BadRequest, ServerError
 from frontend.http.error_body import error_response
+from frontend.usage import TokenUsage, usage_of
 
 _BUSY = (429, 503, 529)  # 529 is Anthropic's 503
 _MAX_BUSY_ATTEMPTS = 100  # with a 503; a 429 is retried until the batch expires
@@ -43,7 +43,7 @@ class Result(msgspec.Struct, frozen=True):
 
     line: bytes
     failed: bool
-    usage: LineUsage = LineUsage()
+    usage: TokenUsage = TokenUsage()
 
 
 class _Modes(msgspec.Struct):
@@ -73,7 +73,8 @@ def answered(custom_id: str, status: int, request_id: str, body: bytes) -> Resul
     """The endpoint's answer, which is final."""
     response = LineResponse(status, request_id, msgspec.Raw(_on_one_line(body)))
     failed = status >= 400
-    return Result(_encoded(custom_id, response, None), failed, LineUsage() if failed else usage_of(body))
+    usage = None if failed else usage_of(body)
+    return Result(_encoded(custom_id, response, None), failed, usage or TokenUsage())
 
 
 def unanswered(custom_id: str, code: str, message: str) -> Result:
@@ -106,48 +107,3 @@ def _on_one_line(body: bytes) -> bytes:
     except (ValueError, RecursionError):
         return msgspec.json.encode(body.decode(errors="replace"))
     return msgspec.json.format(bytes(value), indent=-1) if b"\n" in body else body
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-
-
-class _Usage(msgspec.Struct):
-    """With the names that any of the APIs uses."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    cache_read_input_tokens: int | None = 0  # not included in `input_tokens`
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
-
-
-class _WithUsage(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-def usage_of(body: bytes) -> LineUsage:
-    """The tokens that an answer reports; none where it reports none."""
-    try:
-        usage = msgspec.json.decode(body, type=_WithUsage).usage
-    except (ValueError, RecursionError):
-        return LineUsage()
-    if usage is None:
-        return LineUsage()
-    of_input = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
-    of_output = usage.completion_tokens_details or usage.output_tokens_details or _Details()
-    cached = usage.cache_read_input_tokens or 0
-    named = usage.prompt_tokens or usage.input_tokens + cached
-    output = usage.completion_tokens or usage.output_tokens
-    return LineUsage(
-        named or usage.total_tokens - output,
-        of_input.cached_tokens or cached,
-        output,
-        of_output.reasoning_tokens,
-    )

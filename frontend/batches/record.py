@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from frontend.caller import Caller
+from frontend.usage import TokenUsage
 
 DAY_SECONDS = 86_400
 DEFAULT_FILE_SECONDS = 30 * DAY_SECONDS  # for which files of batches are kept, as OpenAI does
@@ -33,23 +34,6 @@ class BatchError(msgspec.Struct, frozen=True):
     message: str
     param: str | None = None
     line: int | None = None
-
-
-class LineUsage(msgspec.Struct, frozen=True):
-    """Tokens of one answer, or of several together."""
-
-    input_tokens: int = 0
-    cached_tokens: int = 0  # of the input
-    output_tokens: int = 0
-    reasoning_tokens: int = 0  # of the output
-
-    def __add__(self, other: "LineUsage") -> "LineUsage":
-        return LineUsage(
-            self.input_tokens + other.input_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-        )
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +65,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     output_bytes: int = 0  # written so far
     error_bytes: int = 0
-    usage: LineUsage = LineUsage()
+    usage: TokenUsage = TokenUsage()
     output_file_id: str | None = None
     error_file_id: str | None = None
 

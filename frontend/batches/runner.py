@@ -6,8 +6,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from frontend.batches.folder import InputLost
 from frontend.batches.input import InputLine, Place, read_line
 from frontend.batches.lifecycle import CancelAsked, Filed, Lost
@@ -237,7 +235,7 @@ class Runner:
         data = await self._store.read_line(batch.id, place)
         try:
             return read_line(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise InputLost(batch.id, f"has changed in line {place.number}") from None
 
     async def _attempt(

@@ -3,7 +3,7 @@
 A request that names such a model goes there as it came, but for the model's name; the answer comes back as it
 is. A server that cannot be reached or fails before its answer has begun is passed over: the next one gets the
 request, or the replicas on this machine. An answer that breaks off ends as one of ours does, with an error
-event and without `[DONE]`.
+event and without `[DONE]`. Its tokens count like those of answers made here.
 """
 
 import asyncio
@@ -26,8 +26,9 @@ from frontend.errors import (
 from frontend.http.asgi import Application, Message, Receive, Scope, Send, header
 from frontend.http.client import client_of
 from frontend.http.error_body import error_event, error_response, is_anthropic
-from frontend.http.exchange import Exchange, exchange_of
+from frontend.http.exchange import Exchange, TokenCounts, exchange_of
 from frontend.http.keep_alive import PING
+from frontend.limits.forwarded import Forwarded, ReadAnswer
 from frontend.remote.host import RemoteHost
 from frontend.routing.route import Route
 from frontend.routing.router import Router
@@ -125,23 +126,31 @@ class Proxying:
         exchange, model = exchange_of(scope), route.name
         seconds = self._router.options.request_timeout_seconds
         answer = _Answer(send, scope["path"], exchange, model, seconds)
+        left = True
         try:
             self._router.check_open()
             busy = sum(host.http.outstanding for host in hosts if host.http)
             if busy >= self._max_requests:
                 raise QueueFull(f"{model} has {busy} requests running", retry_after=1)
+            answer.work = Forwarded(self._router.quotas, exchange.caller, scope["path"], body)
             error: ServerError | None = None
             for host in hosts:
                 error = await answer.of(host, scope, body)
                 if error is None:
+                    left = False
                     return True
                 log.warning("%s: %s", model, error)
             if has_others(route):
+                left = False
                 return False
             raise error or ModelUnavailable(f"{model} is not available", retry_after=1)
         except ServerError as error:
+            left = False
             await answer.fail(error)
             return True
+        finally:
+            if answer.work is not None:
+                answer.work.end(left=left)
 
 
 class _Answer:
@@ -155,6 +164,7 @@ class _Answer:
         self._model = model
         self._seconds = seconds
         self._begun = self._is_stream = False
+        self.work: Forwarded | None = None  # its tokens
 
     async def of(self, host: RemoteHost, scope: Scope, body: bytes) -> ServerError | None:
         """None if the server answered, whatever it said. Else why not, before anything was sent.
@@ -217,13 +227,21 @@ class _Answer:
         self._is_stream = response.content_type == _EVENTS
         if is_anthropic(self._path):
             self._exchange.heartbeat = lambda: PING  # its clients count events, not comments
+        read = ReadAnswer(self._is_stream)
         if response.status >= 400:
             self._exchange.fail("rejected_by_backend")
+        elif self.work is not None:
+            self.work.answer = read
         self._begun = True
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         parts = response.content.iter_any()
         async for part in _whole_events(parts) if self._is_stream else parts:
+            read.take(part)
             await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        read.end()
+        if (usage := read.usage) is not None:
+            counts = TokenCounts(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+            self._exchange.tokens = lambda: counts
         await self._send({"type": "http.response.body", "body": b""})
 
     async def fail(self, error: ServerError) -> None:

@@ -59,7 +59,11 @@ def _has_room(loaded_size: int, limit: int) -> bool:
 def _start(sample: Sample, limit: int) -> float:
     if not sample.has_siblings or not _has_room(sample.loaded_size, limit):
         return limit
-    return sample.loaded_size + EARLY * (limit - sample.loaded_size)
+    return _early(sample.loaded_size, limit)
+
+
+def _early(loaded_size: int, limit: int) -> float:
+    return loaded_size + EARLY * (limit - loaded_size)
 
 
 class Leaving(msgspec.Struct, frozen=True):
@@ -69,10 +73,20 @@ class Leaving(msgspec.Struct, frozen=True):
     loaded_size: int
     seconds: float  # since it got nothing new
     can_move: bool  # another host can go on with all that it has
+    held: int  # requests there
+    ended: int  # requests that have ended there since it became ready
 
 
 def must_leave(leaving: Leaving, limit: int, patience_seconds: float) -> bool:
     """Whether it ends now, and another host goes on with what it has: after `patience_seconds`, or at once if
-    it grows too far beyond the limit. While something there cannot be continued elsewhere, it stays."""
-    is_urgent = _has_room(leaving.loaded_size, limit) and leaving.size > limit * URGENT
+    it grows too far beyond the limit. While something there cannot be continued elsewhere, it stays.
+
+    So does a large host that has finished less than it holds. It is that work that made it large, as it would
+    make the next host: the same requests would begin again and again, and hardly any of them would end.
+    """
+    has_room = _has_room(leaving.loaded_size, limit)  # else the next host is not replaced either
+    is_large = has_room and leaving.size > _early(leaving.loaded_size, limit)
+    if is_large and leaving.ended < leaving.held:
+        return False
+    is_urgent = has_room and leaving.size > limit * URGENT
     return leaving.can_move and (is_urgent or leaving.seconds >= patience_seconds)

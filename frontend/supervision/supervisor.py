@@ -71,6 +71,9 @@ class Listener(Protocol):
     def can_move(self, replica: "Supervisor") -> bool:
         """Whether another host can go on with everything that its host holds."""
 
+    def held_by(self, replica: "Supervisor") -> int:
+        """How many jobs its host holds."""
+
 
 class SupervisorOptions(msgspec.Struct, frozen=True):
     """What a replica is started with."""
@@ -125,7 +128,7 @@ class Supervisor:
         self._spawned_at = 0.0
         self._ready_at = self._recycled_at = 0.0
         self._loaded_bytes = 0  # resident when it became ready
-        self._has_worked = False  # since it is ready
+        self._completed = 0  # jobs, since it is ready
         self._warned_of_size = False
         self._last_resident_bytes = 0
         self._oom_kills = 0
@@ -235,7 +238,7 @@ class Supervisor:
 
     def completed(self) -> None:
         """Its host did useful work: earlier deaths no longer count."""
-        self._has_worked = True
+        self._completed += 1
         self._handle(RequestCompleted())
 
     # --- events in ---
@@ -325,7 +328,12 @@ class Supervisor:
         if self.life.recycling:
             can_move = not self.life.leaving and self._listener.can_move(self)
             leaving = Leaving(
-                self._last_resident_bytes, self._loaded_bytes, now - self._recycled_at, can_move
+                size=self._last_resident_bytes,
+                loaded_size=self._loaded_bytes,
+                seconds=now - self._recycled_at,
+                can_move=can_move,
+                held=self._listener.held_by(self),
+                ended=self._completed,
             )
             if must_leave(leaving, limit, self.options.drain_seconds):
                 self._handle(Leave())
@@ -350,7 +358,7 @@ class Supervisor:
             loaded_size=self._loaded_bytes,
             ready_seconds=now - self._ready_at,
             load_seconds=self._ready_at - self._spawned_at,
-            has_worked=self._has_worked,
+            has_worked=self._completed > 0,
             has_siblings=bool(siblings),
             is_turn=not any(sibling.life.returns for sibling in siblings),
         )
@@ -377,7 +385,7 @@ class Supervisor:
         self._killed = False
         self._gone = asyncio.Event()
         self._last_resident_bytes = self._loaded_bytes = 0
-        self._has_worked = False
+        self._completed = 0
         self._spawned_at, self._oom_kills = time.monotonic(), oom_kills()
         launch = self.options.launch
         name = f"{id(self):x}-{self._incarnations}"

@@ -385,3 +385,22 @@ def test_limits_and_weights_are_listed_where_a_key_has_any(path, monkeypatch):
     assert "LIMITS" in heading and "WEIGHT" in heading
     assert "60 requests/min, 0 at once  0.5" in other
     assert ann.split()[-3:] == ["-", "1", "all"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"keys": [{"id": "a", "sha256": "0" * 64, "scopes": ["sk-secret"]}]}, "admin, inference, metrics"),
+        ({"version": 7}, "version: must be 1"),
+    ],
+)
+def test_a_file_of_keys_with_a_wrong_word_is_told_the_allowed_ones_and_does_not_show_it(
+    tmp_path, fields, words
+):
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ConfigError) as caught:
+        read_keys(path)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "Invalid" not in str(caught.value)

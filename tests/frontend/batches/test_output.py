@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from frontend.batches.output import answered, refusal, refused, seconds_to_retry, unanswered, usage_of
-from frontend.batches.record import LineUsage
+from frontend.batches.output import answered, refusal, refused, seconds_to_retry, unanswered
+from frontend.usage import TokenUsage, usage_of
 
 CHAT = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
@@ -25,7 +25,7 @@ def test_an_answer_is_a_line_with_status_request_id_and_body():
         "error": None,
     }
     assert not result.failed
-    assert result.usage == LineUsage(7, 0, 3, 0)
+    assert result.usage == TokenUsage(7, 0, 3, 0)
 
 
 @pytest.mark.parametrize("body", [b'{\n "a": "x\\ny"\n}\n', b'{"a": "x\\ny"}'])
@@ -45,7 +45,7 @@ def test_an_answer_that_is_not_json_is_text(body):
 def test_a_status_from_400_on_is_an_error_that_used_nothing():
     result = answered("a", 400, "r", json.dumps({"error": {"code": "x"}, "usage": CHAT}).encode())
     assert result.failed
-    assert result.usage == LineUsage()
+    assert result.usage == TokenUsage()
     assert json.loads(result.line)["error"] is None
 
 
@@ -79,12 +79,12 @@ def test_a_request_without_an_answer_has_an_error():
         ({"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 3}, (7, 4, 3, 0)),
         ({"prompt_tokens": 7, "total_tokens": 7}, (7, 0, 0, 0)),
         ({"total_tokens": 7}, (7, 0, 0, 0)),
-        (None, (0, 0, 0, 0)),
-        ({"prompt_tokens": "many"}, (0, 0, 0, 0)),
+        (None, None),
+        ({"prompt_tokens": "many"}, None),
     ],
 )
 def test_usage_is_read_under_the_names_of_every_api(usage, wanted):
-    assert usage_of(json.dumps({"usage": usage}).encode()) == LineUsage(*wanted)
+    assert usage_of(json.dumps({"usage": usage}).encode()) == (wanted and TokenUsage(*wanted))
 
 
 @pytest.mark.parametrize(("name", "value"), [("stream", True), ("background", True)])

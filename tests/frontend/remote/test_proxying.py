@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from frontend.caller import Caller
+from frontend.config import Settings
 from frontend.http.asgi import Message
 from frontend.http.client import DisconnectWatch
 from frontend.http.exchange import Exchange, attach
@@ -317,3 +319,32 @@ def test_more_requests_than_allowed_are_refused():
         assert (await client.post()).status == 429
         held.set()
         assert {(await answer).status for answer in asking} == {200}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_tokens_that_an_answer_reports_are_charged_to_whoever_asked(stream):
+    usage = {"prompt_tokens": 21, "completion_tokens": 4}
+    answering = streaming([b'data: {"usage":' + json.dumps(usage).encode() + b"}\n\n"])
+
+    @against(answering if stream else replying(200, {"usage": usage}))
+    async def _(told, client):
+        quotas = told.router.quotas
+        quotas._clock = lambda: 0.0
+        quotas.follow(Settings(tokens_per_minute=1000))
+        client.exchange.caller = Caller("alice")
+        assert (await client.post({**BODY, "stream": stream})).status == 200
+        assert quotas.levels(client.exchange.caller)[0].remaining == 975
+        counts = client.exchange.tokens()
+        assert (counts.prompt, counts.completion) == (21, 4)
+        assert (await client.post({**BODY, "max_tokens": 990})).status == 429
+        assert quotas.levels(client.exchange.caller)[0].remaining == 975
+
+
+def test_a_server_that_fails_costs_no_tokens():
+    @against(replying(500), replying(400))
+    async def _(told, client):
+        quotas = told.router.quotas
+        quotas._clock = lambda: 0.0
+        quotas.follow(Settings(tokens_per_minute=1000))
+        assert (await client.post()).status == 400
+        assert quotas.levels(client.exchange.caller)[0].remaining == 1000

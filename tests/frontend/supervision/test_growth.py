@@ -67,7 +67,7 @@ def test_a_host_that_grows_fast_is_replaced_as_soon_as_it_has_worked():
 
 
 def leaves(**changes: object) -> bool:
-    leaving = Leaving(size=1001, loaded_size=600, seconds=1.0, can_move=True)
+    leaving = Leaving(size=1001, loaded_size=600, seconds=1.0, can_move=True, held=3, ended=3)
     return must_leave(msgspec.structs.replace(leaving, **changes), LIMIT, patience_seconds=30.0)
 
 
@@ -76,6 +76,33 @@ def test_requests_that_can_be_continued_elsewhere_are_moved_after_a_while_or_if_
     assert leaves(seconds=30.0)
     assert leaves(size=1051)
     assert not leaves(size=1051, loaded_size=1000)  # another host would be as large
+
+
+def test_requests_that_made_a_host_large_are_not_moved_to_one_that_they_would_make_as_large():
+    for size in (901, 1001, 2000):
+        assert not leaves(size=size, seconds=500.0, ended=2)
+        assert leaves(size=size, seconds=500.0, ended=3)
+    assert leaves(seconds=30.0, size=2000, loaded_size=1000, ended=0)  # the next one is not replaced
+    assert leaves(seconds=30.0, size=900, ended=0)  # it is replaced for another reason
+    assert leaves(seconds=30.0, size=900, ended=0, held=48)
+
+
+def test_many_clients_whose_requests_fill_a_host_at_once_have_their_answers_after_a_few_replacements():
+    """48 requests wait at any time, each of which makes the host larger; one ends in each tick."""
+    answered = hosts = 0
+    while answered < 480:
+        hosts += 1
+        held, ended, size, is_leaving = 48, 0, 600 + 48 * 10, False
+        while held:
+            held, ended, answered = held - 1, ended + 1, answered + 1
+            if not is_leaving:
+                sample = msgspec.structs.replace(GROWN, size=size, ready_seconds=float(ended))
+                is_leaving = judge(sample, LIMIT) is Growth.REPLACE
+            if is_leaving and leaves(size=size, held=held, ended=ended):
+                break
+            if not is_leaving:
+                held, size = held + 1, size + 10
+    assert hosts <= 20
 
 
 def test_requests_that_cannot_be_continued_keep_their_host():

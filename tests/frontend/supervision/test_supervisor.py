@@ -48,6 +48,9 @@ class Nobody:
     def can_move(self, _: object) -> bool:
         return True
 
+    def held_by(self, _: object) -> int:
+        return 1
+
 
 NOBODY = Nobody()
 

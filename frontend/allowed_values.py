@@ -1,4 +1,4 @@
-"""What a field of a request may be, where msgspec only says that its value is none of the allowed ones."""
+"""What a field may be, where msgspec only says that its value is none of the allowed ones."""
 
 import re
 from collections.abc import Iterator, Sequence
