@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.lifecycle, pytest.mark.timeout(3600)]
 MODELS = ("org/one", "org/two", "org/three")
 STAYS = "synthetic"
 ALIASES = ("any", "other")
-WARM_UP, OPERATIONS = 25, 100
+WARM_UP, OPERATIONS = 20, 100
 WORKERS, CLIENTS = 2, 4
 SETTLING_REQUESTS = 8  # of each model, before memory is measured
 GROWTH = 1.05
@@ -72,12 +72,13 @@ class World:
             "rm": lambda: self.rm(name),
             "alias": lambda: self.alias(name, chance),
         }
-        what = chance.choices(list(choices), (3, 3, 2, 2, 2))[0]
+        what = chance.choices(list(choices), (4, 3, 2, 1, 2))[0]
         answer = choices[what]()
         self.pids |= {child.pid for child in self.children()}
         with self._count:
             self.operations[what, answer.status_code] += 1
-        self.check(f"{what} {name}", answer.status_code, answer.headers, answer.text)
+        if (what, answer.status_code) != ("alias", 400):  # the model that it is to mean is not there
+            self.check(f"{what} {name}", answer.status_code, answer.headers, answer.text)
 
     # --- requests -------------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ def world(tmp_path: Path, qwen3_ir: Path) -> Iterator[World]:
     hub = HubServer()
     files = {path.name: path.read_bytes() for path in qwen3_ir.iterdir() if path.is_file()}
     for number, name in enumerate(MODELS):
-        hub.add(name, files, commit=f"{number}" * 40)
+        hub.add(name, {**files, "README.md": name.encode()}, commit=f"{number}" * 40)
     environment = {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "hf"),
@@ -178,9 +179,9 @@ def test_random_operations_break_nothing_leave_nothing_and_take_no_memory(world:
     kinds = Counter(" ".join(child.cmdline()[:4]) for child in world.children())
     operate_under_load(world, range(SEED + WARM_UP, SEED + WARM_UP + OPERATIONS))
     print("operations:", dict(world.operations), "answers:", dict(world.answers))
-    after = world.settle()
     assert world.wrong == []
     assert world.answers[200] > world.answers[503]
+    after = world.settle()
     assert Counter(" ".join(child.cmdline()[:4]) for child in world.children()) == kinds, "no process leaks"
     print(f"PSS {before:.0f} -> {after:.0f} MiB: {after / before:.3f}")
     assert after <= GROWTH * before

@@ -76,7 +76,7 @@ def test_others_are_not_and_what_cannot_be_served_says_why():
 
 
 def test_a_model_that_came_just_after_a_miss_is_found_and_many_misses_read_the_store_seldom():
-    router, looked, now = scenario()
+    router, _, now = scenario()
     follower = follower_of(router)
     stored: list[str] = []
     readings: list[float] = []

@@ -142,12 +142,14 @@ def test_a_body_that_is_too_large_is_refused():
 
 
 def test_what_would_take_long_to_decode_is_refused_and_what_is_deep_is_left_to_the_api():
-    @against(replying(200))
+    @against(replying(200), max_body_bytes=2 * 1024**2)
     async def _(told, client):
         many = b'{"model": "m", "x": [' + b"[]," * 200_000 + b"[]]}"
         refused = await client.post(many)
         assert (refused.status, client.asked_here) == (413, [])
         assert b"more than 200000 strings, lists and objects" in refused.body
+        tokens = b'{"model": "m", "input": [' + b"1," * 300_000 + b"1]}"
+        assert (await client.post(tokens, path="/v1/embeddings")).status == 200
         deep = b'{"model": "m", "x": ' + b"[" * 300 + b"]" * 300 + b"}"
         assert (await client.post(deep)).body == b"here"
 
