@@ -36,6 +36,10 @@ MEMORY = Budget("resident memory of the frontend, idle", 80.0, "MiB")
 RESTART = Budget("kill → READY again ÷ cold load", 1.2)
 SHARED_PREFIX = Budget("time to first token, second ÷ first prompt, 1000 prompt tokens in common", 0.3)
 CLI_START = Budget("CLI start", 0.25, "s")
+FIRST_WORD = Budget(
+    "nacelle run to the first byte, beyond CLI start and the engine's first token", 50.0, "ms"
+)
+SWAP = Budget("time to first token with a warm prefix, first after a swap ÷ others", 1.3)
 
 
 class Pair(msgspec.Struct, frozen=True):

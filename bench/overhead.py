@@ -14,6 +14,7 @@ from bench.engine import launch_like_a_server
 from bench.engine_process import EngineProcess
 from bench.errors import RunFailed
 from bench.figures import Figure, Verdict
+from bench.first_answers import after_a_swap, first_word
 from bench.frontend_alone import frontend_alone
 from bench.noise import Noise
 from bench.options import json_option, positive_numbers
@@ -140,9 +141,11 @@ def _text(
     sides = Sides(server, raw)
     sides.warm_up(max(levels))
     yield first_token(sides, pairs)
+    yield first_word(sides, pairs)
     yield shared_prefix(sides, pairs)
     for level in levels:
         yield throughput(sides, level, pairs)
+    yield after_a_swap(server, pairs)
     yield restart(server, cold_load, sides.ask)
 
 

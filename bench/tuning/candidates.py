@@ -14,6 +14,7 @@ TASKS = ("text", "embeddings", "rerank")  # those that can be measured
 _GROUPS = (128, 64, 32, 256, 0)  # 0: activations are not quantized
 _STEP_TOKENS = (128, 256, 512, 1024)  # more of them make cancellation and other requests wait
 _PASS_TOKENS = (512, 1024, 2048)
+_FIRST = (names.THREADS, names.STREAMS, names.GROUP)  # worth up to a multiple; others some percent
 _ASSISTANT_TOKENS = (4, 3, 6)
 
 
@@ -40,7 +41,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 def knobs_for(subject: Subject, machine: Machine) -> list[Knob]:
     """In the order in which they are tried: what usually gains most comes first."""
-    found = [*_engine_knobs(subject, machine), *_batch_knobs(subject), *_speculation_knobs(subject)]
+    engine = list(_engine_knobs(subject, machine))
+    first = [knob for knob in engine if knob.name in _FIRST]
+    others = [knob for knob in engine if knob.name not in _FIRST]
+    found = [*first, *_batch_knobs(subject), *others, *_speculation_knobs(subject)]
     return [knob for knob in found if len(knob.values) > 1 or knob.values[0] is not None]
 
 
@@ -50,15 +54,15 @@ def _engine_knobs(subject: Subject, machine: Machine) -> Iterator[Knob]:
     knobs = [
         Knob(names.THREADS, _threads(machine)),
         Knob(names.GROUP, _groups(subject.weights_group), changes_results=True),
-        Knob(names.PINNING, (None, "NO", "YES")),
         Knob(names.CORES, (None, "PCORE_ONLY", "ANY_CORE") if machine.is_hybrid else (None,)),
         Knob(names.HYPER_THREADING, (None, "YES", "NO") if machine.threads > machine.cores else (None,)),
+        Knob(names.PINNING, (None, "NO", "YES")),
         Knob(names.PRECISION, _precisions(subject.device), changes_results=True),
     ]
     if not on_cpu:
         knobs = [knob for knob in knobs if knob.name in (names.GROUP, names.PRECISION)]
     if subject.task == "text" and subject.settings.kv_cache_precision is None:
-        knobs.append(Knob(names.KV_PRECISION, (None, "u8", "f16", "bf16"), changes_results=True))
+        knobs.insert(0, Knob(names.KV_PRECISION, (None, "u8", "f16", "bf16"), changes_results=True))
         known.add(names.KV_PRECISION)
     if subject.task != "text" and on_cpu:
         counts = [count for count in (1, 2, 4) if count <= max(2, machine.threads)]

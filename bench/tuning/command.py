@@ -45,7 +45,7 @@ _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Model
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for."""
 
-    goal: Goal = "latency"
+    goal: Goal = "mixed"
     minutes: float = 15.0
     concurrency: int = 8
     draft_model: str | None = None

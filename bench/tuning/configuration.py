@@ -7,7 +7,7 @@ import msgspec
 
 from frontend.config import ModelSettings
 
-Goal = Literal["latency", "throughput", "prefill"]
+Goal = Literal["mixed", "latency", "throughput", "prefill"]
 Value = str | int | bool | None  # None: left to the engine
 Configuration = Mapping[str, Value]  # OpenVINO property, or name of a model setting → value
 

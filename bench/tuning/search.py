@@ -1,4 +1,8 @@
-"""A greedy search, one setting after another: what to try next, given the trials so far. Pure."""
+"""A greedy search, one setting after another: what to try next, given the trials so far. Pure.
+
+What the start sets is left to the engine first, one setting after another: a start that is slow is so for
+what it sets, and then a few trials find most of what can be gained, however short the time is.
+"""
 
 from typing import Literal
 
@@ -48,24 +52,31 @@ class Search(msgspec.Struct, frozen=True):
         """
         best, closed = self.best, self._compared()
         for number in _ROUNDS:
-            for knob in self.knobs if number == 1 else self._knobs_again():
-                for value in knob.values:
-                    change = Change(knob.name, value)
-                    if best[knob.name] == value or (number, change) in closed:
-                        continue
-                    if number == 1 or self._is_promising(change):
-                        return number, change
+            for change in self._left_to_the_engine_first() if number == 1 else self._changes_again():
+                if best[change.name] == change.value or (number, change) in closed:
+                    continue
+                if number == 1 or self._is_promising(change):
+                    return number, change
         return None
 
     def changes_results(self, change: Change) -> bool:
         return any(knob.changes_results for knob in self.knobs if knob.name == change.name)
 
-    def _knobs_again(self) -> tuple[Knob, ...]:
-        accepted = [trial for trial in self.trials if trial.outcome == "accepted" and trial.round == 1]
+    def _left_to_the_engine_first(self) -> list[Change]:
+        changes = [Change(knob.name, value) for knob in self.knobs for value in knob.values]
+        return sorted(changes, key=lambda change: change.value is not None)  # stable
+
+    def _changes_again(self) -> list[Change]:
+        """Other settings' values that took part in round 1, but not since its last accepted change."""
+        first = [trial for trial in self.trials if trial.round == 1]
+        accepted = [index for index, trial in enumerate(first) if trial.outcome == "accepted"]
         if not accepted:
-            return ()
-        names = [knob.name for knob in self.knobs]
-        return self.knobs[: names.index(accepted[-1].change.name)]
+            return []
+        last = accepted[-1]
+        before = {trial.change.name for trial in first[:last]} - {first[last].change.name}
+        since = {trial.change for trial in first[last:]}
+        changes = [Change(knob.name, value) for knob in self.knobs for value in knob.values]
+        return [change for change in changes if change.name in before and change not in since]
 
     def _compared(self) -> set[tuple[int, Change]]:
         """What took part in a comparison in each round: what was tried, and what was the best then."""

@@ -21,9 +21,11 @@ from ipc.messages import (
 )
 
 _PREFILL_WORDS = 512
+_MIXED_WORDS, _MIXED_TOKENS = 128, 32  # that take about as long to read as to write
 _COPIES = 3  # of each prompt's words where prompt lookup is tried, so that there is something to copy
 _SMALL_TOKENS, _MOST_TOKENS = 16, 128  # of one text
 RUN_SECONDS: dict[Goal, float] = {
+    "mixed": 3.0,
     "latency": 1.5,
     "throughput": 3.0,
     "prefill": 1.5,
@@ -85,19 +87,22 @@ def generate(text: str, max_tokens: int) -> Work:
 
 def trial_load(subject: Subject, concurrency: int, context: int) -> Load:
     """A small one, to warm a host up and to measure by. `context` is the model's, in tokens."""
-    parallel = concurrency if subject.goal == "throughput" else 1
+    parallel = concurrency if subject.goal in ("mixed", "throughput") else 1
     times = _COPIES if subject.prompt_lookup else 1
     if subject.task != "text":
         return Load(2 * parallel, parallel, words=min(64, context // 4))
     if subject.goal == "prefill":
         return Load(1, 1, 1, max(8, min(_PREFILL_WORDS, context // 4) // times), times)
+    if subject.goal == "mixed":
+        words = max(8, min(_MIXED_WORDS, context // 4) // times)
+        return Load(parallel, parallel, max(4, min(_MIXED_TOKENS, context // 8)), words, times)
     tokens = max(4, min(_SMALL_TOKENS, context // 8))
     return Load(parallel, parallel, tokens, max(4, min(32, context // 8) // times), times)
 
 
 def sized(load: Load, subject: Subject, factor: float, context: int) -> Load:
     """One that takes about `factor` times as long, but not less long, within bounds."""
-    if subject.task == "text" and subject.goal != "prefill":
+    if subject.task == "text" and subject.goal in ("latency", "throughput"):
         most = max(load.max_tokens, min(_MOST_TOKENS, context // 4))
         tokens = min(most, round(load.max_tokens * max(1.0, factor)))
         factor *= load.max_tokens / tokens

@@ -22,10 +22,11 @@ _START = (
 _OPTIONS = [
     click.Option(
         ["--for", "goal"],
-        type=click.Choice(["latency", "throughput", "prefill"]),
-        default="latency",
+        type=click.Choice(["mixed", "latency", "throughput", "prefill"]),
+        default="mixed",
         show_default=True,
-        help="What to make faster: one answer at a time, many at once, or the reading of prompts.",
+        help="What to make faster: prompts and answers of several clients at once, one answer at a time, "
+        "many answers at once, or the reading of prompts.",
     ),
     click.Option(
         ["--minutes"],
@@ -39,7 +40,7 @@ _OPTIONS = [
         type=click.IntRange(1, 1024),
         default=8,
         show_default=True,
-        help="Requests in flight for --for throughput.",
+        help="Requests in flight for --for mixed and throughput.",
     ),
     click.Option(
         ["--draft-model"], metavar="MODEL", help="Also try speculative decoding with this draft model."

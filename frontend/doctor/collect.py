@@ -1,9 +1,9 @@
 """Collects the facts for `nacelle doctor`. Judges nothing; a fact that cannot be read is left out."""
 
-import ctypes
 import getpass
 import grp
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
@@ -29,7 +29,7 @@ from frontend.doctor.facts import (
 from frontend.doctor.ports import port_facts
 from frontend.doctor.self_test import StoredText, self_test, smallest_text_model
 from frontend.machine import cgroups
-from frontend.machine.devices import ProbeFailed, ask_devices
+from frontend.machine.devices import PROBE_SECONDS, ProbeFailed, ask_devices
 from frontend.machine.hardware import cpu_facts, device_nodes, intel_accelerators
 from frontend.models.reporter import Silent
 from frontend.models.root import store_root
@@ -70,7 +70,7 @@ def collect(environ: Mapping[str, str], config: Path | None, report: Callable[[s
         ),
         pci=tuple(intel_accelerators()),
         nodes=tuple(device_nodes()),
-        libraries={name: _loads(name) for name in (OPENCL, LEVEL_ZERO, NPU_DRIVER)},
+        libraries={name: loads(name) for name in (OPENCL, LEVEL_ZERO, NPU_DRIVER)},
         wanted_devices=tuple(_wanted_devices(settings)),
         machine=machine,
         machine_error=machine_error,
@@ -200,10 +200,18 @@ def _disk(
     )
 
 
-def _loads(library: str) -> bool:
-    """Whether the dynamic loader finds a driver's library. It is not used in this process."""
+def loads(library: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether a driver's library can be loaded, in a child process: its first code may crash or hang."""
+    command = [sys.executable, "-I", "-S", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library]
     try:
-        ctypes.CDLL(library)
-    except OSError:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return False
-    return True
+    return ended.returncode == 0

@@ -20,7 +20,7 @@ from frontend.models.errors import ModelError, ModelExists, ModelInUse, is_full
 from frontend.models.files import bytes_of, remove_tree, share, sync_tree
 from frontend.models.leftovers import SCRATCH, clear, lock_of
 from frontend.models.locks import Busy, locked_at_once
-from frontend.models.manifest import LATEST, canonical, read_manifest, split_name, write_manifest
+from frontend.models.manifest import LATEST, Origin, canonical, read_manifest, split_name, write_manifest
 from frontend.models.shelf import COPIES, Installed, Shelf, folder_name, old_folder_name
 from frontend.shortened import quoted
 from ipc.in_use import InUse, unused, users_of
@@ -120,7 +120,7 @@ def _in_use(name: str, users: Collection[int]) -> ModelInUse:
     return ModelInUse(f"{name} is loaded by a running server{by}; unload it first: nacelle unload {name}")
 
 
-def copy(store: Shelf, old: str, new: str) -> Installed:
+def copy(store: Shelf, old: str, new: str, source: str = "", origin: Origin | None = None) -> Installed:
     """See Inventory.copy."""
     one, name = store.require(old), canonical(new)
     _check_name(store, name)
@@ -141,7 +141,14 @@ def copy(store: Shelf, old: str, new: str) -> Installed:
             folder = Path(scratch) / "ir"
             shutil.copytree(one.path, folder, copy_function=partial(_share, store.root))
             now = datetime.datetime.now(datetime.UTC)
-            manifest = msgspec.structs.replace(one.manifest, name=base, tag=tag, created=now)
+            manifest = msgspec.structs.replace(
+                one.manifest,
+                name=base,
+                tag=tag,
+                created=now,
+                source=source or one.manifest.source,
+                origin=origin or one.manifest.origin,
+            )
             write_manifest(folder, manifest)
             sync_tree(folder)
             target = home / one.path.name

@@ -15,7 +15,7 @@ import msgspec
 from frontend.models.described import described
 from frontend.models.files import write_durably
 from frontend.models.locks import locked
-from frontend.models.manifest import Manifest, Measured, Tuned, read_manifest, write_manifest
+from frontend.models.manifest import Manifest, Measured, Origin, Tuned, read_manifest, write_manifest
 from frontend.models.shelf import Installed as Installed
 from frontend.models.shelf import Shelf
 
@@ -48,14 +48,16 @@ class Inventory(Shelf):
 
         check_removal(self, name, apart_from)
 
-    def copy(self, old: str, new: str) -> Installed:
+    def copy(self, old: str, new: str, source: str = "", origin: Origin | None = None) -> Installed:
         """Give a model a second name, which is a model of its own with the same weights on the disk.
+
+        `source` and `origin` are those of the second name, where they are not those of the first.
 
         Raises ModelMissing, ModelExists, ModelInUse, or ModelError.
         """
         from frontend.models.changes import copy
 
-        return copy(self, old, new)
+        return copy(self, old, new, source, origin)
 
     def learned(self, folder: Path) -> Learned:
         """What this machine learned about the model in an IR folder, of the store or any other."""

@@ -45,7 +45,7 @@ class Tuned(msgspec.Struct, frozen=True):
 
     properties: dict[str, str] = {}  # of OpenVINO
     settings: dict[str, Any] = {}  # name of a model setting → value, such as threads → 4
-    goal: str = ""  # latency, throughput or prefill
+    goal: str = ""  # mixed, latency, throughput or prefill
     gain: float | None = None  # times as fast as before
     device: str = ""  # where that was found; empty: anywhere
     machine: str = ""  # likewise, as `machine_name` describes it

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from frontend.access.sight import asking
@@ -45,6 +45,35 @@ class _Throttle:
         return True
 
 
+class _Reading:
+    """What the store has, read again and again, but not all the time: whoever asks gets a reading that began
+    after that, which all who asked before it share."""
+
+    def __init__(
+        self,
+        read: Callable[[], list[str]],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._sleep = sleep
+        self._read_at = -_LOOKUP_SECONDS
+        self._next: asyncio.Task[list[str]] | None = None
+
+    async def names(self) -> list[str]:
+        if self._next is None:
+            self._next = _begun(self._read_when_due())
+        return await asyncio.shield(self._next)
+
+    async def _read_when_due(self) -> list[str]:
+        pause = self._read_at + _LOOKUP_SECONDS - self._clock()
+        if pause > 0:
+            await self._sleep(pause)
+        self._next, self._read_at = None, self._clock()
+        return await asyncio.to_thread(self._read)
+
+
 class FoundLater:
     """For a server that serves its whole store. What several callers want at once is done once."""
 
@@ -55,6 +84,7 @@ class FoundLater:
         names: Callable[[Settings], list[str]] = stored_names,
         clock: Callable[[], float] = time.monotonic,
         version: Callable[[Settings, str], object] = version_of,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`names` are those in the store; it is called in a thread, as is `version`, which tells the states
         of a model apart."""
@@ -62,7 +92,8 @@ class FoundLater:
         self._library = library
         self._names = names
         self._version = version
-        self._listing, self._missing = _Throttle(clock), _Throttle(clock)
+        self._listing = _Throttle(clock)
+        self._reading = _Reading(lambda: self._names(self.settings), clock, sleep)
         self._following: asyncio.Task[None] | None = None
         self._finding: dict[str, asyncio.Task[bool]] = {}
         self._failed: dict[str, object] = {}  # the versions of models that cannot be served
@@ -101,9 +132,13 @@ class FoundLater:
     async def find(self, name: str) -> bool:
         """Whether a model that was not served is now. Raises ServerError if it cannot be."""
         stored = name.removesuffix(LATEST)
+        is_another = stored in self._finding  # which may have read the store before the model came
+        return await self._found(stored) or (is_another and await self._found(stored))
+
+    async def _found(self, stored: str) -> bool:
         task = self._finding.get(stored)
         if task is None:
-            if not (self.settings.serve_store and self._missing.may_look()):
+            if not self.settings.serve_store:
                 return False
             task = self._finding[stored] = _begun(self._find(stored))
             task.add_done_callback(lambda _: self._finding.pop(stored, None))
@@ -111,7 +146,7 @@ class FoundLater:
 
     async def _find(self, stored: str) -> bool:
         try:
-            if stored not in await asyncio.to_thread(self._names, self.settings):
+            if stored not in await self._reading.names():
                 return False
             await self._library.add(stored)
         except Conflict:  # somebody else was faster

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from frontend.api.json_depth import is_deep
+from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.engine_endpoints import ENDPOINTS
 from frontend.errors import (
     BackendFailed,
@@ -47,6 +49,9 @@ _SENT_HEADERS = ("accept", "anthropic-version", "anthropic-beta")
 _UNAVAILABLE = (503, 529)  # the latter is Anthropic's
 _FAULTS_OF_OURS = (401, 403, 404, 405)  # the key, the URL or the model's name is wrong
 _BREAK = b"\n\n"
+_JSON_LIMITS = JsonLimits(
+    separators=None, escapes=None
+)  # what holds for every endpoint: prompts may be tokens
 
 log = logging.getLogger("nacelle.remote")
 
@@ -299,9 +304,11 @@ def has_others(route: Route) -> bool:
 
 
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Raises RequestTooLarge. Of a client that leaves, what has arrived."""
+    """A body that is safe to decode, unless it is deep. Raises RequestTooLarge. Of a client that leaves, what
+    has arrived."""
     parts: list[bytes] = []
     size, more = 0, True
+    json = JsonSize()
     if int(header(scope, b"content-length") or 0) > limit:
         raise RequestTooLarge(f"the request body exceeds {limit} bytes")
     while more:
@@ -311,12 +318,19 @@ async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
         if size > limit:
             raise RequestTooLarge(f"the request body exceeds {limit} bytes")
         parts.append(part)
+        for number, piece in enumerate(pieces(part)):
+            if number:
+                await asyncio.sleep(0)  # others have their turn
+            json.add(piece)
+            json.check(_JSON_LIMITS)
         more = message["type"] == "http.request" and message.get("more_body", False)
     return b"".join(parts)
 
 
 def _peeked(body: bytes) -> _Peek | None:
     """None for what the API is to complain about."""
+    if is_deep(body):
+        return None
     try:
         return _peek.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -105,7 +105,8 @@ class Assembly:
             return None  # a copy would not replace it, but a new revision does
         for one in self.store.installed():
             if _is_same(one, recipe):
-                return made_of.at(self.store.copy(one.name, made_of.name).path)
+                origin = msgspec.structs.replace(made_of.origin, sha256=one.manifest.origin.sha256)
+                return made_of.at(self.store.copy(one.name, made_of.name, made_of.source, origin).path)
         return None
 
     def _same(self, recipe: Recipe, name: str) -> Path | None:

@@ -190,6 +190,19 @@ def test_the_goal_decides_what_is_in_flight():
     assert (prefill.concurrency, prefill.max_tokens, prefill.words) == (1, 1, 512)
 
 
+def test_mixed_is_prompts_and_answers_of_several_clients_however_long_a_run_is():
+    mixed = msgspec.structs.replace(SUBJECT, goal="mixed")
+    small = trial_load(mixed, 8, 4096)
+    assert (small.requests, small.concurrency, small.words, small.max_tokens) == (8, 8, 128, 32)
+    longer = sized(small, mixed, 3.0, 4096)
+    assert longer == msgspec.structs.replace(small, requests=24)
+
+
+def test_what_gains_most_is_tried_first():
+    found = list(values(msgspec.structs.replace(SUBJECT, goal="mixed")))
+    assert found[:3] == ["INFERENCE_NUM_THREADS", "DYNAMIC_QUANTIZATION_GROUP_SIZE", "max_num_batched_tokens"]
+
+
 def test_everything_fits_a_small_context():
     load = sized(trial_load(SUBJECT, 1, 64), SUBJECT, 1000, 64)
     assert load.words + load.max_tokens <= 32

@@ -40,6 +40,14 @@ def test_a_start_that_is_no_value_of_its_own_is_compared_with_all():
     assert tried == ["1 A=None", "1 A=1", "1 A=2", "1 B=x", "1 C=v"]
 
 
+def test_what_a_start_sets_is_left_to_the_engine_before_anything_else_is_tried():
+    bad = Search(KNOBS, {"A": "999", "B": "y", "C": "u"})
+    search, tried = after(("accepted", 1.6), ("accepted", 1.2), *NO_GAIN[:4], search=bad)
+    assert tried == ["1 A=None", "1 B=None", "1 A=1", "1 A=2", "1 B=x", "1 C=v"]
+    assert search.best == {"A": None, "B": None, "C": "u"}
+    assert search.next() is None, "all were compared since the last accepted change"
+
+
 def test_the_second_round_repeats_what_came_before_the_last_accepted_change():
     search, tried = after(("no gain", 0.99), ("no gain", 1.01), ("accepted", 1.5), ("no gain", 1.0))
     assert tried == ["1 A=1", "1 A=2", "1 B=x", "1 C=v"]

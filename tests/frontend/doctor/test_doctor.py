@@ -1,6 +1,7 @@
 """`nacelle doctor` with real child processes: what it finds here, and how devices fail."""
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from frontend.cli.root import root
-from frontend.doctor.collect import read_settings
+from frontend.doctor.collect import loads, read_settings
 from frontend.doctor.ports import port_facts
 from frontend.doctor.self_test import StoredText, self_test
 from frontend.machine.devices import ProbeFailed, ask_devices, read_report, try_device
@@ -42,6 +43,13 @@ def test_the_lines_for_people_end_with_a_summary(tmp_path, monkeypatch):
     assert "FAIL  store" in result.output
     assert "→ choose another folder: nacelle serve --store FOLDER" in result.output
     assert result.output.splitlines()[-1].endswith("see the lines with → above.")
+
+
+def test_a_library_that_hangs_or_is_missing_costs_doctor_nothing(tmp_path):
+    os.mkfifo(tmp_path / "libhangs.so")  # the loader waits for whoever writes into it
+    assert loads("libc.so.6")
+    assert not loads("libnosuch.so.1")
+    assert not loads(str(tmp_path / "libhangs.so"), seconds=0.5)
 
 
 def test_a_real_host_gives_one_token(model):

@@ -33,7 +33,12 @@ def scenario(
 
     library.add = add  # type: ignore[method-assign]
     settings = Settings(serve_store=serve_store)
-    router.find_missing = FoundLater(settings, library, lambda _: list(stored), lambda: now[0]).find
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    find = FoundLater(settings, library, lambda _: list(stored), lambda: now[0], sleep=sleep).find
+    router.find_missing = find
     return router, looked, now
 
 
@@ -55,7 +60,7 @@ def test_the_store_is_followed_before_models_are_listed():
     assert (set(router.routes), set(looked)) == ({"m"}, {"m", "x"})
 
 
-def test_others_are_not_and_the_store_is_not_looked_at_all_the_time():
+def test_others_are_not_and_what_cannot_be_served_says_why():
     router, looked, now = scenario(stored=("x",))
 
     async def ask(name: str) -> None:
@@ -63,13 +68,37 @@ def test_others_are_not_and_the_store_is_not_looked_at_all_the_time():
 
     with pytest.raises(ModelNotFound):
         asyncio.run(ask("m"))
-    with pytest.raises(ModelNotFound):
-        asyncio.run(ask("x"))
     assert looked == []
     now[0] += 1.0
     with pytest.raises(ServerError, match="x cannot be served: it is damaged"):
         asyncio.run(ask("x"))
     assert looked == ["x"]
+
+
+def test_a_model_that_came_just_after_a_miss_is_found_and_many_misses_read_the_store_seldom():
+    router, _, now = scenario()
+    follower = follower_of(router)
+    stored: list[str] = []
+    readings: list[float] = []
+
+    def names(_: Settings) -> list[str]:
+        readings.append(now[0])
+        return list(stored)
+
+    follower._names = names
+
+    async def scene() -> str:
+        misses = [router.model(f"missing{number}") for number in range(20)]
+        errors = await asyncio.gather(*misses, return_exceptions=True)
+        assert {type(error) for error in errors} == {ModelNotFound}
+        assert readings == [100.0], "they share one reading"
+        stored.append("m")
+        found = await asyncio.gather(router.model("m"), router.model("n"), return_exceptions=True)
+        assert isinstance(found[1], ModelNotFound)
+        return found[0].name if not isinstance(found[0], BaseException) else repr(found[0])
+
+    assert asyncio.run(scene()) == "m"
+    assert readings == [100.0, pytest.approx(100.2)], "the second one waited until it was due"
 
 
 def test_a_model_that_is_being_removed_is_not_found_nor_one_whose_files_just_went():

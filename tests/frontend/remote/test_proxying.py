@@ -143,6 +143,19 @@ def test_a_body_that_is_too_large_is_refused():
         assert (await client.post({"model": "m", "x": "y" * 200})).status == 413
 
 
+def test_what_would_take_long_to_decode_is_refused_and_what_is_deep_is_left_to_the_api():
+    @against(replying(200), max_body_bytes=2 * 1024**2)
+    async def _(told, client):
+        many = b'{"model": "m", "x": [' + b"[]," * 200_000 + b"[]]}"
+        refused = await client.post(many)
+        assert (refused.status, client.asked_here) == (413, [])
+        assert b"more than 200000 strings, lists and objects" in refused.body
+        tokens = b'{"model": "m", "input": [' + b"1," * 300_000 + b"1]}"
+        assert (await client.post(tokens, path="/v1/embeddings")).status == 200
+        deep = b'{"model": "m", "x": ' + b"[" * 300 + b"]" * 300 + b"}"
+        assert (await client.post(deep)).body == b"here"
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_server_that_fails_is_passed_over(status):
     @against(replying(status), replying(200, {"from": "the other"}))

@@ -163,6 +163,16 @@ def test_the_same_weights_under_another_name_are_not_fetched_again(hub, puller, 
     assert [one.name for one in store.installed()] == [REPOSITORY, f"{REPOSITORY}:Q4_K_M"]
 
 
+def test_two_repositories_with_the_same_files_are_pulled_again_and_again(hub, puller, store):
+    hub.add("org/one", IR)
+    hub.add("org/fork", IR, commit="d" * 40)
+    for _ in range(2):
+        assert puller.pull("org/one").revision == COMMIT
+        assert puller.pull("org/fork").revision == "d" * 40
+    sources = {one.name: (one.manifest.source, one.manifest.origin.revision) for one in store.installed()}
+    assert sources == {"org/one": ("org/one", COMMIT), "org/fork": ("org/fork", "d" * 40)}
+
+
 def test_a_kept_gguf_is_converted_again_by_another_version_without_its_bytes(hub, puller, store, monkeypatch):
     hub.add(REPOSITORY, {"tiny-Q4_K_M.gguf": GGUF})
     first = puller.pull(REPOSITORY)
