@@ -19,6 +19,9 @@ _HYSTERESIS = 0.15  # speech has ended only when its probability is this much be
 _MIN_PAUSE = 3  # within speech, between two words perhaps
 _LONG_PAUSE = int(3 / FRAME_SECONDS)  # ends a window: models invent words in long silence
 _EARLIEST_CUT = int(15 / FRAME_SECONDS)  # shorter windows cost as much as long ones
+# Of a sentence that ends later, Whisper is often unsure whether it goes on: it leaves it out and hears it
+# again, in a pass that costs half as much as a full window.
+_LATEST_CUT = int(28 / FRAME_SECONDS)
 _WORTH_OF_PAUSE = 0.35  # of one that ends an utterance, as a part of a window's length
 _EARLIEST_HARD_CUT = int(20 / FRAME_SECONDS)
 _QUIET = 5  # frames whose loudness is averaged
@@ -104,7 +107,7 @@ def next_window(
     end = _after_long_pause(spans, len(known), settings)
     if end is None and complete:
         end = _best_cut(spans, start, limit, settings)
-        end = _hard_cut(samples, start, limit) if end is None else end
+        end = _hard_cut(samples, start) if end is None else end
     if end is None and ended:
         end = min(len(known), spans[-1].end + settings.padding)
     if end is None:
@@ -124,7 +127,7 @@ def _best_cut(spans: list[Span], start: int, limit: int, settings: Settings) -> 
     best, best_score = None, 0.0
     for span, following in zip(spans, [*(span.start for span in spans[1:]), limit], strict=True):
         pause = following - span.end
-        if span.end < start + _EARLIEST_CUT or pause < _MIN_PAUSE:
+        if not start + _EARLIEST_CUT <= span.end <= start + _LATEST_CUT or pause < _MIN_PAUSE:
             continue
         length = min(pause, settings.silence) / settings.silence
         score = _WORTH_OF_PAUSE * length + (span.end - start) / MAX_WINDOW
@@ -133,9 +136,9 @@ def _best_cut(spans: list[Span], start: int, limit: int, settings: Settings) -> 
     return best
 
 
-def _hard_cut(samples: Samples, start: int, limit: int) -> int:
+def _hard_cut(samples: Samples, start: int) -> int:
     """At the quietest place of speech without a pause."""
-    first = start + _EARLIEST_HARD_CUT
-    energy = np.mean(samples[first * FRAME : limit * FRAME].reshape(-1, FRAME) ** 2, axis=1)
+    first, last = start + _EARLIEST_HARD_CUT, start + _LATEST_CUT
+    energy = np.mean(samples[first * FRAME : last * FRAME].reshape(-1, FRAME) ** 2, axis=1)
     smooth = np.convolve(energy, np.ones(_QUIET) / _QUIET, "valid")
     return first + int(np.argmin(smooth)) + _QUIET // 2
