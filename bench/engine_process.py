@@ -10,6 +10,7 @@ import msgspec
 from bench.engine_child import Loaded, Measured, Reply
 from bench.errors import EngineFailed
 from bench.load import AnyWorkload
+from bench.server import cpu_seconds
 from bench.stats import RequestRecord
 from ipc.channel import pack_launch
 from ipc.messages import Launch
@@ -50,6 +51,10 @@ class EngineProcess:
         measured = self._receive()
         assert isinstance(measured, Measured)
         return measured.records
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the child process has used."""
+        return cpu_seconds(self._child.pid)
 
     def _receive(self) -> Reply:
         line = self._replies.readline()

@@ -7,6 +7,8 @@ counts against Nacelle.
 from collections.abc import Callable
 from itertools import count
 
+import msgspec
+
 from bench import figures, load
 from bench.engine_process import EngineProcess
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
@@ -22,6 +24,15 @@ _MAX_TOKENS = 128
 _PROMPT_WORDS = 32
 _PREFIX_TOKENS = 1000
 _TTFT_REQUESTS = 20  # of each side in each pair
+
+
+class CpuTimes(msgspec.Struct, frozen=True):
+    """CPU time per output token, in microseconds. `host` and `raw` are the processes of the engines."""
+
+    client: float
+    frontend: float
+    host: float
+    raw: float
 
 
 class Sides:
@@ -49,6 +60,22 @@ class Sides:
 
     def raw(self, workload: Workload) -> Summary:
         return summarize_flawless(self._raw.run(workload))
+
+    def compare(self, workload: Workload) -> tuple[Pair, CpuTimes]:
+        """Output tokens/s of both sides with the same prompts, and the CPU time that a token takes."""
+        before = self._raw.cpu_seconds()
+        raw = self.raw(workload)
+        raw_cpu = self._raw.cpu_seconds() - before
+        frontend, host = self.server.cpu_seconds(), self.server.hosts_cpu_seconds()
+        run = load.run(self._target, workload)
+        served = summarize_flawless(run.records)
+        cpu = CpuTimes(
+            client=1e6 * run.client_busy / served.output_tokens_per_second,
+            frontend=1e6 * (self.server.cpu_seconds() - frontend) / served.output_tokens,
+            host=1e6 * (self.server.hosts_cpu_seconds() - host) / served.output_tokens,
+            raw=1e6 * raw_cpu / raw.output_tokens,
+        )
+        return Pair(served.output_tokens_per_second, raw.output_tokens_per_second), cpu
 
     def times_to_first_token(self, prefix_tokens: int) -> tuple[float, float]:
         """In milliseconds, of two consecutive prompts that begin with the same new tokens."""
@@ -89,16 +116,12 @@ def throughput(sides: Sides, concurrency: int, pairs: int) -> Figure:
     Both sides of a pair get the same prompts. A single pair proves little: with other processes on the
     machine, ratios from 0.65 to 1.9 were seen within one run.
     """
-    measured, cpu = [], []
-    for _ in range(pairs):
-        workload = sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)
-        raw = sides.raw(workload)
-        before = sides.server.cpu_seconds()
-        served = sides.served(workload)
-        cpu.append(1e6 * (sides.server.cpu_seconds() - before) / served.output_tokens)
-        measured.append(Pair(served.output_tokens_per_second, raw.output_tokens_per_second))
+    compared = [
+        sides.compare(sides.workload(concurrency, max(4, 2 * concurrency), _MAX_TOKENS)) for _ in range(pairs)
+    ]
+    measured = [pair for pair, _ in compared]
     ratios = [pair.ratio for pair in measured]
-    note = f"{_medians(measured)} tokens/s; the frontend used {median(cpu):.0f} µs of CPU per token"
+    note = f"{_medians(measured)} tokens/s; CPU per token: {_medians_of_cpu([cpu for _, cpu in compared])}"
     return Figure(figures.SERVED, median(ratios), ratios, f"concurrency {concurrency}", measured, note)
 
 
@@ -120,6 +143,11 @@ def first_token(sides: Sides, pairs: int) -> Figure:
 def _medians(pairs: list[Pair]) -> str:
     middle = median_pair(pairs)
     return f"served {middle.ours:.1f}, raw {middle.yardstick:.1f}"
+
+
+def _medians_of_cpu(times: list[CpuTimes]) -> str:
+    who = CpuTimes.__struct_fields__
+    return ", ".join(f"{name} {median([getattr(one, name) for one in times]):.0f}" for name in who) + " µs"
 
 
 def shared_prefix(sides: Sides, pairs: int) -> Figure:

@@ -18,7 +18,6 @@ import psutil
 
 from bench.errors import RunFailed
 
-_POLL_SECONDS = 0.01  # short compared with a load of seconds, and too rare to slow it down
 _STOP_SECONDS = 60.0
 
 
@@ -49,6 +48,8 @@ def pinned(cpus: Sequence[int]) -> Iterator[None]:
 
 class Server:
     """One server process on 127.0.0.1:`port`. A context manager, which stops the server."""
+
+    poll_seconds = 0.01  # short compared with a load of seconds, and too rare to slow it down
 
     def __init__(self, command: Sequence[str], port: int, environment: dict[str, str] | None = None) -> None:
         self.port = port
@@ -105,7 +106,7 @@ class Server:
                 raise RunFailed(f"the server exited with status {self._process.returncode}")
             if time.monotonic() > give_up:
                 raise RunFailed(f"no {what} within {deadline:g} s")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(self.poll_seconds)
 
     def resident_mib(self) -> float:
         """Resident memory of the server's own process, without its children, in MiB."""
@@ -114,8 +115,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time that the server's own process has used, without its children."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.pid)
+
+    def hosts_cpu_seconds(self) -> float:
+        """CPU time that the engine hosts have used."""
+        return sum(cpu_seconds(host.pid) for host in self.hosts())
 
     def log_tail(self) -> str:
         """The end of the server's output."""
@@ -139,6 +143,12 @@ class Server:
         if error is not None:
             error.add_note(f"last output of the server on port {self.port}:\n{self.log_tail()}")
         self.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, without its children."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def started_at(pid: int) -> float:

@@ -151,54 +151,34 @@ class _Server:
         self._prepared = configuration.prepared
         self._listeners = listeners
         self._runtime_dir = runtime_dir
-        self._context = context
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._stopped_by = signal.SIGTERM
         self._cannot_start = False
         self._was_ready = False  # any model, once
-        metrics = self._metrics = Metrics()
+        self._metrics = Metrics()
         self._router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
-        self._fleet = Fleet(self._router, metrics, settings.max_queue)
+        self._fleet = Fleet(self._router, self._metrics, settings.max_queue)
         self._fleet.on_change.append(self._replica_changed)
+        measurements = StoredMeasurements(Inventory(store_root(settings.store)))
         self._models = LocalModels(
-            settings,
-            self._fleet,
-            runtime_dir.socket_path,
-            context,
-            available_bytes(),
-            StoredMeasurements(Inventory(store_root(settings.store))),
+            settings, self._fleet, runtime_dir.socket_path, context, available_bytes(), measurements
         )
         self._remotes = Remotes(settings, self._fleet)
         self._memory = Memory(settings, self._router)
-        library = self._models.library
-        self._downloads = Downloads(settings.store, library.add, max_running=settings.max_downloads)
-        library.aliases_of = lambda name: self._router.names.aliases_of(name)
-        self._router.names = Names.of(settings)
-        self._found_later = FoundLater(settings, library)
-        self._router.find_missing = self._found_later.find
+        self._found_later = self._named(settings)
         self._access = Access(settings)
         self._tls = Tls(settings)
         self._reloader = Reloader(
             read_again, configuration, self._models, self._remotes, self._router, self._follow
         )
-        self._control = self._controlled(settings)
-        self._control.tracing = tracing
-        self._control.reload = self._reloader.reload
-        self._control.follow_store = self._found_later.follow
-        self._batches = Batches(settings, metrics)
-        self._batches.caller_of = self._access.renewed
-        app = build(
-            settings,
-            self._router,
-            metrics,
-            self._memory,
-            library,
-            self._control,
-            self._downloads,
-            self._batches,
+        self._control = self._controlled(settings, tracing)
+        self._downloads = Downloads(
+            settings.store, self._models.library.add, max_running=settings.max_downloads
         )
-        self._http = HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
+        self._batches = Batches(settings, self._metrics)
+        self._batches.caller_of = self._access.renewed
+        self._http = self._http_server(settings)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -226,10 +206,35 @@ class _Server:
         self._service.close()
         return 1 if self._cannot_start else 0
 
-    def _controlled(self, settings: Settings) -> Control:
+    def _named(self, settings: Settings) -> FoundLater:
+        """The names of models: aliases, and what finds models that were stored after the start."""
+        library = self._models.library
+        library.aliases_of = lambda name: self._router.names.aliases_of(name)
+        self._router.names = Names.of(settings)
+        found_later = FoundLater(settings, library)
+        self._router.find_missing = found_later.find
+        return found_later
+
+    def _http_server(self, settings: Settings) -> HttpServer:
+        app = build(
+            settings,
+            self._router,
+            self._metrics,
+            self._memory,
+            self._models.library,
+            self._control,
+            self._downloads,
+            self._batches,
+        )
+        return HttpServer(app, settings.drain_seconds + _ANSWER_SECONDS, self._tls.context)
+
+    def _controlled(self, settings: Settings, tracing: Tracing | None) -> Control:
         """What administrators see and change of this server."""
         incidents = Incidents(store_root(settings.store) / INCIDENTS)
         control = Control(self._access, incidents)
+        control.tracing = tracing
+        control.reload = self._reloader.reload
+        control.follow_store = self._found_later.follow
 
         def host_changed(host: Supervisor) -> None:
             control.notices.publish("host", lambda: status_of(self._router, incidents, host.model, host))

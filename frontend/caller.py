@@ -29,6 +29,7 @@ class Caller(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     weight: float = 1.0  # its share of a busy model, compared with other callers
     by_token: bool = False  # a token said who it is, not a key of this server
+    until: float | None = None  # the end of that token, in Unix seconds
     is_batch: bool = False  # nobody waits for the answer: everybody else goes first
 
     def may_use(self, name: str) -> bool:
@@ -40,3 +41,4 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 ANYBODY = Caller()
+STRANGER = Caller(scopes=frozenset(), models=())  # who shows no key where others have to

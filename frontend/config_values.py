@@ -143,7 +143,7 @@ def _requirement(value: Any, wanted: Any, traits: Traits) -> str:
     if traits.allowed:
         return f"be {traits.allowed}"
     if get_origin(base) is Literal:
-        return f"be {_one_of(get_args(base))}"
+        return f"be {one_of(get_args(base))}"
     kind = get_origin(base) or base
     if kind in (int, float) and (bound := _missed_bound(value, base, constraints)):
         return f"be {_KINDS[kind]} {bound}"
@@ -162,7 +162,7 @@ _KINDS: dict[Any, str] = {
 }
 
 
-def _one_of(words: Iterable[str]) -> str:
+def one_of(words: Iterable[str]) -> str:
     words = list(words)
     return " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
 

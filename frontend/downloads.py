@@ -135,7 +135,7 @@ class Downloads:
         try:
             return self._jobs[id]
         except KeyError:
-            raise NotFound(f"there is no download {id[:80]!r}") from None
+            raise no_such(id) from None
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -196,6 +196,10 @@ class Downloads:
             seconds_left=None,
             ended=time.time(),
         )
+
+
+def no_such(id: str) -> NotFound:
+    return NotFound(f"there is no download {id[:80]!r}")
 
 
 def check_request(source: str, name: str) -> None:

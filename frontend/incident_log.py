@@ -56,6 +56,6 @@ def architecture(folder: str) -> str | None:
     """That config.json names; None where it does not."""
     try:
         config = _config.decode((Path(folder) / "config.json").read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return next(iter(config.architectures), config.model_type)

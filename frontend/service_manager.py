@@ -5,6 +5,7 @@ Both are protocols of environment variables; without these, nothing happens.
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Callable, MutableMapping, Sequence
@@ -13,6 +14,8 @@ from frontend.config import ConfigError
 
 _FIRST_FD = 3  # of the descriptors that are passed
 _BEATS = 3  # per period of the watchdog
+_MIN_SECONDS = 0.001  # between two of them: a period that nobody can keep must not fill the event loop
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket]:
@@ -22,11 +25,18 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket
     """
     meant_for, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
-    if meant_for != str(pid) or not count.isdigit():
+    if meant_for != str(pid) or not _is_number(count):
         return []
-    sockets = [socket.socket(fileno=fd) for fd in range(_FIRST_FD, _FIRST_FD + int(count))]
-    for one in sockets:
-        if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM:
+    try:
+        sockets = [socket.socket(fileno=fd) for fd in range(_FIRST_FD, _FIRST_FD + int(count))]
+        listening = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets]
+    except OSError as error:
+        raise ConfigError(
+            f"LISTEN_FDS: socket activation promised {count} sockets and passed others: {error.strerror}; "
+            "unset LISTEN_FDS to start without it"
+        ) from error
+    for one, is_listening in zip(sockets, listening, strict=True):
+        if one.family not in (socket.AF_INET, socket.AF_INET6) or not is_listening:
             raise ConfigError("socket activation passed a socket that is not of TCP; use ListenStream=PORT")
         one.setblocking(False)
         one.set_inheritable(False)
@@ -51,7 +61,8 @@ class ServiceManager:
         """`send(address, message)` is for tests. The variables are removed: hosts are to tell nothing."""
         self._address = environ.pop("NOTIFY_SOCKET", "")
         period, watched = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", str(pid))
-        self._seconds = int(period) / 1e6 / _BEATS if period.isdigit() and watched == str(pid) else 0.0
+        is_ours = _is_number(period) and int(period) > 0 and watched == str(pid)
+        self._seconds = max(int(period) / 1e6 / _BEATS, _MIN_SECONDS) if is_ours else 0.0
         self._send = send or _send
         self._timer: asyncio.TimerHandle | None = None
 
@@ -78,6 +89,10 @@ class ServiceManager:
     def _tell(self, message: str) -> None:
         if self._address:
             self._send(self._address, message.encode())
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _send(address: str, message: bytes) -> None:

@@ -1,5 +1,6 @@
 """Fixtures for all tests: a clean environment, and the real model that many of them serve."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,9 +20,20 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected lives as long as the process: the garbage collector passes over it from now on."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that take long first, so that at the end no worker waits for the last of them."""
-    long = ("tests/e2e/", "tests/host/", "tests/bench/", "tests/test_quiet.py")
+    long = ("tests/e2e/", "tests/host/", "tests/bench/", "tests/models/", "tests/test_quiet.py")
     items.sort(key=lambda item: not item.nodeid.startswith(long))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.serving import Serving
+from tests.models.qwen3 import tiny_qwen3_gguf
 
 WATCH = """
 import os, sys
@@ -106,9 +107,8 @@ def test_a_server_of_embeddings_is_quiet(watched: Watched, minilm_ir: Path) -> N
     assert watched.was_quiet()
 
 
-def test_a_conversion_is_quiet(watched: Watched, smollm2_ir: Path) -> None:
-    (gguf,) = smollm2_ir.parent.glob("source/*.gguf")
-    with Serving([str(gguf), "--name", "m"], [], watched.environment) as server:
+def test_a_conversion_is_quiet(watched: Watched) -> None:
+    with Serving([str(tiny_qwen3_gguf()), "--name", "m"], [], watched.environment) as server:
         server.wait_until_ready("m")
     assert "host.convert" in watched.processes
     assert watched.was_quiet()

@@ -1,4 +1,4 @@
-"""Who makes a request: the keys of the settings, those of the file, and tokens, in this order."""
+"""Identifies callers: by the keys in the settings, those in the file, and tokens, in this order."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ _UNKNOWN = "this API key is unknown; ask the operator of this server for one"
 
 
 class Authentication:
-    """Made anew when the settings change."""
+    """Created again when the settings change."""
 
     def __init__(
         self,
         configured: Sequence[KeyRecord] = (),
         file: KeysFile | None = None,
         signers: tokens.Signers | None = None,
-        rules: tokens.Rules | None = None,
+        rules: tokens.TokenRules | None = None,
         remote: jwks.RemoteKeys | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -39,13 +39,13 @@ class Authentication:
 
     @property
     def is_required(self) -> bool:
-        """Whether a request must show who makes it. A file of keys may come while the server runs; it stays
-        in force when it goes."""
+        """Whether requests need a key or a token. A file of keys may be created while the server runs; its
+        keys stay in force even if it is removed."""
         by_file = self._file is not None and self._file.ring is not None
         return bool(self._configured.records) or by_file or self._signers is not None
 
     def identify(self, secrets: Sequence[str]) -> Caller:
-        """The first whose key is accepted. Raises Unauthorized for the reason that says most."""
+        """The caller of the first accepted secret. Raises Unauthorized with the most specific reason."""
         refused: Unauthorized | None = None
         for secret in secrets:
             try:
@@ -82,28 +82,32 @@ class Authentication:
     def renewed(self, caller: Caller) -> Caller | None:
         """Who was let in before, with the rights that their key has now; None if it is no longer accepted.
 
-        Whoever came without a key, or with a token, keeps the rights of that time.
+        Whoever came without a key keeps the rights of that time; with a token, until it expires.
         """
         if caller.key_id is None:
             return caller
         if caller.by_token:
-            return caller if self._signers is not None else None
+            return caller if self._signers is not None and not self._is_over(caller) else None
         record = self._record_of(caller.key_id)
         if record is None or record.refusal(self._now()):
             return None
         return msgspec.structs.replace(record.caller, is_batch=caller.is_batch)
 
+    def _is_over(self, caller: Caller) -> bool:
+        leeway = self._rules.leeway_seconds if self._rules is not None else 0.0
+        return caller.until is not None and caller.until + leeway <= self._now()
+
     async def refresh(self) -> bool:
-        """Whether it is worth to identify again what named a signer that is not known."""
+        """Whether it is worth checking a token again whose signer was unknown."""
         return self._remote is not None and await self._remote.refresh()
 
     def file_at(self, path: Path) -> KeysFile | None:
-        """The file of keys, if it is this one: what it held stays in force where it is gone."""
+        """The present file of keys if it is at this path; its keys stay in force even if it was removed."""
         return self._file if self._file is not None and self._file.path == path else None
 
 
 def authentication_of(settings: Settings, before: Authentication | None = None) -> Authentication:
-    """What the settings ask for, after what was in force `before`. Raises ConfigError."""
+    """The authentication that the settings require; `before` is the previous one. Raises ConfigError."""
     tokens.check(settings)
     configured = [] if settings.api_key is None else [unrestricted("api_key", settings.api_key)]
     configured += [unrestricted(f"api_keys.{n}", key) for n, key in enumerate(settings.api_keys, 1)]
@@ -115,7 +119,7 @@ def authentication_of(settings: Settings, before: Authentication | None = None) 
         algorithms = tokens.chosen(settings)
         remote = jwks.RemoteKeys(jwks.http_fetch(url), settings.jwt_jwks_seconds, algorithms, url)
     signers = tokens.static_signers(settings)
-    return Authentication(configured, file, signers, tokens.rules_of(settings), remote)
+    return Authentication(configured, file, signers, tokens.token_rules(settings), remote)
 
 
 def is_authenticated(settings: Settings) -> bool:

@@ -7,8 +7,8 @@ _MAX_CHARACTERS = 16_384
 
 
 def authorization_of(header: str | None, subprotocols: Iterable[str]) -> str | None:
-    """The Authorization header, or what stands for it in the handshake of a WebSocket: a browser cannot send
-    the header, so that OpenAI's clients offer the key as a subprotocol."""
+    """The Authorization header, or its substitute in the handshake of a WebSocket: browsers cannot send the
+    header there, so OpenAI's clients send the key as a subprotocol."""
     if header is not None:
         return header
     keys = (name.removeprefix(_KEY_PREFIX) for name in subprotocols if name.startswith(_KEY_PREFIX))
@@ -17,7 +17,7 @@ def authorization_of(header: str | None, subprotocols: Iterable[str]) -> str | N
 
 
 def secrets_in(authorization: str | None, x_api_key: str | None) -> list[str]:
-    """What may be a key, the one in Authorization first."""
+    """Possible keys, the one in Authorization first."""
     scheme, _, token = (authorization or "").partition(" ")
     given = [token] if scheme.lower() == "bearer" else []
     given += [] if x_api_key is None else [x_api_key]

@@ -1,4 +1,4 @@
-"""The public keys of an issuer, from a URL: cached, and fetched again when a token names another one."""
+"""The public keys of an issuer, from a URL: cached, and fetched again when a token names an unknown one."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from frontend.shortened import shown_source, without_secrets
 _FETCH_SECONDS = 5.0
 _MAX_BYTES = 256 * 1024
 _MAX_KEYS = 100
-_STALE_SECONDS = 3600.0  # after which the keys are fetched again, so that withdrawn ones end
+_STALE_SECONDS = 3600.0  # after which the keys are fetched again, so that withdrawn ones stop working
 
 log = logging.getLogger("nacelle")
 Fetch = Callable[[], Awaitable[bytes]]
@@ -34,9 +34,9 @@ class KeySet(msgspec.Struct, frozen=True):
 
 
 def parse_key_set(content: bytes, algorithms: Sequence[str]) -> KeySet:
-    """The keys that can check tokens; secrets, which a URL must not carry, and others are left out.
+    """The keys that can verify tokens, without secrets, which must not be published, and unsuitable ones.
 
-    Raises ValueError for what is no key set.
+    Raises ValueError if the content is not a key set.
     """
     document = msgspec.json.decode(content)
     keys = document.get("keys") if isinstance(document, dict) else None
@@ -95,14 +95,14 @@ class RemoteKeys:
     def signer(self, kid: str | None, algorithm: str) -> SigningKey:
         """Raises UnknownSigner, after which `refresh` may help."""
         if self._fetched is not None and self._clock() - self._fetched >= _STALE_SECONDS:
-            self._begin()  # meanwhile the old ones hold
+            self._begin()  # meanwhile the old ones are used
         found = self._keys.find(kid, algorithm)
         if found is None:
             raise unknown_signer(kid)
         return found
 
     async def refresh(self) -> bool:
-        """Whether the keys were fetched for this call, or are being: within the deadline of a fetch."""
+        """Fetch the keys, or wait for the fetch that is running. False if the last one was too recent."""
         task = self._begin()
         if task is None:
             return False
@@ -120,7 +120,7 @@ class RemoteKeys:
         return self._running
 
     async def _update(self) -> None:
-        """Logs what is wrong: the keys that are known stay."""
+        """If it fails, log why and keep the known keys."""
         try:
             content = await asyncio.wait_for(self._fetch(), _FETCH_SECONDS)
             self._keys = parse_key_set(content, self._algorithms)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from frontend.caller import SCOPES, Caller, Limits, Scope
 
-_PREFIX = "nk-"  # of a new key: who finds one in a file knows what it is
+_PREFIX = "nk-"  # of new keys, so that one that leaked can be recognized
 _SECRET_BYTES = 32
 _ID_BYTES = 4
 MAX_PATTERNS = 256

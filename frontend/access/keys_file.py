@@ -58,7 +58,7 @@ def _ring(content: bytes, path: Path) -> KeyRing:
         raise ConfigError(f"{shown_path(path)} is larger than {_MAX_BYTES >> 20} MiB")
     try:
         document = _decoder.decode(content)
-    except msgspec.DecodeError as error:  # names the field, never its value
+    except (ValueError, RecursionError) as error:  # names the field, never its value
         raise ConfigError(f"{shown_path(path)} is not a valid file of keys: {error}") from error
     for what in ("id", "sha256"):
         values = [getattr(record, what) for record in document.keys]
@@ -83,10 +83,10 @@ def exposure(mode: int) -> str:
 
 
 class KeysFile:
-    """The keys of a file as they are now. What cannot be read keeps the last valid state."""
+    """The keys in a file, read again when it changes. If that fails, the last valid keys stay in force."""
 
     def __init__(self, path: Path, *, required: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        """Without `required`, the file may come later. Raises ConfigError."""
+        """Unless `required`, the file may be created later. Raises ConfigError."""
         self.path = path
         self._clock = clock
         self._looked_at = clock()
@@ -103,7 +103,7 @@ class KeysFile:
                 ) from None
         except ConfigError:
             if required or path.exists():
-                raise  # else the folder above it is out of reach
+                raise  # else its folder cannot be read
         self._warn_of_exposure()
 
     @property
@@ -161,7 +161,7 @@ def keys_path(configured: str | None) -> Path:
 
 @contextlib.contextmanager
 def changing(path: Path) -> Iterator[list[KeyRecord]]:
-    """The records of the file, for one process at a time; what is in the list at the end is written.
+    """Lock the file, yield its records, then write what the list holds.
 
     A symbolic link stays one. Raises ConfigError.
     """
@@ -192,7 +192,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, records: list[KeyRecord]) -> None:
-    """Whoever reads meanwhile finds the old file or the new one, also after a power failure."""
+    """Readers find either the old file or the new one, even after a power failure."""
     content = msgspec.json.format(msgspec.json.encode(_Document(1, records)), indent=2) + b"\n"
     if len(content) > _MAX_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))

@@ -1,4 +1,4 @@
-"""What a request needs: nothing, or a scope of its caller. Pure.
+"""Which scope a request needs, if any. Pure.
 
 Paths are as `http.paths.canonical` has them.
 """
@@ -12,12 +12,12 @@ _BELOW_PROBES = ("/ready/",)
 PAGES = ("/", "/page", "/docs", "/openapi.json")
 _BELOW_PAGES = ("/page/", "/docs/")
 SOCKETS_PATH = "/socket.io"  # its clients may send the key in the first message, which is checked then
-# What changes the server or its store, or hands work to its engines unchecked: everything below these, and
-# exactly those of Ollama's API.
+# Paths that change the server or its store, or give engines unchecked work: everything below these folders,
+# and these paths of Ollama's API.
 ADMIN_FOLDERS = ("/admin", "/internal")
 ADMIN_PATHS = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 METRICS = "/metrics"
-# Which models there are, those need to know who use them and those who administer them.
+# Lists of models and their state, which users and administrators both need.
 _OVERVIEWS = ("/v1/models", "/api/tags", "/api/ps", "/api/version", "/v1/status")
 
 
@@ -38,7 +38,7 @@ def is_open(path: str, method: str) -> bool:
 
 
 def needed(path: str) -> tuple[Scope, ...]:
-    """The scopes of which one is needed; the first is the one to ask for."""
+    """The scopes any one of which is enough; errors name the first."""
     if path == METRICS or path.startswith(f"{METRICS}/"):
         return ("metrics", "admin")
     if is_administration(path):

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from frontend.caller import ANYBODY, Caller
+from frontend.caller import ANYBODY, STRANGER, Caller
 
 
 class Sight:
-    """Which models exist for whoever is asking: those of its list, and those that it reached through another
-    name of its list."""
+    """The models that exist for a caller: those on its list, and those that it reached through other names
+    on its list."""
 
     def __init__(self, caller: Caller = ANYBODY) -> None:
         self.caller = caller
@@ -21,6 +21,11 @@ class Sight:
     @property
     def is_whole(self) -> bool:
         return self.caller.models is None
+
+    @property
+    def is_strangers(self) -> bool:
+        """Of somebody without a key, on a server that has keys."""
+        return self.caller is STRANGER
 
     def reach(self, model: str) -> None:
         """From now on the request may ask about this model by its own name."""
@@ -42,7 +47,7 @@ def sight() -> Sight:
 
 @contextmanager
 def asking(caller: Caller) -> Iterator[None]:
-    """What runs inside, and the tasks that it begins, see the models of this caller alone."""
+    """Code inside, and the tasks that it starts, see only the models of this caller."""
     token = _sight.set(Sight(caller))
     try:
         yield

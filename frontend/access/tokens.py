@@ -1,7 +1,7 @@
 """JSON Web Tokens of other services, as an alternative to API keys.
 
-The settings fix where the key is, and with it the family of algorithms: a secret checks HS tokens alone, a
-public key RS or ES tokens alone. A token cannot choose, and nothing in its header is followed.
+The settings determine the key and with it the family of algorithms: a secret verifies only HS tokens, a
+public key only RS or ES tokens. A token cannot choose, and references in its header are never followed.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class SigningKey(msgspec.Struct, frozen=True):
 Signers = Callable[[str | None, str], SigningKey]  # by `kid` and `alg`; raises Unauthorized
 
 
-class Rules(msgspec.Struct, frozen=True):
+class TokenRules(msgspec.Struct, frozen=True):
     issuer: str | None
     audience: tuple[str, ...]
     leeway_seconds: float
@@ -49,8 +49,8 @@ def looks_like_token(text: str) -> bool:
     return text.count(".") == 2 and text.startswith("ey") and len(text) <= _MAX_CHARACTERS
 
 
-def caller_of(token: str, signers: Signers, rules: Rules) -> Caller:
-    """Whom a token speaks of. Raises Unauthorized, which names what is wrong but nothing of the token."""
+def caller_of(token: str, signers: Signers, rules: TokenRules) -> Caller:
+    """The caller that a token identifies. Raises Unauthorized, which never quotes the token."""
     import jwt
 
     try:
@@ -76,7 +76,7 @@ def caller_of(token: str, signers: Signers, rules: Rules) -> Caller:
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise Unauthorized(_words(error)) from None
-    return caller_with(claims)
+    return msgspec.structs.replace(caller_with(claims), until=float(claims["exp"]))
 
 
 def _words(error: Exception) -> str:
@@ -120,8 +120,8 @@ def check(settings: Settings) -> None:
         raise ConfigError(f"{given[0]} needs the extra jwt; run pip install 'nacelle-server[jwt]'") from None
 
 
-def rules_of(settings: Settings) -> Rules:
-    return Rules(settings.jwt_issuer, tuple(settings.jwt_audience), settings.jwt_leeway_seconds)
+def token_rules(settings: Settings) -> TokenRules:
+    return TokenRules(settings.jwt_issuer, tuple(settings.jwt_audience), settings.jwt_leeway_seconds)
 
 
 def static_signers(settings: Settings) -> Signers | None:
@@ -136,7 +136,7 @@ def static_signers(settings: Settings) -> Signers | None:
 
 
 def chosen(settings: Settings) -> tuple[str, ...]:
-    """The algorithms that the settings allow, in families of which a key has one."""
+    """The algorithms that the settings allow; a key uses only those of its own family."""
     return tuple(settings.jwt_algorithms) or (*HS, *RS, *ES)
 
 
@@ -169,7 +169,7 @@ def _of_file(path: str, algorithms: Sequence[str]) -> SigningKey:
             "name a public key or certificate in PEM that the server's user may read"
         ) from error
     key: Any = None
-    with contextlib.suppress(Exception):  # whatever the library raises for what is no key
+    with contextlib.suppress(Exception):  # whatever the library raises for an invalid key
         key = load_pem_public_key(content)
     with contextlib.suppress(Exception):
         key = key or load_pem_x509_certificate(content).public_key()
@@ -187,7 +187,7 @@ def _of_file(path: str, algorithms: Sequence[str]) -> SigningKey:
 
 
 def algorithms_of(key: Any) -> tuple[str, ...]:
-    """What a public key can check; nothing where it is too weak, or of another kind."""
+    """The algorithms that a public key can verify; none if it is too weak or of another kind."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     if isinstance(key, rsa.RSAPublicKey):

@@ -7,7 +7,7 @@ from importlib import import_module
 import falcon.asgi
 
 from frontend.api import errors
-from frontend.api.area import Control, Server
+from frontend.api.area import App, Control, Server
 from frontend.api.early_head import EarlyHead
 from frontend.api.images import Images
 from frontend.api.memory import Memory
@@ -84,12 +84,6 @@ def build(
     batches: Batches | None = None,
 ) -> Application:
     """Everything that is served on the port. Without a `library`, the router's models stay as they are."""
-    control = control or Control()
-    routes = RecordingRouter()
-    app = falcon.asgi.App(router=routes)
-    app.add_middleware(RouteLabel())
-    app.add_middleware(StoreFollowing(control))
-    errors.install(app)
     server = Server(
         router=router,
         metrics=metrics,
@@ -102,29 +96,45 @@ def build(
         max_upload_bytes=settings.max_upload_bytes,
         started=int(time.time()),
         library=library or Library(router),
-        control=control,
+        control=control or Control(),
         store=settings.store,
         ollama_port=settings.ollama_port,
     )
+    memory.background.in_flight = server.control.in_flight
+    router.quotas.follow(settings)
+    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
+    served = server.batches.app = _in_layers(_areas(server), server, settings)
+    return served
+
+
+def _areas(server: Server) -> App:
+    """All routes, and the description of them."""
+    routes = RecordingRouter()
+    app = falcon.asgi.App(router=routes)
+    app.add_middleware(RouteLabel())
+    app.add_middleware(StoreFollowing(server.control))
+    errors.install(app)
     for area in AREAS:
         import_module(f"frontend.api.{area}").install(app, server)
     openapi.install(app, routes.routes)
+    return app
+
+
+def _in_layers(app: App, server: Server, settings: Settings) -> Application:
+    router, control = server.router, server.control
     largest = settings.max_body_bytes + server.images.body_bytes()
     proxying = Proxying(EarlyHead(app, settings.max_body_bytes), router, largest, settings.max_queue)
     access = control.access or Access(settings)
     sockets = Sockets(proxying, Admission(lambda app: Gate(app, settings, access)), router.only_model)
     router.on_drain.append(sockets.close)
-    router.quotas.follow(settings)
-    router.quotas.refused = lambda owner, kind: metrics.limit_refusals.labels(owner, kind).inc()
-    served = sockets.stack = with_stack(
+    sockets.stack = with_stack(
         sockets,
         settings,
-        metrics,
+        server.metrics,
         access=access,
         quotas=router.quotas,
         in_flight=control.in_flight,
         model_mark=partial(model_mark, router),
         tracing=control.tracing,
     )
-    server.batches.app = served
-    return served
+    return sockets.stack

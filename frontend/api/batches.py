@@ -14,7 +14,7 @@ from frontend.api.files import page_of
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
 from frontend.api.schema.batches import BatchBody, BatchList, BatchRequest
-from frontend.batches.input import ENDPOINTS, MAX_INPUT_BYTES
+from frontend.batches.input import BATCHED_PATHS, MAX_INPUT_BYTES
 from frontend.batches.record import DAY_SECONDS, DEFAULT_FILE_SECONDS, BatchRecord, FileRecord, owner_of
 from frontend.caller import Caller
 from frontend.errors import BadRequest
@@ -82,8 +82,8 @@ class BatchResource:
 
 def window_seconds(body: BatchRequest) -> int:
     """The time that a batch may take. Raises BadRequest for what is wrong with a request as it stands."""
-    if body.endpoint not in ENDPOINTS:
-        raise BadRequest(f"endpoint: must be one of {', '.join(ENDPOINTS)}", "endpoint")
+    if body.endpoint not in BATCHED_PATHS:
+        raise BadRequest(f"endpoint: must be one of {', '.join(BATCHED_PATHS)}", "endpoint")
     found = _WINDOW.fullmatch(body.completion_window)
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= _MAX_WINDOW_SECONDS:

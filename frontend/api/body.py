@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import falcon.asgi
 import msgspec
 
+from frontend.api.allowed_values import allowed_values
 from frontend.api.json_depth import MOST_LEVELS, deep_field, is_deep
 from frontend.api.json_size import JsonLimits, JsonSize, pieces
 from frontend.api.schema.patterns import WORDS
+from frontend.config_values import one_of
 from frontend.errors import BadRequest, RequestTooLarge
 from frontend.http.client import check_not_ended
+from frontend.shortened import VALUE_CHARACTERS, shortened
 
 Body = TypeVar("Body")
 T = TypeVar("T")
@@ -28,6 +31,7 @@ _LIMITS = JsonLimits()
 _AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
 _MISSING = "Object missing required field"
+_NOT_ALLOWED = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
 _IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
 # An escape that is no part of a pair, after an even number of backslashes.
@@ -101,7 +105,7 @@ def decode(data: bytes, decoder: "msgspec.json.Decoder[Body]") -> Body:
     if is_deep(data):
         raise _too_deep(data)
     try:
-        with naming_field(), _without_collections(len(data) > LARGE_BYTES):
+        with naming_field(decoder.type), _without_collections(len(data) > LARGE_BYTES):
             return decoder.decode(data)
     except RecursionError:
         raise _too_deep(data) from None
@@ -130,18 +134,18 @@ def _without_collections(is_large: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def naming_field() -> Iterator[None]:
-    """What msgspec finds wrong with a value is a BadRequest that names the field."""
+def naming_field(kind: Any) -> Iterator[None]:
+    """What msgspec finds wrong with a value of the type `kind` is a BadRequest that names the field."""
     try:
         yield
     except msgspec.ValidationError as error:
-        raise _bad_value(str(error)) from None
+        raise _bad_value(str(error), kind) from None
 
 
 def converted(raw: Any, kind: type[T], where: str) -> T:
     """A part of a body that was left undecoded, at `where` in the body. Raises BadRequest."""
     try:
-        with naming_field():
+        with naming_field(kind):
             return msgspec.convert(raw, kind)
     except BadRequest as error:
         if error.param is None:
@@ -150,13 +154,15 @@ def converted(raw: Any, kind: type[T], where: str) -> T:
         raise BadRequest(f"{where}{dot}{error.message}", f"{where}{dot}{error.param}") from None
 
 
-def _bad_value(complaint: str) -> BadRequest:
+def _bad_value(complaint: str, kind: Any) -> BadRequest:
     located = _AT_PATH.match(complaint)
     what, path = located.groups() if located else (complaint, "")
     if field := _FIELD.search(what):  # "missing required field `x`": the path is of what lacks it
         path = f"{path}.{field[1]}" if path else field[1]
     if what.startswith(_MISSING):
         return BadRequest(f"{path} is missing", path)
+    if (given := _NOT_ALLOWED.fullmatch(what)) and (allowed := allowed_values(kind, path)):
+        what = f"must be {one_of(allowed)}, not {shortened(given[1], VALUE_CHARACTERS)}"
     for regex, words in _IN_WORDS.items():
         what = what.replace(regex, words)
     return BadRequest(f"{path}: {what}" if path else what, path or None)

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import quote
 
 import falcon
@@ -15,14 +15,13 @@ from frontend.api.area import App, Server
 from frontend.api.body import naming_field
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import describes
-from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, Purpose, UploadForm
+from frontend.api.schema.batches import DeletedFile, FileBody, FileForm, FileList, UploadForm
 from frontend.api.uploads import Form, read_form
 from frontend.batches.database import Page
 from frontend.batches.input import MAX_INPUT_BYTES
 from frontend.batches.record import DEFAULT_FILE_SECONDS, FileRecord, owner_of
 from frontend.errors import BadRequest, NotFound, RequestTooLarge
 from frontend.http.exchange import exchange_of
-from frontend.shortened import quoted
 
 MAX_LISTED = 10_000
 _READ_BYTES = 256 * 1024
@@ -88,7 +87,7 @@ class Files:
         response.set_header(
             "Content-Disposition", f"attachment; filename*=UTF-8''{quote(file.name, safe='')}"
         )
-        response.set_stream(await _content(self._store.folder.content(file.id)), file.size)
+        response.set_stream(await _content(self._store.content(file.id)), file.size)
 
 
 def file_of(form: Form, owner: str, now: int) -> FileRecord:
@@ -116,12 +115,8 @@ def _fields_of(form: Form) -> FileForm:
     names = {"anchor": "expires_after[anchor]", "seconds": "expires_after[seconds]"}
     expiry = {key: value for key, name in names.items() if (value := form.one(name)) is not None}
     purpose = form.one("purpose")
-    if purpose is not None and purpose not in get_args(Purpose):
-        raise BadRequest(
-            f"purpose: must be one of {', '.join(get_args(Purpose))}, not {quoted(purpose)}", "purpose"
-        )
     fields: dict[str, Any] = {"purpose": purpose} if purpose is not None else {}
-    with naming_field():
+    with naming_field(FileForm):
         return msgspec.convert(fields | ({"expires_after": expiry} if expiry else {}), FileForm, strict=False)
 
 

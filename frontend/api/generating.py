@@ -14,7 +14,7 @@ from frontend.api.compiling import in_thread
 from frontend.api.course import course_of, prompts_json
 from frontend.api.schema.common import CompletionTokensDetails, PromptTokensDetails, UsageBody
 from frontend.http.client import client_of
-from frontend.http.exchange import TokenCounts, exchange_of
+from frontend.http.exchange import TokenCounts, exchange_of, unattended_exchange
 from frontend.routing.router import Model
 from frontend.tasks.generation import Generation, KeptGeneration, Usage, generate
 from frontend.tasks.text import SequenceSpec
@@ -51,20 +51,18 @@ async def start(
     Waiting for the engines' acceptance lets a refusal be an HTTP error, also where a stream was asked for.
     """
     client = None if request is None else client_of(request.scope)
-    exchange = None if request is None else exchange_of(request.scope)
-    trace = exchange.trace if exchange else None
+    exchange = unattended_exchange() if request is None else exchange_of(request.scope)
+    trace = exchange.trace
     prompts = prompts_json(specs) if trace is not None and trace.keeps_text else None
     kind = Generation if prompts is None else KeptGeneration
     generation = generate(model, specs, streaming, client.age_seconds if client else 0.0, kind)
     try:
         if client is not None:
             client.on_leave(lambda: generation.cancel(client.why))
-        if exchange is not None:
-            exchange.course = partial(course_of, generation, prompts)
+        exchange.course = partial(course_of, generation, prompts)
         await generation.accepted()
-        if exchange is not None:
-            exchange.tokens = partial(_tokens, generation)
-            exchange.first_token_seconds = partial(_first_token_seconds, generation)
+        exchange.tokens = partial(_tokens, generation)
+        exchange.first_token_seconds = partial(_first_token_seconds, generation)
     except BaseException:
         generation.close()
         raise

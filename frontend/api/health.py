@@ -1,14 +1,21 @@
-"""GET /health (the frontend lives), /ready (it can serve) and /metrics."""
+"""GET /health (the frontend lives), /ready (it can serve) and /metrics.
 
+Probes carry no key. On a server with keys they are told whether it is ready, and nothing of its models.
+"""
+
+from contextlib import nullcontext
 from typing import cast, get_args
 
 import falcon
 import falcon.asgi
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from frontend.access.sight import asking, sight
 from frontend.api.area import App, Server
 from frontend.api.openapi.operation import describes
-from frontend.errors import BadRequest
+from frontend.caller import ANYBODY
+from frontend.errors import BadRequest, ModelNotFound
 from frontend.library import Library
 from frontend.observability.metrics import CONTENT_TYPE, Metrics, Names
 from frontend.observability.vllm import CacheConfig
@@ -39,7 +46,7 @@ class ModelHealth(msgspec.Struct):
 
 class Readiness(msgspec.Struct):
     ready: bool
-    models: list[ModelHealth]
+    models: list[ModelHealth] | UnsetType = UNSET  # not for strangers
 
 
 class HealthBody(msgspec.Struct):
@@ -67,24 +74,41 @@ class Ready:
 
     @describes("Whether requests are accepted", answer=Readiness, other={503: Readiness}, is_open=True)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        models = [model_health(self._router, self._library, model) for model in self._visible]
-        ready = not self._router.draining and any(model.ready or model.on_demand for model in models)
-        _answer(response, ready, Readiness(ready, models))
+        is_strangers = sight().is_strangers
+        with asking(ANYBODY) if is_strangers else nullcontext():
+            models = [model_health(self._router, self._library, model) for model in self._visible]
+        ready = any(map(self._accepts, models))
+        _answer(response, ready, Readiness(ready, UNSET if is_strangers else models))
 
     @describes(
         "Whether requests to one model are accepted",
-        answer=ModelHealth,
-        other={503: ModelHealth},
+        answer=ModelHealth | Readiness,
+        other={503: ModelHealth | Readiness},
         errors=(404,),
         is_open=True,
     )
     async def on_get_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, model: str
     ) -> None:
+        if sight().is_strangers:
+            ready = self._is_ready(model)
+            _answer(response, ready, Readiness(ready))
+            return
         health = model_health(self._router, self._library, model)
-        _answer(response, (health.ready or health.on_demand) and not self._router.draining, health)
+        _answer(response, self._accepts(health), health)
 
     on_head, on_head_one = on_get, on_get_one
+
+    def _is_ready(self, model: str) -> bool:
+        """For strangers. Raises ModelNotFound, which names no others."""
+        with asking(ANYBODY):
+            try:
+                return self._accepts(model_health(self._router, self._library, model))
+            except ModelNotFound:
+                raise ModelNotFound("there is no such model", "model") from None
+
+    def _accepts(self, model: ModelHealth) -> bool:
+        return (model.ready or model.on_demand) and not self._router.draining
 
     @property
     def _visible(self) -> list[str]:
@@ -105,6 +129,7 @@ class MetricsPage:
 
     @describes("Prometheus metrics", media=("text/plain",))
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Series of the models that the caller may use, and those that are of no model."""
         self._router.measure()
         for route in self._router.routes.values():
             if isinstance(route.last_card, TextCard) and route.hosts:
@@ -112,7 +137,9 @@ class MetricsPage:
                 cache = CacheConfig(block, route.last_card.kv_cache_tokens // block)
                 self._metrics.of_model(route.name).kv_cache(cache)
         response.content_type = CONTENT_TYPE
-        response.data = self._metrics.render(_names(request.get_param("names")))
+        response.data = self._metrics.render(
+            _names(request.get_param("names")), None if sight().is_whole else sight().has
+        )
 
 
 def model_health(router: Router, library: Library, model: str) -> ModelHealth:

@@ -39,8 +39,16 @@ _rerank = msgspec.json.Decoder(RerankRequest)
 _score = msgspec.json.Decoder(ScoreRequest)
 _msgpack = msgspec.msgpack.encode
 
-_RERANK_EXAMPLE = {"model": "reranker", "query": "cats", "documents": ["about cats", "about dogs"]}
 _SCORE_PARAMS = {"query": "text_1", "queries": "text_1", "documents": "text_2"}
+
+
+_describes_ranking = describes(
+    "Documents by relevance to a query",
+    body=RerankRequest,
+    answer=Ranking,
+    errors=OF_ENGINES,
+    example={"model": "reranker", "query": "cats", "documents": ["about cats", "about dogs"]},
+)
 
 
 class Reranking:
@@ -50,23 +58,11 @@ class Reranking:
         self._router = router
         self._max_body_bytes = max_body_bytes
 
-    @describes(
-        "Documents by relevance to a query",
-        body=RerankRequest,
-        answer=Ranking,
-        errors=OF_ENGINES,
-        example=_RERANK_EXAMPLE,
-    )
+    @_describes_ranking
     async def on_post_v1(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         await self._answer(request, response, "1", return_documents=True)
 
-    @describes(
-        "Documents by relevance to a query",
-        body=RerankRequest,
-        answer=Ranking,
-        errors=OF_ENGINES,
-        example=_RERANK_EXAMPLE,
-    )
+    @_describes_ranking
     async def on_post_v2(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         await self._answer(request, response, "2", return_documents=False)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import falcon.asgi
 
 from frontend.api.client import on_leave_of
-from frontend.http.exchange import Exchange, exchange_of
+from frontend.http.exchange import exchange_of, unattended_exchange
 from frontend.routing.job import Job
 from frontend.routing.lifecycle import Phase
 from frontend.routing.names import Resolved
@@ -23,7 +23,7 @@ async def model_of(
 
     `key` is the user or session for whom a name always means the same variant. Raises as `Router.model`.
     """
-    exchange = exchange_of(request.scope) if request is not None else Exchange("", 0.0)
+    exchange = exchange_of(request.scope) if request is not None else unattended_exchange()
     exchange.model = name
     if exchange.variant_key is None:  # what a request asks twice has the same answer
         exchange.variant_key = key if key is not None else router.any_key()

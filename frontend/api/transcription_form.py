@@ -91,7 +91,7 @@ def _json(name: str, given: str) -> Any:
 
 
 def _converted(fields: dict[str, Any], kind: type[Body]) -> Body:
-    with naming_field():
+    with naming_field(kind):
         return msgspec.convert(fields, kind, strict=False)
 
 

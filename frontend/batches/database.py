@@ -123,7 +123,7 @@ class Database:
             return [msgspec.json.decode(row[0], type=BatchRecord) for row in rows]
 
     def remove_old_batches(self, ended_before: int) -> None:
-        """Those that ended so long ago."""
+        """Remove batches that ended by this time."""
         with self._transaction() as db:
             db.execute("DELETE FROM batches WHERE live = 0 AND ended <= ?", (ended_before,))
 
@@ -135,7 +135,7 @@ class Database:
         places: Sequence[Place] = (),
         files: Callable[[BatchRecord], Sequence[FileRecord]] = lambda _: (),
     ) -> BatchRecord | None:
-        """The batch after the change, which may add lines and files; all of it happens at once, or nothing.
+        """The batch after the change, which may add lines and files, in one transaction.
 
         None if there is no such batch.
         """
@@ -165,8 +165,8 @@ class Database:
     def finish(
         self, batch_id: str, numbered: Sequence[tuple[int, Result]], write: Callable[[str, int, bytes], None]
     ) -> BatchRecord | None:
-        """Give lines that have no answer theirs: `write(file id, at, data)` puts it into the file, and only
-        then it counts. None if there is no such batch."""
+        """Record the results of lines that have none. `write(file id, offset, data)` writes each one to its
+        file before it is recorded. None if there is no such batch."""
         with self._transaction() as db:
             batch = _read_batch(db, batch_id, None)
             if batch is None:
@@ -177,8 +177,8 @@ class Database:
             return batch
 
     def recover(self, batch_id: str, output_size: int, error_size: int) -> BatchRecord | None:
-        """After the end of the server that ran it: lines whose answers are not in the files have none. Only a
-        machine that lost power forgets what was written."""
+        """Take a batch over from a server that ended: lines whose answers are missing from the files become
+        unanswered. Answers go missing only where the machine lost power."""
         with self._transaction() as db:
             batch = _read_batch(db, batch_id, None)
             if batch is None or (batch.output_bytes <= output_size and batch.error_bytes <= error_size):
@@ -226,7 +226,9 @@ class Database:
                 # Calls come from one thread at a time, not always the same.
                 self._connection = open_private(self._path, _SCHEMA, BUSY_SECONDS, check_same_thread=False)
             with self._connection as connection:
-                connection.execute("BEGIN IMMEDIATE")  # what reads first cannot wait for other writers later
+                connection.execute(
+                    "BEGIN IMMEDIATE"
+                )  # a transaction that begins with a read cannot wait for writers later
                 yield connection
         except BaseException:
             self.close()
@@ -257,7 +259,7 @@ def _finish(
 
 
 def _recounted(db: sqlite3.Connection, batch: BatchRecord) -> BatchRecord:
-    """With the counts that its lines have."""
+    """The batch with counts computed from its lines."""
     counts, ends, usage = [0, 0], [0, 0], LineUsage()
     rows = db.execute("SELECT end, failed, usage FROM lines WHERE batch = ? AND end IS NOT NULL", (batch.id,))
     for end, failed, used in rows:

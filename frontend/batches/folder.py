@@ -12,6 +12,7 @@ import fcntl
 import os
 from collections.abc import Set
 from pathlib import Path
+from typing import BinaryIO
 
 from frontend.config_values import expanded
 
@@ -27,6 +28,13 @@ def file_store_folder(configured: str | None) -> Path:
     import platformdirs  # slow to import, and not needed where the folder is configured
 
     return Path(platformdirs.user_data_dir("nacelle", appauthor=False)) / "batches"
+
+
+class InputLost(Exception):
+    """The input that a batch kept is gone, or not what it was. Says which file, within the folder."""
+
+    def __init__(self, batch_id: str, what: str) -> None:
+        super().__init__(f"{_INPUTS}/{batch_id} in the folder of the server's files {what}")
 
 
 class Folder:
@@ -69,7 +77,7 @@ class Folder:
             os.close(target)
 
     def keep_input(self, batch_id: str, file_id: str) -> None:
-        """The batch has its input whatever happens to the file."""
+        """Keep the input of a batch even if its file is deleted."""
         os.link(self.content(file_id), self.input(batch_id))
 
     def write(self, file_id: str, at: int, data: bytes) -> None:
@@ -101,9 +109,22 @@ class Folder:
         except FileNotFoundError:
             return 0
 
+    def open_input(self, batch_id: str) -> BinaryIO:
+        """Raises InputLost."""
+        try:
+            return self.input(batch_id).open("rb")
+        except FileNotFoundError:
+            if not self.is_used:  # then all is gone, perhaps for a while
+                raise
+            raise InputLost(batch_id, "is gone") from None
+
     def read_input(self, batch_id: str, begin: int, length: int) -> bytes:
-        with self.input(batch_id).open("rb") as file:
-            return os.pread(file.fileno(), length, begin)
+        """Raises InputLost."""
+        with self.open_input(batch_id) as file:
+            data = os.pread(file.fileno(), length, begin)
+        if len(data) < length:
+            raise InputLost(batch_id, "is shorter than it was")
+        return data
 
     def forget_input(self, batch_id: str) -> None:
         self.input(batch_id).unlink(missing_ok=True)

@@ -6,17 +6,10 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from frontend.batches.record import BatchError
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.shortened import shortened
 
-# Paths whose requests can be made in batches.
-ENDPOINTS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/responses",
-    "/v1/rerank",
-    "/v1/messages",
-)
+BATCHED_PATHS = tuple(path for path, endpoint in ENDPOINTS.items() if endpoint.in_batches)
 MAX_LINES = 50_000
 MAX_INPUT_BYTES = 200 * 1024**2
 MAX_CUSTOM_ID_CHARACTERS = 512
@@ -82,7 +75,7 @@ def check(file: BinaryIO, endpoint: str, max_line_bytes: int) -> Checked:
 
 
 def _lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[Place, bytes | None]]:
-    """The lines that are not blank; of one that is too long None."""
+    """The lines that are not blank; None in place of a line that is too long."""
     begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(begin)
     number = 0
@@ -106,7 +99,7 @@ class _Wrong(Exception):
 
 
 class _Checker:
-    """Remembers what the lines of one input have named."""
+    """Checks the lines of one input, whose ids must differ."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -115,14 +108,14 @@ class _Checker:
 
     @property
     def model(self) -> str | None:
-        """If all lines name the same."""
+        """The one that all lines name, if there is one."""
         return next(iter(self._models)) if len(self._models) == 1 else None
 
     def check(self, line: bytes) -> None:
         """Raises _Wrong."""
         try:
             found = _line_decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except (ValueError, RecursionError):  # also for what is not UTF-8
             raise _Wrong("invalid_json_line", "This line is not a valid JSON object.") from None
         for name in _FIELDS:
             if not getattr(found, name):
@@ -147,11 +140,11 @@ class _Checker:
     def _note_model(self, body: msgspec.Raw) -> None:
         try:
             model = _named_decoder.decode(body).model
-        except (msgspec.DecodeError, RecursionError):
-            raise _Wrong("invalid_body", "body must be a JSON object.", "body") from None
+        except (ValueError, RecursionError):
+            raise _Wrong("invalid_body", "body must be a JSON object in UTF-8.", "body") from None
         self._models.add(model if isinstance(model, str) else None)
 
 
 def read_line(line: bytes) -> InputLine:
-    """A line that `check` found valid."""
+    """Parse a line that `check` has found valid."""
     return _line_decoder.decode(line)

@@ -7,7 +7,7 @@
         └──CancelAsked────────────┴──▶ cancelling ──Filed──▶ cancelled
 
 `Filed` reports that the files of the answers are complete. Once all lines are answered, nothing can be
-cancelled any more.
+cancelled any more. `Lost` ends what still has lines to be made: as failed, or as cancelled if that was asked.
 """
 
 import msgspec
@@ -44,7 +44,13 @@ class Filed(msgspec.Struct, frozen=True):
     expired: bool = False
 
 
-Event = Validated | Rejected | Answered | CancelAsked | Filed
+class Lost(msgspec.Struct, frozen=True):
+    """The rest of the requests cannot be read any more. The files are complete."""
+
+    error: BatchError
+
+
+Event = Validated | Rejected | Answered | CancelAsked | Filed | Lost
 
 
 def advance(batch: BatchRecord, event: Event, now: int) -> BatchRecord:
@@ -63,6 +69,10 @@ def advance(batch: BatchRecord, event: Event, now: int) -> BatchRecord:
             return _filed(batch, state=S.COMPLETED, completed_at=now)
         case S.CANCELLING, Filed():
             return _filed(batch, state=S.CANCELLED, cancelled_at=now)
+        case ((S.VALIDATING | S.IN_PROGRESS), Lost(error)):
+            return _filed(batch, state=S.FAILED, errors=(*batch.errors, error), failed_at=now)
+        case S.CANCELLING, Lost(error):
+            return _filed(batch, state=S.CANCELLED, errors=(*batch.errors, error), cancelled_at=now)
         case S.IN_PROGRESS, Filed(expired=True):
             return _filed(batch, state=S.EXPIRED, expired_at=now)
     return batch

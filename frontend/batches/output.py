@@ -1,4 +1,4 @@
-"""What becomes of a request of a batch: its line in an output file, or another attempt."""
+"""The outcome of a request in a batch: a line in an output file, or another attempt."""
 
 import random
 import uuid
@@ -11,8 +11,8 @@ from frontend.errors import BadRequest, ServerError
 from frontend.http.error_body import error_response
 
 _BUSY = (429, 503, 529)  # 529 is Anthropic's 503
-_MAX_BUSY_ATTEMPTS = 100  # with a 503; a 429 passes within the time that its batch has
-_MAX_LATE_ATTEMPTS = 5  # with a 502 or 504: the time in the queue counts as well
+_MAX_BUSY_ATTEMPTS = 100  # with a 503; a 429 is retried until the batch expires
+_MAX_LATE_ATTEMPTS = 5  # with a 502 or 504, which a long wait in the queue can cause
 _MAX_WAIT_SECONDS = 60.0
 _REFUSED = {
     "stream": "stream must not be true in a batch; leave it out",
@@ -55,7 +55,7 @@ def refusal(body: bytes) -> ServerError | None:
     """Why a request cannot be made in a batch, if it cannot."""
     try:
         modes = msgspec.json.decode(body, type=_Modes)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None  # the endpoint says what is wrong
     for name, message in _REFUSED.items():
         if getattr(modes, name) is True:
@@ -89,7 +89,7 @@ def seconds_to_retry(status: int, retry_after: str | None, attempts: int) -> flo
     asked = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdecimal() else 0.0
     backoff = min(0.25 * 2.0 ** min(attempts, 10), _MAX_WAIT_SECONDS)
     backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-    # Limits know when there is room again; what is unavailable only guesses.
+    # Retry-After is exact for a limit, but a guess for something that is unavailable.
     wait = asked if asked and status == 429 else max(asked, backoff)
     return min(wait, _MAX_WAIT_SECONDS)
 
@@ -103,7 +103,7 @@ def _on_one_line(body: bytes) -> bytes:
     """The JSON value as it is, unless it spans lines; what is not JSON, as a string."""
     try:
         value = msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return msgspec.json.encode(body.decode(errors="replace"))
     return msgspec.json.format(bytes(value), indent=-1) if b"\n" in body else body
 
@@ -114,14 +114,14 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    """Under the names of any of the APIs."""
+    """With the names that any of the APIs uses."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
-    cache_read_input_tokens: int | None = 0  # beside `input_tokens`
+    cache_read_input_tokens: int | None = 0  # not included in `input_tokens`
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
@@ -136,7 +136,7 @@ def usage_of(body: bytes) -> LineUsage:
     """The tokens that an answer reports; none where it reports none."""
     try:
         usage = msgspec.json.decode(body, type=_WithUsage).usage
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return LineUsage()
     if usage is None:
         return LineUsage()

@@ -1,4 +1,4 @@
-"""Runs batches: makes the requests of their lines, and keeps what becomes of them."""
+"""Runs batches: makes the requests in their lines, and stores the results."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from frontend.batches.input import read_line
-from frontend.batches.lifecycle import CancelAsked
+import msgspec
+
+from frontend.batches.folder import InputLost
+from frontend.batches.input import InputLine, Place, read_line
+from frontend.batches.lifecycle import CancelAsked, Filed, Lost
 from frontend.batches.lines import Attempt, Lines
 from frontend.batches.output import Result, answered, refusal, refused, seconds_to_retry, unanswered
 from frontend.batches.record import LIVE, BatchError, BatchRecord, BatchState
-from frontend.batches.store import BatchStore, close_lock
+from frontend.batches.runner_store import RunnerStore, close_lock
 from frontend.caller import Caller
 from frontend.errors import ServerError, StoreUnavailable
 from frontend.http.identity import request_id
@@ -20,6 +23,7 @@ from frontend.observability.metrics import Metrics
 
 Ask = Callable[[Caller, str, bytes, str], Awaitable[Answer]]  # caller, path, body, request id
 CallerOf = Callable[[Caller], Caller | None]
+Sleep = Callable[[float], Awaitable[None]]
 
 _SCAN_SECONDS = 5.0  # other servers may share the folder, or end
 _SWEEP_SECONDS = 60.0
@@ -40,14 +44,16 @@ log = logging.getLogger("nacelle.batches")
 class Runner:
     def __init__(
         self,
-        store: BatchStore,
+        store: RunnerStore,
         ask: Ask,
         caller_of: CallerOf,
         metrics: Metrics,
         max_requests: int,
         max_line_bytes: int,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`max_requests` of all batches run at a time. `caller_of` has who made a batch as they are now."""
+        """`max_requests` of all batches run at a time. `caller_of` has who made a batch as they are now.
+        `sleep` waits seconds of the store's clock, until a batch expires."""
         self._store = store
         self._ask = ask
         self._caller_of = caller_of
@@ -55,6 +61,7 @@ class Runner:
         self._slots = asyncio.Semaphore(max_requests)  # each batch waits for one at most: they take turns
         self._max_requests = max_requests
         self._max_line_bytes = max_line_bytes
+        self._sleep = sleep
         self._running: dict[str, asyncio.Task[None]] = {}
         self._cancelled: dict[str, asyncio.Event] = {}
         self._not_before: dict[str, float] = {}
@@ -71,12 +78,12 @@ class Runner:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until this is cancelled. Whatever runs then is made again by the next server."""
+        """Run until cancelled. Requests that are running then are repeated by the next server."""
         swept = 0.0
         try:
             while True:
                 self._wake.clear()
-                if self._store.folder.is_used:  # else nothing is written
+                if self._store.is_used:  # else nothing is written
                     swept = await self._look_once(swept)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SCAN_SECONDS):
@@ -88,7 +95,7 @@ class Runner:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_once(self, swept: float) -> float:
-        """When expired files were last removed, which this may do again; 0: never."""
+        """Look for work. `swept`: when expired files were last removed, 0: never. Returns its new value."""
         with contextlib.suppress(StoreUnavailable):  # it is in the log
             if not swept:
                 await self._store.remove_orphans()
@@ -105,6 +112,8 @@ class Runner:
             if batch.id in self._running:
                 if batch.state is BatchState.CANCELLING:  # perhaps by another server
                     self._cancelled[batch.id].set()
+                elif self._caller(batch) is None:
+                    await self._disown(batch)
             elif (
                 len(self._running) < _MAX_RUNNING and self._not_before.get(batch.id, 0.0) <= time.monotonic()
             ):
@@ -133,17 +142,31 @@ class Runner:
         if batch is None:  # another server has ended it meanwhile
             await self._store.forget_input(batch_id)
             return
-        if batch.state is BatchState.VALIDATING:
-            batch = await self._store.validate(batch, self._max_line_bytes)
+        try:
+            await self._work(batch)
+        except* InputLost as lost:
+            why = str(lost.exceptions[0])
+            log.warning("batch %s cannot go on: %s", batch_id, why)
+            message = f"The input of this batch is lost: {why}. Make a batch of the remaining requests."
+            await self._end(batch, Lost(BatchError("input_file_lost", message, "input_file_id")))
+
+    async def _work(self, found: BatchRecord) -> None:
+        """Raises InputLost."""
+        batch: BatchRecord | None = found
+        if found.state is BatchState.VALIDATING:
+            batch = await self._store.validate(found, self._max_line_bytes)
             if batch is not None and batch.state is BatchState.FAILED:
-                await self._store.forget_input(batch_id)
+                await self._store.forget_input(batch.id)
         if batch is not None and batch.state is BatchState.IN_PROGRESS:
             batch = await self._answer(batch)
         if batch is None or not batch.is_live:
             return
         if batch.state in _END_OF:
             await self._end_unmade(batch, *_END_OF[batch.state])
-        ended = await self._store.file_away(batch, expired=batch.state is BatchState.IN_PROGRESS)
+        await self._end(batch, Filed(expired=batch.state is BatchState.IN_PROGRESS))
+
+    async def _end(self, batch: BatchRecord, event: Filed | Lost) -> None:
+        ended = await self._store.file_away(batch, event)
         if ended is not None:
             log.info(
                 "batch %s %s: %d answered, %d failed", ended.id, ended.state, ended.completed, ended.failed
@@ -155,14 +178,15 @@ class Runner:
             return batch
         cancelled = asyncio.ensure_future(self._cancelled[batch.id].wait())
         making = asyncio.ensure_future(self._make_all(batch))
+        expired = asyncio.ensure_future(self._sleep(batch.expires_at - self._store.now))
         try:
-            seconds = max(0.0, batch.expires_at - self._store.now)
-            await asyncio.wait((making, cancelled), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((making, cancelled, expired), return_when=asyncio.FIRST_COMPLETED)
             if making.done():
                 making.result()
                 return await self._store.all_answered(batch)
         finally:
             cancelled.cancel()
+            expired.cancel()
             making.cancel()
             await asyncio.wait([making])
         return await self._store.current(batch.id)
@@ -179,13 +203,12 @@ class Runner:
                 task.add_done_callback(lambda _: allowed.release())
 
     async def _make(self, batch: BatchRecord, lines: Lines, attempt: Attempt) -> None:
-        caller = self._caller_of(batch.caller)
+        caller = self._caller(batch)
         if caller is None:
-            await self._store.cancel_for(batch, CancelAsked(_GONE))
-            self._cancelled[batch.id].set()
+            await self._disown(batch)
             lines.done()
             return
-        line = read_line(await self._store.read_line(batch.id, attempt.place))
+        line = await self._line(batch, attempt.place)
         outcome = await self._attempt(
             caller, batch.endpoint, line.custom_id, bytes(line.body), attempt.number
         )
@@ -197,6 +220,25 @@ class Runner:
         await asyncio.shield(self._store.finish(batch.id, [(attempt.place.number, outcome)]))
         self._metrics.batch_requests.labels("failed" if outcome.failed else "completed").inc()
         lines.done()
+
+    def _caller(self, batch: BatchRecord) -> Caller | None:
+        """Who made it, with their present rights; None: they would not be let in any more."""
+        caller = self._caller_of(batch.caller)
+        return caller if caller is not None and "inference" in caller.scopes else None
+
+    async def _disown(self, batch: BatchRecord) -> None:
+        """Whoever made it may not any more."""
+        gone = _TOKEN_GONE if batch.caller.by_token else _KEY_GONE
+        await self._store.cancel_for(batch, CancelAsked(gone))
+        self.cancel(batch.id)
+
+    async def _line(self, batch: BatchRecord, place: Place) -> InputLine:
+        """Raises InputLost."""
+        data = await self._store.read_line(batch.id, place)
+        try:
+            return read_line(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InputLost(batch.id, f"has changed in line {place.number}") from None
 
     async def _attempt(
         self, caller: Caller, path: str, custom_id: str, body: bytes, number: int
@@ -219,14 +261,22 @@ class Runner:
 
     async def _end_unmade(self, batch: BatchRecord, code: str, message: str) -> None:
         while places := await self._store.pending(batch.id, 0, _UNMADE):
-            lines = [read_line(await self._store.read_line(batch.id, place)) for place in places]
+            lines = [await self._line(batch, place) for place in places]
             results = [unanswered(line.custom_id, code, message) for line in lines]
             numbers = [place.number for place in places]
             await self._store.finish(batch.id, list(zip(numbers, results, strict=True)))
             self._metrics.batch_requests.labels("unmade").inc(len(results))
 
 
-_GONE = BatchError("api_key_revoked", "The API key that made this batch is no longer valid.")
+_KEY_GONE = BatchError(
+    "api_key_revoked",
+    "The API key that made this batch was revoked, has expired, or may no longer use models.",
+)
+_TOKEN_GONE = BatchError(
+    "token_expired",
+    "The token that made this batch has expired or is no longer accepted. "
+    "Make a batch of the remaining requests with a token that is valid for longer, or with an API key.",
+)
 
 
 def _text(value: bytes | None) -> str | None:

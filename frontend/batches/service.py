@@ -7,6 +7,8 @@ from collections.abc import Callable
 from frontend.batches.folder import Folder, file_store_folder
 from frontend.batches.record import BatchRecord
 from frontend.batches.runner import Runner
+from frontend.batches.runner_store import RunnerStore
+from frontend.batches.storage import Storage
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller
 from frontend.config import Settings
@@ -24,13 +26,14 @@ class Batches:
     present rights, or None if their key is no longer valid."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        """Raises ConfigError. Nothing is written before the first file comes."""
+        """Raises ConfigError. Nothing is written before the first file is uploaded."""
         limits = FileLimits(settings.max_file_store_bytes, settings.max_stored_files)
-        self.store = BatchStore(Folder(file_store_folder(settings.file_store)), limits)
+        self._storage = Storage(Folder(file_store_folder(settings.file_store)))
+        self.store = BatchStore(self._storage, limits)
         self.app: Application | None = None
         self.caller_of: Callable[[Caller], Caller | None] = lambda caller: caller
         self._runner = Runner(
-            self.store,
+            RunnerStore(self._storage),
             self._ask,
             lambda caller: self.caller_of(caller),
             metrics,
@@ -41,7 +44,7 @@ class Batches:
         self._is_stopping = False
 
     def start(self) -> None:
-        """Continue what a server before this one left, or another one leaves that shares the folder."""
+        """Continue batches left by an earlier server, or by another one that shares the folder."""
         self._run()
 
     async def add(self, batch: BatchRecord) -> None:
@@ -57,7 +60,7 @@ class Batches:
         return batch
 
     async def stop(self) -> None:
-        """Requests that run are cut: the next server makes them again."""
+        """Running requests are aborted; the next server repeats them."""
         self._is_stopping = True
         if self._task is not None:
             self._task.cancel()
@@ -65,7 +68,7 @@ class Batches:
 
     def close(self) -> None:
         """After `stop`: the store is closed."""
-        self.store.close()
+        self._storage.close()
 
     def _run(self) -> None:
         if self._task is None and not self._is_stopping:

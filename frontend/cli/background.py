@@ -55,7 +55,7 @@ class Background:
         """The running server, if it was started here."""
         try:
             record = msgspec.json.decode(self._record.read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):
             return None
         return record if record.is_running else None
 

@@ -75,7 +75,7 @@ class Client:
                 if isinstance(event, dict) and isinstance(event.get("error"), dict):
                     raise _refused(200, event)
                 yield event
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise Lost(f"the server at {self.address.url} broke off its answer: {_reason(error)}") from error
         finally:
             connection.close()
@@ -88,7 +88,7 @@ class Client:
             return msgspec.json.decode(content) if content else None
         except (OSError, http.client.HTTPException) as error:
             raise Lost(f"the server at {self.address.url} did not answer: {_reason(error)}") from error
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise Lost(f"what answers at {self.address.url} is not Nacelle; check --url") from error
         finally:
             connection.close()
@@ -184,7 +184,7 @@ def segment(name: str) -> str:
 def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
     try:
         body = msgspec.json.decode(response.read())
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict) or "error" not in body:
         remedy = "check --url" if address.named else "is the port another program's? NACELLE_PORT sets ours"

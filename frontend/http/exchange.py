@@ -1,6 +1,7 @@
 """One request and its response, as the access log and the metrics report them."""
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -88,6 +89,10 @@ class Exchange(msgspec.Struct):
         return OK if self.final_status < 400 else "error"
 
 
+# Of what is done in this context though no request waits for it.
+unattended: ContextVar[Exchange | None] = ContextVar("unattended", default=None)
+
+
 def attach(scope: Scope, exchange: Exchange) -> Scope:
     """A scope in which `exchange_of` finds the exchange."""
     return {**scope, _SCOPE_KEY: exchange}
@@ -97,3 +102,8 @@ def exchange_of(scope: Scope) -> Exchange:
     """The exchange of a request; outside the stack, one that nobody reads."""
     exchange: Any = scope.get(_SCOPE_KEY)
     return exchange if isinstance(exchange, Exchange) else Exchange("", 0.0)
+
+
+def unattended_exchange() -> Exchange:
+    """That of background work; outside of any, one that nobody reads."""
+    return unattended.get() or Exchange("", 0.0)

@@ -3,13 +3,13 @@
 import msgspec
 
 from frontend.access.credentials import authorization_of
+from frontend.access.rules import AccessRules, Asked, Verdict, access_rules, forwarding_header, judge
 from frontend.access.scopes import is_administration
 from frontend.access.sight import asking
 from frontend.access.tokens import UnknownSigner
 from frontend.caller import Caller
 from frontend.config import Settings
 from frontend.errors import ServerError
-from frontend.http.access import Asked, Rules, Verdict, forwarding_header, judge, rules_of
 from frontend.http.asgi import (
     Application,
     Headers,
@@ -45,11 +45,11 @@ class Access:
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError."""
-        self.rules = rules_of(settings)
+        self.rules = access_rules(settings)
 
     def follow(self, settings: Settings) -> None:
         """Apply these settings from now on. Raises ConfigError."""
-        rules = rules_of(settings, self.rules.authentication)
+        rules = access_rules(settings, self.rules.authentication)
         self.rules = msgspec.structs.replace(rules, is_local=self.rules.is_local)
 
     def renewed(self, caller: Caller) -> Caller | None:
@@ -59,7 +59,7 @@ class Access:
 
 
 class Gate:
-    """Lets through what `access.judge` allows, HTTP requests and handshakes of WebSockets alike."""
+    """Lets through what `judge` allows, HTTP requests and handshakes of WebSockets alike."""
 
     def __init__(self, app: Application, settings: Settings, access: Access | None = None) -> None:
         """`access` is given where its rules may change. Raises ConfigError."""
@@ -98,7 +98,7 @@ class Gate:
             await self._app(scope, receive, send)
 
 
-async def _judged(rules: Rules, asked: Asked) -> Verdict:
+async def _judged(rules: AccessRules, asked: Asked) -> Verdict:
     """A key with which tokens are signed may be new."""
     verdict = judge(rules, asked)
     refreshable = isinstance(verdict.error, UnknownSigner) and rules.authentication is not None

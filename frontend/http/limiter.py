@@ -6,6 +6,7 @@ Only what asks an engine for something is limited: no probe, metric, list or pag
 from datetime import UTC, datetime, timedelta
 
 from frontend.caller import Caller
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.errors import RateLimited
 from frontend.http.asgi import (
     Application,
@@ -21,31 +22,6 @@ from frontend.http.error_body import is_anthropic
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import refuse
 from frontend.limits.quotas import Level, Quotas
-
-LIMITED = frozenset(
-    (
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/responses/compact",
-        "/v1/messages",
-        "/v1/embeddings",
-        "/v1/rerank",
-        "/v2/rerank",
-        "/rerank",
-        "/v1/score",
-        "/score",
-        "/v1/audio/speech",
-        "/v1/audio/transcriptions",
-        "/v1/audio/translations",
-        "/v1/realtime",
-        "/v1/inference_sse",
-        "/api/chat",
-        "/api/generate",
-        "/api/embed",
-        "/api/embeddings",
-    )
-)
 
 
 class Limiter:
@@ -80,8 +56,8 @@ class Limiter:
 
 def _is_limited(scope: Scope) -> bool:
     if scope["type"] == "websocket":
-        return scope["path"] in LIMITED
-    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in LIMITED
+        return scope["path"] in ENDPOINTS
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in ENDPOINTS
 
 
 def level_headers(quotas: Quotas, caller: Caller, path: str) -> Headers:

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from frontend.http.asgi import WRITER
 from frontend.http.bounds import Bounds, TooLarge
-from frontend.http.close_delimited import CloseDelimitedCycle
+from frontend.http.cycles import CloseDelimitedCycle, LingeringCycle
 from frontend.http.refusal import INCOMPLETE, NOT_A_PROXY, UNKNOWN_VERSION, Refusal, Refused, refusal_of
 from frontend.http.writer import TransportWriter
 
@@ -31,7 +31,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._bounds = Bounds()
         self._due_refusal: Refusal | None = None  # after the answers to the requests before it
-        self._is_refused = False  # the last answer has been written
+        self._is_refused = False  # the last answer has been written, and what still comes is ignored
         self._incomplete = True  # a request is expected or arriving
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -134,8 +134,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._bounds.end_head()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if cycle.scope["http_version"] != "1.1":
-            CloseDelimitedCycle.become(cycle)
+        kind = LingeringCycle if cycle.scope["http_version"] == "1.1" else CloseDelimitedCycle
+        kind.become(cycle)
         self._answering = cycle  # the base's `cycle` is the latest request, which may be waiting for this one
         self._writer = TransportWriter(cycle)
         extensions: Any = cycle.scope.setdefault("extensions", {})
@@ -192,23 +192,28 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         answering = self._answering
         is_idle = answering is None or answering.response_complete
-        if self._due_refusal is not None and is_idle and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
+        if isinstance(answering, LingeringCycle) and answering.lingers:
+            self._linger()
+        elif self._due_refusal is not None and is_idle and not self.transport.is_closing():
             self._refuse(self._due_refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer in place of the application, and close.
-
-        What the client is still sending is read for a moment: the kernel would reset a connection that is
-        closed before, and the client might never see the answer.
-        """
-        self._is_refused = self._incomplete = True
+        """Answer in place of the application, and close."""
         if not self._bounds.in_head:  # the application has it already
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.flow.resume_reading()
         refusal.report(self.client[0] if self.client else None)
         self.transport.write(refusal.answer())
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close once the client has stopped sending, or in a moment.
+
+        The kernel would reset a connection that is closed before, and the client might never see the answer.
+        """
+        self._unset_keepalive_if_required()
+        self._is_refused = self._incomplete = True
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._await_more(LAST_READ_SECONDS)

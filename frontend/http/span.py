@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping
 
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.http.exchange import CLIENT_GONE, OK, Course, Exchange, TokenCounts
 from frontend.observability.traces import Described, Moment, Value
-
-OPERATIONS = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/messages": "chat",
-    "/api/chat": "chat",
-    "/v1/completions": "text_completion",
-    "/api/generate": "text_completion",
-    "/v1/embeddings": "embeddings",
-    "/api/embed": "embeddings",
-    "/api/embeddings": "embeddings",
-}
 
 
 def describe(method: str, exchange: Exchange, tokens: TokenCounts | None, course: Course | None) -> Described:
     """Nothing of what the client wrote or received, unless `course` has it because it was asked for."""
     outcome = exchange.outcome
-    operation = OPERATIONS.get(exchange.route)
+    endpoint = ENDPOINTS.get(exchange.route)
+    operation = endpoint.operation if endpoint is not None else None
     attributes: dict[str, Value | None] = {
         "http.request.method": method,
         "http.route": exchange.route,

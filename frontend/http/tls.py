@@ -1,6 +1,8 @@
 """HTTPS: the certificate of the server, which is read again when the settings are."""
 
+import os
 import ssl
+import stat
 from pathlib import Path
 
 from frontend.config import ConfigError, Settings
@@ -68,8 +70,12 @@ def _no_password() -> str:
 
 def _check_readable(name: str, path: Path) -> None:
     try:
-        with path.open("rb") as file:
-            file.read(1)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise ConfigError(f"{name}: {shown_path(path)} is not a file; name a file in PEM")
+        finally:
+            os.close(fd)
     except OSError as error:
         raise _unreadable(name, path, error) from error
 

@@ -1,1 +1,1 @@
-"""What callers and all of them together may use: requests and tokens per minute, and requests at a time."""
+"""Limits per caller and for the whole server: requests and tokens per minute, and concurrent requests."""

@@ -1,4 +1,4 @@
-"""A token bucket: so much per minute, and at most so much at once. Pure."""
+"""A token bucket that is refilled at a rate per minute and holds one minute's amount. Pure."""
 
 
 class Bucket:
@@ -10,17 +10,17 @@ class Bucket:
         self._at = now
 
     def level(self, now: float) -> float:
-        """What may be taken now; below 0 where more was used than had been taken."""
+        """What may be taken now; below 0 after more was used than was available."""
         self._level = min(self.size, self._level + (now - self._at) * self.size / 60)
         self._at = now
         return self._level
 
     def take(self, amount: float, now: float) -> None:
-        """Whether it is there or not; a negative amount is given back."""
+        """Take an amount even if there is not enough; a negative one is given back."""
         self._level = min(self.size, self.level(now) - amount)
 
     def resize(self, per_minute: int, now: float) -> None:
-        """What is used stays used."""
+        """Change the rate; what was used stays used."""
         used = self.size - self.level(now)
         self.size, self._level = per_minute, per_minute - used
 

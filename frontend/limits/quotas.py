@@ -1,8 +1,8 @@
-"""What each caller has used of its limits, and all callers together of the server's.
+"""What each caller has used of its limits, and all callers together of the server's limits.
 
-A request takes one from the requests and is one of those at a time until its answer ends. A job takes its
-estimated tokens before it is queued; when it ends, whatever became of it, the difference to what it really
-used is taken or given back (`tokens.py`).
+A request counts against the requests per minute when it arrives, and as concurrent until its answer ends. A
+job takes its estimated tokens before it is queued; when it ends, however it does, the difference from what it
+really used is taken or given back (`tokens.py`).
 """
 
 import time
@@ -40,7 +40,7 @@ class Account:
             self.tokens = _resized(self.tokens, limits.tokens_per_minute, now)
 
     def is_idle(self, now: float) -> bool:
-        """As good as new."""
+        """Whether it equals a new account, so that it need not be kept."""
         buckets = [bucket for bucket in (self.requests, self.tokens) if bucket is not None]
         return not self.running and all(bucket.level(now) >= bucket.size for bucket in buckets)
 
@@ -60,7 +60,7 @@ class Level(msgspec.Struct, frozen=True):
     kind: Kind
     limit: int
     remaining: int
-    reset_seconds: float  # until all of it is there again
+    reset_seconds: float  # until the whole limit is available again
 
 
 class Quotas:
@@ -117,9 +117,9 @@ class Quotas:
         return any(account.tokens is not None for account in self._of(caller, self._clock()))
 
     def reserve(self, caller: Caller, certain: int, assumed: int) -> int:
-        """Take the tokens of work that is to begin: those that it takes at most as it is asked for, and those
-        that are assumed, as far as they fit. Returns what was taken. Raises RateLimited, and takes nothing
-        then."""
+        """Take the tokens of work before it begins: all the `certain` ones, which the request states, and as
+        many of the `assumed` ones as the limits can hold. Returns the number taken. Raises RateLimited, and
+        takes nothing then."""
         now = self._clock()
         accounts = [(account, account.tokens) for account in self._of(caller, now)]
         sizes = [bucket.size for _, bucket in accounts if bucket is not None]

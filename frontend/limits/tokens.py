@@ -10,7 +10,7 @@ from frontend.routing.job import Job
 
 
 class Charge:
-    """Of the jobs of one request, which share prompts: each is counted once, however many choices it has."""
+    """What the jobs of one request take. Jobs may share a prompt, whose tokens count once."""
 
     def __init__(self, quotas: Quotas, caller: Caller, jobs: Sequence[Job]) -> None:
         """Raises RateLimited."""
@@ -34,20 +34,20 @@ class Charge:
             job.on_end = partial(self._ended, is_first)
 
     def _ended(self, is_first: bool, prompt: int, result: int) -> None:
-        """A job has: the last one settles."""
+        """Called at the end of each job; the last one settles the charge."""
         self._used += (prompt if is_first else 0) + result
         self._unpaid -= 1
         if not self._unpaid:
             self._quotas.use(self._caller, self._used - self._taken)
 
     def cancel(self) -> None:
-        """None of the jobs was begun."""
+        """Give everything back: none of the jobs was begun."""
         for job in self._jobs:
             job.on_end = None
         self._quotas.use(self._caller, -self._taken)
 
 
 def charge(quotas: Quotas, caller: Caller, jobs: Sequence[Job]) -> Charge | None:
-    """None: their tokens do not count, or nobody limits them. Raises RateLimited."""
+    """Charge the jobs. None if their tokens do not count or are not limited. Raises RateLimited."""
     counted = [job for job in jobs if job.needs_slot and job.expected_tokens != (0, 0)]
     return Charge(quotas, caller, counted) if counted and quotas.limits_tokens(caller) else None

@@ -50,5 +50,5 @@ def read_report(status: int, stdout: bytes, stderr: bytes, kind: type[_Report]) 
         raise ProbeFailed(lines[-1] if lines else f"the process ended with status {status}")
     try:
         return msgspec.json.decode(stdout, type=kind)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise ProbeFailed(f"an unreadable report: {error}") from error

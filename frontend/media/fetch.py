@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from frontend.media.addresses import may_be_fetched_from
-from frontend.media.given import MAX_FETCHES, ImageRefused, Media, Rules, check_size
+from frontend.media.given import MAX_FETCHES, FetchRules, ImageRefused, Media, check_size
 from frontend.media.targets import NOT_PUBLIC, redirected, target_of
 
 _MAX_REDIRECTS = 3
@@ -26,7 +26,7 @@ _lookups = ThreadPoolExecutor(MAX_FETCHES, "resolve")
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 
-async def fetch(url: str, rules: Rules) -> Media:
+async def fetch(url: str, rules: FetchRules) -> Media:
     """The image at an http(s) URL. Raises ImageRefused; takes at most `rules.seconds`."""
     target = target_of(url, rules)
     try:
@@ -40,7 +40,7 @@ async def fetch(url: str, rules: Rules) -> Media:
         raise ImageRefused("could not be fetched: its server cannot be reached or answers wrongly") from None
 
 
-async def _fetch(target: URL, rules: Rules) -> Media:
+async def _fetch(target: URL, rules: FetchRules) -> Media:
     async with _session(rules) as session:
         for _ in range(_MAX_REDIRECTS + 1):
             async with session.get(target, allow_redirects=False) as response:
@@ -54,7 +54,7 @@ async def _fetch(target: URL, rules: Rules) -> Media:
 
 
 @contextlib.asynccontextmanager
-async def _session(rules: Rules) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(rules: FetchRules) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for one image: no cookies, no proxies or credentials of the environment, no reuse."""
 
     def vetted_socket(info: AddrInfo) -> socket.socket:

@@ -18,7 +18,7 @@ class Media(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     """What may be fetched."""
 
     domains: frozenset[str]  # as `domains.normalized_domains` makes them

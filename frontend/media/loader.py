@@ -10,7 +10,7 @@ from frontend.config import Settings
 from frontend.errors import Overloaded
 from frontend.media.data_url import decode_data_url, is_data_url
 from frontend.media.domains import normalized_domains
-from frontend.media.given import MAX_FETCHES, ImageRefused, Media, Rules
+from frontend.media.given import MAX_FETCHES, FetchRules, ImageRefused, Media
 
 _LONG_CHARACTERS = 64 * 1024  # a longer data URL is decoded in a thread
 _HTTP = re.compile(r"\s*https?://([a-z0-9.-]{0,253})", re.IGNORECASE)
@@ -19,7 +19,7 @@ _HTTP = re.compile(r"\s*https?://([a-z0-9.-]{0,253})", re.IGNORECASE)
 class Loader:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError for a domain that no URL can have."""
-        self.rules = Rules(
+        self.rules = FetchRules(
             domains=normalized_domains(settings.allowed_media_domains),
             allow_private=settings.allow_private_media,
             max_bytes=settings.max_image_bytes,

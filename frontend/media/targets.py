@@ -7,7 +7,7 @@ from yarl import URL
 
 from frontend.media.addresses import may_be_fetched_from
 from frontend.media.domains import is_allowed
-from frontend.media.given import ImageRefused, Rules
+from frontend.media.given import FetchRules, ImageRefused
 
 _MAX_URL_CHARACTERS = 8192
 _MAX_HOST_CHARACTERS = 253
@@ -23,7 +23,7 @@ NOT_PUBLIC = (
 )
 
 
-def target_of(url: str, rules: Rules) -> URL:
+def target_of(url: str, rules: FetchRules) -> URL:
     """The URL to request, with a canonical host. Raises ImageRefused."""
     url = url.strip()
     if len(url) > _MAX_URL_CHARACTERS or _FORBIDDEN.search(url):
@@ -34,7 +34,7 @@ def target_of(url: str, rules: Rules) -> URL:
         raise ImageRefused("is not valid") from None
 
 
-def vetted(url: URL, rules: Rules) -> URL:
+def vetted(url: URL, rules: FetchRules) -> URL:
     """The same for a parsed URL, such as that of a redirect. Raises ImageRefused."""
     if url.scheme not in ("http", "https"):
         raise ImageRefused("must begin with data:, http:// or https://")
@@ -72,7 +72,7 @@ def _is_address(host: str) -> bool:
     return ":" in host or bool(_LAST_NUMBER.fullmatch(host))
 
 
-def redirected(url: URL, location: str, rules: Rules) -> URL:
+def redirected(url: URL, location: str, rules: FetchRules) -> URL:
     """Where a redirect from `url` leads. Raises ImageRefused, which does not say where that is."""
     try:
         if len(location) <= _MAX_URL_CHARACTERS and not _FORBIDDEN.search(location):

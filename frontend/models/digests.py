@@ -96,5 +96,5 @@ class DigestCache:
     def _load(self) -> dict[str, Seen]:
         try:
             return _decoder.decode(self._file.read_bytes())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):
             return {}  # without the cache, files are hashed again

@@ -68,7 +68,7 @@ def read_all(root: Path, describe: Callable[[Path, Manifest], Manifest]) -> list
 def _load(file: Path) -> dict[str, Entry]:
     try:
         index = _decoder.decode(file.read_bytes())
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return index.models if index.format == _FORMAT else {}
 

@@ -63,7 +63,7 @@ class Inventory(Shelf):
             return Learned(measured=manifest.measured, tuned=manifest.tuned)
         try:
             return msgspec.json.decode(self._outside(folder).read_bytes(), type=Learned)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):
             return Learned()
 
     def measured(

@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """None if the folder has none, or a damaged one."""
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

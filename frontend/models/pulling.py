@@ -72,7 +72,7 @@ def decode_event(line: bytes) -> Event | None:
     """The event of a line; None for a line of somebody else, such as a library's warning."""
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         return None
 
 

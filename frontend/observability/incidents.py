@@ -160,7 +160,7 @@ def stored(folder: Path) -> list[Incident]:
     for path in _files(folder)[-REMEMBERED:]:
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=Incident))
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             continue
     return found
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from frontend.access.authentication import is_authenticated
+from frontend.access.rules import access_rules
 from frontend.config import ConfigError, ModelSettings, Settings, check_bind, memory_budgets
 from frontend.config_environment import Note
 from frontend.config_found import Found, find_settings
 from frontend.config_sources import Layer, load_settings
-from frontend.http.access import rules_of
 from frontend.http.tls import context_of
 from frontend.models.errors import ModelError
 from frontend.models.inventory import Inventory
@@ -67,7 +67,7 @@ class ConfigurationSource:
                     "or first run nacelle pull smollm2"
                 )
         check_bind(settings, is_authenticated=is_authenticated(settings))
-        rules_of(settings)
+        access_rules(settings)
         context_of(settings)
         memory_budgets(settings)
         if settings.registry_url is not None:

@@ -1,6 +1,6 @@
 """What must happen for a running server to follow new settings. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -59,6 +59,7 @@ LIVE_MODEL_SETTINGS = frozenset(
         "remote_api_key_env",
     }
 )
+_MODEL = "model "  # before the name of one that needs a restart
 
 
 class ReloadPlan(msgspec.Struct, frozen=True):
@@ -71,6 +72,21 @@ class ReloadPlan(msgspec.Struct, frozen=True):
     changed: list[str] = []  # settings of the server that are followed now
     # Settings that are not, and models with replicas on other servers whose own hosts would be replaced.
     needs_restart: list[str] = []
+
+    def visible(self, may_see: Callable[[str], bool]) -> "ReloadPlan":
+        """Without the models that may not be seen."""
+        return ReloadPlan(
+            added=list(filter(may_see, self.added)),
+            removed=list(filter(may_see, self.removed)),
+            replaced=list(filter(may_see, self.replaced)),
+            adjusted=list(filter(may_see, self.adjusted)),
+            changed=self.changed,
+            needs_restart=[
+                name
+                for name in self.needs_restart
+                if not name.startswith(_MODEL) or may_see(name.removeprefix(_MODEL))
+            ],
+        )
 
 
 def plan_reload(
@@ -107,7 +123,7 @@ def plan_reload(
         changed=[name for name in differing if name in LIVE_SETTINGS],
         needs_restart=[
             *(name for name in differing if name not in LIVE_SETTINGS),
-            *(f"model {name}" for name in fixed),
+            *(f"{_MODEL}{name}" for name in fixed),
         ],
     )
 

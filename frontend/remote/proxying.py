@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.errors import (
     BackendFailed,
     ModelNotFound,
@@ -34,11 +35,7 @@ from frontend.shortened import shortened
 from frontend.supervision.lifecycle import State
 
 PATHS = frozenset(
-    f"/v1/{area}"
-    for area in (
-        *("chat/completions", "completions", "responses", "messages", "messages/count_tokens"),
-        *("embeddings", "rerank", "audio/speech"),
-    )
+    ("/v1/messages/count_tokens", *(path for path, endpoint in ENDPOINTS.items() if endpoint.passed_on))
 )
 _EVENTS = "text/event-stream"
 _MAX_EVENT_BYTES = 1024**2  # held back, while the event is incomplete

@@ -162,7 +162,7 @@ class Registry:
             wanted = {model.name: model for model in read_document(kept.body)}
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError, ConfigError) as error:
+        except (OSError, ValueError, RecursionError, ConfigError) as error:
             log.warning("the registry's last document is lost: %s", error)
             return
         if kept.url == self._url:

@@ -1,1 +1,1 @@
-"""Answers that are made once, kept, and read by several requests: the response cache, twins, and retries."""
+"""Answers produced once and read by several requests: the response cache, coalesced requests and retries."""

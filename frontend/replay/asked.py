@@ -76,6 +76,6 @@ def _is_deterministic(fields: dict[str, Any]) -> bool:
 
 
 def cache_key(scope: Scope, fields: dict[str, Any], caller: Any) -> bytes:
-    """Equal for requests of one caller that differ in the order of their fields and in blanks alone."""
+    """Equal for requests of one caller that differ only in white space and in the order of fields."""
     headers = [header(scope, name) for name in _HEADERS]
     return hashlib.sha256(_encode([scope["path"], headers, caller, fields])).digest()

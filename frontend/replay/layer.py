@@ -70,7 +70,8 @@ class Replay:
         other settings; None where the name may mean several models, or none that is known yet.
         `max_concurrent`: how many requests of a caller may be answered at a time."""
         self._max_concurrent = max_concurrent
-        self._unread: dict[Recording, None] = {}  # what is made although its readers left, the oldest first
+        # What is made although its readers left, the oldest first, and what ends it.
+        self._unread: dict[Recording, asyncio.TimerHandle] = {}
         self._app = app
         self._options = options
         self._model_mark = model_mark
@@ -184,7 +185,7 @@ class Replay:
             finally:
                 recording.end(error)
                 shelf.end(key, recording)
-                self._unread.pop(recording, None)
+                self._keep(recording)
 
         task = asyncio.ensure_future(make())
         self._making.add(task)
@@ -203,6 +204,7 @@ class Replay:
     ) -> None:
         """Send a recording to a client until its end, or until the client leaves."""
         recording.readers += 1
+        self._keep(recording)  # the time that it has without readers begins anew with each leave
         own = exchange_of(scope)
 
         def end(error: ServerError) -> None:
@@ -239,14 +241,17 @@ class Replay:
         if seconds <= 0:
             abandon()
             return
-        asyncio.get_running_loop().call_later(seconds, abandon)
         caller = recording.exchange.caller
-        self._unread.pop(recording, None)  # to the end
-        self._unread[recording] = None
+        self._unread[recording] = asyncio.get_running_loop().call_later(seconds, abandon)
         own = [other for other in self._unread if other.is_unread and _key_id(other) == caller.key_id]
         if (most := self._max_concurrent(caller)) is not None:
             for other in own[: max(0, len(own) - most)]:
                 other.abandoned.set()
+
+    def _keep(self, recording: Recording) -> None:
+        """It has a reader again, or has ended."""
+        if (timer := self._unread.pop(recording, None)) is not None:
+            timer.cancel()
 
 
 def _key_id(recording: Recording) -> str | None:

@@ -1,4 +1,4 @@
-"""An answer that is being made and kept: each request reads it from wherever it has to."""
+"""An answer, finished or in progress, that each request reads from its own position."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class Recording:
 
     @property
     def is_unread(self) -> bool:
-        """It is being made, and nobody reads it."""
+        """Whether it is in progress without a reader."""
         return not (self.readers or self.ended or self.abandoned.is_set())
 
     def may_follow(self, number: int) -> bool:
@@ -86,12 +86,12 @@ class Recording:
                 future.set_result(None)
 
     async def begun(self) -> None:
-        """Until there is a start, or never will be."""
+        """Wait until the response starts, or ends without a start."""
         while self.start is None and not self.ended:
             await self._change()
 
     async def parts(self, after: int = 0) -> AsyncIterator[bytes]:
-        """What there is after the part of that number, joined, and what follows. Raises what broke it."""
+        """The parts after this number: those that exist, joined, then later ones. Raises what broke it."""
         if not self._is_numbered:
             after = 0  # a part of what is no stream of events would not be an answer
         while True:

@@ -19,7 +19,7 @@ class Shelf:
     def __init__(
         self, max_bytes: int, max_entries: int, kept_seconds: float, clock: Callable[[], float]
     ) -> None:
-        """An entry may take a quarter of the bytes; `kept_seconds` begin with its end."""
+        """One entry may take a quarter of `max_bytes`. It is kept for `kept_seconds` after it has ended."""
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._kept_seconds = kept_seconds
@@ -37,12 +37,12 @@ class Shelf:
         return found
 
     def put(self, key: Any, recording: Recording, mark: Any) -> None:
-        """One that is being made; it stays until `end`, or until another takes its place."""
+        """Add one that is in progress. It stays until `end`, or until another replaces it."""
         self.drop(key)
         self._entries[key] = Kept(recording, mark)
 
     def end(self, key: Any, recording: Recording) -> None:
-        """It has been made: keep it if it is good and has room."""
+        """It has ended: keep it if it is good and there is room."""
         found = self._entries.get(key)
         if found is None or found.recording is not recording:
             return

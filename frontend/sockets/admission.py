@@ -1,7 +1,7 @@
-"""Who a connection belongs to: its handshake, judged like a request, with the key that the client sent later.
+"""Authenticates connections: a handshake is judged like a request, with the key that follows it.
 
-Clients in browsers cannot add headers to the handshake of a WebSocket. They send their key in the `auth` of
-the packet that follows it.
+Browsers cannot add headers to the handshake of a WebSocket. Clients there send their key as `auth` in the
+packet that follows it.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from frontend.http.exchange import Exchange, attach, exchange_of
 from frontend.http.inside import Answer
 from frontend.sockets.answers import refused
 
-ENDPOINT = "/v1/chat/completions"  # what prompts are asked from
+# Of prompts. Unlike `/v1/inference_sse`, it also reaches models of other servers and the response cache.
+ENDPOINT = "/v1/chat/completions"
 
 
 class Refused(Exception):
@@ -24,7 +25,7 @@ class Refused(Exception):
 
 class Admission:
     def __init__(self, gate: Callable[[Application], Application]) -> None:
-        """`gate` makes the layer that decides on requests, around an application."""
+        """`gate` wraps an application in the layer that decides which requests pass."""
         self._gate = gate(_admitted)
 
     async def caller(self, handshake: Scope, key: str | None) -> Caller:
@@ -58,7 +59,7 @@ def _as_request(handshake: Scope, key: str | None) -> Scope:
 
 
 async def _admitted(scope: Scope, receive: object, send: object) -> None:
-    """Nothing is answered."""
+    """The request has passed; there is nothing to answer."""
 
 
 async def _nothing() -> Message:

@@ -1,4 +1,4 @@
-"""The stream of a chat completion as the events of Socket.IO. Pure."""
+"""Translates the stream of a chat completion into the events of Socket.IO. Pure."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ class AnswerReader:
 
     def __init__(self, request_id: str, session_id: str | None) -> None:
         self._ids: dict[str, Any] = {"request_id": request_id, "session_id": session_id}
-        self._held = b""  # the beginning of an event
+        self._held = b""  # an event that has not ended yet
         self._message: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCallBody] = []
@@ -68,7 +68,7 @@ class AnswerReader:
         self._error: InferenceError | None = None
 
     def read(self, data: bytes) -> list[InferenceToken]:
-        """Raises msgspec.DecodeError for what is no stream of a chat completion."""
+        """Raises msgspec.DecodeError if the data is not a stream of a chat completion."""
         *events, self._held = (self._held + data).split(b"\n\n")
         tokens: list[InferenceToken] = []
         for event in events:
@@ -136,7 +136,7 @@ def failed(error: _Error, request_id: str | None, session_id: str | None) -> Inf
 
 
 def refused(answer: Answer, request_id: str | None = None, session_id: str | None = None) -> InferenceError:
-    """What an HTTP error says."""
+    """The event for an HTTP error."""
     try:
         error = msgspec.json.decode(answer.body, type=_Chunk).error or _Error()
     except msgspec.DecodeError:

@@ -1,8 +1,8 @@
-"""Events to clients, with a bound on what waits for one that reads too slowly.
+"""Sends events to clients, and bounds what is queued for a client that reads too slowly.
 
-Engine.IO queues packets for each connection without a limit. So while HELD_FROM packets wait for a client,
-the text of its answers is joined and sent as one token once it has read on; there is no more of it than the
-answer has. A client for which MAX_PACKETS wait is disconnected.
+Engine.IO queues packets for each connection without a limit. Therefore, while HELD_FROM packets wait for a
+client, further tokens of its answers are joined, and sent as one once fewer packets wait. A client for which
+MAX_PACKETS wait is disconnected.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Delivery:
                 await self._server.emit(event, data, to=client)
 
     async def keeps_up(self, client: str) -> bool:
-        """Whether a client is connected and reads what it gets; else it is disconnected."""
+        """Whether a client is connected and reads its packets. One that does not read is disconnected."""
         if (connection := self.connection(client)) is None:
             return False
         if connection.queue.qsize() >= MAX_PACKETS:
@@ -54,7 +54,7 @@ class Delivery:
 
 
 def _end(packets: "asyncio.Queue[Any]") -> None:
-    """Whoever writes these packets closes the connection next, and need not wait for a ping."""
+    """Make the task that writes these packets close the connection now rather than at the next ping."""
     while not packets.empty():
         packets.get_nowait()
         packets.task_done()
@@ -62,22 +62,22 @@ def _end(packets: "asyncio.Queue[Any]") -> None:
 
 
 class Tokens:
-    """One answer's tokens on their way to several clients."""
+    """Sends one answer's tokens to several clients, joined for those that read too slowly."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self._held: dict[str, InferenceToken] = {}  # by client
 
     async def add(self, token: InferenceToken, clients: Iterable[str]) -> None:
-        prompt: list[str] = []
+        ready: list[str] = []
         for client in clients:
             if client in self._held or not self._delivery.takes_more(client):
                 self._held[client] = joined(self._held.get(client), token)
                 if self._delivery.takes_more(client):
                     await self._delivery.send(TOKEN, self._held.pop(client), [client])
             else:
-                prompt.append(client)
-        await self._delivery.send(TOKEN, token, prompt)
+                ready.append(client)
+        await self._delivery.send(TOKEN, token, ready)
 
     async def flush(self, clients: Iterable[str]) -> None:
         for client in clients:

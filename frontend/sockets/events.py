@@ -1,4 +1,4 @@
-"""What clients ask for over Socket.IO, and the server that speaks its protocol."""
+"""The Socket.IO server, and the handlers of the events that clients send."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from frontend.sockets.requests import chat_body, key_in, named, prompted
 from frontend.sockets.rooms import Room, Rooms
 
 MAX_MESSAGE_BYTES = 1_000_000
-HELLO_SECONDS = 10.0  # in which a connection must say who it belongs to
+HELLO_SECONDS = 10.0  # for a new connection to authenticate
 _SECONDS_BETWEEN_PINGS = 25
 _SECONDS_FOR_PONG = 20
 
@@ -48,7 +48,7 @@ class SocketEvents:
     def __init__(
         self, admission: Admission, only_model: Callable[[], str], stack: Callable[[], Application]
     ) -> None:
-        """`only_model`: for prompts that name none; raises BadRequest."""
+        """`only_model` returns the model for prompts that name none, or raises BadRequest."""
         quiet = logging.getLogger("nacelle.sockets.protocol")
         quiet.setLevel(logging.CRITICAL)  # it would log what clients write
         self.server: Any = socketio.AsyncServer(
@@ -130,9 +130,9 @@ class SocketEvents:
         self.prompts.gone(sid)
 
     async def _if_it_reads(self, handler: Handler, sid: str, *payload: Any) -> Any:
-        """What a client asks is answered, by an acknowledgement or an event: not to one that reads none."""
+        """Ignore clients that do not read: each event is answered by an acknowledgement or another event."""
         if sid not in self._clients or not await self._delivery.keeps_up(sid):
-            return None  # it has left, or it has to
+            return None  # it has left or was disconnected
         return await handler(sid, *payload)
 
     async def _prompt(self, sid: str, payload: Any = None, *_: Any) -> Any:
@@ -201,7 +201,7 @@ def _room(caller: Caller, session_id: str) -> Room:
 
 
 def _ids(payload: Any) -> tuple[str | None, str | None]:
-    """Those of a payload that may be wrong otherwise, so that clients can assign its error."""
+    """The ids in a payload, which may be invalid otherwise: clients match the error to them."""
     found = payload if isinstance(payload, dict) else {}
     request_id, session_id = found.get("request_id"), found.get("session_id")
     return (

@@ -24,7 +24,7 @@ log = logging.getLogger("nacelle.sockets")
 
 
 class Sockets:
-    """`stack` is set once the layers around this one are there."""
+    """`stack` is set once the layers around this one exist."""
 
     def __init__(self, app: Application, admission: Admission, only_model: Callable[[], str]) -> None:
         self._app = app
@@ -48,14 +48,14 @@ class Sockets:
         await _answer(events, scope, receive, send)
 
     async def close(self) -> None:
-        """Let prompts end, then close all connections."""
+        """Wait for the running prompts, then close all connections."""
         if self._loading is not None and self._loading.done():
             events = self._loading.result()
             await events.prompts.settled()
             await events.close_all()
 
     async def _events(self) -> "SocketEvents":
-        """Made with the first request, since most servers get none. Raises NotFound."""
+        """Created at the first request, since most servers never get one. Raises NotFound."""
         if importlib.util.find_spec("socketio") is None:
             raise NotFound(f"Socket.IO is not installed on this server; install {EXTRA}")
         if self._loading is None:
@@ -79,7 +79,7 @@ class Sockets:
             return
         handshake = events.handshake_of(query["sid"][0])
         if handshake is not None and exchange_of(handshake).caller.key_id != exchange_of(scope).caller.key_id:
-            raise Forbidden("this connection is another caller's")
+            raise Forbidden("this connection belongs to another caller")
 
 
 def is_ours(path: str) -> bool:

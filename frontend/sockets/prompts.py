@@ -1,4 +1,4 @@
-"""Prompts that are being answered: who follows them, and when nobody does any more."""
+"""Prompts that are being answered. Each is cancelled once no client follows it."""
 
 import asyncio
 from collections.abc import Callable
@@ -56,7 +56,8 @@ class Prompts:
         return frozenset([prompt.client]) if prompt.room is None else self._rooms.members(prompt.room)
 
     def cancel(self, client: str, request_id: str | None, session_id: str | None) -> int:
-        """Of what a client follows: the prompt of that id, those of a session, or all its own. How many."""
+        """Cancel prompts that a client follows: the one with this id, those of a session, or by default all
+        that it sent. Returns how many."""
         found = [
             prompt
             for prompt in self._running
@@ -83,7 +84,7 @@ class Prompts:
                 _cancel(prompt)
 
     async def settled(self) -> None:
-        """Until all have ended."""
+        """Wait until all have ended."""
         while tasks := [prompt.task for prompt in self._running if prompt.task is not None]:
             await asyncio.wait(tasks)
 

@@ -1,4 +1,4 @@
-"""What clients send: a prompt as the body of a chat completion, and who they say they are. Pure."""
+"""Reads what clients send: prompts, which become bodies of chat completions, and API keys. Pure."""
 
 import uuid
 from typing import Annotated, Any
@@ -10,8 +10,8 @@ from frontend.api.body import naming_field
 from frontend.api.schema.chat import SessionId
 from frontend.errors import BadRequest
 
-_OWN = ("prompt", "request_id", "repeat_penalty")  # what a chat completion has not
-_KEYS = ("token", "api_key", "apiKey", "key")  # of a client's `auth`, where its key may be
+_OWN = ("prompt", "request_id", "repeat_penalty")  # fields that a chat completion does not have
+_KEYS = ("token", "api_key", "apiKey", "key")  # fields of a client's `auth` that may hold its key
 
 RequestId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=128)]
 
@@ -34,8 +34,8 @@ class Named(msgspec.Struct):
 
 
 def prompted(payload: Any) -> Prompted:
-    """With a request id, and a session where a prompt names none. Raises BadRequest."""
-    with naming_field():
+    """Add a request id, and a session id for a `prompt` without one. Raises BadRequest."""
+    with naming_field(Prompted):
         asked = msgspec.convert(payload, Prompted)
     if (asked.prompt is None) == (asked.messages is None):
         raise BadRequest("send either prompt or messages", "prompt")
@@ -50,12 +50,12 @@ def prompted(payload: Any) -> Prompted:
 
 def named(payload: Any) -> Named:
     """Raises BadRequest."""
-    with naming_field():
+    with naming_field(Named):
         return msgspec.convert({"session_id": payload} if isinstance(payload, str) else payload, Named)
 
 
 def chat_body(payload: dict[str, Any], asked: Prompted, model: str) -> bytes:
-    """The body of a chat completion that is streamed. `model`: where none is named."""
+    """The body of a streamed chat completion. `model` is used where the client names none."""
     fields = {name: value for name, value in payload.items() if name not in _OWN}
     if asked.prompt is not None:
         fields["messages"] = [{"role": "user", "content": asked.prompt}]
@@ -68,7 +68,7 @@ def chat_body(payload: dict[str, Any], asked: Prompted, model: str) -> bytes:
 
 
 def key_in(auth: Any) -> str | None:
-    """The API key of what a client sent as `auth` when it connected; None: it sent none."""
+    """The API key in the `auth` that a client sent when it connected; None if there is none."""
     if isinstance(auth, dict):
         auth = next((auth[name] for name in _KEYS if isinstance(auth.get(name), str)), None)
     if not isinstance(auth, str) or not auth:

@@ -2,9 +2,9 @@
 
 from frontend.errors import QueueFull
 
-MAX_ROOMS = 32  # that one client is in
+MAX_ROOMS = 32  # per client
 
-Room = tuple[str | None, str]  # id of the API key, session id: callers do not meet in a name
+Room = tuple[str | None, str]  # key id and session id: callers that use the same session id do not meet
 
 
 class Rooms:

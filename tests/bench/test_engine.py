@@ -1,4 +1,4 @@
-"""The raw pipeline with a real model, SmolLM2-135M; pairs of pipelines with a tiny one."""
+"""The raw pipeline, and pairs of pipelines, with a tiny model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,8 @@ from bench.workload import Workload
 
 
 @pytest.fixture(scope="module")
-def raw(smollm2_ir: Path) -> Iterator[EngineProcess]:
-    with EngineProcess(launch_like_a_server(str(smollm2_ir))) as process:
+def raw(qwen3_ir: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(launch_like_a_server(str(qwen3_ir))) as process:
         yield process
 
 

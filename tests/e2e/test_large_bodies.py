@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,14 +27,14 @@ def many(item: bytes) -> bytes:
 
 BEGIN = b'{"model":"synthetic","max_tokens":1,"messages":'
 HI = b'[{"role":"user","content":"hi"}]'
-BODIES = {
-    "lists": BEGIN + HI + b',"z":' + many(b"[]") + b"]}",
-    "lists and a NaN": BEGIN + HI + b',"z":' + many(b"[]") + b",NaN]}",
-    "objects": BEGIN + HI + b',"z":' + many(b"{}") + b"]}",
-    "objects, cut off": BEGIN + HI + b',"z":' + many(b'{"a":1}'),
-    "messages": BEGIN + many(b'{"role":"user","content":""}') + b"]}",
-    "messages and a NaN": BEGIN + many(b'{"role":"user","content":""}') + b",NaN]}",
-    "numbers": BEGIN + HI + b',"z":' + many(b"1e308") + b"]}",
+BODIES: dict[str, Callable[[], bytes]] = {  # built only where they are sent: all together have 91 MB
+    "lists": lambda: BEGIN + HI + b',"z":' + many(b"[]") + b"]}",
+    "lists and a NaN": lambda: BEGIN + HI + b',"z":' + many(b"[]") + b",NaN]}",
+    "objects": lambda: BEGIN + HI + b',"z":' + many(b"{}") + b"]}",
+    "objects, cut off": lambda: BEGIN + HI + b',"z":' + many(b'{"a":1}'),
+    "messages": lambda: BEGIN + many(b'{"role":"user","content":""}') + b"]}",
+    "messages and a NaN": lambda: BEGIN + many(b'{"role":"user","content":""}') + b",NaN]}",
+    "numbers": lambda: BEGIN + HI + b',"z":' + many(b"1e308") + b"]}",
 }
 
 
@@ -65,6 +65,9 @@ def longest_gap(server: Serving, body: bytes | None) -> float:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_that_takes_long_to_decode_does_not_hold_up_anybody(server: Serving, name: str):
-    undisturbed = longest_gap(server, None)
-    disturbed = min(longest_gap(server, BODIES[name]) for _ in range(3))
-    assert disturbed < undisturbed + LONGEST_GAP_SECONDS
+    body = BODIES[name]()
+    longest = longest_gap(server, None) + LONGEST_GAP_SECONDS
+    gaps: list[float] = []
+    while not gaps or min(gaps) >= longest:  # again, for the machine may have been busy with something else
+        assert len(gaps) < 3, f"{gaps} s, where {longest} s are allowed"
+        gaps.append(longest_gap(server, body))

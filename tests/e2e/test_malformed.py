@@ -64,8 +64,8 @@ CASES: dict[str, tuple[tuple[str, bytes], int, str | None]] = {
 
 
 @pytest.fixture(scope="module")
-def server(smollm2_ir):
-    with Serving([str(smollm2_ir), "--name", MODEL], ["--max-body-bytes", str(1024**2)], {}) as serving:
+def server(qwen3_ir):
+    with Serving([str(qwen3_ir), "--name", MODEL], ["--max-body-bytes", str(1024**2)], {}) as serving:
         yield serving.wait_until_ready()
 
 

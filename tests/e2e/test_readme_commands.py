@@ -28,8 +28,13 @@ def blocks(heading: str) -> list[str]:
 
 
 @contextmanager
-def served(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server that a printed line starts in `folder`, once it is as ready as README says to wait for."""
+def served(
+    line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, answers: str = "/ready"
+) -> Iterator[Server]:
+    """The server that a printed line starts in `folder`, once it is as ready as README says to wait for.
+
+    Or once the path `answers` answers 200, where no model is asked.
+    """
     words = shlex.split(line)
     environment = {}
     while "=" in words[0]:
@@ -39,7 +44,7 @@ def served(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.chdir(folder)
     port = free_port()
     with Server([*nacelle_command(), *words], port, environment | {"NACELLE_PORT": str(port)}) as server:
-        server.wait_for("/ready", LOAD_SECONDS)
+        server.wait_for(answers, LOAD_SECONDS)
         yield server
 
 
@@ -92,7 +97,7 @@ def test_open_webui_in_a_container_gets_in(smollm2_ir, tmp_path, monkeypatch):
     assert settings["OPENAI_API_BASE_URL"] == f"http://{host}:{PORT}/v1"
     key = settings["OPENAI_API_KEY"]
     for line, status in [(with_key, 401), (without_key, 200)]:
-        with served(line, tmp_path, monkeypatch) as server:
+        with served(line, tmp_path, monkeypatch, "/health") as server:
             assert status_of(server, host, key) == 200
             assert status_of(server, host, "another") == status
             if line is without_key:

@@ -49,10 +49,29 @@ def test_the_watchdog_hears_as_long_as_the_event_loop_turns():
 
 
 @pytest.mark.parametrize(
-    "variables", [{"WATCHDOG_PID": "7", "WATCHDOG_USEC": "1000"}, {"WATCHDOG_USEC": "x"}]
+    "variables",
+    [
+        {"WATCHDOG_PID": "7", "WATCHDOG_USEC": "1000"},
+        {"WATCHDOG_USEC": "x"},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "²"},
+        {"WATCHDOG_USEC": "9" * 5000},
+    ],
 )
 def test_a_watchdog_of_somebody_else_hears_nothing(variables):
     assert b"WATCHDOG=1" not in told({"NOTIFY_SOCKET": "/run/notify", **variables})
+
+
+def test_a_period_that_nobody_can_keep_leaves_the_event_loop_time():
+    async def live() -> float:
+        loop = asyncio.get_running_loop()
+        manager = ServiceManager({"NOTIFY_SOCKET": "@", "WATCHDOG_USEC": "1"}, PID, lambda *_: None)
+        delays: list[float] = []
+        loop.call_later = lambda seconds, *_: delays.append(seconds)  # type: ignore[method-assign, assignment]
+        manager.ready()
+        return delays[0]
+
+    assert asyncio.run(live()) >= 0.001
 
 
 def test_messages_reach_a_socket(tmp_path):
@@ -70,6 +89,11 @@ def test_sockets_for_another_process_are_left_alone():
     assert inherited({}, PID) == []
 
 
+@pytest.mark.parametrize("count", ["²", "-1", "", "9" * 5000])
+def test_a_number_of_sockets_that_is_none_counts_as_none(count):
+    assert inherited({"LISTEN_PID": str(PID), "LISTEN_FDS": count}, PID) == []
+
+
 def test_the_rules_of_access_follow_from_the_most_open_socket():
     with socket.socket() as here, socket.socket() as everywhere:
         here.bind(("127.0.0.1", 0))
@@ -83,8 +107,9 @@ import os, socket, sys
 from frontend.service_manager import inherited
 from frontend.config import ConfigError
 os.dup2(int(sys.argv[1]), 3)
+os.closerange(4, 256)
 try:
-    (one,) = inherited({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}, os.getpid())
+    (one,) = inherited({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": sys.argv[2]}, os.getpid())
 except ConfigError as error:
     print(error)
 else:
@@ -92,16 +117,19 @@ else:
 """
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
-def test_a_socket_of_tcp_is_taken_over(family, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "count"), [(socket.AF_INET, "1"), (socket.AF_UNIX, "1"), (socket.AF_INET, "2")]
+)
+def test_a_socket_of_tcp_is_taken_over(family, count, tmp_path):
     with socket.socket(family) as listener:
         listener.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "socket"))
         listener.listen()
         result = subprocess.run(
-            [sys.executable, "-c", TAKES, str(listener.fileno())],
+            [sys.executable, "-c", TAKES, str(listener.fileno()), count],
             pass_fds=[listener.fileno()],
             capture_output=True,
             text=True,
         )
         expected = f"{listener.getsockname()[1]} False" if family == socket.AF_INET else "not of TCP"
+        expected = expected if count == "1" else "LISTEN_FDS: socket activation promised 2 sockets"
         assert expected in result.stdout, result.stderr

@@ -25,7 +25,7 @@ from ipc.messages import (
     PromptLookup,
 )
 from tests.host.harness import HostUnderTest, Outcome, chat, host_running, launch_of
-from tests.models.altered import altered, blur_weights, name_layers, write_adapter
+from tests.models.altered import altered, blur_weights, write_adapter
 
 COPYING = "alpha beta gamma delta. alpha beta gamma delta. alpha beta"
 PROMPTS = ["Once upon a time", COPYING, "The capital of France is", "1 2 3 4"]
@@ -134,26 +134,7 @@ def test_a_cancelled_request_leaves_the_engine(host: HostUnderTest) -> None:
     assert not host.outcomes[request].ended
 
 
-# --- adapters -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def named_ir(smollm2_ir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return altered(smollm2_ir, tmp_path_factory.mktemp("named") / "ir", name_layers)
-
-
-def adapted_text(ir: Path, file: Path, alpha: float) -> str:
-    with host_running(launch_of(ir, adapter=Adapter(str(file), alpha))) as host:
-        return host.run("Once upon a time", **GREEDY).text
-
-
-def test_an_adapter_changes_the_text_by_its_weight(
-    plain: HostUnderTest, named_ir: Path, tmp_path: Path
-) -> None:
-    file = write_adapter(tmp_path / "a.safetensors")
-    base = plain.run("Once upon a time", **GREEDY).text
-    assert adapted_text(named_ir, file, 0.0) == base
-    assert adapted_text(named_ir, file, 1.0) != base
+# --- adapters; what they do to texts is in e2e/test_engine_options.py ------------------------------------
 
 
 def fatal(path: Path, **changes: Any) -> str:

@@ -1,6 +1,5 @@
 """A random tiny Qwen3 with the real tokenizer and chat template: it makes no sense, but calls tools."""
 
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -27,6 +26,11 @@ def tiny_qwen3(family: Literal["qwen3", "qwen3.5", "plain"]) -> Path:
     return cached(f"{_FOLDER}/{family}", lambda folder: _with_template(weights, family, folder))
 
 
+def tiny_qwen3_gguf() -> Path:
+    """The GGUF file that it is made from."""
+    return cached("tiny-gguf-1", _write) / "m.gguf"
+
+
 def tiny_qwen3_reranker() -> Path:
     """The same model in a folder that is recognized as a causal reranker's: it answers yes or no at random.
 
@@ -44,10 +48,10 @@ def _with_template(source: Path, family: str, folder: Path) -> None:
 
 
 def _build(folder: Path) -> None:
+    convert(tiny_qwen3_gguf(), folder)
+
+
+def _write(folder: Path) -> None:
     from tests.models.qwen3_gguf import write_gguf  # these imports are slow, and seldom needed
 
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    write_gguf(scratch / "qwen3.gguf")
-    convert(scratch / "qwen3.gguf", folder)
-    shutil.rmtree(scratch)
+    write_gguf(folder / "m.gguf")

@@ -1,4 +1,7 @@
-"""/admin/downloads: downloads of models into the server's store."""
+"""/admin/downloads: downloads of models into the server's store.
+
+Whoever may use some models alone sees, begins and ends downloads of these.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
@@ -8,13 +11,17 @@ import falcon.asgi
 import msgspec
 from msgspec import Meta
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.sse import event, respond_events
-from frontend.downloads import Download, Downloads
+from frontend.config_sources import default_name
+from frontend.downloads import Download, Downloads, no_such
+from frontend.errors import Forbidden
 from frontend.http.error_body import error_body
+from frontend.shortened import quoted
 
 _MAX_BODY_BYTES = 16 * 1024
 
@@ -42,7 +49,7 @@ class DownloadResources:
 
     @describes("Downloads of models", answer=DownloadList)
     async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
-        respond_json(response, DownloadList(self._downloads.list()))
+        respond_json(response, DownloadList(list(filter(_is_visible, self._downloads.list()))))
 
     @describes(
         "Download a model",
@@ -54,41 +61,60 @@ class DownloadResources:
     )
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _MAX_BODY_BYTES, _decoder)
+        refuse_others(body.name or default_name(body.source))
         respond_json(response, self._downloads.start(body.source, body.name))
         response.status = falcon.HTTP_202
 
     @describes("One download", answer=Download, errors=(404,))
     async def on_get_one(self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str) -> None:
-        respond_json(response, self._downloads.get(id))
+        respond_json(response, self._found(id))
 
     @describes("Cancel a download", answer=Download, errors=CHANGES)
     async def on_delete_one(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
-        respond_json(response, await self._downloads.cancel(id))
+        respond_json(response, await self._downloads.cancel(self._found(id).id))
 
     @describes("Pause a download", answer=Download, errors=CHANGES)
     async def on_post_pause(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
-        respond_json(response, await self._downloads.pause(id))
+        respond_json(response, await self._downloads.pause(self._found(id).id))
 
     @describes("Resume a download", answer=Download, errors=CHANGES)
     async def on_post_resume(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
-        respond_json(response, self._downloads.resume(id))
+        respond_json(response, self._downloads.resume(self._found(id).id))
 
     @describes("The progress of a download", events=Download, errors=(404,))
     async def on_get_events(
         self, request: falcon.asgi.Request, response: falcon.asgi.Response, id: str
     ) -> None:
-        self._downloads.get(id)  # or an HTTP error
+        self._found(id)  # or an HTTP error
         begin = self._events(id)
         await respond_events(request, response, begin, lambda error: event(error_body(error)))
 
+    def _found(self, id: str) -> Download:
+        """Raises NotFound."""
+        download = self._downloads.get(id)
+        if not _is_visible(download):
+            raise no_such(id)
+        return download
+
     async def _events(self, id: str) -> AsyncIterator[bytes]:
         return (event(download) async for download in self._downloads.follow(id))
+
+
+def _is_visible(download: Download) -> bool:
+    """To whoever asks."""
+    return sight().has(download.model or download.name or default_name(download.source))
+
+
+def refuse_others(name: str) -> None:
+    """Raises Forbidden where whoever asks may not use a model of this name."""
+    if not sight().has(name):
+        raise Forbidden(f"this API key may not add {quoted(name)}, which is not in its list of models")
 
 
 def install(app: App, server: Server) -> None:

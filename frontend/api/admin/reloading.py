@@ -2,6 +2,7 @@
 
 import falcon.asgi
 
+from frontend.access.sight import sight
 from frontend.api.area import App, Control, Server
 from frontend.api.generating import respond_json
 from frontend.api.openapi.operation import CHANGES, describes
@@ -24,7 +25,7 @@ class Reload:
             plan = await self._control.reload()
         except (ConfigError, ModelError) as error:
             raise BadRequest(f"nothing was changed: {error}") from None
-        respond_json(response, plan)
+        respond_json(response, plan.visible(sight().has))
 
 
 def install(app: App, server: Server) -> None:

@@ -9,6 +9,7 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
+from frontend.api.admin.downloads import refuse_others
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.client import on_leave_of
@@ -20,6 +21,7 @@ from frontend.api.ollama.progress import MANIFEST, SUCCESS, Progress, ProgressLi
 from frontend.api.ollama.requests import ModelRequest
 from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.sse import failed, respond_events
+from frontend.config_sources import default_name
 from frontend.downloads import Download, Downloads
 from frontend.errors import ClientGone
 from frontend.http.exchange import CLIENT_GONE, exchange_of
@@ -56,8 +58,10 @@ class Pull:
     async def on_post(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
         body, _ = await read_json(request, _BODY_BYTES, _decoder)
         refuse_local_path(body.wanted, "model")
+        source = canonical(body.wanted)
+        refuse_others(default_name(source))
         with renaming_params({"source": "model"}):
-            download = self._start(canonical(body.wanted))
+            download = self._start(source)
         left = asyncio.Event()
         on_leave_of(request)(left.set)
         if body.stream is False:

@@ -9,6 +9,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.access.sight import asking, sight
+from frontend.api.admin.downloads import refuse_others
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.local_paths import refuse_local_path
@@ -110,9 +111,10 @@ class Copy(_Changes):
         refuse_local_path(body.destination, "destination")
         new = canonical(body.destination)
         async with self._changing:
+            installed = await self._installed(body.source, "source")
+            refuse_others(new)
             if new in self._router.routes or new in self._router.names.all:
                 raise Conflict(f"destination: a model named {new!r} is served already", "destination")
-            installed = await self._installed(body.source, "source")
             with _conflicts(body.source):
                 await asyncio.to_thread(Inventory(store_root(self._store)).copy, installed.name, new)
             await self._library.add(new)

@@ -17,10 +17,19 @@ from frontend.api.responses.event_log import EventLog, EventLogs
 from frontend.api.responses.records import Record, Records, as_of, failed, is_live
 from frontend.api.responses.stream import BeginTurn, collect, naming_params
 from frontend.api.schema.responses import ResponseBody
-from frontend.caller import Caller
-from frontend.errors import QueueFull, RequestTimeout, RequestTooLarge, ServerError, ShuttingDown
+from frontend.errors import (
+    QueueFull,
+    RequestCancelled,
+    RequestTimeout,
+    RequestTooLarge,
+    ServerError,
+    ShuttingDown,
+)
+from frontend.http.exchange import Exchange, unattended
+from frontend.http.in_flight import InFlight
 
 MAX_TASKS = 256
+ROUTE = "/v1/responses"
 _AGAIN_SECONDS = 0.2  # until the store is asked again
 _LAST_WORDS_SECONDS = 10.0  # to store how a response ended
 
@@ -30,6 +39,12 @@ log = logging.getLogger("nacelle.api")
 class _Job(msgspec.Struct):
     builder: ResponseBuilder
     task: "asyncio.Task[None]"
+
+    def end(self, error: ServerError) -> None:
+        """An operator ends it."""
+        if not self.builder.ended:
+            self.builder.fail(error)
+            self.task.cancel()
 
 
 class Background:
@@ -45,6 +60,7 @@ class Background:
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
         self.logs = EventLogs()
+        self.in_flight = InFlight()  # where operators see what is being generated
         self._starting = 0
         self._closing = False
 
@@ -71,10 +87,20 @@ class Background:
             raise ShuttingDown("the server is shutting down", retry_after=1)
         events = self._open_log(builder) if spec.streaming else None
         # In a context of its own: that of the request holds its client, who may leave.
-        task = asyncio.create_task(
-            self._run_for(sight().caller, spec, builder, events), context=contextvars.Context()
+        exchange = Exchange(
+            record.response.id,
+            time.monotonic(),
+            sight().caller,
+            ROUTE,
+            model=spec.model,
+            stream=spec.streaming,
         )
-        self._jobs[record.response.id] = _Job(builder, task)
+        task = asyncio.create_task(
+            self._run_for(exchange, spec, builder, events), context=contextvars.Context()
+        )
+        job = self._jobs[record.response.id] = _Job(builder, task)
+        exchange.end = job.end
+        self.in_flight.add(exchange)
 
     def _open_log(self, builder: ResponseBuilder) -> EventLog:
         events = self.logs.open(builder.response.id, builder.short_heartbeat)
@@ -111,11 +137,18 @@ class Background:
             await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
 
     async def _run_for(
-        self, caller: Caller, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None
+        self, exchange: Exchange, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None
     ) -> None:
         """What is done later is still done with the rights of whoever asked, and on their account."""
-        with asking(caller):
-            await self._run(spec, builder, events)
+        unattended.set(exchange)
+        try:
+            with asking(exchange.caller):
+                await self._run(spec, builder, events)
+        finally:
+            exchange.end = None
+            _note_end(exchange, builder.response)
+            tokens = exchange.tokens() if exchange.tokens is not None else None
+            self.in_flight.ended(exchange, time.monotonic() - exchange.began, tokens)
 
     async def _run(self, spec: TurnSpec, builder: ResponseBuilder, events: EventLog | None) -> None:
         """`events` is the log, where the client asked for a stream."""
@@ -177,3 +210,12 @@ class Background:
             log.warning("could not store the background response %s: %s", response.id, error)
             return False
         return True
+
+
+def _note_end(exchange: Exchange, response: ResponseBody) -> None:
+    """What became of it, as of a request."""
+    if exchange.cancelled is not None or response.status == "cancelled":
+        exchange.fail(RequestCancelled.code)
+    elif response.error is not None:
+        exchange.fail(response.error.code)
+    exchange.status, exchange.ended = 200, True

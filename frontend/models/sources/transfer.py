@@ -188,7 +188,7 @@ def _known(part: Path, expected: Expected) -> _Part | None:
     """What the bytes that are there begin, if they can be continued."""
     try:
         known = msgspec.json.decode(_facts(part).read_bytes(), type=_Part)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):
         return None
     if known.identity != expected.identity:
         return None

@@ -164,6 +164,7 @@ def test_changes_of_the_file_are_followed_and_seldom_looked_for(path):
         b'{"keys": [{"id": "a", "sha256": "%s"}, {"id": "a", "sha256": "%s"}]}' % (b"0" * 64, b"1" * 64),
         b'{"keys": [{"id": "a", "sha256": "%s"}, {"id": "b", "sha256": "%s"}]}' % (b"0" * 64, b"0" * 64),
         b"\xff" * 10,
+        b'{"keys": [{"id": "a", "sha256": "%s", "name": "\xff"}]}' % (b"0" * 64),
     ],
 )
 def test_a_broken_file_keeps_the_last_keys_and_is_logged_once(path, content, caplog):

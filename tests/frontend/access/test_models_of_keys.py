@@ -19,6 +19,7 @@ from frontend.api.area import Control
 from frontend.api.memory import Memory
 from frontend.caller import Caller
 from frontend.config import ModelSettings, Settings
+from frontend.downloads import Downloads
 from frontend.errors import BadRequest, ModelNotFound, ServerError
 from frontend.http.exchange import Exchange
 from frontend.observability.incidents import Outcomes
@@ -39,8 +40,8 @@ NAMES = Names(
 LISTS = {"narrow": ("open",), "alias": ("chat",), "variants": ("shut",), "pattern": ("op*",), "none": ()}
 
 
-def made_router() -> tuple[Router, dict[str, StandIn]]:
-    settings, metrics = Settings(), Metrics()
+def made_router(metrics: Metrics | None = None) -> tuple[Router, dict[str, StandIn]]:
+    settings, metrics = Settings(), metrics or Metrics()
     router = Router(RouterOptions(settings.arena_bytes, settings.request_timeout_seconds))
     hosts = {}
     for name in MODELS:
@@ -66,11 +67,20 @@ class Server:
                 for name, models in {**LISTS, "all": None}.items()
             ]
         settings = Settings(api_keys_file=str(path))
-        self.router, self.hosts = made_router()
+        self.metrics = Metrics()
+        self.router, self.hosts = made_router(self.metrics)
         self.memory = Memory(settings, self.router)
         self.control = Control()
         self.ended: list[ServerError] = []  # requests, by an administrator
-        app = build(settings, self.router, Metrics(), self.memory, control=self.control)
+        self.downloads = Downloads(str(path.parent / "store"), max_running=0)
+        app = build(
+            settings,
+            self.router,
+            self.metrics,
+            self.memory,
+            control=self.control,
+            downloads=self.downloads,
+        )
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
     async def ask(self, key: str, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -86,6 +96,7 @@ def run(path: Path, scenario: Callable[[Server], Awaitable[None]]) -> None:
         server = Server(path / "keys.json")
         async with server.http:
             await scenario(server)
+        await server.downloads.close()
         await server.memory.background.close(0)
         await server.memory.close()
 
@@ -257,12 +268,68 @@ def test_an_alias_cannot_be_switched_to_a_model_of_others(tmp_path):
     run(tmp_path, scenario)
 
 
-def test_a_probe_with_a_key_reports_its_models_and_one_without_reports_all(tmp_path):
+def test_a_probe_with_a_key_reports_its_models_and_one_without_is_told_what_it_needs(tmp_path):
     async def scenario(server: Server) -> None:
         with_key = (await server.ask("narrow", "GET", "/ready")).json()
         assert [model["id"] for model in with_key["models"]] == ["open"]
-        without = (await server.http.get("/ready")).json()
-        assert [model["id"] for model in without["models"]] == list(MODELS)
+        for path in ("/ready", "/ready/secret", "/ready/chat"):
+            for headers in ({}, {"Authorization": "Bearer nosuch"}):
+                answer = await server.http.get(path, headers=headers)
+                assert (answer.status_code, answer.json()) == (200, {"ready": True})
+        missing = await server.http.get("/ready/opera")
+        assert missing.status_code == 404
+        assert missing.json()["error"]["message"] == "there is no such model"
+        server.router.draining = True
+        for path in ("/ready", "/ready/secret"):
+            answer = await server.http.get(path)
+            assert (answer.status_code, answer.json()) == (503, {"ready": False})
+
+    run(tmp_path, scenario)
+
+
+def test_metrics_and_figures_are_of_the_models_of_a_key(tmp_path):
+    async def scenario(server: Server) -> None:
+        for path in ("/metrics", "/admin/stats", "/v1/status", "/admin/hosts", "/admin/refusals"):
+            whole = (await server.ask("all", "GET", path)).text
+            mine = (await server.ask("narrow", "GET", path)).text
+            if path != "/admin/refusals":
+                assert "secret" in whole and "hidden" in whole
+            assert "secret" not in mine and "hidden" not in mine and "open:tag" not in mine, path
+        assert 'model="open"' in (await server.ask("narrow", "GET", "/metrics")).text
+        assert "nacelle_http_response_bytes_total" in (await server.ask("narrow", "GET", "/metrics")).text
+
+    run(tmp_path, scenario)
+
+
+def test_downloads_are_those_of_the_models_of_a_key(tmp_path):
+    async def scenario(server: Server) -> None:
+        async def started(source: str, name: str | None = None) -> str:
+            answer = await server.ask("all", "POST", "/admin/downloads", {"source": source, "name": name})
+            id: str = answer.json()["id"]
+            return id
+
+        own = [await started("nowhere/x", "open"), await started("https://h.example/open.gguf")]
+        secret = await started("nowhere/x", "secret")
+        other = await started("nowhere/x")
+        listed = (await server.ask("narrow", "GET", "/admin/downloads")).json()["data"]
+        assert {download["id"] for download in listed} == set(own)
+        assert len((await server.ask("all", "GET", "/admin/downloads")).json()["data"]) == 4
+        unknown = "dl_unknown"
+        for method, action in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("GET", "/events")):
+            answers = [
+                await server.ask("narrow", method, f"/admin/downloads/{id}{action}")
+                for id in (unknown, secret, other)
+            ]
+            assert {answer.status_code for answer in answers} == {404}, (method, action)
+        assert (await server.ask("narrow", "DELETE", f"/admin/downloads/{secret}")).status_code == 404
+        for path, body in (
+            ("/admin/downloads", {"source": "nowhere/x", "name": "secret"}),
+            ("/admin/downloads", {"source": "secret"}),
+            ("/api/pull", {"model": "secret", "stream": False}),
+        ):
+            assert (await server.ask("narrow", "POST", path, body)).status_code == 403, path
+        assert (await server.ask("narrow", "GET", f"/admin/downloads/{own[0]}")).status_code == 200
+        assert (await server.ask("narrow", "DELETE", f"/admin/downloads/{own[0]}")).status_code == 200
 
     run(tmp_path, scenario)
 

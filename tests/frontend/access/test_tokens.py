@@ -16,7 +16,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from frontend.access.authentication import Authentication, authentication_of
 from frontend.access.jwks import RemoteKeys, parse_key_set
 from frontend.access.scopes import check_scope
-from frontend.access.tokens import ES, HS, RS, UnknownSigner, rules_of
+from frontend.access.tokens import ES, HS, RS, UnknownSigner, token_rules
 from frontend.caller import Limits
 from frontend.config import ConfigError, Settings
 from frontend.errors import Forbidden, Unauthorized
@@ -275,7 +275,7 @@ class Url:
     def __init__(self, content: bytes = b""):
         self.content, self.fetched, self.now = content, 0, 0.0
         self.keys = RemoteKeys(self.fetch, 30.0, (*RS, *ES), "https://a/b", lambda: self.now)
-        self.authentication = Authentication(signers=None, rules=rules_of(Settings()), remote=self.keys)
+        self.authentication = Authentication(signers=None, rules=token_rules(Settings()), remote=self.keys)
 
     async def fetch(self) -> bytes:
         self.fetched += 1

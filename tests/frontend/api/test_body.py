@@ -3,14 +3,14 @@
 import codecs
 import importlib
 import pkgutil
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import msgspec.inspect
 import pytest
 
 from frontend.api import schema
-from frontend.api.body import decode
+from frontend.api.body import converted, decode
 from frontend.api.chat import turn_spec
 from frontend.api.completions import prompts_of
 from frontend.api.completions import specs_of as completion_specs_of
@@ -20,11 +20,13 @@ from frontend.api.schema.chat import ChatRequest
 from frontend.api.schema.common import check_stream_options, refuse_unsupported
 from frontend.api.schema.completions import CompletionRequest
 from frontend.api.schema.patterns import WORDS
+from frontend.api.schema.responses import ResponsesRequest
 from frontend.errors import BadRequest
 from ipc.messages import TextPrompt, TokenPrompt, ToolCall
 
 CHAT = msgspec.json.Decoder(ChatRequest)
 COMPLETION = msgspec.json.Decoder(CompletionRequest)
+RESPONSES = msgspec.json.Decoder(ResponsesRequest)
 HI = '"messages":[{"role":"user","content":"hi"}]'
 
 
@@ -358,3 +360,80 @@ def test_half_a_surrogate_pair_is_called_that_and_named(text, half, length):
 @pytest.mark.parametrize("text", [r"\\ud800", r"\ud83d\ude00"])
 def test_what_only_looks_like_half_a_pair_is_text(text):
     assert decode(f'{{"model":"m","prompt":"{text}"}}'.encode(), COMPLETION).prompt
+
+
+@pytest.mark.parametrize(
+    ("body", "decoder", "message"),
+    [
+        (
+            f'{{"model":"m",{HI},"messages":[{{"role":"alien","content":"x"}}]}}',
+            CHAT,
+            "messages[0].role: must be one of assistant, developer, system, tool, user, not 'alien'",
+        ),
+        (
+            f'{{"model":"m",{HI},"messages":[{{"role":"{"x" * 500}","content":"x"}}]}}',
+            CHAT,
+            "messages[0].role: must be one of assistant, developer, system, tool, user, not "
+            + f"'{'x' * 58}…",
+        ),
+        (
+            '{"model":"m","input":"x","truncation":1}',
+            RESPONSES,
+            "truncation: Expected `str | null`, got `int`",
+        ),
+        (
+            '{"model":"m","input":"x","truncation":"no"}',
+            RESPONSES,
+            "truncation: must be auto or disabled, not 'no'",
+        ),
+        (
+            '{"model":"m","input":"x","reasoning":{"effort":"x"}}',
+            RESPONSES,
+            "reasoning.effort: must be one of high, low, max, medium, minimal, none, xhigh, not 'x'",
+        ),
+    ],
+)
+def test_a_value_that_is_none_of_the_allowed_ones_is_answered_with_these(body, decoder, message):
+    error = refused(body.encode(), decoder)
+    assert (error.message, error.param) == (message, message.partition(":")[0])
+
+
+class Ball(msgspec.Struct, tag="ball"):
+    size: Literal[1, 2] | None = None
+
+
+class Cube(msgspec.Struct, tag="cube"):
+    size: Literal[3] | None = None
+
+
+class Box(msgspec.Struct):
+    things: list[Ball | Cube] = []
+    colours: dict[str, Annotated[Literal["red", "blue"], msgspec.Meta(title="Colour")]] = {}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"things":[{"type":"cone"}]}', "things[0].type: must be ball or cube, not 'cone'"),
+        (b'{"things":[{"type":"cube","size":7}]}', "things[0].size: must be one of 1, 2, 3, not 7"),
+        (b'{"colours":{"a":"green"}}', "colours[...]: must be blue or red, not 'green'"),
+    ],
+)
+def test_allowed_values_are_found_in_alternatives_and_containers(body, message):
+    assert refused(body, msgspec.json.Decoder(Box)).message == message
+
+
+def test_no_request_is_refused_in_the_decoders_words_for_what_may_be_chosen():
+    checked = 0
+    for module in pkgutil.iter_modules(schema.__path__):
+        loaded = importlib.import_module(f"{schema.__name__}.{module.name}")
+        for kind in vars(loaded).values():
+            if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)) or kind is msgspec.Struct:
+                continue
+            for field in msgspec.structs.fields(kind):
+                try:
+                    converted({field.encode_name: "nosuch"}, kind, "body")
+                except BadRequest as error:
+                    assert "Invalid enum" not in error.message, (kind, field.name)
+                    checked += "must be" in error.message
+    assert checked > 20

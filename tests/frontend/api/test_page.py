@@ -11,10 +11,10 @@ import pytest
 from frontend import page
 from frontend.access.authentication import Authentication
 from frontend.access.keys import unrestricted
+from frontend.access.rules import AccessRules, Asked, judge
 from frontend.api.errors import install as install_errors
 from frontend.api.ollama.root import Root
 from frontend.api.page import PageFiles
-from frontend.http.access import Asked, Rules, judge
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 FILES = page.load()
@@ -80,7 +80,7 @@ def test_nothing_else_is_served(client, path):
 
 def test_the_page_needs_no_key_and_what_it_shows_does():
     def error(path):
-        rules = Rules(Authentication([unrestricted("api_key", "secret")]), frozenset(), frozenset())
+        rules = AccessRules(Authentication([unrestricted("api_key", "secret")]), frozenset(), frozenset())
         return judge(rules, Asked("GET", path, "localhost", None, None)).error
 
     assert error("/") is None

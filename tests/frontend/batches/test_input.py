@@ -48,6 +48,7 @@ def test_places_lead_to_the_lines_also_behind_blank_ones_a_mark_and_a_missing_la
         (line("b", url=["/v1/chat/completions"]), "invalid_url", "url"),
         (line("b", body=[1]), "invalid_body", "body"),
         (line("b", body="text"), "invalid_body", "body"),
+        (line("b", body={"model": "?"}).replace(b"?", b"\xff"), "invalid_body", "body"),
         (line("b", more="x" * LIMIT), "line_too_long", None),
         (line("b", more="x" * LIMIT * 5), "line_too_long", None),
     ],

@@ -5,7 +5,7 @@ import itertools
 import msgspec
 import pytest
 
-from frontend.batches.lifecycle import Answered, CancelAsked, Event, Filed, Rejected, Validated, advance
+from frontend.batches.lifecycle import Answered, CancelAsked, Event, Filed, Lost, Rejected, Validated, advance
 from frontend.batches.record import LIVE, BatchError, BatchState
 from tests.frontend.batches.made import batch
 
@@ -16,18 +16,22 @@ EVENTS: dict[str, Event] = {
     "cancel": CancelAsked(),
     "filed": Filed(),
     "expired": Filed(expired=True),
+    "lost": Lost(BatchError("input_file_lost", "gone")),
 }
 MOVES = {
     ("validating", "validated"): "in_progress",
     ("validating", "rejected"): "failed",
     ("validating", "cancel"): "cancelling",
+    ("validating", "lost"): "failed",
     ("in_progress", "answered"): "finalizing",
     ("in_progress", "cancel"): "cancelling",
     ("in_progress", "expired"): "expired",
+    ("in_progress", "lost"): "failed",
     ("finalizing", "filed"): "completed",
     ("finalizing", "expired"): "completed",
     ("cancelling", "filed"): "cancelled",
     ("cancelling", "expired"): "cancelled",
+    ("cancelling", "lost"): "cancelled",
 }
 
 

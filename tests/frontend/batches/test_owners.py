@@ -29,6 +29,19 @@ def test_a_key_that_was_revoked_removed_or_has_expired_has_none():
     assert renewed(unrestricted("other", "x")) is None
 
 
+def test_a_token_has_its_rights_until_it_expires():
+    def signer(key_id: str | None, algorithm: str) -> tokens.SigningKey:
+        raise AssertionError("nothing is signed here")
+
+    def with_token(until: float) -> Caller | None:
+        rules = tokens.TokenRules(None, (), leeway_seconds=10.0)
+        known = Authentication(signers=signer, rules=rules, now=lambda: 100.0)
+        return known.renewed(Caller("subject", by_token=True, until=until))
+
+    assert with_token(90.5) is not None
+    assert with_token(90.0) is None
+
+
 def test_whoever_came_without_a_key_or_with_a_token_stays():
     assert renewed(KEY, caller=ANYBODY) is ANYBODY
 

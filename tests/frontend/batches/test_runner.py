@@ -8,10 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from frontend.batches.folder import Folder
+from frontend.batches.input import Place
+from frontend.batches.lines import MAX_WAITING, Lines
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
 from frontend.batches.runner import Runner
+from frontend.batches.runner_store import RunnerStore
 from frontend.batches.service import Batches
+from frontend.batches.storage import Storage
 from frontend.batches.store import BatchStore, FileLimits
 from frontend.caller import Caller, Limits
 from frontend.config import Settings
@@ -34,12 +40,30 @@ class World:
         self.running = self.most_running = 0
         self.answer: Callable[[str], Awaitable[Answer]] = self.at_once
         self.revoked: set[str | None] = set()
-        self.store = self._open()
+        self._open()
+        self._moved = asyncio.Event()
 
-    def _open(self) -> BatchStore:
-        return BatchStore(Folder(self.root / "kept"), FileLimits(10**6, 100), lambda: self.now)
+    def _open(self) -> None:
+        self.storage = Storage(Folder(self.root / "kept"), lambda: self.now)
+        self.store = BatchStore(self.storage, FileLimits(10**6, 100))
+        self.runner_store = RunnerStore(self.storage)
+
+    async def sleep(self, seconds: float) -> None:
+        """By the clock that only `advance` moves."""
+        due = self.now + seconds
+        while self.now < due:
+            await self._moved.wait()
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     async def at_once(self, prompt: str) -> Answer:
+        return OK
+
+    async def slowly(self, prompt: str) -> Answer:
+        await asyncio.sleep(0.001)
         return OK
 
     async def ask(self, caller: Caller, path: str, body: bytes, request_id: str) -> Answer:
@@ -55,21 +79,22 @@ class World:
 
     def start(self) -> "asyncio.Task[None]":
         """A server."""
-        self.store = self._open()
+        self._open()
         self.runner = Runner(
-            self.store,
+            self.runner_store,
             self.ask,
             lambda caller: None if caller.key_id in self.revoked else caller,
             self.metrics,
             self.max_requests,
             1000,
+            self.sleep,
         )
         return asyncio.create_task(self.runner.run())
 
     async def stop(self, server: "asyncio.Task[None]") -> None:
         server.cancel()
         await asyncio.wait([server])
-        self.store.close()
+        self.storage.close()
 
     async def add(self, name: str, count: int, **fields: Any) -> None:
         prompts = [f"{name}{number}" for number in range(count)]
@@ -87,7 +112,7 @@ class World:
 
     async def until(self, name: str, *states: str, done: int = 0) -> BatchRecord:
         while True:
-            found = await self.store.current(name)
+            found = await self.runner_store.current(name)
             assert found is not None
             if found.state in states and found.completed >= done:
                 return found
@@ -126,12 +151,12 @@ def test_a_server_runs_what_another_leaves_in_a_folder_that_was_empty_when_it_st
         other.start()
         await asyncio.sleep(0)
         assert not (tmp_path / "kept").exists()
-        world.runner = Runner(world.store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        world.runner = Runner(world.runner_store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
         await world.add("a", 1, endpoint="/v1/embeddings")  # which its lines do not name
         assert (await world.until("a", "failed")).total == 0
         await other.stop()
         other.close()
-        world.store.close()
+        world.storage.close()
 
     run(tmp_path, scenario)
 
@@ -159,11 +184,7 @@ def test_a_batch_is_answered_with_bounded_concurrency(tmp_path):
 
 def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 10, caller=Caller("alice", limits=Limits(max_concurrent=2), is_batch=True))
         await world.until("a", "completed")
@@ -175,11 +196,7 @@ def test_a_batch_keeps_to_the_concurrency_of_its_key(tmp_path):
 
 def test_batches_take_turns(tmp_path):
     async def scenario(world: World) -> None:
-        async def slowly(prompt: str) -> Answer:
-            await asyncio.sleep(0.001)
-            return OK
-
-        world.answer = slowly
+        world.answer = world.slowly
         server = world.start()
         await world.add("a", 60)
         await world.until("a", "in_progress", done=5)
@@ -318,7 +335,14 @@ def test_a_batch_that_runs_expires_too(tmp_path):
 
         world.answer = hang
         server = world.start()
-        await world.add("a", 2, expires_at=1001)  # a second from now, by a clock that stands still
+        await world.add("a", 2, expires_at=4600)
+        while world.running < 2:
+            await asyncio.sleep(0.001)
+        world.advance(3599)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert world.running == 2
+        world.advance(1)
         done = await world.until("a", "expired")
         assert done.output_file_id is None
         assert world.running == 0
@@ -338,6 +362,147 @@ def test_the_batch_of_a_revoked_key_is_cancelled_and_says_why(tmp_path):
         await world.stop(server)
 
     run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("caller", "code"),
+    [
+        (Caller("alice", is_batch=True), "api_key_revoked"),
+        (Caller("alice", is_batch=True, by_token=True), "token_expired"),
+    ],
+)
+def test_a_batch_stops_when_its_key_is_revoked_though_all_its_requests_run(
+    tmp_path, monkeypatch, caller, code
+):
+    monkeypatch.setattr("frontend.batches.runner._SCAN_SECONDS", 0.01)
+
+    async def scenario(world: World) -> None:
+        world.answer = hang_from_the_third
+        server = world.start()
+        await world.add("a", 5, caller=caller)
+        await world.until("a", "in_progress", done=3)
+        world.revoked = {"alice"}
+        done = await world.until("a", "cancelled")
+        assert [error.code for error in done.errors] == [code]
+        assert world.ids(done.output_file_id) == ["a0", "a1", "a2"]
+        assert world.running == 0
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+def test_a_batch_whose_key_may_no_longer_use_models_stops(tmp_path):
+    async def scenario(world: World) -> None:
+        server = world.start()
+        await world.add("a", 2, caller=Caller("alice", frozenset(("admin",)), is_batch=True))
+        done = await world.until("a", "cancelled")
+        assert [error.code for error in done.errors] == ["api_key_revoked"]
+        assert not world.asked
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+def test_a_line_that_is_refused_waits_and_the_others_go_on(tmp_path):
+    async def scenario(world: World) -> None:
+        async def busy(prompt: str) -> Answer:
+            return Answer(429, [(b"retry-after", b"50")], b"{}") if prompt in ("a0", "a5") else OK
+
+        world.answer = busy
+        server = world.start()
+        await world.add("a", 10)
+        await world.until("a", "in_progress", done=8)
+        assert Counter(prompt for _, prompt in world.asked) == dict.fromkeys(prompts("a", 10), 1)
+        world.advance(1000)  # its end is the end of those that wait, too
+        done = await world.until("a", "expired")
+        assert {error["custom_id"] for error in world.errors(done.error_file_id)} == {"a0", "a5"}
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def change(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("spoil", [lose, cut, change])
+def test_a_batch_whose_input_is_lost_fails_and_names_the_file(tmp_path, spoil):
+    async def scenario(world: World) -> None:
+        gate = asyncio.Event()
+
+        async def wait_from_the_third(prompt: str) -> Answer:
+            if int(prompt[1:]) >= 2:
+                await gate.wait()
+            return OK
+
+        world.answer = wait_from_the_third
+        server = world.start()
+        await world.add("a", 30)
+        await world.until("a", "in_progress", done=2)
+        while world.running < 4:
+            await asyncio.sleep(0.001)
+        spoil(tmp_path / "kept" / "inputs" / "a")
+        gate.set()
+        done = await world.until("a", "failed")
+        [error] = done.errors
+        assert (error.code, error.param) == ("input_file_lost", "input_file_id")
+        assert "inputs/a in the folder" in error.message
+        assert {"a0", "a1"} <= set(world.ids(done.output_file_id))
+        assert not await world.runner_store.live()
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("cancelled", "state"), [(True, "cancelled"), (False, "failed")])
+def test_a_batch_whose_input_is_lost_before_it_runs_ends(tmp_path, cancelled, state):
+    async def scenario(world: World) -> None:
+        world.runner = Runner(world.runner_store, world.ask, lambda caller: caller, world.metrics, 1, 1000)
+        await world.add("a", 3)
+        if cancelled:
+            await world.runner_store.validate(await world.until("a", "validating"), 1000)
+            await world.store.cancel("a", "alice")
+        lose(tmp_path / "kept" / "inputs" / "a")
+        world.storage.close()
+        server = world.start()
+        done = await world.until("a", state)
+        assert [error.code for error in done.errors] == ["input_file_lost"]
+        await world.stop(server)
+
+    run(tmp_path, scenario)
+
+
+def test_so_many_lines_that_wait_let_no_others_begin():
+    async def scenario() -> None:
+        now = 0.0
+
+        async def fetch(after: int, limit: int) -> list[Place]:
+            return [Place(number, 0, 1) for number in range(after + 1, after + limit + 1)]
+
+        lines = Lines(fetch, lambda: now)
+        for _ in range(MAX_WAITING):
+            attempt = await lines.next()
+            assert attempt is not None
+            lines.put_back(attempt, 30.0 + attempt.place.number)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lines.next(), 0.01)
+        now = 31.0
+        attempt = await lines.next()
+        assert attempt is not None
+        assert (attempt.place.number, attempt.number) == (1, 2)
+        attempt = await lines.next()
+        assert attempt is not None
+        assert (attempt.place.number, attempt.number) == (MAX_WAITING + 1, 1)
+
+    asyncio.run(scenario())
 
 
 def test_a_request_that_breaks_the_application_is_an_error_of_its_line(tmp_path, caplog):

@@ -10,9 +10,12 @@ import pytest
 
 from frontend.batches.database import Page
 from frontend.batches.folder import Folder
+from frontend.batches.lifecycle import Filed
 from frontend.batches.output import answered, unanswered
 from frontend.batches.record import BatchRecord, BatchState, FileRecord
-from frontend.batches.store import BatchStore, FileLimits, close_lock
+from frontend.batches.runner_store import RunnerStore, close_lock
+from frontend.batches.storage import Storage
+from frontend.batches.store import BatchStore, FileLimits
 from frontend.errors import NotFound, RequestTooLarge, StoreUnavailable
 from frontend.spool import Spools
 from tests.frontend.batches.made import batch, line
@@ -33,11 +36,12 @@ class Kept:
 
     def __init__(self, root: Path, limits: FileLimits) -> None:
         self.root, self.limits, self.clock = root, limits, Clock()
-        self.store = self.restart()
+        self.restart()
 
-    def restart(self) -> BatchStore:
-        self.store = BatchStore(Folder(self.root), self.limits, self.clock)
-        return self.store
+    def restart(self) -> None:
+        self.storage = Storage(Folder(self.root), self.clock)
+        self.store = BatchStore(self.storage, self.limits)
+        self.runner_store = RunnerStore(self.storage)
 
     async def upload(self, data: bytes = b"data", owner: str = OWNER, **fields: object) -> FileRecord:
         spool = Spools(self.root.parent, 10**6).create()
@@ -55,7 +59,7 @@ class Kept:
         """A batch whose input is valid."""
         file = await self.upload(data)
         await self.store.add_batch(batch(input_file_id=file.id, **fields))
-        begun = await self.store.validate(batch(input_file_id=file.id, **fields), 1000)
+        begun = await self.runner_store.validate(batch(input_file_id=file.id, **fields), 1000)
         assert begun is not None
         return begun
 
@@ -68,7 +72,7 @@ def run(root: Path, scenario: Callable[[Kept], Awaitable[None]], limits: FileLim
     async def inside() -> None:
         kept = Kept(root / "kept", limits or FileLimits(10_000, 10))
         await scenario(kept)
-        kept.store.close()
+        kept.storage.close()
 
     asyncio.run(inside())
 
@@ -80,7 +84,8 @@ def lines(count: int) -> bytes:
 def test_a_file_belongs_to_its_owner_and_nobody_else_finds_it(tmp_path):
     async def scenario(kept: Kept) -> None:
         file = await kept.upload()
-        assert await kept.restart().file(file.id, OWNER) == file
+        kept.restart()
+        assert await kept.store.file(file.id, OWNER) == file
         for call in (kept.store.file(file.id, "bob"), kept.store.remove_file(file.id, "bob")):
             with pytest.raises(NotFound):
                 await call
@@ -138,7 +143,7 @@ def test_an_expired_file_is_gone_and_then_its_content(tmp_path):
         with pytest.raises(NotFound):
             await kept.store.file("file-0", OWNER)
         assert [file.id for file in await kept.store.files(OWNER, Page())] == ["file-1"]
-        await kept.store.sweep()
+        await kept.runner_store.sweep()
         assert [path.name for path in (kept.root / "files").iterdir()] == ["file-1"]
 
     run(tmp_path, scenario)
@@ -147,10 +152,10 @@ def test_an_expired_file_is_gone_and_then_its_content(tmp_path):
 def test_everything_is_private_to_the_user(tmp_path):
     async def scenario(kept: Kept) -> None:
         await kept.begin(lines(1))
-        lock = await kept.store.lock("batch_1")
+        lock = await kept.runner_store.lock("batch_1")
         assert lock is not None
         close_lock(lock)
-        await kept.store.finish("batch_1", [(1, answered("0", 200, "r", USED))])
+        await kept.runner_store.finish("batch_1", [(1, answered("0", 200, "r", USED))])
         for path in [kept.root, *kept.root.rglob("*")]:
             assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -171,8 +176,8 @@ def test_a_batch_keeps_its_input_when_the_file_is_deleted(tmp_path):
     async def scenario(kept: Kept) -> None:
         begun = await kept.begin(lines(2))
         await kept.store.remove_file(begun.input_file_id, OWNER)
-        places = await kept.store.pending("batch_1", 0, 10)
-        assert await kept.store.read_line("batch_1", places[1]) == line("1")
+        places = await kept.runner_store.pending("batch_1", 0, 10)
+        assert await kept.runner_store.read_line("batch_1", places[1]) == line("1")
 
     run(tmp_path, scenario)
 
@@ -184,7 +189,7 @@ def test_a_batch_of_a_file_that_is_gone_is_a_404(tmp_path):
         with pytest.raises(NotFound) as caught:
             await kept.store.file("file-in", OWNER, "input_file_id")
         assert caught.value.param == "input_file_id"
-        assert not await kept.store.live()
+        assert not await kept.runner_store.live()
 
     run(tmp_path, scenario)
 
@@ -194,19 +199,20 @@ def test_each_line_is_answered_once_whatever_a_restart_repeats(tmp_path):
         begun = await kept.begin(lines(3))
         assert (begun.state, begun.total, begun.model) == (BatchState.IN_PROGRESS, 3, "m")
         first, failed = answered("0", 200, "r", USED), unanswered("2", "internal_error", "x")
-        await kept.store.finish("batch_1", [(1, first)])
+        await kept.runner_store.finish("batch_1", [(1, first)])
         # The end of a server between the content and its record.
-        kept.store.folder.write("file-out", len(first.line), b"half a li")
-        taken = await kept.restart().take_over("batch_1")
+        kept.storage.folder.write("file-out", len(first.line), b"half a li")
+        kept.restart()
+        taken = await kept.runner_store.take_over("batch_1")
         assert taken is not None
-        assert [place.number for place in await kept.store.pending("batch_1", 0, 10)] == [2, 3]
+        assert [place.number for place in await kept.runner_store.pending("batch_1", 0, 10)] == [2, 3]
         again = answered("0", 200, "other", USED)
         second = answered("1", 200, "r", USED)
-        done = await kept.store.finish("batch_1", [(1, again), (2, second), (3, failed)])
+        done = await kept.runner_store.finish("batch_1", [(1, again), (2, second), (3, failed)])
         assert done is not None
         assert (done.completed, done.failed, done.usage.input_tokens) == (2, 1, 10)
-        await kept.store.all_answered(done)
-        ended = await kept.store.file_away(done)
+        await kept.runner_store.all_answered(done)
+        ended = await kept.runner_store.file_away(done, Filed())
         assert ended is not None
         assert ended.state is BatchState.COMPLETED
         assert kept.content(ended.output_file_id) == first.line + second.line
@@ -222,13 +228,14 @@ def test_answers_that_a_power_cut_took_are_made_again(tmp_path):
     async def scenario(kept: Kept) -> None:
         await kept.begin(lines(3))
         results = [answered(str(number), 200, "r", USED) for number in range(2)]
-        await kept.store.finish("batch_1", list(enumerate(results, 1)))
-        kept.store.folder.complete("file-out", len(results[0].line) + 3)
-        taken = await kept.restart().take_over("batch_1")
+        await kept.runner_store.finish("batch_1", list(enumerate(results, 1)))
+        kept.storage.folder.complete("file-out", len(results[0].line) + 3)
+        kept.restart()
+        taken = await kept.runner_store.take_over("batch_1")
         assert taken is not None
         assert (taken.completed, taken.output_bytes) == (1, len(results[0].line))
         assert taken.usage.input_tokens == 5
-        assert [place.number for place in await kept.store.pending("batch_1", 0, 10)] == [2, 3]
+        assert [place.number for place in await kept.runner_store.pending("batch_1", 0, 10)] == [2, 3]
 
     run(tmp_path, scenario)
 
@@ -237,13 +244,14 @@ def test_a_batch_that_lost_answers_at_its_end_makes_them_again(tmp_path):
     async def scenario(kept: Kept) -> None:
         begun = await kept.begin(lines(2))
         results = [answered(str(number), 200, "r", USED) for number in range(2)]
-        await kept.store.finish("batch_1", list(enumerate(results, 1)))
-        await kept.store.all_answered(begun)
-        kept.store.folder.remove("file-out")
-        taken = await kept.restart().take_over("batch_1")
+        await kept.runner_store.finish("batch_1", list(enumerate(results, 1)))
+        await kept.runner_store.all_answered(begun)
+        kept.storage.folder.remove("file-out")
+        kept.restart()
+        taken = await kept.runner_store.take_over("batch_1")
         assert taken is not None
         assert (taken.state, taken.completed, taken.finalizing_at) == (BatchState.IN_PROGRESS, 0, None)
-        assert len(await kept.store.pending("batch_1", 0, 10)) == 2
+        assert len(await kept.runner_store.pending("batch_1", 0, 10)) == 2
 
     run(tmp_path, scenario)
 
@@ -251,11 +259,11 @@ def test_a_batch_that_lost_answers_at_its_end_makes_them_again(tmp_path):
 def test_an_answer_is_not_written_behind_a_hole(tmp_path):
     async def scenario(kept: Kept) -> None:
         await kept.begin(lines(2))
-        await kept.store.finish("batch_1", [(1, answered("0", 200, "r", USED))])
-        kept.store.folder.remove("file-out")
+        await kept.runner_store.finish("batch_1", [(1, answered("0", 200, "r", USED))])
+        kept.storage.folder.remove("file-out")
         with pytest.raises(StoreUnavailable):
-            await kept.store.finish("batch_1", [(2, answered("1", 200, "r", USED))])
-        taken = await kept.store.take_over("batch_1")
+            await kept.runner_store.finish("batch_1", [(2, answered("1", 200, "r", USED))])
+        taken = await kept.runner_store.take_over("batch_1")
         assert taken is not None
         assert taken.completed == 0
 
@@ -277,15 +285,16 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path):
 def test_two_servers_do_not_hold_the_same_batch(tmp_path):
     async def scenario(kept: Kept) -> None:
         await kept.begin(lines(1))
-        lock = await kept.store.lock("batch_1")
+        lock = await kept.runner_store.lock("batch_1")
         assert lock is not None
-        other = BatchStore(Folder(kept.root), kept.limits, kept.clock)
+        storage = Storage(Folder(kept.root), kept.clock)
+        other = RunnerStore(storage)
         assert await other.lock("batch_1") is None
         close_lock(lock)  # as the kernel does where a server is killed
         taken = await other.lock("batch_1")
         assert taken is not None
         close_lock(taken)
-        other.close()
+        storage.close()
 
     run(tmp_path, scenario)
 
@@ -295,7 +304,7 @@ def test_an_invalid_input_fails_the_batch(tmp_path):
         begun = await kept.begin(line("a") + b"nonsense\n")
         assert begun.state is BatchState.FAILED
         assert [(error.code, error.line) for error in begun.errors] == [("invalid_json_line", 2)]
-        assert await kept.store.live() == []
+        assert await kept.runner_store.live() == []
 
     run(tmp_path, scenario)
 
@@ -318,10 +327,10 @@ def test_what_ended_long_ago_is_forgotten_and_what_nobody_knows_is_removed(tmp_p
         await kept.begin(b"nonsense")
         (kept.root / "files" / "file-lost").touch()
         kept.clock.now += 40 * 86_400
-        await kept.store.sweep()
+        await kept.runner_store.sweep()
         assert await kept.store.batches(OWNER, Page()) == []
         kept.clock.now = 1e12
-        await kept.store.remove_orphans()
+        await kept.runner_store.remove_orphans()
         assert [path.name for path in (kept.root / "files").iterdir()] == ["file-0"]
         assert not list((kept.root / "inputs").iterdir())
 

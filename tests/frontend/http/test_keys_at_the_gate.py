@@ -8,12 +8,12 @@ import pytest
 
 from frontend.access.authentication import Authentication
 from frontend.access.keys import KeyRecord, digest
+from frontend.access.rules import AccessRules, Asked, judge
 from frontend.access.scopes import is_open, needed
 from frontend.access.sight import sight
 from frontend.caller import ANYBODY
 from frontend.caller import Scope as CallerScope
 from frontend.config import Settings
-from frontend.http.access import Asked, Rules, judge
 from frontend.http.asgi import Receive, Scope, Send
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access
@@ -41,7 +41,7 @@ async def whose(scope: Scope, receive: Receive, send: Send) -> None:
 
 def server():
     access = Access(Settings())
-    access.rules = Rules(KEYS, frozenset(), frozenset())
+    access.rules = AccessRules(KEYS, frozenset(), frozenset())
     return with_stack(whose, Settings(), Metrics(), access=access)
 
 
@@ -199,7 +199,7 @@ def test_the_log_has_the_id_of_a_key_that_is_refused(caplog):
     gone = KeyRecord(id="key_gone", sha256=digest("gone"), revoked=1.0)
     late = KeyRecord(id="key_late", sha256=digest("late"), expires=1.0)
     access = Access(Settings())
-    access.rules = Rules(Authentication([gone, late]), frozenset(), frozenset())
+    access.rules = AccessRules(Authentication([gone, late]), frozenset(), frozenset())
     for secret in ("gone", "late"):
         stack = with_stack(whose, Settings(), Metrics(), access=access)
         assert ask(stack, path="/v1/x", authorization=f"Bearer {secret}").status == 401
@@ -210,6 +210,6 @@ def test_the_log_has_the_id_of_a_key_that_is_refused(caplog):
 
 def test_a_refused_request_has_no_rights():
     asked = Asked("GET", "/admin/models", None, None, "Bearer inference")
-    caller = judge(Rules(KEYS, frozenset(), frozenset()), asked).caller
+    caller = judge(AccessRules(KEYS, frozenset(), frozenset()), asked).caller
     assert caller.key_id == "key_inference"
     assert not caller.scopes and not caller.may_use("m")

@@ -7,10 +7,11 @@ import pytest
 
 from frontend.caller import Caller, Limits
 from frontend.config import Settings
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.http import inside
 from frontend.http.asgi import Application, Receive, Scope, Send
 from frontend.http.inside import Answer
-from frontend.http.limiter import LIMITED, duration
+from frontend.http.limiter import duration
 from frontend.http.stack import with_stack
 from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
@@ -118,7 +119,7 @@ def test_only_work_for_models_is_limited(method, path):
     assert not any(name.startswith(b"x-ratelimit") for name, _ in answer.headers)
 
 
-@pytest.mark.parametrize("path", sorted(LIMITED - {"/v1/realtime"}))
+@pytest.mark.parametrize("path", sorted(ENDPOINTS.keys() - {"/v1/realtime"}))
 def test_all_work_for_models_is_limited_however_its_path_is_written(path):
     app = stack(requests_per_minute=0)
     assert ask(app, Caller(), path).status == 429

@@ -46,6 +46,26 @@ def test_a_request_that_does_not_come_to_its_end_is_given_up(part: bytes) -> Non
     with_connection(scenario)
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1\r\nconnection: close", b"HTTP/1.0"])
+def test_an_answer_before_the_body_has_arrived_is_not_lost_in_a_reset(head: bytes) -> None:
+    async def scenario(connection: Connected) -> None:
+        await connection.say(b"POST / %b\r\nhost: localhost\r\ncontent-length: 3000000\r\n\r\nbegin" % head)
+        for _ in range(20):
+            await connection.say(b"x" * 100_000)
+        assert await connection.heard() == (404, b"")
+        assert await connection.reader.read() == b""
+        assert connection.server.server_state.connections  # goes on reading, but not for long
+        while connection.server.server_state.connections:
+            await connection.later(LAST_READ_SECONDS + 1)
+
+    with_connection(scenario, answers_at_once)
+
+
+async def answers_at_once(scope: Any, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def test_a_request_that_comes_slowly_is_waited_for() -> None:
     async def scenario(connection: Connected) -> None:
         await connection.say(HALF_A_BODY)

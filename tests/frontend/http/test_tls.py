@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import os
 import ssl
 
 import pytest
@@ -52,13 +53,16 @@ def settings(folder, certificate="a.pem", key="a.key"):
         ("a.pem", "a.pem", "tls_key: .*a.pem has no private key"),
         ("a.pem", None, "tls_certificate: .*a.pem has no private key"),
         ("c.pem", "c.key", "tls_key: the key in .*c.key is encrypted"),
-        (".", "a.key", "tls_certificate: cannot read .*: Is a directory"),
+        (".", "a.key", "tls_certificate: .* is not a file"),
+        ("pipe", "a.key", "tls_certificate: .*pipe is not a file"),
+        ("a.pem", "pipe", "tls_key: .*pipe is not a file"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, certificate, key, why):
     for name in "ab":
         write_pair(tmp_path, name)
     write_pair(tmp_path, "c", b"passphrase")
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match=why):
         Tls(settings(tmp_path, certificate, key))
 

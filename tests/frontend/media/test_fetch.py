@@ -13,15 +13,15 @@ from aiohttp import web
 
 from frontend.media import fetch as module
 from frontend.media.fetch import fetch
-from frontend.media.given import ImageRefused, Media, Rules
+from frontend.media.given import FetchRules, ImageRefused, Media
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 LIMIT = 10_000
 
 
-def rules(**changed) -> Rules:
+def rules(**changed) -> FetchRules:
     usual = {"domains": frozenset({"*"}), "allow_private": True, "max_bytes": LIMIT, "seconds": 20.0}
-    return Rules(**{**usual, **changed})
+    return FetchRules(**{**usual, **changed})
 
 
 class WebServer:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from frontend.config import ConfigError
 from frontend.media.addresses import may_be_fetched_from
 from frontend.media.domains import is_allowed, normalized_domains
-from frontend.media.given import ImageRefused, Rules
+from frontend.media.given import FetchRules, ImageRefused
 from frontend.media.targets import redirected, target_of
 
 PRIVATE = [
@@ -91,8 +91,8 @@ def test_addresses_of_one_link_or_of_several_receivers_never_are(address):
     assert not may_be_fetched_from(address, allow_private=True)
 
 
-def rules(*domains: str, allow_private: bool = False) -> Rules:
-    return Rules(
+def rules(*domains: str, allow_private: bool = False) -> FetchRules:
+    return FetchRules(
         domains=normalized_domains(domains), allow_private=allow_private, max_bytes=1000, seconds=1.0
     )
 

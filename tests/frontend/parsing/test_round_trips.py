@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -29,11 +30,6 @@ FAMILIES = (
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _TURN_ENDS = ("<|im_end|>", "<|end_of_text|>")  # end-of-sequence tokens, which a host never outputs
 ENDS = (*_TURN_ENDS, "</parameter>", "</arg_value>")  # texts that the calls of some family cannot contain
-TEMPLATES = {
-    family: ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
-    for family in FAMILIES
-}
-
 ARGUMENTS: dict[str, Any] = {
     "city": "Zürich \"HB\"\n\n<b>'x'</b>\\n",
     "digits": "007",
@@ -55,6 +51,11 @@ SIMPLE: dict[str, Any] = {
 }
 
 
+@cache
+def template_of(family: str) -> ChatTemplate:
+    return ChatTemplate(chat_template(family), {"bos_token": "<s>", "eos_token": "</s>"})
+
+
 def written(family: str, calls: list[tuple[str, dict[str, Any]]], content: str | None) -> tuple[str, str]:
     """The end of the prompt, and the assistant's turn that the template writes after it."""
     tools = json.dumps(
@@ -71,9 +72,9 @@ def written(family: str, calls: list[tuple[str, dict[str, Any]]], content: str |
         for index, (name, arguments) in enumerate(calls)
     ]
     messages = [ChatMessage("user", "What is the weather like?")]
-    prompt = TEMPLATES[family].render(ChatPrompt(messages, tools))
+    prompt = template_of(family).render(ChatPrompt(messages, tools))
     messages.append(ChatMessage("assistant", content, tool_calls=tool_calls))
-    whole = TEMPLATES[family].render(ChatPrompt(messages, tools, add_generation_prompt=False))
+    whole = template_of(family).render(ChatPrompt(messages, tools, add_generation_prompt=False))
     # If the prompt begins the reasoning, the turns of earlier answers do not contain it.
     prompt = re.sub(r"<think>\s*(</think>)?\s*\Z", "", prompt)
     assert whole.startswith(prompt)

@@ -94,3 +94,10 @@ def test_what_needs_a_restart_is_reported_until_there_is_one():
 def test_a_plan_in_one_line():
     shown = in_words(ReloadPlan(added=["a", "b"], replaced=["c"], needs_restart=["port"]))
     assert shown == "added: a, b; replaced: c; needs a restart: port"
+
+
+def test_a_plan_is_shown_without_the_models_that_may_not_be_seen():
+    plan = ReloadPlan(["a", "b"], ["a"], ["b"], ["a", "b"], ["port"], ["tls_key", "model a", "model b"])
+    seen = ReloadPlan(["b"], [], ["b"], ["b"], ["port"], ["tls_key", "model b"])
+    assert plan.visible(lambda name: name == "b") == seen
+    assert plan.visible(lambda _: True) == plan

@@ -241,6 +241,30 @@ def test_after_the_grace_time_the_generation_ends():
     with_server(scenario, retry_grace_seconds=0.01)
 
 
+def test_the_grace_time_begins_anew_when_a_retry_leaves_too():
+    async def scenario(server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        timers: list[asyncio.TimerHandle] = []
+        call_later = loop.call_later
+
+        def noted(seconds: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+            timer = call_later(seconds, *rest, **more)
+            if seconds == 77:
+                timers.append(timer)
+            return timer
+
+        loop.call_later = noted  # type: ignore[method-assign]
+        for _ in range(2):
+            await server.leave_after_first(GREEDY | {"stream": True, "hold": 1}, idempotency_key="k")
+        first, second = timers
+        assert first.cancelled() and not second.cancelled()
+        server.answers.release.set()
+        await until(second.cancelled)  # an answer that has ended is not held by it
+        assert (server.answers.asked, server.answers.left) == (1, 0)
+
+    with_server(scenario, retry_grace_seconds=77)
+
+
 def test_a_key_is_of_one_caller_and_one_body():
     async def scenario(server: Server) -> None:
         await server.ask(idempotency_key="k")

@@ -5,6 +5,9 @@ import pytest
 from frontend.api.schema.inference import InferenceComplete, InferenceError, InferenceToken
 from frontend.errors import QueueFull
 from frontend.http.inside import Answer
+from frontend.remote.proxying import PATHS
+from frontend.replay.asked import CACHED_PATHS
+from frontend.sockets.admission import ENDPOINT
 from frontend.sockets.answers import AnswerReader, refused
 from frontend.sockets.delivery import joined
 from frontend.sockets.requests import key_in
@@ -26,6 +29,10 @@ from frontend.sockets.rooms import MAX_ROOMS, Rooms
 )
 def test_where_a_key_is_found(auth, key):
     assert key_in(auth) == key
+
+
+def test_prompts_reach_models_of_other_servers_and_the_response_cache():
+    assert ENDPOINT in PATHS & CACHED_PATHS
 
 
 STREAM = (

@@ -49,6 +49,9 @@ class Nobody:
         return True
 
 
+NOBODY = Nobody()
+
+
 class Reader(Deaf):
     """A host that reads."""
 
@@ -61,17 +64,27 @@ class Reader(Deaf):
         self.sent.append(message)
 
 
+def supervisor_of(host: Any, listener: Any = NOBODY, *, soft_memory_bytes: int = 0) -> Supervisor:
+    """Of a host that nobody spawned."""
+    options = SupervisorOptions(
+        launch_of("m", engine="synthetic"),
+        0,
+        ArenaSizes(4096, 4096),
+        30.0,
+        5.0,
+        soft_memory_bytes=soft_memory_bytes,
+    )
+    context: Any = None
+    supervisor = Supervisor(options, lambda name: Path(name), context, listener)
+    supervisor.incarnation = host
+    return supervisor
+
+
 def test_a_host_beyond_its_limit_is_drained_once_it_has_worked_and_leaves_what_can_be_continued() -> None:
     host: Any = Reader()
 
     async def run() -> None:
-        options = SupervisorOptions(
-            launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0, soft_memory_bytes=1
-        )
-        context: Any = None  # nothing is spawned
-        listener: Any = Nobody()
-        supervisor = Supervisor(options, lambda name: Path(name), context, listener)
-        supervisor.incarnation = host
+        supervisor = supervisor_of(host, soft_memory_bytes=1)
         supervisor.card = CARD
         supervisor.life = Lifecycle(State.READY)
         supervisor.watch_size(time.monotonic())
@@ -93,11 +106,7 @@ def test_only_a_host_that_was_ready_is_condemned_for_not_reading_that_it_must_dr
     host: Any = Deaf()
 
     async def run() -> None:
-        options = SupervisorOptions(launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0)
-        context: Any = None  # nothing is spawned
-        listener: Any = Nobody()
-        supervisor = Supervisor(options, lambda name: Path(name), context, listener)
-        supervisor.incarnation = host
+        supervisor = supervisor_of(host)
         supervisor.card = CARD if is_ready else None
         supervisor.life = Lifecycle(State.READY if is_ready else State.STARTING)
         supervisor.stop()
@@ -121,11 +130,7 @@ def test_a_death_tells_whether_an_administrator_asked_for_it_and_is_waited_for(i
             return True
 
     async def run() -> None:
-        options = SupervisorOptions(launch_of("m", engine="synthetic"), 0, ArenaSizes(4096, 4096), 30.0, 5.0)
-        context: Any = None  # nothing is spawned
-        listener: Any = Mourner()
-        supervisor = Supervisor(options, lambda name: Path(name), context, listener)
-        supervisor.incarnation = host
+        supervisor = supervisor_of(host, Mourner())
         supervisor.life = Lifecycle(State.DRAINING)
         if is_asked:
             supervisor.kill()

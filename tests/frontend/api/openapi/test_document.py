@@ -13,11 +13,10 @@ from frontend.api.memory import Memory
 from frontend.api.openapi.document import document_of
 from frontend.api.openapi.operation import OF_ENGINES, operation_of
 from frontend.api.openapi.routes import RecordingRouter, Route
-from frontend.batches.input import ENDPOINTS
 from frontend.config import Settings
-from frontend.http.limiter import LIMITED
-from frontend.http.span import OPERATIONS
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.observability.metrics import Metrics
+from frontend.remote.proxying import PATHS
 from frontend.replay.asked import RETRIED_PATHS
 from frontend.routing.router import Router, RouterOptions
 
@@ -150,7 +149,7 @@ def test_events_are_not_said_to_be_strings(document: dict[str, Any]):
     assert all(schema == {} for schema in contents)
 
 
-def test_whatever_makes_engines_work_is_limited(routes: list[Route]):
+def test_all_endpoints_that_make_engines_work_are_in_the_table(routes: list[Route]):
     working = {
         route.template
         for route in routes
@@ -158,9 +157,9 @@ def test_whatever_makes_engines_work_is_limited(routes: list[Route]):
         and (operation := operation_of(route.responder)) is not None
         and set(OF_ENGINES) <= set(operation.errors)
     }
-    assert working - TOKENIZING == LIMITED - {"/v1/realtime"}
+    assert working - TOKENIZING == ENDPOINTS.keys() - {"/v1/realtime"}
 
 
-@pytest.mark.parametrize("paths", [LIMITED, RETRIED_PATHS, ENDPOINTS, OPERATIONS])
+@pytest.mark.parametrize("paths", [ENDPOINTS, RETRIED_PATHS, PATHS])
 def test_tables_of_paths_name_routes(paths: Iterable[str], routes: list[Route]):
     assert set(paths) <= {route.template for route in routes}

@@ -6,13 +6,15 @@ import time
 import msgspec
 import pytest
 
+from frontend.access.sight import asking
 from frontend.api.responses.event_log import EventLogs, LogReader
 from frontend.api.responses.request import response_of
 from frontend.api.responses.resource import new_id
 from frontend.api.responses.stream import followed
 from frontend.api.schema.response_events import InProgress, TextDelta
 from frontend.api.schema.responses import ResponsesRequest
-from frontend.errors import BadRequest, EngineCrashed
+from frontend.caller import Caller
+from frontend.errors import BadRequest, EngineCrashed, RequestCancelled
 from frontend.http.client import Client, _current, current_client
 from frontend.http.exchange import Exchange
 from frontend.parsing.events import Content
@@ -355,3 +357,27 @@ def test_logs_are_forgotten_some_time_after_the_end():
             await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_operators_see_what_is_made_in_the_background_and_can_end_it():
+    async def story(server):
+        told = []
+        server.background.in_flight.on_end.append(lambda exchange, *_: told.append(exchange.outcome))
+        server.scripts = [[Content("Hel"), asyncio.Event()], [Content("Hello"), STOP]]
+        with asking(Caller("alice")):
+            body = (await server.post(background=True)).json
+            await server.until(body["id"], "in_progress")
+            [entry] = server.background.in_flight
+            shown = (entry.exchange.request_id, entry.exchange.route, entry.exchange.model)
+            assert shown == (body["id"], "/v1/responses", "m")
+            assert entry.exchange.caller.key_id == "alice"
+            error = RequestCancelled("an operator ended it")
+            assert len(server.background.in_flight.cancel(body["id"], error)) == 1
+            ended = await server.until(body["id"], "failed")
+            assert ended["error"]["message"] == "an operator ended it"
+            assert ended["output"][0]["content"][0]["text"] == "Hel"
+            await server.until((await server.post(background=True)).json["id"], "completed")
+        assert not list(server.background.in_flight)
+        assert told == ["request_cancelled", "ok"]
+
+    run(story)

@@ -18,8 +18,7 @@ from frontend.models.reporter import Silent
 from frontend.models.store import Store
 from tests.e2e.serving import wait_for
 from tests.frontend.models.sources.web_servers import FileServer
-from tests.models.cache import cached
-from tests.models.qwen3_gguf import write_gguf
+from tests.models.qwen3 import tiny_qwen3_gguf
 
 ROOT = Path(__file__).parents[4]
 SEED = int(os.environ.get("NACELLE_TEST_SEED", "20"))
@@ -28,7 +27,7 @@ SEED = int(os.environ.get("NACELLE_TEST_SEED", "20"))
 @pytest.fixture(scope="module")
 def gguf() -> bytes:
     """A real GGUF file: of a random tiny Qwen3, with the tokenizer of the real one."""
-    return (cached("tiny-gguf-1", lambda folder: write_gguf(folder / "m.gguf")) / "m.gguf").read_bytes()
+    return tiny_qwen3_gguf().read_bytes()
 
 
 class Pull:

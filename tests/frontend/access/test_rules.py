@@ -9,31 +9,23 @@ import pytest
 
 from frontend.access.authentication import Authentication
 from frontend.access.keys import unrestricted
+from frontend.access.origins import check_host, normalized_host, normalized_origin, origin_allowed
+from frontend.access.rules import AccessRules, Asked, access_rules, judge
 from frontend.api.errors import install
 from frontend.config import ConfigError, Settings
 from frontend.errors import Forbidden, Unauthorized
-from frontend.http.access import (
-    Asked,
-    Rules,
-    check_host,
-    judge,
-    normalized_host,
-    normalized_origin,
-    origin_allowed,
-    rules_of,
-)
 from frontend.http.asgi import Application, Message, Receive, Scope, Send
 from frontend.http.gate import Gate
 from frontend.http.paths import CanonicalPaths
 from tests.frontend.http.driving import Answer, answer_of, ask, connect, run
 
-OPEN = Rules(None, frozenset(), frozenset())
+OPEN = AccessRules(None, frozenset(), frozenset())
 KEYS = Authentication([unrestricted("api_key", "secret")])
 
 
 def check_key(authorization, key, path, x_api_key=None):
     """Raises why a server with this one key refuses."""
-    rules = Rules(Authentication([unrestricted("api_key", key)]), frozenset(), frozenset())
+    rules = AccessRules(Authentication([unrestricted("api_key", key)]), frozenset(), frozenset())
     verdict = judge(rules, Asked("GET", path, None, None, authorization, api_key=x_api_key))
     if verdict.error is not None:
         raise verdict.error
@@ -142,13 +134,13 @@ def asked(method="GET", path="/v1/models", host="localhost", origin=None, author
 
 def test_a_key_makes_the_host_irrelevant_because_a_rebound_page_does_not_know_it():
     assert isinstance(judge(OPEN, asked(host="evil.example")).error, Forbidden)
-    with_key = Rules(KEYS, frozenset(), frozenset())
+    with_key = AccessRules(KEYS, frozenset(), frozenset())
     assert judge(with_key, asked(host="evil.example", authorization="Bearer secret")).error is None
     assert isinstance(judge(with_key, asked(host="evil.example")).error, Unauthorized)
 
 
 def test_a_preflight_needs_no_key_and_a_page_may_read_why_it_was_refused():
-    with_key = Rules(KEYS, frozenset(), frozenset())
+    with_key = AccessRules(KEYS, frozenset(), frozenset())
     preflight = judge(with_key, asked("OPTIONS", origin="http://localhost:3000"))
     assert (preflight.is_preflight, preflight.error) == (True, None)
     refused = judge(with_key, asked(origin="http://localhost:3000"))
@@ -166,9 +158,9 @@ ADMIN_REQUESTS = [
     "/api/delete",
     "/api/copy",
 ]
-WITH_KEY = Rules(KEYS, frozenset(), frozenset(), is_local=False)
-WIDE = Rules(None, frozenset({"*"}), frozenset({"*"}))  # whatever may call the API
-EXPOSED = Rules(None, frozenset(), frozenset(), is_local=False)
+WITH_KEY = AccessRules(KEYS, frozenset(), frozenset(), is_local=False)
+WIDE = AccessRules(None, frozenset({"*"}), frozenset({"*"}))  # whatever may call the API
+EXPOSED = AccessRules(None, frozenset(), frozenset(), is_local=False)
 
 
 @pytest.mark.parametrize("path", ADMIN_REQUESTS)
@@ -375,7 +367,7 @@ def test_a_websocket_that_may_pass_reaches_the_application():
 )
 def test_an_origin_may_be_written_as_people_write_addresses(given, expected):
     assert normalized_origin(given) == expected
-    allowed = rules_of(Settings(allowed_origins=[given])).origins
+    allowed = access_rules(Settings(allowed_origins=[given])).origins
     assert origin_allowed(expected, "server.example", allowed)
 
 
@@ -397,7 +389,7 @@ def test_an_origin_may_be_written_as_people_write_addresses(given, expected):
 )
 def test_what_is_no_origin_is_refused_with_what_one_looks_like(given):
     with pytest.raises(ConfigError) as caught:
-        rules_of(Settings(allowed_origins=[given]))
+        access_rules(Settings(allowed_origins=[given]))
     message = str(caught.value)
     assert message.startswith("allowed_origins: ")
     assert "use " in message
@@ -436,22 +428,22 @@ def test_a_host_may_be_written_as_people_write_addresses(given, expected):
 def test_a_host_may_be_an_address(given, expected):
     host = normalized_host(given)
     assert ipaddress.ip_address(host) == ipaddress.ip_address(expected)
-    assert rules_of(Settings(allowed_hosts=[given])).hosts == {host}
+    assert access_rules(Settings(allowed_hosts=[given])).hosts == {host}
     assert normalized_host(host) == host
 
 
 @pytest.mark.parametrize("given", ["[:::]", "fd00::1::2", "1:2:3", "[fd00", "fd00::1]", "[server]", "::1:x"])
 def test_what_is_not_an_ipv6_address_is_refused_with_what_one_looks_like(given):
     with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
-        rules_of(Settings(allowed_hosts=[given]))
+        access_rules(Settings(allowed_hosts=[given]))
     with pytest.raises(ConfigError, match=r"allowed_origins: .* use"):
-        rules_of(Settings(allowed_origins=[f"http://{given}"]))
+        access_rules(Settings(allowed_origins=[f"http://{given}"]))
 
 
 @pytest.mark.parametrize("given", ["", "a/b", "*.example", "a b", "-x", "$(reboot)"])
 def test_what_is_no_host_is_refused(given):
     with pytest.raises(ConfigError, match=r"allowed_hosts: .* use"):
-        rules_of(Settings(allowed_hosts=[given]))
+        access_rules(Settings(allowed_hosts=[given]))
 
 
 @pytest.mark.parametrize("origin", ["https://server.example", "https://SERVER.example:443"])
@@ -486,7 +478,7 @@ def test_a_refusal_names_the_option_that_would_allow_it(headers, option):
 
 @pytest.mark.parametrize("origin", ["file://", "app://-", "null", "capacitor://localhost"])
 def test_pages_of_local_files_and_apps_can_be_allowed(origin):
-    rules = rules_of(Settings(allowed_origins=[origin]))
+    rules = access_rules(Settings(allowed_origins=[origin]))
     assert judge(rules, asked(host="localhost", origin=origin)).error is None
     assert judge(OPEN, asked(host="localhost", origin=origin)).error is not None
 
@@ -501,4 +493,4 @@ def test_pages_of_local_files_and_apps_can_be_allowed(origin):
 )
 def test_a_wildcard_in_a_name_is_refused_as_such(settings):
     with pytest.raises(ConfigError, match=r"wildcards are not supported; name each .*, or use \* for all$"):
-        rules_of(Settings(**settings))
+        access_rules(Settings(**settings))

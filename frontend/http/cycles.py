@@ -1,4 +1,4 @@
-"""Responses to HTTP/1.0, which knows no chunks: one without a length ends where the connection does."""
+"""uvicorn's cycle of request and response, with other ends."""
 
 from typing import cast
 
@@ -8,15 +8,35 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from frontend.http.asgi import Headers
 
 
-class CloseDelimitedCycle(RequestResponseCycle):
-    """uvicorn's cycle of request and response, without chunks. The connection is closed after it."""
+class LingeringCycle(RequestResponseCycle):
+    """Leaves a connection that is to be closed open while the request is still arriving.
 
-    _until_close = False
+    The kernel resets a connection that is closed with unread input, and the client might never see the
+    answer. It is the protocol that closes it (`lingers`).
+    """
+
+    lingers = False
 
     @classmethod
     def become(cls, cycle: RequestResponseCycle) -> None:
         """Change a cycle that has not begun: uvicorn's protocol does not let its class be chosen."""
         cycle.__class__ = cls
+
+    async def send(self, message: ASGISendEvent) -> None:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last and self.more_body and not self.keep_alive:
+            self.lingers = self.keep_alive = True
+        await super().send(message)
+
+
+class CloseDelimitedCycle(LingeringCycle):
+    """Responses to HTTP/1.0, which knows no chunks: one without a length ends where the connection does."""
+
+    _until_close = False
+
+    @classmethod
+    def become(cls, cycle: RequestResponseCycle) -> None:
+        super().become(cycle)
         cycle.waiting_for_100_continue = False  # HTTP/1.0 does not know that either
 
     async def send(self, message: ASGISendEvent) -> None:
