@@ -28,6 +28,7 @@ SERVED_TRANSCRIPTION = Budget(
     "served ÷ raw seconds of audio per second, transcription", 0.95, at_most=False, failure=0.8
 )
 SERVED_SPEECH = Budget("served ÷ raw seconds of audio per second, speech", 0.95, at_most=False, failure=0.8)
+FIRST_AUDIO = Budget("time to first audio, ten sentences ÷ their first one alone", 1.3)
 FIRST_TOKEN = Budget("added time to first token, p50, one request at a time", 2.0, "ms")
 FRONTEND = Budget("frontend, ipc and synthetic engine ÷ bare Falcon SSE loop, tokens/s", 0.5, at_most=False)
 FEATURES = Budget("features on ÷ off, streamed tokens/s", 0.9, at_most=False, failure=0.9)

@@ -28,7 +28,7 @@ from bench.served import (
     throughput,
     wait_until_loaded,
 )
-from bench.served_audio import BUDGETS, AudioSides, audio_throughput, workloads_of
+from bench.served_audio import BUDGETS, AudioSides, audio_throughput, first_audio, workloads_of
 from bench.served_vectors import VectorSides, many_requests, one_request
 from bench.server import Server, free_port, nacelle_command
 
@@ -164,4 +164,6 @@ def _audio(sides: AudioSides, task: str, pairs: int, levels: list[int], cold_loa
     sides.warm_up()
     for level in levels:
         yield audio_throughput(sides, BUDGETS[task], level, pairs)
+    if task == "speech":
+        yield first_audio(sides, pairs)
     yield restart(sides.server, cold_load, sides.ask)

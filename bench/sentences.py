@@ -8,6 +8,7 @@ _ACTIONS = "followed opened remembered painted crossed described repaired found 
 _PLACES = (
     "near the mountain|after the storm|before breakfast|in the morning|behind the school|at the end of summer"
 )
+_LONGEST = 11  # words of a sentence
 
 
 def sentences(seed: int, index: int, words: int) -> list[str]:
@@ -19,6 +20,11 @@ def sentences(seed: int, index: int, words: int) -> list[str]:
         found.append(_sentence(random))
         count += len(found[-1].split())
     return found
+
+
+def words_of(seed: int, index: int, count: int) -> int:
+    """How many words the first `count` of these sentences have together."""
+    return sum(len(sentence.split()) for sentence in sentences(seed, index, _LONGEST * count)[:count])
 
 
 def _sentence(random: Random) -> str:

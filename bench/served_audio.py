@@ -6,10 +6,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench import figures, load
 from bench.engine_process import EngineProcess
 from bench.errors import RunFailed
 from bench.figures import Budget, Figure, Pair, median_pair, summarize_flawless
+from bench.sentences import words_of
 from bench.served import MODEL_NAME
 from bench.server import Server
 from bench.speech import SpeechWorkload
@@ -23,6 +26,7 @@ Make = Callable[[int, int], AudioWorkload]  # of a seed and a number of requests
 
 _AUDIO_SECONDS = 60.0  # of a recording: several windows
 _WORDS = 30  # of a text: at least three sentences
+_SENTENCES = 10  # of a long text
 _REQUESTS = 2  # of each side in each pair, at least
 
 
@@ -57,6 +61,12 @@ class AudioSides:
     def served(self, workload: AudioWorkload) -> float:
         """Seconds of audio per second. Raises RunFailed if a request failed."""
         return _rate(load.run(self._target, workload).records)
+
+    def time_to_audio(self, workload: SpeechWorkload) -> float:
+        """Seconds from a request to the server until the first audio. Raises RunFailed if it failed."""
+        [record] = load.run(self._target, workload).records
+        summarize_flawless([record])
+        return record.arrivals[0] - record.started
 
 
 def transcriptions(audio: str | None) -> Make:
@@ -98,6 +108,24 @@ def audio_throughput(sides: AudioSides, budget: Budget, concurrency: int, pairs:
     ratios, middle = [pair.ratio for pair in measured], median_pair(measured)
     note = f"served {middle.ours:.2f}, raw {middle.yardstick:.2f} s of audio per s"
     return Figure(budget, median(ratios), ratios, f"concurrency {concurrency}", measured, note)
+
+
+def first_audio(sides: AudioSides, pairs: int) -> Figure:
+    """Time to the first audio of a text of ten sentences ÷ that of its first sentence alone, both served.
+
+    The sentence is spoken once before: kernels are compiled for each length of text.
+    """
+    measured = []
+    for _ in range(pairs):
+        text = sides.workload()
+        assert isinstance(text, SpeechWorkload), "only speech has a first audio"
+        alone = msgspec.structs.replace(text, requests=1, prompt_words=1)
+        whole = msgspec.structs.replace(alone, prompt_words=words_of(text.seed, 0, _SENTENCES))
+        sides.time_to_audio(alone)
+        measured.append(Pair(sides.time_to_audio(whole), sides.time_to_audio(alone)))
+    ratios, middle = [pair.ratio for pair in measured], median_pair(measured)
+    note = f"ten sentences {middle.ours:.2f}, one {middle.yardstick:.2f} s"
+    return Figure(figures.FIRST_AUDIO, median(ratios), ratios, pairs=measured, note=note)
 
 
 BUDGETS = {"transcription": figures.SERVED_TRANSCRIPTION, "speech": figures.SERVED_SPEECH}

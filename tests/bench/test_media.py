@@ -16,7 +16,7 @@ from bench.forms import encode_form
 from bench.load import Target, requests_of
 from bench.pictures import data_urls, plain_png
 from bench.recordings import read_recording, spoken_recordings, wav, wav_seconds
-from bench.sentences import sentences
+from bench.sentences import sentences, words_of
 from bench.speech import SAMPLE_RATE, SpeechWorkload, read_record
 from bench.stats import summarize
 from bench.transcripts import TranscriptionWorkload, read_transcript
@@ -62,6 +62,14 @@ def test_sentences_have_the_words_asked_for_and_a_seed_fixes_them():
     assert found == sentences(1, 2, 50) != sentences(1, 3, 50)
     assert 50 <= sum(len(sentence.split()) for sentence in found) < 62
     assert all(sentence.endswith(".") for sentence in found)
+
+
+def test_ten_sentences_begin_with_the_sentence_that_is_asked_for_alone():
+    one = SpeechWorkload(1, 1, seed=3).texts()
+    ten = SpeechWorkload(1, words_of(3, 0, 10), seed=3).texts()
+    assert len(one[0]) == 1
+    assert len(ten[0]) == 10
+    assert ten[0][0] == one[0][0]
 
 
 def test_recordings_are_spoken_and_exactly_as_long_as_asked():

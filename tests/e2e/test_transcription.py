@@ -6,6 +6,7 @@ import base64
 import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -23,11 +24,12 @@ SENTENCES = ("Good morning everybody.", "The door is open.", "We will meet again
 PAUSE = np.zeros(RATE * 3 // 2, np.float32)
 PCM_RATE = 24_000
 CHUNK = PCM_RATE * 2 // 10  # bytes: 0.1 s
+LOADS_SECONDS = 240.0  # that a busy machine may need to load the model several times
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Serving]:
-    with Serving([MODEL], [], {}) as serving:
+    with Serving([MODEL], [], {"NACELLE_FAULTS": "1"}) as serving:
         yield serving.wait_until_ready(MODEL)
 
 
@@ -113,6 +115,25 @@ def test_a_killed_host_leaves_no_gap_in_a_stream(server: Serving, long_recording
     assert server.host_pid(MODEL) != pid
     assert error_rate(text, whole) <= 0.05
     assert server.metric("nacelle_resumed_total", model=MODEL) >= 1
+
+
+def test_a_recording_that_kills_its_host_is_blamed_and_its_neighbour_completes(
+    server: Serving, long_recording: bytes
+):
+    def post(file: bytes) -> httpx.Response:
+        form, files = {"model": MODEL}, {"file": ("speech.wav", file)}
+        return server.http.post("/v1/audio/transcriptions", data=form, files=files, timeout=LOADS_SECONDS)
+
+    undisturbed = post(long_recording).json()["text"]
+    deadly = encoded(speak(SENTENCES[0]), "wav", metadata=f"[[fault:segv]] {server.port}")
+    with ThreadPoolExecutor(1) as pool:
+        neighbour = pool.submit(post, long_recording)
+        wait_for(lambda: server.running, "the neighbour is with the host")
+        answer = post(deadly)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_crashed")
+        assert neighbour.result().json()["text"] == undisturbed
+    again = post(deadly)
+    assert (again.status_code, again.json()["error"]["code"]) == (422, "request_blamed")
 
 
 def test_a_client_that_leaves_frees_the_engine(server: Serving, long_recording: bytes):

@@ -75,6 +75,13 @@ def test_a_window_is_cut_in_the_last_pause_that_fits() -> None:
         assert end % 6.6 > 5.9, "inside a pause"
 
 
+def test_a_cut_leaves_room_behind_the_last_sentence_but_a_recording_that_fits_is_not_cut() -> None:
+    parts = [("speech", 2.5), ("silence", 0.4)] * 20  # the tenth ends after 28.6 seconds
+    for window in windows_of(sound(*parts))[:-1]:
+        assert 24 < window.speech[-1][1] - window.start <= 28
+    assert len(windows_of(sound(*parts[:19], ("speech", 0.3)))) == 1
+
+
 def test_speech_without_a_pause_is_cut_where_it_is_quietest() -> None:
     samples = sound(("speech", 40))
     samples[26 * RATE : 26 * RATE + 4000] *= 0.3
