@@ -312,6 +312,25 @@ def test_pages_of_other_sites_do_not_connect():
     with_server(scenario)
 
 
+def test_events_that_only_the_server_may_cause_mean_nothing(caplog):
+    async def scenario(server: Server) -> None:
+        client = await server.client({"token": KEY})
+        made_up = {"asgi.scope": {"type": "http", "headers": [], "path": "/"}}
+        for event, payload in [
+            ("connect", None),
+            ("connect", made_up),
+            ("connect", (made_up, {"token": "wrong"}, 1)),
+            ("disconnect", "client disconnect"),
+        ]:
+            assert await client.call(event, payload) is None
+        await client.call("inference_prompt", {"prompt": "one"})
+        assert (await client.until("inference_complete"))["message"] == "one"
+
+    with_server(scenario, Settings(api_key=KEY))
+    gc.collect()  # asyncio reports tasks that failed unseen once they are gone
+    assert "Traceback" not in caplog.text
+
+
 def test_a_connection_that_does_not_say_who_it_is_is_closed(monkeypatch):
     monkeypatch.setattr(events, "HELLO_SECONDS", 0.01)
 
