@@ -115,7 +115,7 @@ class SocketEvents:
             await self.close(engine_id)
 
     async def _connect(self, sid: str, environ: Any = None, auth: Any = None, *_: Any) -> None:
-        """Also called for what clients send as an event of this name, with a handshake of their own making."""
+        """Also called for events of this name that clients send, with a handshake of their own making."""
         manager = self.server.manager
         if environ is not self.server.environ.get(manager.eio_sid_from_sid(sid, "/"), self):
             return
@@ -129,7 +129,7 @@ class SocketEvents:
         self._clients[sid] = client
 
     async def _disconnect(self, sid: str, *_: Any) -> None:
-        """Also called for what clients send as an event of this name; then they are still connected."""
+        """Also called for events of this name that clients send; then they are still connected."""
         if self.server.manager.is_connected(sid, "/"):
             return
         self._clients.pop(sid, None)
