@@ -114,7 +114,11 @@ class SocketEvents:
         if self.server.manager.sid_from_eio_sid(engine_id, "/") not in self._clients:
             await self.close(engine_id)
 
-    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+    async def _connect(self, sid: str, environ: Any = None, auth: Any = None, *_: Any) -> None:
+        """Also called for events of this name that clients send, with a handshake of their own making."""
+        manager = self.server.manager
+        if environ is not self.server.environ.get(manager.eio_sid_from_sid(sid, "/"), self):
+            return
         client = _Client(environ["asgi.scope"], key_in(auth))
         try:
             await self._admission.caller(client.handshake, client.key)
@@ -125,6 +129,9 @@ class SocketEvents:
         self._clients[sid] = client
 
     async def _disconnect(self, sid: str, *_: Any) -> None:
+        """Also called for events of this name that clients send; then they are still connected."""
+        if self.server.manager.is_connected(sid, "/"):
+            return
         self._clients.pop(sid, None)
         self._rooms.leave_all(sid)
         self.prompts.gone(sid)

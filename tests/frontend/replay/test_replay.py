@@ -253,7 +253,7 @@ def test_the_grace_time_begins_anew_when_a_retry_leaves_too():
                 timers.append(timer)
             return timer
 
-        loop.call_later = noted  # type: ignore[method-assign]
+        loop.call_later = noted  # type: ignore[method-assign, assignment]
         for _ in range(2):
             await server.leave_after_first(GREEDY | {"stream": True, "hold": 1}, idempotency_key="k")
         first, second = timers
