@@ -1,16 +1,25 @@
 """An answer that is being made and kept: each request reads it from wherever it has to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
-from frontend.http.asgi import Message
+from frontend.http.asgi import Message, Writer
 from frontend.http.exchange import Exchange
 
 _END_OF_EVENT = b"\n\n"
 _EVENTS = b"text/event-stream"
 
 
+class CutOff(Exception):
+    """The application cut its client off, because the answer has no place for an error."""
+
+
 class Recording:
+    """Implements `asgi.Writer` for the application that makes the answer. It takes whatever is written: who
+    reads slowly falls behind."""
+
+    paused = gone = False
+
     def __init__(self, exchange: Exchange, numbers_events: bool = False) -> None:
         """`exchange`: that of the request for which it is made. `numbers_events`: server-sent events get
         ids from 1 on."""
@@ -18,13 +27,15 @@ class Recording:
         self.start: Message | None = None
         self.ended = False
         self.error: Exception | None = None
-        self.size = 0  # bytes
+        self.parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
+        self.size = 0  # bytes of all parts, once it has ended
+        self.written = 0
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
-        self._is_numbered = False
-        self._parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
-        self._changed: list[asyncio.Future[None]] = []
+        self.is_numbered = False  # is a stream of events with ids
+        self._begun = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_good(self) -> bool:
@@ -39,74 +50,121 @@ class Recording:
 
     def may_follow(self, number: int) -> bool:
         """Whether a client can have the event of that number, so far as is known."""
-        return not self._is_numbered or number <= len(self._parts)
+        return not self.is_numbered or number <= len(self.parts)
 
     async def send(self, message: Message) -> None:
         """For the application that makes the answer."""
         if message["type"] == "http.response.start":
             headers = dict(message.get("headers", ()))
-            self._is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
+            self.is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
             self.start = message
-        else:
+            self._begun.set()
+        elif not self.ended:
             self._add(message.get("body", b""))
             self.ended = not message.get("more_body", False)
-        self._wake()
+            self._tell()
+
+    def write(self, data: bytes) -> None:
+        if self.start is None or self.ended:
+            if self.error is None:
+                raise RuntimeError("written outside the body")
+            return
+        self._add(data)
+        self.written += len(data)
+        self._tell()
+
+    def cut_off(self) -> None:
+        self._break(CutOff())
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        """It is never paused, and the application hears otherwise that nobody will read it."""
 
     def _add(self, data: bytes) -> None:
-        if not data:
-            return
-        parts = self._numbered(data) if self._is_numbered else [data]
-        self._parts += parts
-        self.size += sum(map(len, parts))
-
-    def _numbered(self, data: bytes) -> list[bytes]:
-        """Whole events, each with its number as its id."""
-        events = [event + _END_OF_EVENT for event in data.split(_END_OF_EVENT) if event]
-        first = len(self._parts) + 1
-        return [b"id: %d\n%b" % (first + index, event) for index, event in enumerate(events)]
+        parts = self.parts
+        if not self.is_numbered:
+            if data:
+                parts.append(data)
+        elif 0 < data.find(_END_OF_EVENT) == len(data) - 2:  # one event, as nearly always
+            parts.append(b"id: %d\n%b" % (len(parts) + 1, data))
+        else:
+            for event in data.split(_END_OF_EVENT):
+                if event:
+                    parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, event))
 
     def end(self, error: Exception | None) -> None:
         """The application has returned; `error` is what it raised."""
-        if not self.ended and error is None:
-            error = RuntimeError("the answer is incomplete")
-        self.error = error
-        self.ended = True
+        if error is not None or not self.ended:
+            self._break(error or RuntimeError("the answer is incomplete"))
+        self.size = sum(map(len, self.parts))
         if self.exchange.tokens is not None:  # what reads them would keep the whole generation
             counts = self.exchange.tokens()
             self.exchange.tokens = lambda: counts
         if self.exchange.audio_seconds is not None:
             seconds = self.exchange.audio_seconds()
             self.exchange.audio_seconds = lambda: seconds
-        self._wake()
 
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, []
-        for future in changed:
-            if not future.done():
-                future.set_result(None)
+    def _break(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.ended = True
+        self._begun.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, which must not change who listens, after each change."""
+        self._listeners.append(callback)
+
+    def ignore(self, callback: Callable[[], None]) -> None:
+        self._listeners.remove(callback)
 
     async def begun(self) -> None:
         """Until there is a start, or never will be."""
-        while self.start is None and not self.ended:
-            await self._change()
+        await self._begun.wait()
 
-    async def parts(self, after: int = 0) -> AsyncIterator[bytes]:
-        """What there is after the part of that number, joined, and what follows. Raises what broke it."""
-        if not self._is_numbered:
-            after = 0  # a part of what is no stream of events would not be an answer
-        while True:
-            if after < len(self._parts):
-                data = b"".join(self._parts[after:])
-                after = len(self._parts)
-                yield data
-            elif not self.ended:
-                await self._change()
-            elif self.error is not None:
-                raise self.error
-            else:
-                return
 
-    async def _change(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.append(future)
-        await future
+class Reader:
+    """One request's place in a recording that has begun. Implements `push.Source`.
+
+    While it is listened to, what is added is written at once, since whatever adds it has waited for the end
+    of a turn of the event loop. What the client has no room for, the end and errors are left to be taken.
+    """
+
+    def __init__(self, recording: Recording, after: int, writer: Writer | None) -> None:
+        """`after`: the number of the last event that is not wanted. It counts in a numbered stream alone: a
+        part of anything else would not be an answer. `writer`: the client's."""
+        self._recording = recording
+        self._writer = writer
+        self._taken = after if recording.is_numbered else 0
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def finished(self) -> bool:
+        recording = self._recording
+        return recording.ended and recording.error is None and self._taken >= len(recording.parts)
+
+    def take(self) -> list[bytes]:
+        parts = self._recording.parts[self._taken :]
+        if not parts and self._recording.error is not None:
+            raise self._recording.error
+        self._taken += len(parts)
+        return parts
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        if self._callback is not None:
+            self._recording.ignore(self._changed)
+        if callback is not None:
+            self._recording.listen(self._changed)
+        self._callback = callback
+
+    def _changed(self) -> None:
+        recording, writer = self._recording, self._writer
+        if writer is None or writer.paused or recording.ended:
+            assert self._callback is not None
+            self._callback()
+        else:
+            parts = recording.parts
+            writer.write(b"".join(parts[self._taken :]))
+            self._taken = len(parts)
