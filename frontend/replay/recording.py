@@ -7,6 +7,7 @@ from frontend.http.asgi import Message, Writer
 from frontend.http.exchange import Exchange
 
 _END_OF_EVENT = b"\n\n"
+_NEWLINE = ord("\n")
 _EVENTS = b"text/event-stream"
 
 
@@ -28,13 +29,12 @@ class Recording:
         self.ended = False
         self.error: Exception | None = None
         self.parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
-        self.size = 0  # bytes of all parts, once it has ended
-        self.written = 0
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
         self.is_numbered = False  # is a stream of events with ids
         self._begun = asyncio.Event()
+        self._size = self._counted = 0  # bytes, and how many parts they are of
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -60,18 +60,42 @@ class Recording:
             self.start = message
             self._begun.set()
         elif not self.ended:
-            self._add(message.get("body", b""))
-            self.ended = not message.get("more_body", False)
-            self._tell()
+            self.write(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.ended = True
+                self._tell()
 
     def write(self, data: bytes) -> None:
         if self.start is None or self.ended:
             if self.error is None:
                 raise RuntimeError("written outside the body")
             return
-        self._add(data)
-        self.written += len(data)
-        self._tell()
+        if not data:
+            return
+        parts = self.parts
+        if not self.is_numbered:
+            parts.append(data)
+        elif (
+            0 < data.find(b"\n") == len(data) - 2 and data[-1] == _NEWLINE
+        ):  # one event of one line, as mostly
+            parts.append(b"id: %d\n%b" % (len(parts) + 1, data))
+        else:
+            for event in data.split(_END_OF_EVENT):
+                if event:
+                    parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, event))
+        for listener in self._listeners:
+            listener()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts so far."""
+        self._size += sum(map(len, self.parts[self._counted :]))
+        self._counted = len(self.parts)
+        return self._size
+
+    @property
+    def written(self) -> int:
+        return self.size
 
     def cut_off(self) -> None:
         self._break(CutOff())
@@ -79,23 +103,10 @@ class Recording:
     def notify(self, callback: Callable[[], None] | None) -> None:
         """It is never paused, and the application hears otherwise that nobody will read it."""
 
-    def _add(self, data: bytes) -> None:
-        parts = self.parts
-        if not self.is_numbered:
-            if data:
-                parts.append(data)
-        elif 0 < data.find(_END_OF_EVENT) == len(data) - 2:  # one event, as nearly always
-            parts.append(b"id: %d\n%b" % (len(parts) + 1, data))
-        else:
-            for event in data.split(_END_OF_EVENT):
-                if event:
-                    parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, event))
-
     def end(self, error: Exception | None) -> None:
         """The application has returned; `error` is what it raised."""
         if error is not None or not self.ended:
             self._break(error or RuntimeError("the answer is incomplete"))
-        self.size = sum(map(len, self.parts))
         if self.exchange.tokens is not None:  # what reads them would keep the whole generation
             counts = self.exchange.tokens()
             self.exchange.tokens = lambda: counts
@@ -164,7 +175,8 @@ class Reader:
         if writer is None or writer.paused or recording.ended:
             assert self._callback is not None
             self._callback()
-        else:
-            parts = recording.parts
-            writer.write(b"".join(parts[self._taken :]))
-            self._taken = len(parts)
+            return
+        parts = recording.parts
+        is_one = self._taken == len(parts) - 1
+        writer.write(parts[-1] if is_one else b"".join(parts[self._taken :]))
+        self._taken = len(parts)
