@@ -28,10 +28,12 @@ async def send_recorded(recording: Recording, scope: Scope, send: Send, headers:
 
 
 def note(own: Exchange, made: Exchange) -> None:
-    """What log and metrics report of the answer; its tokens count once, for whom it was made."""
+    """What logs, traces and metrics report of the answer; its work counts once, for whom it was made."""
     own.route, own.model, own.answered_by = made.route, made.model, made.answered_by
     own.variants, own.stream, own.param = made.variants, made.stream, made.param
     if own.request_id == made.request_id:
         own.tokens, own.audio_seconds = made.tokens, made.audio_seconds
+        own.first_token_seconds, own.phase = made.first_token_seconds, made.phase
+        own.course = made.course or own.course
     if made.failure is not None and made.failure != CLIENT_GONE:
         own.fail(made.failure, made.param)

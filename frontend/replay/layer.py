@@ -169,7 +169,7 @@ class Replay:
     ) -> Recording:
         """Begin to make an answer, which others may join from now on."""
         asking = exchange_of(scope)
-        exchange = Exchange(asking.request_id, asking.began, asking.caller)
+        exchange = Exchange(asking.request_id, asking.began, asking.caller, trace=asking.trace)
         recording = Recording(exchange, numbers_events)
         shelf.put(key, recording, mark)
         extensions = {**(scope.get("extensions") or {}), WRITER: recording}
@@ -182,6 +182,8 @@ class Replay:
             except Exception as raised:
                 error = raised
             finally:
+                if not asking.ended:
+                    asking.course = exchange.course
                 recording.end(error)
                 shelf.end(key, recording)
                 self._unread.pop(recording, None)

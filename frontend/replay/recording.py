@@ -2,13 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from frontend.http.asgi import Message, Writer
 from frontend.http.exchange import Exchange
 
+T = TypeVar("T")
+
 _END_OF_EVENT = b"\n\n"
 _NEWLINE = ord("\n")
 _EVENTS = b"text/event-stream"
+
+
+def _fixed(read: Callable[[], T] | None) -> Callable[[], T] | None:
+    """What it reads now."""
+    if read is None:
+        return None
+    value = read()
+    return lambda: value
 
 
 class CutOff(Exception):
@@ -107,12 +118,15 @@ class Recording:
         """The application has returned; `error` is what it raised."""
         if error is not None or not self.ended:
             self._break(error or RuntimeError("the answer is incomplete"))
-        if self.exchange.tokens is not None:  # what reads them would keep the whole generation
-            counts = self.exchange.tokens()
-            self.exchange.tokens = lambda: counts
-        if self.exchange.audio_seconds is not None:
-            seconds = self.exchange.audio_seconds()
-            self.exchange.audio_seconds = lambda: seconds
+        self._forget_work()
+
+    def _forget_work(self) -> None:
+        """Keep what the exchange reads of it, and not the whole generation."""
+        exchange = self.exchange
+        exchange.tokens = _fixed(exchange.tokens)
+        exchange.first_token_seconds = _fixed(exchange.first_token_seconds)
+        exchange.audio_seconds = _fixed(exchange.audio_seconds)
+        exchange.course = exchange.phase = exchange.trace = None  # which may hold texts
 
     def _break(self, error: Exception) -> None:
         self.error = self.error or error
