@@ -9,8 +9,9 @@ from frontend.http.exchange import Exchange
 
 T = TypeVar("T")
 
-_END_OF_EVENT = b"\n\n"
 _NEWLINE = ord("\n")
+_IDS_MADE = 4096  # once: to format a number costs more than all else for an event
+_ID_LINES = [b"id: %d\n" % number for number in range(_IDS_MADE)]
 _EVENTS = b"text/event-stream"
 
 
@@ -81,21 +82,29 @@ class Recording:
             if self.error is None:
                 raise RuntimeError("written outside the body")
             return
-        if not data:
-            return
-        parts = self.parts
-        if not self.is_numbered:
-            parts.append(data)
-        elif (
-            0 < data.find(b"\n") == len(data) - 2 and data[-1] == _NEWLINE
-        ):  # one event of one line, as mostly
-            parts.append(b"id: %d\n%b" % (len(parts) + 1, data))
-        else:
-            for event in data.split(_END_OF_EVENT):
-                if event:
-                    parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, event))
+        if self.is_numbered:
+            self._add_events(data)
+        elif data:
+            self.parts.append(data)
         for listener in self._listeners:
             listener()
+
+    def _add_events(self, data: bytes) -> None:
+        """Each with its number as its id."""
+        parts = self.parts
+        size = len(data)
+        begin = end = 0
+        while end < size:
+            end = data.find(b"\n", end) + 1 or size  # several times as fast as a search for two newlines
+            if end < size and data[end] == _NEWLINE:
+                end += 1
+                if end > begin + 2:
+                    number = len(parts) + 1
+                    line = _ID_LINES[number] if number < _IDS_MADE else b"id: %d\n" % number
+                    parts.append(line + data[begin:end])
+                begin = end
+        if begin < size:
+            parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, data[begin:]))
 
     @property
     def size(self) -> int:

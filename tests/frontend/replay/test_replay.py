@@ -493,6 +493,29 @@ def test_a_keyed_answer_goes_on_when_the_writer_finds_its_client_gone():
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        (b"data: a\n\n", [b"id: 1\ndata: a\n\n"]),
+        (b"event: x\ndata: a\n\ndata: b\n\n", [b"id: 1\nevent: x\ndata: a\n\n", b"id: 2\ndata: b\n\n"]),
+        (b"data: a\n\n\n\ndata: b", [b"id: 1\ndata: a\n\n", b"id: 2\ndata: b\n\n"]),
+        (b"data: a\n\n\ndata: b\n\n", [b"id: 1\ndata: a\n\n", b"id: 2\n\ndata: b\n\n"]),
+        (b"data: a\n", [b"id: 1\ndata: a\n\n\n"]),
+        (b"\n\n", []),
+        (b"", []),
+    ],
+)
+def test_each_event_gets_its_number(data, parts):
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        made.write(data)
+        assert (made.parts, made.size) == (parts, sum(map(len, parts)))
+
+    asyncio.run(scenario())
+
+
 def test_nothing_can_be_written_to_a_recording_outside_its_body():
     async def scenario() -> None:
         made = Recording(Exchange("", 0.0))
