@@ -82,16 +82,17 @@ class Recording:
             if self.error is None:
                 raise RuntimeError("written outside the body")
             return
-        if self.is_numbered:
+        if not self.is_numbered:
+            if data:
+                self.parts.append(data)
+        elif 0 < data.find(b"\n") == len(data) - 2 and data[-1] == _NEWLINE:  # one event of one line
+            self._add_event(data)
+        else:
             self._add_events(data)
-        elif data:
-            self.parts.append(data)
         for listener in self._listeners:
             listener()
 
     def _add_events(self, data: bytes) -> None:
-        """Each with its number as its id."""
-        parts = self.parts
         size = len(data)
         begin = end = 0
         while end < size:
@@ -99,12 +100,17 @@ class Recording:
             if end < size and data[end] == _NEWLINE:
                 end += 1
                 if end > begin + 2:
-                    number = len(parts) + 1
-                    line = _ID_LINES[number] if number < _IDS_MADE else b"id: %d\n" % number
-                    parts.append(line + data[begin:end])
+                    self._add_event(data[begin:end])
                 begin = end
         if begin < size:
-            parts.append(b"id: %d\n%b\n\n" % (len(parts) + 1, data[begin:]))
+            self._add_event(data[begin:] + b"\n\n")
+
+    def _add_event(self, event: bytes) -> None:
+        """With its number as its id."""
+        parts = self.parts
+        number = len(parts) + 1
+        line = _ID_LINES[number] if number < _IDS_MADE else b"id: %d\n" % number
+        parts.append(line + event)
 
     @property
     def size(self) -> int:

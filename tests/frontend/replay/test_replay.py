@@ -516,6 +516,18 @@ def test_each_event_gets_its_number(data, parts):
     asyncio.run(scenario())
 
 
+def test_events_have_numbers_beyond_the_lines_that_are_made_once():
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(5000):
+            made.write(b"data: a\n\n")
+        assert made.parts == [b"id: %d\ndata: a\n\n" % number for number in range(1, 5001)]
+
+    asyncio.run(scenario())
+
+
 def test_nothing_can_be_written_to_a_recording_outside_its_body():
     async def scenario() -> None:
         made = Recording(Exchange("", 0.0))
