@@ -1,5 +1,8 @@
 """OpenTelemetry: one span per request, sent by a thread of the SDK. Imported only where traces are on.
 
+The SDK begins a span, which has the parent and the sampler's decision. What it says is known at the end, so
+it is made whole then: the SDK's own spans copy and check each attribute, as any thread might still change it.
+
 The queue of spans is bounded. While the collector does not answer, spans are dropped and no request waits.
 """
 
@@ -10,19 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from frontend.observability.traces import Described, Moment
+from frontend.observability.traces import Described, Moment, Value
 from ipc.installed import version_of
 
 _EXPORT_SECONDS = 5.0  # of one attempt to reach the collector
 _CLOSE_SECONDS = 2.0  # to send what is left when the server stops
 _MAX_SPANS = 2048  # that wait to be sent
-_MAX_VALUE_CHARACTERS = 64 * 1024  # of an attribute: prompts may be long
+_MAX_VALUE_CHARACTERS = 64 * 1024  # of an attribute
 _NANO = 1e9
+_UNSET = Status()
 
 log = logging.getLogger("nacelle.traces")
 
@@ -30,7 +34,9 @@ log = logging.getLogger("nacelle.traces")
 class RequestSpan:
     """Implements `traces.Trace`."""
 
-    def __init__(self, span: Span, keeps_text: bool, began: float, began_ns: int) -> None:
+    def __init__(
+        self, span: Span, keeps_text: bool, began: float, began_ns: int, ended: Callable[[ReadableSpan], None]
+    ) -> None:
         """`began` is the same moment on the monotonic clock, in seconds."""
         context = span.get_span_context()
         self.trace_id = f"{context.trace_id:032x}"
@@ -39,20 +45,43 @@ class RequestSpan:
         self._span = span
         self._began = began
         self._began_ns = began_ns
+        self._ended = ended
 
     def end(self, described: Described, seconds: float) -> None:
         span = self._span
-        if span.is_recording():
-            span.update_name(described.name)
-            span.set_attributes(described.attributes)
-            for moment in described.moments:
-                span.add_event(moment.name, moment.attributes, timestamp=self._ns(moment))
-            if described.failed:
-                span.set_status(StatusCode.ERROR, described.failed)
-        span.end(self._began_ns + round(seconds * _NANO))
+        if not isinstance(span, ReadableSpan):
+            return  # the sampler does not want it
+        self._ended(
+            ReadableSpan(
+                described.name,
+                span.get_span_context(),
+                span.parent,
+                span.resource,
+                {**(span.attributes or {}), **_bounded(described.attributes)},
+                [
+                    Event(moment.name, dict(moment.attributes), self._ns(moment))
+                    for moment in described.moments
+                ],
+                kind=SpanKind.SERVER,
+                status=Status(StatusCode.ERROR, described.failed) if described.failed else _UNSET,
+                start_time=self._began_ns,
+                end_time=self._began_ns + round(seconds * _NANO),
+                instrumentation_scope=span.instrumentation_scope,
+            )
+        )
 
     def _ns(self, moment: Moment) -> int:
         return self._began_ns + round((moment.at - self._began) * _NANO)
+
+
+def _bounded(attributes: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Prompts and answers may be long."""
+    long = {
+        name: value[:_MAX_VALUE_CHARACTERS]
+        for name, value in attributes.items()
+        if isinstance(value, str) and len(value) > _MAX_VALUE_CHARACTERS
+    }
+    return {**attributes, **long} if long else attributes
 
 
 class OtelTracing:
@@ -64,10 +93,8 @@ class OtelTracing:
         resource = Resource.create(
             {SERVICE_NAME: "nacelle", SERVICE_VERSION: version_of("nacelle-server") or ""}
         )
-        limits = SpanLimits(max_span_attribute_length=_MAX_VALUE_CHARACTERS)
-        self._provider = TracerProvider(resource=resource, span_limits=limits, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=_MAX_SPANS))
-        self._tracer = self._provider.get_tracer("nacelle")
+        self._tracer = TracerProvider(resource=resource, shutdown_on_exit=False).get_tracer("nacelle")
+        self._processor = BatchSpanProcessor(exporter, max_queue_size=_MAX_SPANS)
         self._propagator = TraceContextTextMapPropagator()
         self._keeps_text = keeps_text
         self._now_ns = now_ns
@@ -76,11 +103,11 @@ class OtelTracing:
         now = self._now_ns()
         context = self._propagator.extract(carrier)
         span = self._tracer.start_span(name, context, SpanKind.SERVER, start_time=now)
-        return RequestSpan(span, self._keeps_text, began, now)
+        return RequestSpan(span, self._keeps_text, began, now, self._processor.on_end)
 
     def close(self, seconds: float = _CLOSE_SECONDS) -> None:
         """Blocks for at most this time, in which what is left is sent."""
-        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing = threading.Thread(target=self._processor.shutdown, daemon=True)
         closing.start()
         closing.join(seconds)
 

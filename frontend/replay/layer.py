@@ -7,13 +7,13 @@ the same client can come back.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from frontend.caller import Caller
-from frontend.errors import Conflict, KeyReused, ServerError
+from frontend.errors import ClientGone, Conflict, KeyReused, ServerError
 from frontend.http.asgi import (
     WRITER,
     Application,
@@ -38,6 +38,8 @@ from frontend.replay.asked import (
     last_event_id,
     no_event,
 )
+from frontend.replay.following import send_recorded
+from frontend.replay.receiving import declared, left, read_body, replayed, until
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
 
@@ -89,8 +91,8 @@ class Replay:
             return
         try:
             body = None
-            if _declared(scope) <= self._options.max_body_bytes:
-                body, receive = await _read(receive, self._options.max_body_bytes)
+            if declared(scope) <= self._options.max_body_bytes:
+                body, receive = await read_body(receive, self._options.max_body_bytes)
             if body is None:  # too large to be kept, or its client has left
                 await self._app(scope, receive, send)
             elif is_keyed:
@@ -135,7 +137,7 @@ class Replay:
         asked = directives(scope)
         mark = None if fields is None else self._model_mark(fields["model"])
         if fields is None or mark is None or "no-store" in asked:
-            await self._pass(scope, _replayed(body, receive), send)
+            await self._pass(scope, replayed(body, receive), send)
             return
         caller = exchange_of(scope).caller
         key = cache_key(scope, fields, [caller.key_id, caller.models])
@@ -168,21 +170,21 @@ class Replay:
     ) -> Recording:
         """Begin to make an answer, which others may join from now on."""
         asking = exchange_of(scope)
-        exchange = Exchange(asking.request_id, asking.began, asking.caller)
+        exchange = Exchange(asking.request_id, asking.began, asking.caller, trace=asking.trace)
         recording = Recording(exchange, numbers_events)
         shelf.put(key, recording, mark)
-        extensions = {
-            name: value for name, value in (scope.get("extensions") or {}).items() if name != WRITER
-        }
+        extensions = {**(scope.get("extensions") or {}), WRITER: recording}
         inner = attach({**scope, "extensions": extensions}, exchange)
 
         async def make() -> None:
             error: Exception | None = None
             try:
-                await self._app(inner, _replayed(body, _until(recording.abandoned)), recording.send)
+                await self._app(inner, replayed(body, until(recording.abandoned)), recording.send)
             except Exception as raised:
                 error = raised
             finally:
+                if not asking.ended:
+                    asking.course = exchange.course
                 recording.end(error)
                 shelf.end(key, recording)
                 self._keep(recording)
@@ -214,14 +216,16 @@ class Replay:
                 recording.exchange.end(error)
 
         own.end = end
-        sending = asyncio.ensure_future(_send(recording, scope, send, headers, after))
-        leaving = asyncio.ensure_future(_left(receive))
+        sending = asyncio.ensure_future(send_recorded(recording, scope, send, headers, after))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
-                exchange_of(scope).fail(CLIENT_GONE)
+                own.fail(CLIENT_GONE)
                 return
             sending.result()
+        except ClientGone:
+            own.fail(CLIENT_GONE)
         finally:
             sending.cancel()
             leaving.cancel()
@@ -256,71 +260,3 @@ class Replay:
 
 def _key_id(recording: Recording) -> str | None:
     return recording.exchange.caller.key_id
-
-
-async def _send(recording: Recording, scope: Scope, send: Send, headers: Headers, after: int) -> None:
-    await recording.begun()
-    _note(exchange_of(scope), recording.exchange)
-    if recording.start is None:
-        raise recording.error or RuntimeError("no answer")
-    await send(with_headers(recording.start, headers))
-    parts: AsyncIterator[bytes] = recording.parts(after)
-    async for data in parts:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-    _note(exchange_of(scope), recording.exchange)
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _note(own: Exchange, made: Exchange) -> None:
-    """What log and metrics report of the answer; its tokens count once, for whom it was made."""
-    own.route, own.model, own.answered_by = made.route, made.model, made.answered_by
-    own.variants, own.stream, own.param = made.variants, made.stream, made.param
-    if own.request_id == made.request_id:
-        own.tokens, own.audio_seconds = made.tokens, made.audio_seconds
-    if made.failure is not None and made.failure != CLIENT_GONE:
-        own.fail(made.failure, made.param)
-
-
-def _declared(scope: Scope) -> int:
-    """The length of the body in bytes, as the head declares it; 0 if it does not."""
-    length = header(scope, b"content-length") or ""
-    return int(length) if length.isascii() and length.isdecimal() else 0
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _until(left: asyncio.Event) -> Receive:
-    async def receive() -> Message:
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    return receive
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, as `receive` gives it; then what `receive` gives."""
-    return _replaying([{"type": "http.request", "body": body, "more_body": False}], receive)
-
-
-def _replaying(messages: list[Message], receive: Receive) -> Receive:
-    async def replay() -> Message:
-        return messages.pop(0) if messages else await receive()
-
-    return replay
-
-
-async def _read(receive: Receive, limit: int) -> tuple[bytes | None, Receive]:
-    """The body and the rest; None for one that is too large or not whole, which is all in the rest."""
-    messages: list[Message] = []
-    size = 0
-    while True:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or size > limit:
-            return None, _replaying(messages, receive)
-        if not message.get("more_body", False):
-            return b"".join(part.get("body", b"") for part in messages), receive

@@ -1,16 +1,38 @@
 """An answer, finished or in progress, that each request reads from its own position."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from typing import TypeVar
 
-from frontend.http.asgi import Message
+from frontend.http.asgi import Message, Writer
 from frontend.http.exchange import Exchange
 
-_END_OF_EVENT = b"\n\n"
+T = TypeVar("T")
+
+_NEWLINE = ord("\n")
+_IDS_MADE = 4096  # once: to format a number costs more than all else for an event
+_ID_LINES = [b"id: %d\n" % number for number in range(_IDS_MADE)]
 _EVENTS = b"text/event-stream"
 
 
+def _fixed(read: Callable[[], T] | None) -> Callable[[], T] | None:
+    """What it reads now."""
+    if read is None:
+        return None
+    value = read()
+    return lambda: value
+
+
+class CutOff(Exception):
+    """The application cut its client off, because the answer has no place for an error."""
+
+
 class Recording:
+    """Implements `asgi.Writer` for the application that makes the answer. It takes whatever is written: who
+    reads slowly falls behind."""
+
+    paused = gone = False
+
     def __init__(self, exchange: Exchange, numbers_events: bool = False) -> None:
         """`exchange`: that of the request for which it is made. `numbers_events`: server-sent events get
         ids from 1 on."""
@@ -18,13 +40,14 @@ class Recording:
         self.start: Message | None = None
         self.ended = False
         self.error: Exception | None = None
-        self.size = 0  # bytes
+        self.parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
-        self._is_numbered = False
-        self._parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
-        self._changed: list[asyncio.Future[None]] = []
+        self.is_numbered = False  # is a stream of events with ids
+        self._begun = asyncio.Event()
+        self._size = self._counted = 0  # bytes, and how many parts they are of
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_good(self) -> bool:
@@ -39,74 +62,150 @@ class Recording:
 
     def may_follow(self, number: int) -> bool:
         """Whether a client can have the event of that number, so far as is known."""
-        return not self._is_numbered or number <= len(self._parts)
+        return not self.is_numbered or number <= len(self.parts)
 
     async def send(self, message: Message) -> None:
         """For the application that makes the answer."""
         if message["type"] == "http.response.start":
             headers = dict(message.get("headers", ()))
-            self._is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
+            self.is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
             self.start = message
-        else:
-            self._add(message.get("body", b""))
-            self.ended = not message.get("more_body", False)
-        self._wake()
+            self._begun.set()
+        elif not self.ended:
+            self.write(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.ended = True
+                self._tell()
 
-    def _add(self, data: bytes) -> None:
-        if not data:
+    def write(self, data: bytes) -> None:
+        if self.start is None or self.ended:
+            if self.error is None:
+                raise RuntimeError("written outside the body")
             return
-        parts = self._numbered(data) if self._is_numbered else [data]
-        self._parts += parts
-        self.size += sum(map(len, parts))
+        if not self.is_numbered:
+            if data:
+                self.parts.append(data)
+        elif 0 < data.find(b"\n") == len(data) - 2 and data[-1] == _NEWLINE:  # one event of one line
+            self._add_event(data)
+        else:
+            self._add_events(data)
+        for listener in self._listeners:
+            listener()
 
-    def _numbered(self, data: bytes) -> list[bytes]:
-        """Whole events, each with its number as its id."""
-        events = [event + _END_OF_EVENT for event in data.split(_END_OF_EVENT) if event]
-        first = len(self._parts) + 1
-        return [b"id: %d\n%b" % (first + index, event) for index, event in enumerate(events)]
+    def _add_events(self, data: bytes) -> None:
+        size = len(data)
+        begin = end = 0
+        while end < size:
+            end = data.find(b"\n", end) + 1 or size  # several times as fast as a search for two newlines
+            if end < size and data[end] == _NEWLINE:
+                end += 1
+                if end > begin + 2:
+                    self._add_event(data[begin:end])
+                begin = end
+        if begin < size:
+            self._add_event(data[begin:] + b"\n\n")
+
+    def _add_event(self, event: bytes) -> None:
+        """With its number as its id."""
+        parts = self.parts
+        number = len(parts) + 1
+        line = _ID_LINES[number] if number < _IDS_MADE else b"id: %d\n" % number
+        parts.append(line + event)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts so far."""
+        self._size += sum(map(len, self.parts[self._counted :]))
+        self._counted = len(self.parts)
+        return self._size
+
+    @property
+    def written(self) -> int:
+        return self.size
+
+    def cut_off(self) -> None:
+        self._break(CutOff())
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        """It is never paused, and the application hears otherwise that nobody will read it."""
 
     def end(self, error: Exception | None) -> None:
         """The application has returned; `error` is what it raised."""
-        if not self.ended and error is None:
-            error = RuntimeError("the answer is incomplete")
-        self.error = error
-        self.ended = True
-        if self.exchange.tokens is not None:  # what reads them would keep the whole generation
-            counts = self.exchange.tokens()
-            self.exchange.tokens = lambda: counts
-        if self.exchange.audio_seconds is not None:
-            seconds = self.exchange.audio_seconds()
-            self.exchange.audio_seconds = lambda: seconds
-        self._wake()
+        if error is not None or not self.ended:
+            self._break(error or RuntimeError("the answer is incomplete"))
+        self._forget_work()
 
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, []
-        for future in changed:
-            if not future.done():
-                future.set_result(None)
+    def _forget_work(self) -> None:
+        """Keep what the exchange reads of it, and not the whole generation."""
+        exchange = self.exchange
+        exchange.tokens = _fixed(exchange.tokens)
+        exchange.first_token_seconds = _fixed(exchange.first_token_seconds)
+        exchange.audio_seconds = _fixed(exchange.audio_seconds)
+        exchange.course = exchange.phase = exchange.trace = None  # which may hold texts
+
+    def _break(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.ended = True
+        self._begun.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, which must not change who listens, after each change."""
+        self._listeners.append(callback)
+
+    def ignore(self, callback: Callable[[], None]) -> None:
+        self._listeners.remove(callback)
 
     async def begun(self) -> None:
         """Wait until the response starts, or ends without a start."""
-        while self.start is None and not self.ended:
-            await self._change()
+        await self._begun.wait()
 
-    async def parts(self, after: int = 0) -> AsyncIterator[bytes]:
-        """The parts after this number: those that exist, joined, then later ones. Raises what broke it."""
-        if not self._is_numbered:
-            after = 0  # a part of what is no stream of events would not be an answer
-        while True:
-            if after < len(self._parts):
-                data = b"".join(self._parts[after:])
-                after = len(self._parts)
-                yield data
-            elif not self.ended:
-                await self._change()
-            elif self.error is not None:
-                raise self.error
-            else:
-                return
 
-    async def _change(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.append(future)
-        await future
+class Reader:
+    """One request's place in a recording that has begun. Implements `push.Source`.
+
+    While it is listened to, what is added is written at once, since whatever adds it has waited for the end
+    of a turn of the event loop. What the client has no room for, the end and errors are left to be taken.
+    """
+
+    def __init__(self, recording: Recording, after: int, writer: Writer | None) -> None:
+        """`after`: the number of the last event that is not wanted. It counts in a numbered stream alone: a
+        part of anything else would not be an answer. `writer`: the client's."""
+        self._recording = recording
+        self._writer = writer
+        self._taken = after if recording.is_numbered else 0
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def finished(self) -> bool:
+        recording = self._recording
+        return recording.ended and recording.error is None and self._taken >= len(recording.parts)
+
+    def take(self) -> list[bytes]:
+        parts = self._recording.parts[self._taken :]
+        if not parts and self._recording.error is not None:
+            raise self._recording.error
+        self._taken += len(parts)
+        return parts
+
+    def listen(self, callback: Callable[[], None] | None) -> None:
+        if self._callback is not None:
+            self._recording.ignore(self._changed)
+        if callback is not None:
+            self._recording.listen(self._changed)
+        self._callback = callback
+
+    def _changed(self) -> None:
+        recording, writer = self._recording, self._writer
+        if writer is None or writer.paused or recording.ended:
+            assert self._callback is not None
+            self._callback()
+            return
+        parts = recording.parts
+        is_one = self._taken == len(parts) - 1
+        writer.write(parts[-1] if is_one else b"".join(parts[self._taken :]))
+        self._taken = len(parts)

@@ -116,8 +116,9 @@ class Chatting:
             history.say(0, Delta(request_id, [2], " indeed", Finish("stop")))
 
 
-def test_a_chats_span_has_the_conventional_attributes():
-    span = Traced(Chatting()).span()
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_chats_span_has_the_conventional_attributes(headers):
+    span = Traced(Chatting()).span(**headers)
     assert (span.name, span.kind) == ("chat chat", SpanKind.SERVER)
     attributes = dict(span.attributes or {})
     assert attributes.pop("nacelle.request_id").startswith("req_")  # type: ignore[union-attr]
@@ -211,9 +212,10 @@ def test_neither_traces_nor_logs_have_prompts_answers_or_keys(log_lines, dies):
     assert not [secret for secret in (SECRET_PROMPT, SECRET_ANSWER, SECRET_KEY) if secret in everything]
 
 
-def test_prompts_and_answers_are_there_if_asked_for_and_keys_never(log_lines):
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_prompts_and_answers_are_there_if_asked_for_and_keys_never(log_lines, headers):
     traced = Traced(Chatting(dies=True), keeps_text=True, api_key=SECRET_KEY)
-    span = traced.span(authorization=f"Bearer {SECRET_KEY}")
+    span = traced.span(authorization=f"Bearer {SECRET_KEY}", **headers)
     attributes: Any = span.attributes
     (prompt,) = json.loads(attributes["gen_ai.input.messages"])
     assert prompt == {"role": "user", "parts": [{"type": "text", "content": SECRET_PROMPT}]}
@@ -230,8 +232,9 @@ def test_a_long_prompt_does_not_fill_the_queue_of_spans(monkeypatch):
     assert len(attributes["gen_ai.input.messages"]) == 64 * 1024
 
 
-def test_a_log_line_has_the_trace_and_the_times_of_a_generation(log_lines):
-    span = Traced(Chatting()).span()
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_log_line_has_the_trace_and_the_times_of_a_generation(log_lines, headers):
+    span = Traced(Chatting()).span(**headers)
     line = json.loads(log_lines[0])
     assert span.context is not None
     assert line["trace_id"] == f"{span.context.trace_id:032x}"

@@ -10,15 +10,20 @@ import pytest
 
 from frontend.caller import Caller
 from frontend.config import Settings
+from frontend.errors import EngineCrashed
 from frontend.http import inside
-from frontend.http.exchange import Exchange, exchange_of
+from frontend.http.asgi import WRITER, writer_of
+from frontend.http.exchange import Exchange, attach, exchange_of
 from frontend.http.inside import Answer
+from frontend.http.push import body_of
 from frontend.http.stack import with_stack
 from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 from frontend.replay.asked import cacheable
+from frontend.replay.layer import Replay, ReplayOptions
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
+from tests.frontend.http.items import Items
 
 CHAT = "/v1/chat/completions"
 GREEDY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
@@ -380,6 +385,188 @@ def test_bodies_that_are_wrong_are_not_cached(body):
     assert cacheable(CHAT, body) is None
 
 
+class Writer:
+    """What a server offers for one response."""
+
+    def __init__(self) -> None:
+        self.paused = self.gone = False
+        self.written = 0
+        self.writes: list[bytes] = []
+        self.resume: Callable[[], None] | None = None
+
+    def write(self, data: bytes) -> None:
+        assert not self.paused
+        self.writes.append(data)
+        self.written += len(data)
+
+    def cut_off(self) -> None:
+        self.gone = True
+
+    def notify(self, callback: Callable[[], None] | None) -> None:
+        self.resume = callback
+
+
+class Pushed:
+    """One keyed request to a server that offers a writer. The answer is `items`; an error cuts it off."""
+
+    def __init__(self) -> None:
+        self.items = Items()
+        self.writer = Writer()
+        self.sent: list[bytes] = []  # bodies that went the slow way
+        self.gone = asyncio.Event()
+        self.exchange = Exchange("req", 0.0)
+        self.app = Replay(self._answer, ReplayOptions(), lambda _: None, Metrics(), lambda: 0.0)
+        keyed = [(b"idempotency-key", b"k")]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": keyed}
+        self.scope = attach(scope | {"extensions": {WRITER: self.writer}}, self.exchange)
+        self._body = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        writer = writer_of(scope)
+        assert writer is not None
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for _ in body_of(self.items, b"".join, writer):
+                raise AssertionError
+        except EngineCrashed:
+            writer.cut_off()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _receive(self) -> Any:
+        if self._body:
+            return self._body.pop(0)
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message.get("body"):
+            self.sent.append(message["body"])
+
+    async def begin(self) -> "asyncio.Task[None]":
+        """The request, whose client has got the start of the answer."""
+        task = asyncio.ensure_future(self.app(self.scope, self._receive, self._send))
+        await until(lambda: self.writer.resume is not None)
+        await asyncio.sleep(0)
+        return task
+
+
+def test_what_a_keyed_stream_gets_is_written_in_the_turn_in_which_it_arrives():
+    async def scenario() -> None:
+        pushed = Pushed()
+        task = await pushed.begin()
+        pushed.items.put(b"data: one\n\n")
+        pushed.items.put(b"data: two\n\ndata: three\n\n")
+        await asyncio.sleep(0)
+        assert pushed.writer.writes == [b"id: 1\ndata: one\n\nid: 2\ndata: two\n\nid: 3\ndata: three\n\n"]
+        pushed.items.put(b"data: four\n\n")
+        await asyncio.sleep(0)
+        assert pushed.writer.writes[1:] == [b"id: 4\ndata: four\n\n"]
+        pushed.items.end()
+        await task
+        assert pushed.sent == [] and pushed.writer.resume is None
+
+    asyncio.run(scenario())
+
+
+def test_a_keyed_streams_slow_client_falls_behind_and_catches_up():
+    async def scenario() -> None:
+        pushed = Pushed()
+        task = await pushed.begin()
+        pushed.writer.paused = True
+        for number in range(3):
+            pushed.items.put(b"data: %d\n\n" % number)
+            await asyncio.sleep(0)
+        assert pushed.writer.writes == []
+        pushed.writer.paused = False
+        assert pushed.writer.resume is not None
+        pushed.writer.resume()
+        pushed.items.end()
+        await task
+        assert b"".join(pushed.writer.writes) == b"id: 1\ndata: 0\n\nid: 2\ndata: 1\n\nid: 3\ndata: 2\n\n"
+
+    asyncio.run(scenario())
+
+
+def test_a_keyed_answer_that_its_application_cuts_off_is_cut_off():
+    async def scenario() -> None:
+        pushed = Pushed()
+        task = await pushed.begin()
+        pushed.items.put(b"data: one\n\n")
+        pushed.items.fail(EngineCrashed("it died"))
+        await task
+        assert pushed.writer.writes == [b"id: 1\ndata: one\n\n"] and pushed.writer.gone
+
+    asyncio.run(scenario())
+
+
+def test_a_keyed_answer_goes_on_when_the_writer_finds_its_client_gone():
+    async def scenario() -> None:
+        pushed = Pushed()
+        task = await pushed.begin()
+        pushed.writer.gone = True
+        assert pushed.writer.resume is not None
+        pushed.writer.resume()
+        await task
+        assert pushed.exchange.failure == "client_gone"
+        pushed.items.put(b"data: one\n\n")
+        pushed.items.end()
+        await until(lambda: pushed.items.finished)
+        assert not pushed.sent
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        (b"data: a\n\n", [b"id: 1\ndata: a\n\n"]),
+        (b"event: x\ndata: a\n\ndata: b\n\n", [b"id: 1\nevent: x\ndata: a\n\n", b"id: 2\ndata: b\n\n"]),
+        (b"data: a\n\n\n\ndata: b", [b"id: 1\ndata: a\n\n", b"id: 2\ndata: b\n\n"]),
+        (b"data: a\n\n\ndata: b\n\n", [b"id: 1\ndata: a\n\n", b"id: 2\n\ndata: b\n\n"]),
+        (b"data: a\n", [b"id: 1\ndata: a\n\n\n"]),
+        (b"\n\n", []),
+        (b"", []),
+    ],
+)
+def test_each_event_gets_its_number(data, parts):
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        made.write(data)
+        assert (made.parts, made.size) == (parts, sum(map(len, parts)))
+
+    asyncio.run(scenario())
+
+
+def test_events_have_numbers_beyond_the_lines_that_are_made_once():
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(5000):
+            made.write(b"data: a\n\n")
+        assert made.parts == [b"id: %d\ndata: a\n\n" % number for number in range(1, 5001)]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_can_be_written_to_a_recording_outside_its_body():
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0))
+        with pytest.raises(RuntimeError):
+            made.write(b"x")
+        await made.send({"type": "http.response.start", "status": 200, "headers": []})
+        made.write(b"x")
+        await made.send({"type": "http.response.body", "body": b"y"})
+        with pytest.raises(RuntimeError):
+            made.write(b"x")
+        assert (made.parts, made.written) == ([b"x", b"y"], 2)
+
+    asyncio.run(scenario())
+
+
 def recording(size: int) -> Recording:
     async def make() -> Recording:
         made = Recording(Exchange("", 0.0))
@@ -389,6 +576,31 @@ def recording(size: int) -> Recording:
         return made
 
     return asyncio.run(make())
+
+
+def test_a_shelf_drops_what_is_old_however_lately_it_was_used_and_looks_at_no_other():
+    now = 0.0
+    looked = 0
+
+    def clock() -> float:
+        nonlocal looked
+        looked += 1
+        return now
+
+    shelf = Shelf(max_bytes=10**6, max_entries=1000, kept_seconds=10, clock=clock)
+    for number in range(200):
+        made = recording(1)
+        shelf.put(number, made, None)
+        shelf.end(number, made)
+        now += 0.01
+    assert looked < 600
+    assert shelf.find(0) is not None
+    now = 10.5  # those before 0.5 are old
+    last = recording(1)
+    shelf.put("last", last, None)
+    shelf.end("last", last)
+    assert (shelf.size, shelf.find(0), shelf.find(49)) == (151, None, None)
+    assert shelf.find(50) is not None
 
 
 def test_a_shelf_is_bounded_by_bytes_and_number():
