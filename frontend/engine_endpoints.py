@@ -3,6 +3,8 @@
 Paths are as `http.paths.canonical` has them.
 """
 
+from typing import Literal
+
 import msgspec
 
 
@@ -10,25 +12,31 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     operation: str | None = None  # OpenTelemetry's gen_ai.operation.name
     in_batches: bool = False  # its requests can be made in batches
     passed_on: bool = False  # to servers that are used through their OpenAI API
+    cached: Literal["sampled", "computed"] | None = (
+        None  # by the response cache; sampled ones if deterministic
+    )
+    is_retried: bool = False  # a client may attach to its answer again, though it is not cached
 
 
 ENDPOINTS = {
-    "/v1/chat/completions": Endpoint(operation="chat", in_batches=True, passed_on=True),
-    "/v1/completions": Endpoint(operation="text_completion", in_batches=True, passed_on=True),
-    "/v1/embeddings": Endpoint(operation="embeddings", in_batches=True, passed_on=True),
-    "/v1/responses": Endpoint(operation="chat", in_batches=True, passed_on=True),
+    "/v1/chat/completions": Endpoint(operation="chat", in_batches=True, passed_on=True, cached="sampled"),
+    "/v1/completions": Endpoint(
+        operation="text_completion", in_batches=True, passed_on=True, cached="sampled"
+    ),
+    "/v1/embeddings": Endpoint(operation="embeddings", in_batches=True, passed_on=True, cached="computed"),
+    "/v1/responses": Endpoint(operation="chat", in_batches=True, passed_on=True, cached="sampled"),
     "/v1/responses/compact": Endpoint(),
-    "/v1/rerank": Endpoint(in_batches=True, passed_on=True),
-    "/v2/rerank": Endpoint(),
-    "/rerank": Endpoint(),
-    "/v1/score": Endpoint(),
-    "/score": Endpoint(),
-    "/v1/messages": Endpoint(operation="chat", in_batches=True, passed_on=True),
-    "/v1/audio/speech": Endpoint(passed_on=True),
+    "/v1/rerank": Endpoint(in_batches=True, passed_on=True, cached="computed"),
+    "/v2/rerank": Endpoint(cached="computed"),
+    "/rerank": Endpoint(cached="computed"),
+    "/v1/score": Endpoint(cached="computed"),
+    "/score": Endpoint(cached="computed"),
+    "/v1/messages": Endpoint(operation="chat", in_batches=True, passed_on=True, cached="sampled"),
+    "/v1/audio/speech": Endpoint(passed_on=True, is_retried=True),
     "/v1/audio/transcriptions": Endpoint(),
     "/v1/audio/translations": Endpoint(),
     "/v1/realtime": Endpoint(),
-    "/v1/inference_sse": Endpoint(),
+    "/v1/inference_sse": Endpoint(is_retried=True),
     "/api/chat": Endpoint(operation="chat"),
     "/api/generate": Endpoint(operation="text_completion"),
     "/api/embed": Endpoint(operation="embeddings"),

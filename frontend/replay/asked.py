@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
+from frontend.engine_endpoints import ENDPOINTS
 from frontend.errors import BadRequest
 from frontend.http.asgi import Scope, header
 
-_SAMPLED = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
-_COMPUTED = ("/v1/embeddings", "/v1/rerank", "/rerank", "/v2/rerank", "/score", "/v1/score")
-CACHED_PATHS = frozenset((*_SAMPLED, *_COMPUTED))
-RETRIED_PATHS = CACHED_PATHS | {"/v1/inference_sse", "/v1/audio/speech"}
+CACHED_PATHS = frozenset(path for path, endpoint in ENDPOINTS.items() if endpoint.cached is not None)
+RETRIED_PATHS = CACHED_PATHS | {path for path, endpoint in ENDPOINTS.items() if endpoint.is_retried}
 # Fields that name something that the server keeps, or that others may change.
 _STATE = ("session_id", "previous_response_id", "conversation", "background", "prompt_cache_key")
 _FETCHED = re.compile(rb'"(?:url|image_url)"\s*:\s*"https?:', re.IGNORECASE)
@@ -64,7 +63,7 @@ def cacheable(path: str, body: bytes) -> dict[str, Any] | None:
         return None
     if path == "/v1/responses" and fields.get("store") is not False:
         return None
-    is_sampled = path in _SAMPLED
+    is_sampled = ENDPOINTS[path].cached == "sampled"
     return fields if not is_sampled or _is_deterministic(fields) else None
 
 
