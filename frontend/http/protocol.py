@@ -257,11 +257,18 @@ class HttpProtocol(HttpToolsProtocol):
     def _await_reader(self) -> None:
         if self._writing is not None:
             self._writing.cancel()
-        unread = self.transport.get_write_buffer_size()
-        self._writing = self.loop.call_later(WRITE_SECONDS, self._read_by_client, unread)
+        self._writing = self.loop.call_later(WRITE_SECONDS, self._read_by_client, self._unread)
+
+    @property
+    def _unread(self) -> int:
+        """Bytes that the client has not taken in; a transport of TLS that was closed twice forgets them."""
+        try:
+            return self.transport.get_write_buffer_size()
+        except AttributeError:
+            return 0
 
     def _read_by_client(self, unread: int) -> None:
-        if self.transport.get_write_buffer_size() < unread:
+        if self._unread < unread:
             self._await_reader()
         else:
             self.transport.abort()

@@ -4,6 +4,8 @@ import asyncio
 import datetime
 import os
 import ssl
+from asyncio import sslproto
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from frontend.config import ConfigError, Settings
+from frontend.http.protocol import HttpProtocol
 from frontend.http.server import HttpServer, listen
 from frontend.http.tls import Tls
 from tests.frontend.http.serving import echo
@@ -105,3 +108,18 @@ def test_requests_are_answered_and_a_renewed_certificate_is_used(tmp_path):
         listener.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_a_transport_of_tls_that_was_closed_twice_does_not_break_the_shutdown():
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        transport: Any = object.__new__(sslproto._SSLProtocolTransport)
+        transport._closed = True
+        transport._ssl_protocol = None  # as `close` leaves it the second time
+        protocol = object.__new__(HttpProtocol)
+        protocol.loop, protocol.transport, protocol._writing = loop, transport, None
+        protocol._await_reader()
+        assert protocol._writing is not None
+        protocol._writing.cancel()
+
+    asyncio.run(scenario())
