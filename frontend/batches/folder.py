@@ -10,10 +10,11 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
+from frontend.batches.input import Place
 from frontend.config_values import expanded
 
 DATABASE = "batches.sqlite"
@@ -118,13 +119,13 @@ class Folder:
                 raise
             raise InputLost(batch_id, "is gone") from None
 
-    def read_input(self, batch_id: str, begin: int, length: int) -> bytes:
-        """Raises InputLost."""
+    def read_input(self, batch_id: str, places: Sequence[Place]) -> list[bytes]:
+        """The lines at these places. Raises InputLost."""
         with self.open_input(batch_id) as file:
-            data = os.pread(file.fileno(), length, begin)
-        if len(data) < length:
+            lines = [os.pread(file.fileno(), place.length, place.begin) for place in places]
+        if any(len(line) < place.length for line, place in zip(lines, places, strict=True)):
             raise InputLost(batch_id, "is shorter than it was")
-        return data
+        return lines
 
     def forget_input(self, batch_id: str) -> None:
         self.input(batch_id).unlink(missing_ok=True)

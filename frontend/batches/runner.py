@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from frontend.batches.folder import InputLost
 from frontend.batches.input import InputLine, Place, read_line
@@ -206,7 +206,7 @@ class Runner:
             await self._disown(batch)
             lines.done()
             return
-        line = await self._line(batch, attempt.place)
+        [line] = await self._lines(batch, [attempt.place])
         outcome = await self._attempt(
             caller, batch.endpoint, line.custom_id, bytes(line.body), attempt.number
         )
@@ -230,13 +230,15 @@ class Runner:
         await self._store.cancel_for(batch, CancelAsked(gone))
         self.cancel(batch.id)
 
-    async def _line(self, batch: BatchRecord, place: Place) -> InputLine:
+    async def _lines(self, batch: BatchRecord, places: Sequence[Place]) -> list[InputLine]:
         """Raises InputLost."""
-        data = await self._store.read_line(batch.id, place)
-        try:
-            return read_line(data)
-        except (ValueError, RecursionError):
-            raise InputLost(batch.id, f"has changed in line {place.number}") from None
+        lines = []
+        for place, data in zip(places, await self._store.read_lines(batch.id, places), strict=True):
+            try:
+                lines.append(read_line(data))
+            except (ValueError, RecursionError):
+                raise InputLost(batch.id, f"has changed in line {place.number}") from None
+        return lines
 
     async def _attempt(
         self, caller: Caller, path: str, custom_id: str, body: bytes, number: int
@@ -259,7 +261,7 @@ class Runner:
 
     async def _end_unmade(self, batch: BatchRecord, code: str, message: str) -> None:
         while places := await self._store.pending(batch.id, 0, _UNMADE):
-            lines = [await self._line(batch, place) for place in places]
+            lines = await self._lines(batch, places)
             results = [unanswered(line.custom_id, code, message) for line in lines]
             numbers = [place.number for place in places]
             await self._store.finish(batch.id, list(zip(numbers, results, strict=True)))

@@ -75,8 +75,8 @@ class RunnerStore:
     async def pending(self, batch_id: str, after: int, limit: int) -> list[Place]:
         return await self._run(lambda: self._database.pending(batch_id, after, limit))
 
-    async def read_line(self, batch_id: str, place: Place) -> bytes:
-        return await self._run(lambda: self._folder.read_input(batch_id, place.begin, place.length))
+    async def read_lines(self, batch_id: str, places: Sequence[Place]) -> list[bytes]:
+        return await self._run(lambda: self._folder.read_input(batch_id, places))
 
     async def finish(self, batch_id: str, numbered: Sequence[tuple[int, Result]]) -> BatchRecord | None:
         return await self._run(lambda: self._database.finish(batch_id, numbered, self._folder.write))

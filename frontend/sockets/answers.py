@@ -139,7 +139,7 @@ def refused(answer: Answer, request_id: str | None = None, session_id: str | Non
     """The event for an HTTP error."""
     try:
         error = msgspec.json.decode(answer.body, type=_Chunk).error or _Error()
-    except msgspec.DecodeError:
+    except ValueError:
         error = _Error()
     said = failed(error, request_id, session_id)
     said.status = answer.status

@@ -96,7 +96,7 @@ class Prompts:
             if not prompt.is_cancelled:
                 raise
             said = _cancelled(prompt)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             broken = BackendFailed("the answer is not a stream of a chat completion")
             said = inference_error(broken, prompt.request_id, prompt.session_id)
         except Exception as error:
