@@ -93,8 +93,9 @@ def test_answers_validate_with_every_seed(engines: dict[str, Engine], model: str
         assert_model(name, json.loads(text))
 
 
+# Harmony allows a thought before the call, which random weights never end.
 @pytest.mark.many_seeds
 @pytest.mark.parametrize("model", ["sentencepiece", "llama3"])
-@pytest.mark.parametrize("dialect", _DIALECTS)
+@pytest.mark.parametrize("dialect", [name for name in _DIALECTS if name != "harmony"])
 def test_calls_validate_with_whole_vocabularies(engines: dict[str, Engine], dialect: str, model: str) -> None:
     assert_kept_to(engines[model], dialect, ["Bounded", "Bounded", "Enums", "Times"])
