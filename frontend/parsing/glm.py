@@ -40,7 +40,7 @@ class Glm45(MarkedCalls):
             values.begin((yield from scanner.before(_KEY_END)).strip())
             yield from scanner.space()
             yield from scanner.expect(_VALUE)
-            values.add((yield from scanner.before(_VALUE_END)))
+            values.add((yield from values.read(scanner, _VALUE_END, context.bound)))
             yield from scanner.space()
         if not (values.are_complete or (yield from scanner.peek())):
             raise Malformed  # more arguments may have been cut off

@@ -54,8 +54,9 @@ class Invocations(MarkedCalls):
                 break
             values.begin((yield from _name(scanner)))
             stated = yield from scanner.expect(_QUOTED, *_TYPED)
-            text = yield from scanner.before(self._tags.end)
-            values.add(text, is_string=stated == _TYPED[0])
+            is_string = stated == _TYPED[0]
+            text = yield from values.read(scanner, self._tags.end, context.bound and not is_string)
+            values.add(text, is_string)
         values.end()
         call.complete()
 

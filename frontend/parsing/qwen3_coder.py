@@ -69,7 +69,7 @@ def _parameters(context: CallContext, call: Call, root: dict[str, Any] | None, e
             break
         values.begin(name)
         # With a grammar every parameter has its end tag, so anything else is part of the value.
-        text, following = yield from _value(scanner, None if context.bound else values.may_have, end)
+        text, following = yield from _value(scanner, values, context.bound, end)
         values.add(text)
     values.end()
     return following is not None
@@ -101,16 +101,15 @@ def _bare(name: str) -> str:
     return name[1:-1] if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'" else name
 
 
-def _value(
-    scanner: Scanner, may_follow: Callable[[str], bool] | None, end: str
-) -> Reading[tuple[str, str | None]]:
+def _value(scanner: Scanner, values: TaggedValues, bound: bool, end: str) -> Reading[tuple[str, str | None]]:
     """Read up to the end of the parameter. One newline on each side of the value belongs to the tags.
 
-    With `may_follow` the end tag may be missing. Then the second result is what `_missed` returns, otherwise
-    it is None. A value may itself contain calls: the end of a function that begins in it does not end it.
+    Unless a grammar has `bound` it, the end tag may be missing. Then the second result is what `_missed`
+    returns, otherwise it is None. A value may itself contain calls: the end of a function that begins in it
+    does not end it.
     """
     call_end = f"\n{end}"
-    ends = (_PARAMETER_END,) if may_follow is None else (_PARAMETER_END, _NEXT, _LAST, call_end, _FUNCTION)
+    ends = (_PARAMETER_END,) if bound else (_PARAMETER_END, _NEXT, _LAST, call_end, _FUNCTION)
     functions = 0  # that began in the value and have not ended
     following: str | None = None
     parts: list[str] = []
@@ -119,8 +118,10 @@ def _value(
         yield from scanner.run(_PLAIN)
         found = yield from scanner.literal(*ends)
         if found == _PARAMETER_END:
-            break
-        if found is None:
+            scanner.into(parts.append)
+            if not bound or not values.is_amid_string("".join(parts).removesuffix(found)):
+                break
+        elif found is None:
             if not (yield from scanner.peek()):
                 raise Malformed
             scanner.advance()
@@ -128,8 +129,8 @@ def _value(
             functions += 1
         elif functions:
             functions -= found == _LAST
-        elif may_follow is not None:
-            following = yield from _missed(scanner, found, parts, may_follow, end)
+        elif not bound:
+            following = yield from _missed(scanner, found, parts, values.may_have, end)
             if following is not None:
                 break
     scanner.into(scanner.drop)

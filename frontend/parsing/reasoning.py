@@ -61,6 +61,12 @@ REASONING_FORMATS = {
         ReasoningFormat("mistral", "[THINK]", "[/THINK]", True, ("</s>",)),
         ReasoningFormat("gemma", "<|channel>thought\n", "<channel|>", True, ("<turn|>",)),
         ReasoningFormat(
+            "apriel",
+            "Here are my reasoning steps:\n",
+            "[BEGIN FINAL RESPONSE]",
+            turn_ends=("[END FINAL RESPONSE]",),
+        ),
+        ReasoningFormat(
             "cohere",
             "<|START_THINKING|>",
             "<|END_THINKING|>",

@@ -348,6 +348,9 @@ class Scanner:
                 yield
                 continue
             self._at = found.start()
+            if not (found[1] or self.ended) and marks.begin_at(self._text, self._at):
+                yield  # a mark may begin like an unmarked call
+                continue
             self.hold()
             self.into(self.drop)
             self._at = found.end()

@@ -17,7 +17,7 @@ from frontend.parsing.grammar import (
     sequence,
     tag,
 )
-from frontend.parsing.scanner import Malformed
+from frontend.parsing.scanner import Malformed, Reading, Scanner
 from frontend.parsing.schema_types import allowed_types, argument_schemas, as_json
 from frontend.structured import Format, json_schema
 from frontend.structured.automaton import TooComplex
@@ -26,6 +26,7 @@ from frontend.structured.outputs import cache
 from frontend.structured.unquoted import Form, forms
 
 _ANY_NAME = "[a-zA-Z_][a-zA-Z0-9_]*"
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
 
 
 class TaggedValues:
@@ -64,6 +65,20 @@ class TaggedValues:
         )
         before = ", " if len(self._seen) > 1 else "{"
         self._call.write(f"{before}{json.dumps(self._name, ensure_ascii=False)}: {value}")
+
+    def read(self, scanner: Scanner, end: str, bound: bool) -> Reading[str]:
+        """Read a value and its end tag. `bound` states that a grammar binds the value. Raises Malformed."""
+        text = yield from scanner.before(end)
+        while bound and self.is_amid_string(text):
+            text += end + (yield from scanner.before(end))
+        return text
+
+    def is_amid_string(self, text: str) -> bool:
+        """Whether `text`, with which a valid value begins, ends in a JSON string: end tags are text there."""
+        if text.lstrip()[:1] not in ("{", "["):
+            return False
+        types = allowed_types(self._schemas.get(self._name), self._root)
+        return bool(types) and "string" not in types and _ESCAPE.sub("", text).count('"') % 2 == 1
 
     def end(self) -> None:
         if self._seen:

@@ -58,6 +58,12 @@ _CODER = (
     + ARGUMENTS["city"]
     + "\n</parameter>\n</function>\n</tool_call>"
 )
+_LISTED = f'<tool_calls>[{_OBJECT[:-1]}, "id": "1"}}]</tool_calls>'
+_DSML_CALL = (
+    '<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter name="city" string="true">'
+    + ARGUMENTS["city"]
+    + "</｜DSML｜parameter>\n</｜DSML｜invoke>\n"
+)
 _ANALYSIS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant"
 
 DIALECTS = {
@@ -134,6 +140,70 @@ DIALECTS = {
             ends=("[e~[",),
         ),
         Dialect(family="nemotron3", reasons=_OPENED_THINK, call=_CODER, ends=("<|im_end|>",)),
+        Dialect(
+            family="seed-oss",
+            reasons="<seed:think>{}</seed:think>",
+            look=LOOK,
+            call=f"{LOOK}\n<seed:tool_call>\n<function=get_weather>\n<parameter=city>{ARGUMENTS['city']}"
+            "</parameter>\n</function>\n</seed:tool_call>",
+            ends=("<seed:eos>",),
+        ),
+        Dialect(
+            family="nemotron2",
+            reasons=_OPENED_THINK,
+            look=LOOK,
+            call=f"{LOOK}\n<TOOLCALL>[{_OBJECT}]</TOOLCALL>",
+            ends=("<SPECIAL_12>",),
+        ),
+        Dialect(
+            family="apriel1.5",
+            reasons="Here are my reasoning steps:\n{}\n[BEGIN FINAL RESPONSE]\n",
+            look=LOOK,
+            call=f"{LOOK}\n{_LISTED}\n[END FINAL RESPONSE]",
+            answer="{}\n[END FINAL RESPONSE]",
+            ends=("<|end|>",),
+        ),
+        Dialect(
+            family="apriel1.6",
+            reasons="{}\n[BEGIN FINAL RESPONSE]\n",
+            look=LOOK,
+            call=f"{LOOK}\n{_LISTED}",
+            ends=("<|end|>",),
+        ),
+        Dialect(
+            family="minimax-m1",
+            look=LOOK,
+            call=f"{LOOK}\n<tool_calls>\n{_OBJECT}\n</tool_calls>",
+            ends=("<end_of_sentence>",),
+        ),
+        Dialect(
+            family="glm4.7",
+            reasons="{}</think>",
+            look=LOOK,
+            call=f"{LOOK}<tool_call>get_weather<arg_key>city</arg_key>"
+            f"<arg_value>{ARGUMENTS['city']}</arg_value></tool_call>",
+            ends=("<|user|>", "<|observation|>"),
+        ),
+        Dialect(
+            family="deepseek-r1",
+            reasons=_OPENED_THINK,
+            look=LOOK,
+            call=f"{LOOK}\n\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n"
+            f"```json\n{_JSON}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+            ends=("<｜end▁of▁sentence｜>",),
+        ),
+        Dialect(
+            family="deepseek-v3.2",
+            look=LOOK,
+            call=f"{LOOK}\n\n<｜DSML｜function_calls>\n{_DSML_CALL}</｜DSML｜function_calls>",
+            ends=("<｜end▁of▁sentence｜>",),
+        ),
+        Dialect(
+            family="deepseek-v4",
+            look=LOOK,
+            call=f"{LOOK}\n\n<｜DSML｜tool_calls>\n{_DSML_CALL}</｜DSML｜tool_calls>",
+            ends=("<｜end▁of▁sentence｜>",),
+        ),
     )
 }
 # One of each kind of marks; the others are tried on demand.

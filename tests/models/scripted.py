@@ -14,7 +14,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,10 @@ _CONTEXT = 131_072
 _LONGEST = 6  # units of a text in one token, unless all shorter ones are taken
 _EMOJI = 0x10000  # characters from here on are several tokens in SentencePiece's vocabularies
 _SHOWN = re.compile(r"</?(?:think|tool_call|tool_response|arg_key|arg_value|minimax:tool_call)>")
-_HIDDEN = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|\[/?[A-Z_]{3,}\]|</?s>|<bos>|<(?:start|end)_of_turn>")
+_HIDDEN = re.compile(
+    r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|｜DSML｜|\[/?[A-Z_]{3,}\]|</?s>|<bos>|<(?:start|end)_of_turn>"
+    r"|</?seed:\w+>|</?TOOLCALL>|<SPECIAL_\d+>|<(?:beginning|end)_of_sentence>"
+)
 _ENDS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -93,8 +96,6 @@ class _Plan(NamedTuple):
 
 
 def _write(folder: Path, plan: _Plan) -> None:
-    import openvino
-
     tokens = Tokens(plan.vocabulary)
     for text in plan.specials:
         tokens.add_special(text, text in plan.hidden)
@@ -104,17 +105,23 @@ def _write(folder: Path, plan: _Plan) -> None:
     writer = _Writer(tokens, plan)
     for key, text in plan.scripts:
         writer.add(key, text)
-    rules = writer.rules()
-    end_ids = [tokens.ids[text.encode()] for text in plan.ends]
-    bos = {"bos_token": BOS} if plan.vocabulary == "sentencepiece" else {}
+    save(folder, tokens, writer.rules(), plan.template, plan.ends)
+
+
+def save(folder: Path, tokens: Tokens, rules: Rules, template: str, ends: Sequence[str]) -> None:
+    """Write the files of an IR folder. `ends` are the texts of the tokens that end an answer."""
+    import openvino
+
+    end_ids = [tokens.ids[text.encode()] for text in ends]
+    bos = {"bos_token": BOS} if tokens.form == "sentencepiece" else {}
     documents = {
         "config": _config(rules) | {"eos_token_id": end_ids},
         "generation_config": {"eos_token_id": end_ids},
-        "tokenizer_config": {"eos_token": plan.ends[0]} | bos,
+        "tokenizer_config": {"eos_token": ends[0]} | bos,
     }
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(plan.template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     tokenizer, detokenizer = tokens.models()
     for graph in (tokenizer, detokenizer):
         graph.set_rt_info(end_ids[0], "eos_token_id")

@@ -16,6 +16,7 @@ from tests.models.vocabularies import tokenizer_json
 
 Form = Literal["byte-level", "sentencepiece"]
 _MERGES = 4000
+_REAL: dict[Form, str] = {"byte-level": "qwen3", "sentencepiece": "mistral"}
 _MARK = "▁"  # how SentencePiece writes a space
 UNKNOWN, BOS = "<unk>", "<s>"  # of SentencePiece
 
@@ -49,6 +50,20 @@ class Tokens:
     def add_script(self, piece: bytes) -> int:
         """A token that only the model itself writes: no prompt contains it."""
         return self._add(piece, b"")
+
+    def add_real(self, characters: str, count: int) -> None:
+        """The `count` most frequent tokens of the well-known model that hold one of `characters`.
+
+        No prompt contains them.
+        """
+        wanted = set(characters.encode())
+        pieces = [
+            to_bytes(text) if self.form == "byte-level" else text.encode()
+            for text in _real_model(_REAL[self.form])["vocab"]
+        ]
+        for piece in [piece for piece in pieces if wanted & set(piece)][:count]:
+            if piece not in self.ids:
+                self.add_script(piece)
 
     def add_twin(self, number: int) -> int:
         """Another token of the same text that only the model itself writes. Grammars do not know it."""
@@ -98,7 +113,7 @@ class Tokens:
     def _add_byte_level(self) -> None:
         for byte in range(256):
             self._add(bytes([byte]), bytes([byte]))
-        for left, right in _real_model("qwen3")["merges"][:_MERGES]:
+        for left, right in _real_model(_REAL[self.form])["merges"][:_MERGES]:
             self._merge(to_bytes(left), to_bytes(right))
 
     def _add_sentencepiece(self) -> None:
@@ -108,7 +123,7 @@ class Tokens:
             self._add(_byte_token(byte), _byte_token(byte))
         for character in (_MARK, *map(chr, range(0x21, 0x7F))):
             self._add(character.encode(), character.encode())
-        for pair in _real_model("mistral")["merges"][:_MERGES]:
+        for pair in _real_model(_REAL[self.form])["merges"][:_MERGES]:
             left, _, right = pair.partition(" ")
             if left.encode() in self.ids and right.encode() in self.ids:
                 self._merge(left.encode(), right.encode())

@@ -53,6 +53,20 @@ _FILES = {
     "kimi-k2": "Kimi-K2-Instruct",
     # <minimax:tool_call><invoke name=…>
     "minimax-m2": "MiniMax-M2",
+    # <seed:tool_call>, otherwise like Qwen3-Coder, and <seed:think>
+    "seed-oss": "ByteDance-Seed-OSS",
+    # <TOOLCALL>[{"name": …, "arguments": …}]</TOOLCALL>
+    "nemotron2": "NVIDIA-Nemotron-Nano-v2",
+    # the same in <tool_calls>
+    "apriel1.5": "unsloth-Apriel-1.5",
+    "apriel1.6": "Apriel-1.6-15b-Thinker-fixed",
+    # one object a line in <tool_calls>
+    "minimax-m1": "MiniMax-M1",
+    # like GLM 4.6, without newlines
+    "glm4.7": "GLM-4.7-Flash",
+    # <｜DSML｜function_calls><｜DSML｜invoke name=…>, and <｜DSML｜tool_calls>
+    "deepseek-v3.2": "deepseek-ai-DeepSeek-V3.2",
+    "deepseek-v4": "deepseek-ai-DeepSeek-V4",
     # no tools
     "smollm3": "HuggingFaceTB-SmolLM3-3B",
     "gemma2": "google-gemma-2-2b-it",

@@ -110,3 +110,49 @@ def test_an_incomplete_beginning_is_content(cut):
     assert parser is not None
     text = '{"name": "f"'[:cut]
     assert [*parser.feed(text), *parser.finish()] == [Content(text)]
+
+
+_DSML_CALL = (
+    '<｜DSML｜invoke name="f">\n<｜DSML｜parameter name="p"{}{}</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+)
+_CODER = "<function=f>\n<parameter=p>{}\n{}\n</parameter>\n</function>\n"
+TAGGED = {  # format → a call whose parameter is between an attribute and the end tag, and this
+    "qwen3_coder": (f"<tool_call>\n{_CODER}</tool_call>", "</parameter>"),
+    "seed_oss": (f"<seed:tool_call>\n{_CODER}</seed:tool_call>", "</parameter>"),
+    "glm45": (
+        "<tool_call>f\n<arg_key>p</arg_key>{}\n<arg_value>{}</arg_value>\n</tool_call>",
+        "</arg_value>",
+    ),
+    "glm47": ("<tool_call>f<arg_key>p</arg_key>{}<arg_value>{}</arg_value></tool_call>", "</arg_value>"),
+    "minimax_m2": (
+        '<minimax:tool_call>\n<invoke name="f">\n<parameter name="p"{}>{}</parameter>\n</invoke>\n'
+        "</minimax:tool_call>",
+        "</parameter>",
+    ),
+    "deepseek_v32": (
+        f"<｜DSML｜function_calls>\n{_DSML_CALL}</｜DSML｜function_calls>",
+        "</｜DSML｜parameter>",
+    ),
+    "deepseek_v4": (f"<｜DSML｜tool_calls>\n{_DSML_CALL}</｜DSML｜tool_calls>", "</｜DSML｜parameter>"),
+}
+
+
+@pytest.mark.parametrize("form", TAGGED)
+@pytest.mark.parametrize("eager", [True, False])
+def test_an_end_tag_in_a_string_of_json_is_text(form, eager):
+    written, end = TAGGED[form]
+    for value in (f'{{"a": "{end} \\" {end}\\\\", "b": ["{end}"]}}', f'["\\\\", "{end}"]'):
+        schema = {"type": "object", "properties": {"p": {"type": ["object", "array"]}}}
+        attribute = ' string="false">' if "deepseek" in form else ""
+        text = written.format(attribute, value)
+        events = parse(text, form, tools=[Function("f", schema)], bound=True, eager=eager)
+        assert events == call("f", f'{{"p": {value}}}')
+
+
+@pytest.mark.parametrize("form", TAGGED)
+def test_an_end_tag_ends_a_string_that_looks_like_json(form):
+    written, _ = TAGGED[form]
+    schema = {"type": "object", "properties": {"p": {"type": "string"}}}
+    attribute = ' string="true">' if "deepseek" in form else ""
+    events = parse(written.format(attribute, '{"a'), form, tools=[Function("f", schema)], bound=True)
+    assert events == call("f", '{"p": "{\\"a"}')

@@ -8,7 +8,7 @@ from tests.models.templates import chat_template, real_templates
 
 DIALECTS = {
     "Apertus-8B-Instruct": (None, None),
-    "Apriel-1.6-15b-Thinker-fixed": ("apriel", None),
+    "Apriel-1.6-15b-Thinker-fixed": ("apriel", "apriel"),
     "Bielik-11B-v3.0-Instruct": ("hermes", "think"),
     "ByteDance-Seed-OSS": ("seed_oss", "seed"),
     "Cohere2MoE": (None, "cohere"),
@@ -75,7 +75,7 @@ DIALECTS = {
     "poolside-Laguna-XS-2.1": ("glm45", "think"),
     "poolside-Laguna-XS.2": ("glm45", "think"),
     "tencent-Hy3": (None, None),
-    "unsloth-Apriel-1.5": ("apriel", None),
+    "unsloth-Apriel-1.5": ("apriel", "apriel"),
     "unsloth-mistral-Devstral-Small-2507": ("mistral", None),
     "upstage-Solar-Open-100B": (None, None),
 }

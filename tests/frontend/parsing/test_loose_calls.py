@@ -295,3 +295,14 @@ def test_places_of_content_do_not_depend_on_how_the_text_is_cut(ends_at):
             at += span.end - span.start
         found_spans.append([(span.start, span.end, span.glue) for span in spans])
     assert all(spans == found_spans[0] for spans in found_spans)
+
+
+def test_a_mark_that_begins_like_a_list_may_arrive_in_pieces_after_a_newline():
+    called = call("f", '{"a": 1}')
+    assert parse('So:\n[TOOL_CALLS]f[ARGS]{"a": 1}', "mistral") == [Content("So:"), *called]
+    assert parse('So:\n[TOOL_CALLS][{"name": "f", "arguments": {"a": 1}}]', "mistral") == [
+        Content("So:"),
+        *called,
+    ]
+    assert parse("So:\n[TOOL", "mistral") == [Content("So:\n[TOOL")]
+    assert parse(f"So:\n[{_F}]", "mistral") == [Content("So:"), *called]

@@ -113,6 +113,12 @@ def test_visible_marks_around_the_answer_are_dropped():
         Reasoning("Hm"),
         Content("Hi"),
     ]
+    steps = "Here are my reasoning steps:\n"
+    text = "Hm\n[BEGIN FINAL RESPONSE]\nHi\n[END FINAL RESPONSE]"
+    for tools in (None, FUNCTIONS):
+        for written, prompt in ((f"{steps}{text}", ""), (text, steps)):
+            events = parse(written, "apriel", "apriel", tools=tools, prompt_tail=prompt)
+            assert events == [Reasoning("Hm"), Content("Hi")]
 
 
 def test_a_thought_of_many_pieces_after_a_call_is_not_copied_at_each():

@@ -36,6 +36,7 @@ SPECIAL = dict(
             "<|message|>",
             "<|channel|>",
             "<|call|>",
+            "<|begin_user|>",
             "<|user|>",
             "<|assistant|>",
             "<|system|>",
