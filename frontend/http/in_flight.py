@@ -15,7 +15,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class InFlight:
-    """As many as there are connections with a request, and those that the server makes to itself."""
+    """As many as there are connections with a request, requests that the server makes to itself, and answers
+    that go on after their clients have left."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock` returns Unix seconds."""
@@ -26,12 +27,17 @@ class InFlight:
     def now(self) -> float:
         return self._clock()
 
-    def add(self, exchange: Exchange) -> None:
-        self._entries[id(exchange)] = Entry(exchange, self._clock())
+    def add(self, exchange: Exchange, seconds: float = 0.0) -> None:
+        """It began `seconds` ago."""
+        self._entries[id(exchange)] = Entry(exchange, self._clock() - seconds)
+
+    def forget(self, exchange: Exchange) -> None:
+        """Its end is of no interest: a request that was reported on asked for it."""
+        self._entries.pop(id(exchange), None)
 
     def ended(self, exchange: Exchange, seconds: float, tokens: TokenCounts | None) -> None:
         """Its last byte was sent, after so many seconds."""
-        self._entries.pop(id(exchange), None)
+        self.forget(exchange)
         for told in self.on_end:
             told(exchange, seconds, tokens)
 

@@ -44,8 +44,8 @@ def with_stack(
         grace_seconds=settings.retry_grace_seconds,
         max_body_bytes=settings.max_body_bytes,
     )
-    quotas = quotas or Quotas()
-    app = Replay(app, options, model_mark, metrics, clock, quotas.max_concurrent)
+    quotas, in_flight = quotas or Quotas(), in_flight or InFlight()
+    app = Replay(app, options, model_mark, metrics, clock, quotas.max_concurrent, in_flight)
     app = Limiter(app, quotas)
     app = CanonicalPaths(Gate(app, settings, access))
     app = AccessLog(app, metrics, clock, in_flight, tracing)

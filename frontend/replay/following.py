@@ -3,16 +3,19 @@
 from frontend.http.asgi import Headers, Scope, Send, with_headers, writer_of
 from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.http.push import body_of
+from frontend.replay.asked import no_event
 from frontend.replay.recording import CutOff, Reader, Recording
 
 
 async def send_recorded(recording: Recording, scope: Scope, send: Send, headers: Headers, after: int) -> None:
-    """Send what there is of it after the event of that number, and what follows. Raises what broke it, or
-    ClientGone."""
+    """Send what there is of it after the event of that number, and what follows. Raises what broke it,
+    ClientGone, or BadRequest for a number that it has not reached."""
     await recording.begun()
     note(exchange_of(scope), recording.exchange)
     if recording.start is None:
         raise recording.error or RuntimeError("no answer")
+    if not recording.may_follow(after):
+        raise no_event()
     await send(with_headers(recording.start, headers))
     writer = writer_of(scope)
     try:

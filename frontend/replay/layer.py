@@ -27,6 +27,7 @@ from frontend.http.asgi import (
 )
 from frontend.http.exchange import CLIENT_GONE, Exchange, attach, exchange_of
 from frontend.http.gate import refuse
+from frontend.http.in_flight import InFlight
 from frontend.observability.metrics import Metrics
 from frontend.replay.asked import (
     CACHED_PATHS,
@@ -36,7 +37,6 @@ from frontend.replay.asked import (
     directives,
     idempotency_key,
     last_event_id,
-    no_event,
 )
 from frontend.replay.following import send_recorded
 from frontend.replay.receiving import declared, left, read_body, replayed, until
@@ -67,11 +67,15 @@ class Replay:
         metrics: Metrics,
         clock: Callable[[], float],
         max_concurrent: Callable[[Caller], int | None] = lambda _: None,
+        in_flight: InFlight | None = None,
     ) -> None:
         """`model_mark`: an object that is another one after the model of this name was loaded again or got
         other settings; None where the name may mean several models, or none that is known yet.
-        `max_concurrent`: how many requests of a caller may be answered at a time."""
+        `clock` is that of the exchanges. `max_concurrent`: how many requests of a caller may be answered at a
+        time. `in_flight` has what operators see and cancel."""
+        self._clock = clock
         self._max_concurrent = max_concurrent
+        self._in_flight = in_flight or InFlight()
         # What is made although its readers left, the oldest first, and what ends it.
         self._unread: dict[Recording, asyncio.TimerHandle] = {}
         self._app = app
@@ -117,8 +121,6 @@ class Replay:
                 "Idempotency-Key: this key was sent with another body; use a new key for a new request",
                 "Idempotency-Key",
             )
-        if found is not None and not found.recording.may_follow(after):
-            raise no_event()
         if found is None and after:
             raise Conflict(
                 "Last-Event-ID: the answer is no longer kept; send the request without it", "Last-Event-ID"
@@ -245,8 +247,10 @@ class Replay:
         if seconds <= 0:
             abandon()
             return
-        caller = recording.exchange.caller
+        exchange = recording.exchange
+        caller = exchange.caller
         self._unread[recording] = asyncio.get_running_loop().call_later(seconds, abandon)
+        self._in_flight.add(exchange, self._clock() - exchange.began)
         own = [other for other in self._unread if other.is_unread and _key_id(other) == caller.key_id]
         if (most := self._max_concurrent(caller)) is not None:
             for other in own[: max(0, len(own) - most)]:
@@ -256,6 +260,7 @@ class Replay:
         """It has a reader again, or has ended."""
         if (timer := self._unread.pop(recording, None)) is not None:
             timer.cancel()
+            self._in_flight.forget(recording.exchange)
 
 
 def _key_id(recording: Recording) -> str | None:

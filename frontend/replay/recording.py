@@ -61,7 +61,7 @@ class Recording:
         return not (self.readers or self.ended or self.abandoned.is_set())
 
     def may_follow(self, number: int) -> bool:
-        """Whether a client can have the event of that number, so far as is known."""
+        """Whether a client can have the event of that number. It has begun."""
         return not self.is_numbered or number <= len(self.parts)
 
     async def send(self, message: Message) -> None:

@@ -10,16 +10,18 @@ import pytest
 
 from frontend.caller import Caller
 from frontend.config import Settings
-from frontend.errors import EngineCrashed
+from frontend.errors import BadRequest, EngineCrashed, RequestCancelled
 from frontend.http import inside
 from frontend.http.asgi import WRITER, writer_of
 from frontend.http.exchange import Exchange, attach, exchange_of
+from frontend.http.in_flight import InFlight
 from frontend.http.inside import Answer
 from frontend.http.push import body_of
 from frontend.http.stack import with_stack
 from frontend.limits.quotas import Quotas
 from frontend.observability.metrics import Metrics
 from frontend.replay.asked import cacheable
+from frontend.replay.following import send_recorded
 from frontend.replay.layer import Replay, ReplayOptions
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
@@ -68,6 +70,7 @@ class Server:
         self.answers = Answers()
         self.now = 0.0
         self.metrics = Metrics()
+        self.in_flight = InFlight(lambda: 1000 + self.now)
         quotas = Quotas(lambda: self.now)
         quotas.follow(settings)
         self.app = with_stack(
@@ -77,6 +80,7 @@ class Server:
             clock=lambda: self.now,
             model_mark=self._mark,
             quotas=quotas,
+            in_flight=self.in_flight,
         )
 
     def _mark(self, name: str) -> object:
@@ -268,6 +272,41 @@ def test_the_grace_time_begins_anew_when_a_retry_leaves_too():
         assert (server.answers.asked, server.answers.left) == (1, 0)
 
     with_server(scenario, retry_grace_seconds=77)
+
+
+def test_what_goes_on_without_its_client_is_in_flight_and_can_be_cancelled():
+    async def scenario(server: Server) -> None:
+        server.now = 5.0
+        held = GREEDY | {"stream": True, "hold": 1}
+        ended: list[Exchange] = []
+        server.in_flight.on_end.append(lambda exchange, *_: ended.append(exchange))
+        await server.leave_after_first(held, idempotency_key="k", x_request_id="mine")
+        server.now = 8.0
+        [entry] = server.in_flight
+        assert (entry.exchange.request_id, entry.began_at) == ("mine", 1005.0)
+        again = asyncio.ensure_future(server.ask(held, idempotency_key="k", x_request_id="other"))
+        await until(lambda: [entry.exchange.request_id for entry in server.in_flight] == ["other"])
+        again.cancel()
+        await until(lambda: [entry.exchange.request_id for entry in server.in_flight] == ["mine"])
+        assert server.in_flight.cancel("mine", RequestCancelled("by an operator"))
+        await until(lambda: not list(server.in_flight))
+        assert server.answers.left == 1
+        assert [exchange.request_id for exchange in ended] == ["mine", "other"], "each request counts once"
+
+    with_server(scenario)
+
+
+def test_an_event_that_an_answer_has_not_reached_is_refused_even_before_it_begins():
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        sending = asyncio.ensure_future(send_recorded(made, {}, made.send, [], after=1))
+        await asyncio.sleep(0)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        with pytest.raises(BadRequest, match="Last-Event-ID"):
+            await sending
+
+    asyncio.run(scenario())
 
 
 def test_a_key_is_of_one_caller_and_one_body():
