@@ -17,7 +17,9 @@ from frontend.usage import TokenUsage, usage_of, usage_of_event
 _GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 _COUNTED = (*_GENERATING, "/v1/embeddings", "/v1/rerank")
 _MAX_READ_BYTES = 16 * 1024**2  # of an answer that is no stream
-_MEDIA = re.compile(rb"[A-Za-z0-9+/_=-]{512,}")  # images and sounds in base64: no text
+# Images and sounds in base64, which are no text. Only at the beginning of a run, or runs that are too short
+# would be read again from each of their characters.
+_MEDIA = re.compile(rb"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{512,}")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
 

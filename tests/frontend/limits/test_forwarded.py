@@ -1,6 +1,7 @@
 """Requests that other servers answer pay for the tokens that these report."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -99,6 +100,16 @@ def test_what_the_answer_reports_replaces_the_estimate(answer, tokens):
     for _ in range(2):  # it is paid once
         work.end(left=False)
     assert used(found) == pytest.approx(tokens, abs=1)
+
+
+def test_media_are_no_prompt_and_runs_that_are_too_short_for_media_do_not_take_long_to_read():
+    found = quotas()
+    begun(found, image="A" * 512)
+    assert used(found) == pytest.approx(100 + 256, abs=4)
+    found.follow(Settings(tokens_per_minute=10**6))
+    began = time.process_time()
+    Forwarded(found, KEY, EMBEDDINGS, (b"A" * 511 + b" ") * 1000)
+    assert time.process_time() - began < 0.1, "half a megabyte"
 
 
 def test_who_gets_no_answer_pays_nothing_and_who_leaves_what_was_taken():
