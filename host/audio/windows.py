@@ -19,8 +19,8 @@ _HYSTERESIS = 0.15  # speech has ended only when its probability is this much be
 _MIN_PAUSE = 3  # within speech, between two words perhaps
 _LONG_PAUSE = int(3 / FRAME_SECONDS)  # ends a window: models invent words in long silence
 _EARLIEST_CUT = int(15 / FRAME_SECONDS)  # shorter windows cost as much as long ones
-# Of a sentence that ends later, Whisper is often unsure whether it goes on: it leaves it out and hears it
-# again, in a pass that costs half as much as a full window.
+# When a sentence ends later than this, Whisper often cannot decide whether it continues. It then leaves the
+# sentence to a second pass, which costs half as much as a full window.
 _LATEST_CUT = int(28 / FRAME_SECONDS)
 _WORTH_OF_PAUSE = 0.35  # of one that ends an utterance, as a part of a window's length
 _EARLIEST_HARD_CUT = int(20 / FRAME_SECONDS)
@@ -106,8 +106,7 @@ def next_window(
     complete = len(known) == limit
     end = _after_long_pause(spans, len(known), settings)
     if end is None and complete:
-        end = _best_cut(spans, start, limit, settings)
-        end = _hard_cut(samples, start) if end is None else end
+        end = _cut(spans, samples, start, settings)
     if end is None and ended:
         end = min(len(known), spans[-1].end + settings.padding)
     if end is None:
@@ -122,12 +121,21 @@ def _after_long_pause(spans: list[Span], known: int, settings: Settings) -> int 
     return None
 
 
-def _best_cut(spans: list[Span], start: int, limit: int, settings: Settings) -> int | None:
+def _cut(spans: list[Span], samples: Samples, start: int, settings: Settings) -> int:
+    """Of a window that is full: a second pass is better than a cut in the middle of a word."""
+    for latest in (_LATEST_CUT, MAX_WINDOW):
+        if (end := _best_cut(spans, start, latest, settings)) is not None:
+            return end
+    return _hard_cut(samples, start)
+
+
+def _best_cut(spans: list[Span], start: int, latest: int, settings: Settings) -> int | None:
     """In a pause that is long, or late: full windows cost less."""
     best, best_score = None, 0.0
-    for span, following in zip(spans, [*(span.start for span in spans[1:]), limit], strict=True):
+    ends = [*(span.start for span in spans[1:]), start + MAX_WINDOW]
+    for span, following in zip(spans, ends, strict=True):
         pause = following - span.end
-        if not start + _EARLIEST_CUT <= span.end <= start + _LATEST_CUT or pause < _MIN_PAUSE:
+        if not start + _EARLIEST_CUT <= span.end <= start + latest or pause < _MIN_PAUSE:
             continue
         length = min(pause, settings.silence) / settings.silence
         score = _WORTH_OF_PAUSE * length + (span.end - start) / MAX_WINDOW

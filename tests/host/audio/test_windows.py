@@ -82,6 +82,11 @@ def test_a_cut_leaves_room_behind_the_last_sentence_but_a_recording_that_fits_is
     assert len(windows_of(sound(*parts[:19], ("speech", 0.3)))) == 1
 
 
+def test_a_late_pause_is_better_than_none() -> None:
+    (_, end), _ = spans(sound(("speech", 28.6), ("silence", 0.6), ("speech", 4)))
+    assert 28.6 < end < 29.2, "in the pause, though a second pass is likely"
+
+
 def test_speech_without_a_pause_is_cut_where_it_is_quietest() -> None:
     samples = sound(("speech", 40))
     samples[26 * RATE : 26 * RATE + 4000] *= 0.3
