@@ -10,25 +10,29 @@ from msgspec import inspect
 
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[\]]+)")
 
+Steps = tuple[str | None, ...]  # the names of fields, and None for an item of a list or a mapping
 
-@lru_cache(maxsize=256)
+
 def allowed_values(kind: Any, path: str) -> tuple[str, ...]:
     """The allowed values at a path of msgspec's such as `messages[0].role`, in a value of the type `kind`.
 
     Of alternatives that differ in them, those of all. Empty where the types do not say.
     """
-    steps = [name or None for _, name in _STEP.findall(path)]
+    return _allowed(kind, tuple(name or None for _, name in _STEP.findall(path)))
+
+
+@lru_cache(maxsize=256)  # clients choose the numbers of items, but not these steps
+def _allowed(kind: Any, steps: Steps) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(_shown, _values(inspect.type_info(kind), steps))))
 
 
-def _values(node: inspect.Type, steps: Sequence[str | None]) -> Iterator[Any]:
-    """`steps` are the names of fields, and None for an item of a list or a mapping."""
+def _values(node: inspect.Type, steps: Steps) -> Iterator[Any]:
     if not steps:
         yield from _choices(node)
         return
     match node:
         case inspect.StructType():
-            if steps == [node.tag_field]:
+            if steps == (node.tag_field,):
                 yield node.tag
             for field in node.fields:
                 if field.encode_name == steps[0]:

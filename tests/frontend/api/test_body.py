@@ -9,6 +9,7 @@ import msgspec
 import msgspec.inspect
 import pytest
 
+from frontend.allowed_values import _allowed as allowed_values
 from frontend.api import schema
 from frontend.api.body import converted, decode
 from frontend.api.chat import turn_spec
@@ -421,6 +422,14 @@ class Box(msgspec.Struct):
 )
 def test_allowed_values_are_found_in_alternatives_and_containers(body, message):
     assert refused(body, msgspec.json.Decoder(Box)).message == message
+
+
+def test_allowed_values_are_looked_up_once_for_all_items_of_a_list():
+    before = allowed_values.cache_info().misses
+    for number in range(5):
+        things = b'{"type":"cube"},' * number + b'{"type":"cube","size":7}'
+        assert "must be" in refused(b'{"things":[%b]}' % things, msgspec.json.Decoder(Box)).message
+    assert allowed_values.cache_info().misses - before <= 1
 
 
 def test_no_request_is_refused_in_the_decoders_words_for_what_may_be_chosen():
