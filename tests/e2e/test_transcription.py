@@ -128,7 +128,7 @@ def test_a_recording_that_kills_its_host_is_blamed_and_its_neighbour_completes(
     deadly = encoded(speak(SENTENCES[0]), "wav", metadata=f"[[fault:segv]] {server.port}")
     with ThreadPoolExecutor(1) as pool:
         neighbour = pool.submit(post, long_recording)
-        wait_for(lambda: server.running, "the neighbour is with the host")
+        wait_for(server.running, "the neighbour is with the host")
         answer = post(deadly)
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_crashed")
         assert neighbour.result().json()["text"] == undisturbed
