@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from frontend.download_job import NOTES, Download, Job, State, command_of, run_child
 from frontend.errors import BadRequest, Conflict, NotFound, QueueFull, ServerError, ShuttingDown
 from frontend.models.pulling import Done, Failed, Order
-from frontend.shortened import shown_source
+from frontend.shortened import quoted, shown_source
 
 __all__ = ["Download", "Downloads"]
 
@@ -199,7 +199,7 @@ class Downloads:
 
 
 def no_such(id: str) -> NotFound:
-    return NotFound(f"there is no download {id[:80]!r}")
+    return NotFound(f"there is no download {quoted(id)}")
 
 
 def check_request(source: str, name: str) -> None:

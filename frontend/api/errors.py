@@ -20,6 +20,7 @@ from frontend.errors import (
 )
 from frontend.http.error_body import error_response, form_path
 from frontend.http.exchange import CLIENT_CLOSED_REQUEST, CLIENT_GONE, exchange_of
+from frontend.shortened import shown_path
 
 _QUERY = re.compile(  # what Falcon says of a parameter of a query
     r'The "(.*?)" parameter (?:is invalid\. )?(?:The value (?:of the parameter )?)?(.+?)\.?', re.DOTALL
@@ -100,9 +101,9 @@ async def _on_defect(
 def _translated(error: falcon.HTTPError, request: falcon.asgi.Request) -> ServerError:
     match error.status_code:
         case 404:
-            return NotFound(f"there is no {request.method} {request.path}")
+            return NotFound(f"there is no {request.method} {shown_path(request.path)}")
         case 405:
-            return MethodNotAllowed(f"{request.path} does not allow {request.method}")
+            return MethodNotAllowed(f"{shown_path(request.path)} does not allow {request.method}")
         case 413:
             return RequestTooLarge("the request body is too large")
         case 403:

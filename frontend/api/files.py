@@ -22,6 +22,7 @@ from frontend.batches.input import MAX_INPUT_BYTES
 from frontend.batches.record import DEFAULT_FILE_SECONDS, FileRecord, owner_of
 from frontend.errors import BadRequest, NotFound, RequestTooLarge
 from frontend.http.exchange import exchange_of
+from frontend.shortened import quoted
 
 MAX_LISTED = 10_000
 _READ_BYTES = 256 * 1024
@@ -124,7 +125,7 @@ def page_of(request: falcon.asgi.Request, usual: int, most: int) -> Page:
     """What a request for a list asks for. Raises BadRequest."""
     order = request.get_param("order", default="desc")
     if order not in ("asc", "desc"):
-        raise BadRequest(f"order: must be asc or desc, not {order!r}", "order")
+        raise BadRequest(f"order: must be asc or desc, not {quoted(order)}", "order")
     limit = request.get_param_as_int("limit", default=usual)
     if not 1 <= limit <= most:
         raise BadRequest(f"limit: must be from 1 to {most}", "limit")

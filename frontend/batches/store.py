@@ -9,6 +9,7 @@ from frontend.batches.lifecycle import CancelAsked
 from frontend.batches.record import BatchRecord, FileRecord, owner_of
 from frontend.batches.storage import Storage
 from frontend.errors import NotFound, QueueFull, RequestTooLarge
+from frontend.shortened import quoted
 from frontend.spool import Spool
 
 MAX_LIVE_BATCHES = 1000
@@ -66,14 +67,14 @@ class BatchStore:
         """Raises NotFound, which names the request's `param`."""
         found = await self._run(lambda: self._database.file(file_id, owner, self.now))
         if found is None:
-            raise NotFound(f"there is no file {file_id!r}", param)
+            raise NotFound(f"there is no file {quoted(file_id)}", param)
         return found
 
     async def files(self, owner: str, page: Page) -> list[FileRecord]:
         """One more than `page.limit` if there are more. Raises NotFound for an unknown `page.after`."""
         found = await self._run(lambda: self._database.files(owner, page, self.now))
         if found is None:
-            raise NotFound(f"after: there is no file {page.after!r}", "after")
+            raise NotFound(f"after: there is no file {quoted(page.after or '')}", "after")
         return found
 
     async def remove_file(self, file_id: str, owner: str) -> None:
@@ -86,7 +87,7 @@ class BatchStore:
             return existed
 
         if not await self._run(remove):
-            raise NotFound(f"there is no file {file_id!r}", "file_id")
+            raise NotFound(f"there is no file {quoted(file_id)}", "file_id")
 
     def content(self, file_id: str) -> Path:
         return self._folder.content(file_id)
@@ -100,7 +101,7 @@ class BatchStore:
             try:
                 self._folder.keep_input(batch.id, batch.input_file_id)
             except FileNotFoundError:
-                raise NotFound(f"there is no file {batch.input_file_id!r}", "input_file_id") from None
+                raise NotFound(f"there is no file {quoted(batch.input_file_id)}", "input_file_id") from None
             added = False
             try:
                 added = self._database.add_batch(batch, owner_of(batch.caller), MAX_LIVE_BATCHES)
@@ -120,7 +121,7 @@ class BatchStore:
         """As `files`."""
         found = await self._run(lambda: self._database.batches(owner, page))
         if found is None:
-            raise NotFound(f"after: there is no batch {page.after!r}", "after")
+            raise NotFound(f"after: there is no batch {quoted(page.after or '')}", "after")
         return found
 
     async def cancel(self, batch_id: str, owner: str) -> BatchRecord:
@@ -130,5 +131,5 @@ class BatchStore:
 
 def _found(batch: BatchRecord | None, batch_id: str) -> BatchRecord:
     if batch is None:
-        raise NotFound(f"there is no batch {batch_id!r}", "batch_id")
+        raise NotFound(f"there is no batch {quoted(batch_id)}", "batch_id")
     return batch

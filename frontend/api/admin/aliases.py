@@ -15,6 +15,7 @@ from frontend.errors import BadRequest, Forbidden, ModelNotFound
 from frontend.library import Library
 from frontend.routing.names import Names, adapters_in, check_alias, is_plain_name, not_plain
 from frontend.routing.router import Router
+from frontend.shortened import quoted
 
 
 class AliasRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,11 +64,11 @@ class Aliases:
 def switched(router: Router, alias: str, model: str | None) -> Names:
     """The names with an alias changed. Raises BadRequest, ModelNotFound, or Forbidden for another's alias."""
     if not sight().caller.may_use(alias):
-        raise Forbidden(f"this API key may not change {alias!r}, which is not in its list of models")
+        raise Forbidden(f"this API key may not change {quoted(alias)}, which is not in its list of models")
     aliases = dict(router.names.aliases)
     if model is None:
         if aliases.pop(alias, None) is None:
-            raise ModelNotFound(f"there is no alias {alias!r}", "alias")
+            raise ModelNotFound(f"there is no alias {quoted(alias)}", "alias")
         return Names(aliases, router.names.variants)
     if not is_plain_name(alias):
         raise BadRequest(f"alias: {not_plain(alias)}", "alias")

@@ -18,6 +18,7 @@ from frontend.media.given import Media
 from frontend.sessions.codec import Codec
 from frontend.sessions.owners import owned_key
 from frontend.sessions.store import Store
+from frontend.shortened import quoted
 
 _MAX_RACES = 10  # consecutive lost updates before giving up
 
@@ -130,7 +131,7 @@ def _image_characters(item: Item) -> int:
 
 
 def not_found(response_id: str) -> NotFound:
-    return NotFound(f"there is no response {response_id!r}; it may have expired", "response_id")
+    return NotFound(f"there is no response {quoted(response_id)}; it may have expired", "response_id")
 
 
 def is_live(response: ResponseBody) -> bool:

@@ -42,6 +42,7 @@ from frontend.api.sse import respond_events
 from frontend.errors import BadRequest
 from frontend.http.asgi import writer_of
 from frontend.http.exchange import exchange_of
+from frontend.shortened import quoted
 
 _MOST_LISTED = 100
 _LISTED = 20
@@ -221,7 +222,7 @@ class Responses:
     ) -> None:
         order = request.get_param("order", default="desc")
         if order not in ("asc", "desc"):
-            raise BadRequest(f"order: must be asc or desc, not {order!r}", "order")
+            raise BadRequest(f"order: must be asc or desc, not {quoted(order)}", "order")
         limit = request.get_param_as_int("limit", default=_LISTED)
         if not 1 <= limit <= _MOST_LISTED:
             raise BadRequest(f"limit: must be from 1 to {_MOST_LISTED}", "limit")
@@ -256,7 +257,7 @@ def page(items: Sequence[Item], after: str | None, limit: int) -> ItemList:
     if after is not None:
         begin = next((index + 1 for index, item in enumerate(items) if item.id == after), 0)
         if not begin:
-            raise BadRequest(f"after: there is no item {after!r}", "after")
+            raise BadRequest(f"after: there is no item {quoted(after)}", "after")
     shown = list(items[begin : begin + limit])
     return ItemList(
         data=[item.body if isinstance(item, ForeignItem) else item for item in shown],

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from frontend.errors import BadRequest
+from frontend.shortened import quoted
 from frontend.structured import ConstraintError, Format, choice, ebnf, json_object, json_schema, regex
 
 
@@ -83,7 +84,9 @@ def json_format(kind: str, schema: Any, kind_where: str, schema_where: str) -> F
         case "json_schema":
             with constraint_at(schema_where):
                 return json_schema(schema)
-    raise BadRequest(f"{kind_where}: must be text, json_object or json_schema, not {kind!r}", kind_where)
+    raise BadRequest(
+        f"{kind_where}: must be text, json_object or json_schema, not {quoted(kind)}", kind_where
+    )
 
 
 def _of_structured_outputs(body: StructuredOutputs) -> Format:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from frontend.api.schema.patterns import TOOL_NAME
 from frontend.errors import BadRequest
+from frontend.shortened import quoted
 
 ToolName = Annotated[str, Meta(pattern=TOOL_NAME)]
 MAX_TOOLS = 1000  # agents with several MCP servers have hundreds
@@ -95,7 +96,7 @@ def tool_use(
     """None if there are no functions. `places` are those of a ToolUse. Raises BadRequest."""
     if choice not in (None, "none", "auto", "required"):
         raise BadRequest(
-            f"tool_choice: must be none, auto, required or a function, not {choice!r}", "tool_choice"
+            f"tool_choice: must be none, auto, required or a function, not {quoted(choice)}", "tool_choice"
         )
     if not functions:
         if named is not None or choice == "required":

@@ -302,3 +302,33 @@ def test_a_folder_that_cannot_be_written_is_a_503_at_use(tmp_path):
         assert (await server.post(EMBEDDINGS, input="x")).status_code == 200
 
     served(tmp_path, scenario)
+
+
+LONG = "x" * 3000
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"/v1/files/{LONG}"),
+        ("DELETE", f"/v1/files/{LONG}"),
+        ("GET", f"/v1/files/{LONG}/content"),
+        ("GET", f"/v1/files?after={LONG}"),
+        ("GET", f"/v1/files?order={LONG}"),
+        ("GET", f"/v1/batches/{LONG}"),
+        ("POST", f"/v1/batches/{LONG}/cancel"),
+        ("GET", f"/v1/batches?after={LONG}"),
+        ("GET", f"/v1/responses/{LONG}"),
+        ("GET", f"/v1/responses/{LONG}/input_items?order={LONG}"),
+        ("GET", f"/admin/downloads/{LONG}"),
+        ("PATCH", f"/v1/files/{LONG}"),
+        ("GET", f"/nothing/{LONG}"),
+    ],
+)
+def test_errors_do_not_repeat_what_is_long(tmp_path, method, path):
+    async def scenario(server: VectorServer) -> None:
+        answer = await server.http.request(method, path)
+        assert 400 <= answer.status_code < 500
+        assert "xxx…" in answer.text and len(answer.text) < 400
+
+    served(tmp_path, scenario)
