@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from frontend.config_names import guess
 from frontend.shortened import VALUE_CHARACTERS, shortened
 
 PREFIX = "NACELLE_"
@@ -74,6 +73,8 @@ def _note_of_services(foreign: Mapping[str, str]) -> list[Note]:
 def _notes_of_slips(unknown: list[str], settings: frozenset[str]) -> list[Note]:
     notes = []
     for name in unknown:
+        from frontend.config_names import guess  # hardly anybody needs it
+
         meant = guess(name[len(PREFIX) :], settings | {"config"}).setting
         if meant:
             shown = shortened(name, VALUE_CHARACTERS)

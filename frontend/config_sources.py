@@ -19,7 +19,6 @@ from frontend.config import NAME_CHARACTERS, ConfigError, ModelSettings, Setting
 from frontend.config_dotenv import DOTENV, read_dotenv_variables
 from frontend.config_environment import PREFIX, Note, read_environment
 from frontend.config_file import NAME_TABLES, read_file
-from frontend.config_names import guess
 from frontend.config_values import Given, Traits, convert, similar, split_list
 from frontend.shortened import quoted, shown_path
 
@@ -178,6 +177,8 @@ def _from_table(table: dict[str, Any], struct: type[msgspec.Struct], where: str)
     known = _keys_of(struct)
     for key in table:
         if key not in known:
+            from frontend.config_names import guess  # hardly anybody needs it
+
             meant = guess(key, known).setting
             hint = f"; did you mean {meant!r}?" if meant else "; see nacelle serve --help"
             raise ConfigError(f"{where}: unknown setting {quoted(key)}{hint}")

@@ -4,11 +4,15 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
 
+from frontend.cli.choices import item
 from frontend.config import ConfigError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _ENTRY = re.compile(r"^\[([\w.-]+)\]$", re.MULTILINE)
 _SERVER_SECONDS = 2.0  # somebody waits for the names
@@ -26,28 +30,30 @@ _HINTS = {
 )
 def completion(shell: str) -> None:
     """Print the script that completes commands in a shell."""
+    from click.shell_completion import get_completion_class
+
     kind = get_completion_class(shell)
     root = click.get_current_context().find_root()
     assert kind is not None
     click.echo(kind(root.command, {}, "nacelle", "_NACELLE_COMPLETE").source())
 
 
-def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
     """The models of catalogue and store."""
     return _items(model_names(), incomplete)
 
 
-def complete_stored(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def complete_stored(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
     """The models of the store."""
     return _items(_stored(), incomplete)
 
 
-def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """The models of catalogue and store, and files."""
-    return [*complete_model(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
+    return [*complete_model(ctx, param, incomplete), item(incomplete, "file")]
 
 
-def complete_loaded(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def complete_loaded(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
     """The models that a running server has in memory; those of the store if none answers."""
     from frontend.cli.address import find_server  # what follows is needed only here
     from frontend.cli.client import Client
@@ -61,8 +67,8 @@ def complete_loaded(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _items(names, incomplete)
 
 
-def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+def _items(names: Iterable[str], incomplete: str) -> "list[CompletionItem]":
+    return [item(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
 def model_names() -> set[str]:

@@ -1,4 +1,7 @@
-"""`nacelle run`: a conversation in the terminal, or one answer for a program."""
+"""`nacelle run`: a conversation in the terminal, or one answer for a program.
+
+People wait for the first word: what an answer of a running server does not need is imported where it is used.
+"""
 
 import os
 import stat
@@ -15,12 +18,8 @@ from frontend.cli.address import SERVER_PARAMS, find_server
 from frontend.cli.client import Client, Refused
 from frontend.cli.completion import complete_model
 from frontend.cli.durations import keep_alive_option
-from frontend.cli.loading import load_model
-from frontend.cli.running.answer import Answer, pieces
-from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
+from frontend.cli.running.answer import PATH, Answer, ask, pieces
 from frontend.cli.running.conversation import Attachment, Conversation, Parameters, question_of
-from frontend.cli.running.slash import BadCommand, number
-from frontend.cli.running.vectors import vector_of
 from frontend.cli.serving import ensure_served
 from frontend.cli.usage import WrongUsage
 
@@ -29,8 +28,12 @@ _MAX_PIPED_BYTES = 4 * 1024**2
 
 def _checked(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     def check(_: click.Context, option: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        from frontend.cli.running.slash import BadCommand, number
+
         try:
-            return None if value is None else number(name, value)
+            return number(name, value)
         except BadCommand as error:
             raise WrongUsage(f"{option.opts[0]}{str(error).removeprefix(name)}") from error
 
@@ -104,6 +107,8 @@ def run(
     client = Client(find_server(url, config))
     name = ensure_served(client, model, config)
     if keep_alive is not None:
+        from frontend.cli.loading import load_model
+
         load_model(client, name, keep_alive)
     if options["think"] and cannot_reason(client, name):
         raise WrongUsage(f"--think: {name} does not reason before it answers; leave the option out")
@@ -113,10 +118,13 @@ def run(
         return
     question = question_of(text, attachments)
     try:
-        answer = (_answer_json if as_json else _answer)(client, conversation, question)
+        answer = (_answer_json if as_json else ask)(client, conversation, question)
     except Refused as refused:
-        vector = vector_of(client, name, text) if refused.status == 400 else None
-        if vector is None:
+        if refused.status != 400:
+            raise
+        from frontend.cli.running.vectors import vector_of
+
+        if (vector := vector_of(client, name, text)) is None:
             raise
         click.echo(msgspec.json.encode(vector))
         return
@@ -161,15 +169,9 @@ def _chat(
     session.run()
 
 
-def _answer(client: Client, conversation: Conversation, question: dict[str, Any]) -> Answer:
-    from frontend.cli.running.session import ask
-
-    return ask(client, conversation, question)
-
-
 def _answer_json(client: Client, conversation: Conversation, question: dict[str, Any]) -> Answer:
     answer = Answer()
-    chunks = client.events("POST", "/v1/chat/completions", conversation.body(question))
+    chunks = client.events("POST", PATH, conversation.body(question))
     for _ in pieces(chunks, answer):
         pass  # they are collected in `answer`
     body = {
@@ -186,6 +188,10 @@ def _answer_json(client: Client, conversation: Conversation, question: dict[str,
 
 
 def _attachments(files: tuple[str, ...], images: tuple[str, ...]) -> list[Attachment]:
+    if not (files or images):
+        return []
+    from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
+
     try:
         return [*(read_image(path) for path in images), *(read_attachment(path) for path in files)]
     except BadAttachment as error:

@@ -1,17 +1,21 @@
 """Has a server serve a model: starts one if none runs, and adds the model if the server lacks it."""
 
-import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from frontend.cli.address import Address
-from frontend.cli.background import Background, last_lines
 from frontend.cli.client import Client, Lost, NoServer, Refused, segment
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from frontend.cli.background import Background
 
 _POLL_SECONDS = 0.1
 _LOAD_SECONDS = 3600.0  # the server has a limit of its own
@@ -53,6 +57,8 @@ def is_served(client: Client, name: str) -> bool:
 
 
 def _start(client: Client, source: str, name: str, config: Path | None) -> str:
+    from frontend.cli.background import Background  # not needed where a server runs
+
     address = client.address
     background = Background(address.port)
     with background.starting():
@@ -95,7 +101,7 @@ def _configured(address: Address) -> set[str]:
 
 
 def _start_and_wait(
-    client: Client, background: Background, source: str, name: str, config: Path | None
+    client: Client, background: "Background", source: str, name: str, config: Path | None
 ) -> None:
     address = client.address
     if is_path(source) and not Path(source).expanduser().exists():
@@ -141,6 +147,8 @@ def _wait_until_loaded(
     deadline = time.monotonic() + budget
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            from frontend.cli.background import last_lines
+
             lines = "\n".join(f"  {line}" for line in last_lines(log, written))
             raise click.ClickException(f"the server did not start; its log ends with\n{lines}")
         try:

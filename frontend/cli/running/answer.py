@@ -8,8 +8,12 @@ from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
-from frontend.cli.client import Lost
+from frontend.cli.client import Client, Lost
+from frontend.cli.running.conversation import Conversation
 from frontend.cli.styles import styled
+from frontend.cli.waiting import Waiting
+
+PATH = "/v1/chat/completions"
 
 # An answer must not control the terminal.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -35,6 +39,26 @@ class Answer(msgspec.Struct):
         rate = (tokens - 1) / (self.seconds - first) if tokens > 1 and self.seconds > first else 0.0
         speed = f", {rate:.1f} tokens/s" if rate else ""
         return f"{prompt} prompt tokens, {tokens} tokens, first after {first:.2f} s{speed}"
+
+
+def ask(
+    client: Client, conversation: Conversation, question: dict[str, Any], waiting_for: str = ""
+) -> Answer:
+    """Ask, print the answer while it arrives, and remember both. At Ctrl-C, KeyboardInterrupt passes after
+    the server was told by hanging up."""
+    answer = Answer()
+    printer = Printer(sys.stdout, thoughts_to(conversation.parameters.think, sys.stdout))
+    chunks = client.events("POST", PATH, conversation.body(question))
+    with Waiting(waiting_for) as waiting, closing(pieces(chunks, answer)) as arriving:
+        try:
+            for piece in arriving:
+                waiting.end()
+                printer.show(piece)
+        finally:
+            waiting.end()
+            printer.end()
+            conversation.keep(question, answer.text)
+    return answer
 
 
 class Piece(NamedTuple):

@@ -2,15 +2,13 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 
 from frontend.cli.abilities import cannot_reason
 from frontend.cli.client import Client, Refused
-from frontend.cli.running.answer import Answer, Printer, pieces, thoughts_to
+from frontend.cli.running.answer import ask
 from frontend.cli.running.attachments import BadAttachment, read_attachment, read_image
 from frontend.cli.running.conversation import Attachment, Conversation, question_of
 from frontend.cli.running.editor import Editor
@@ -25,30 +23,8 @@ from frontend.cli.running.slash import (
     set_parameter,
 )
 from frontend.cli.styles import styled
-from frontend.cli.waiting import Waiting
 
-_PATH = "/v1/chat/completions"
 Ensure = Callable[[str], str]  # has the server serve a model; returns its name
-
-
-def ask(
-    client: Client, conversation: Conversation, question: dict[str, Any], waiting_for: str = ""
-) -> Answer:
-    """Ask, print the answer while it arrives, and remember both. At Ctrl-C, KeyboardInterrupt passes after
-    the server was told by hanging up."""
-    answer = Answer()
-    printer = Printer(sys.stdout, thoughts_to(conversation.parameters.think, sys.stdout))
-    chunks = client.events("POST", _PATH, conversation.body(question))
-    with Waiting(waiting_for) as waiting, closing(pieces(chunks, answer)) as arriving:
-        try:
-            for piece in arriving:
-                waiting.end()
-                printer.show(piece)
-        finally:
-            waiting.end()
-            printer.end()
-            conversation.keep(question, answer.text)
-    return answer
 
 
 class Session:
