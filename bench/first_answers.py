@@ -1,4 +1,4 @@
-"""How soon people see an answer: of `nacelle run`, and the first one after a model was swapped."""
+"""How soon people see the answer of `nacelle run`, and the first answer after a model was swapped in."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The endpoints whose requests engines work on, and what else holds for each: the one list of them.
+"""The endpoints whose requests engines work on, and what applies to each. There is no other list of them.
 
 Paths are as `http.paths.canonical` has them.
 """
@@ -12,9 +12,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     operation: str | None = None  # OpenTelemetry's gen_ai.operation.name
     in_batches: bool = False  # its requests can be made in batches
     passed_on: bool = False  # to servers that are used through their OpenAI API
-    cached: Literal["sampled", "computed"] | None = (
-        None  # by the response cache; sampled ones if deterministic
-    )
+    # By the response cache; sampled answers only if they are deterministic.
+    cached: Literal["sampled", "computed"] | None = None
     is_retried: bool = False  # a client may attach to its answer again, though it is not cached
 
 

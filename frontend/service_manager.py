@@ -32,8 +32,8 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket
         listening = [one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets]
     except OSError as error:
         raise ConfigError(
-            f"LISTEN_FDS: socket activation promised {count} sockets and passed others: {error.strerror}; "
-            "unset LISTEN_FDS to start without it"
+            f"LISTEN_FDS: socket activation announced {count} sockets but passed others: "
+            f"{error.strerror}; unset LISTEN_FDS to start without it"
         ) from error
     for one, is_listening in zip(sockets, listening, strict=True):
         if one.family not in (socket.AF_INET, socket.AF_INET6) or not is_listening:

@@ -14,7 +14,7 @@ TASKS = ("text", "embeddings", "rerank")  # those that can be measured
 _GROUPS = (128, 64, 32, 256, 0)  # 0: activations are not quantized
 _STEP_TOKENS = (128, 256, 512, 1024)  # more of them make cancellation and other requests wait
 _PASS_TOKENS = (512, 1024, 2048)
-_FIRST = (names.THREADS, names.STREAMS, names.GROUP)  # worth up to a multiple; others some percent
+_FIRST = (names.THREADS, names.STREAMS, names.GROUP)  # may double the speed; others gain some percent
 _ASSISTANT_TOKENS = (4, 3, 6)
 
 

@@ -21,7 +21,7 @@ from ipc.messages import (
 )
 
 _PREFILL_WORDS = 512
-_MIXED_WORDS, _MIXED_TOKENS = 128, 32  # that take about as long to read as to write
+_MIXED_WORDS, _MIXED_TOKENS = 128, 32  # reading the words takes about as long as writing the tokens
 _COPIES = 3  # of each prompt's words where prompt lookup is tried, so that there is something to copy
 _SMALL_TOKENS, _MOST_TOKENS = 16, 128  # of one text
 RUN_SECONDS: dict[Goal, float] = {

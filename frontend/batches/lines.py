@@ -12,7 +12,7 @@ import msgspec
 from frontend.batches.input import Place
 
 _FETCHED = 64  # lines at a time
-MAX_WAITING = 256  # lines that are to be tried again; while there are so many, no others begin
+MAX_WAITING = 256  # lines to be tried again, from which number on no others begin
 
 Fetch = Callable[[int, int], Awaitable[Sequence[Place]]]
 
@@ -29,8 +29,8 @@ class _Again(NamedTuple):
 
 
 class Lines:
-    """Hands out each line once, and again what is put back, after the wait that it asks for. Others do not
-    wait for it, unless so many do that the server is busy for all."""
+    """Hands out each line once, and lines that are put back again after a wait. Other lines go on meanwhile,
+    unless MAX_WAITING lines wait: then the server is busy for all of them."""
 
     def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
         """`fetch(after, limit)` returns lines without an answer; `clock` returns seconds."""

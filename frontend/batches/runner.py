@@ -50,8 +50,8 @@ class Runner:
         max_line_bytes: int,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`max_requests` of all batches run at a time. `caller_of` has who made a batch as they are now.
-        `sleep` waits seconds of the store's clock, until a batch expires."""
+        """`max_requests` of all batches run at a time. `caller_of` returns the caller of a batch with their
+        present rights. `sleep` waits seconds of the store's clock, until a batch expires."""
         self._store = store
         self._ask = ask
         self._caller_of = caller_of
@@ -171,7 +171,7 @@ class Runner:
             )
 
     async def _answer(self, batch: BatchRecord) -> BatchRecord | None:
-        """Make all requests, unless the batch is cancelled or expires before."""
+        """Make all requests, until the batch is cancelled or expires."""
         if batch.expires_at <= self._store.now:
             return batch
         cancelled = asyncio.ensure_future(self._cancelled[batch.id].wait())
@@ -220,12 +220,12 @@ class Runner:
         lines.done()
 
     def _caller(self, batch: BatchRecord) -> Caller | None:
-        """Who made it, with their present rights; None: they would not be let in any more."""
+        """Its caller with their present rights; None if they may no longer use models."""
         caller = self._caller_of(batch.caller)
         return caller if caller is not None and "inference" in caller.scopes else None
 
     async def _disown(self, batch: BatchRecord) -> None:
-        """Whoever made it may not any more."""
+        """Cancel a batch whose caller may no longer use models."""
         gone = _TOKEN_GONE if batch.caller.by_token else _KEY_GONE
         await self._store.cancel_for(batch, CancelAsked(gone))
         self.cancel(batch.id)

@@ -9,10 +9,10 @@ from frontend.http.asgi import Headers
 
 
 class LingeringCycle(RequestResponseCycle):
-    """Leaves a connection that is to be closed open while the request is still arriving.
+    """Keeps a connection that is to be closed open for as long as its request is still arriving.
 
     The kernel resets a connection that is closed with unread input, and the client might never see the
-    answer. It is the protocol that closes it (`lingers`).
+    answer. The protocol closes it (see `lingers`).
     """
 
     lingers = False

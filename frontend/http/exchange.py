@@ -89,7 +89,7 @@ class Exchange(msgspec.Struct):
         return OK if self.final_status < 400 else "error"
 
 
-# Of what is done in this context though no request waits for it.
+# That of the background work in this context, for which no request waits.
 unattended: ContextVar[Exchange | None] = ContextVar("unattended", default=None)
 
 

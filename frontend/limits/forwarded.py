@@ -77,7 +77,7 @@ class Forwarded:
             self._taken = quotas.reserve(caller, certain, assumed)
 
     def end(self, *, left: bool) -> None:
-        """It has an answer, or none, as one whose client has `left`."""
+        """Settle the charge, once. `left`: the client left before the answer ended."""
         if self._is_charged:
             self._is_charged = False
             self._quotas.use(self._caller, self._used(left) - self._taken)

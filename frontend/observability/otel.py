@@ -1,7 +1,7 @@
 """OpenTelemetry: one span per request, sent by a thread of the SDK. Imported only where traces are on.
 
-The SDK begins a span, which has the parent and the sampler's decision. What it says is known at the end, so
-it is made whole then: the SDK's own spans copy and check each attribute, as any thread might still change it.
+The SDK starts each span, for its parent and the sampler's decision. All else is known when the request ends;
+a read-only span is made then, because the SDK's own spans would copy and check each attribute under a lock.
 
 The queue of spans is bounded. While the collector does not answer, spans are dropped and no request waits.
 """

@@ -46,8 +46,8 @@ class _Throttle:
 
 
 class _Reading:
-    """What the store has, read again and again, but not all the time: whoever asks gets a reading that began
-    after that, which all who asked before it share."""
+    """Reads the names in the store, at most once in _LOOKUP_SECONDS. Each caller gets a reading that began
+    after its call; those that wait for the same reading share it."""
 
     def __init__(
         self,

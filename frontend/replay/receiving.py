@@ -1,4 +1,4 @@
-"""The body of a request that may be answered from memory: read whole, and handed on as if it had not been."""
+"""Reads the body of a request that may be answered from memory, and passes it on as if it were unread."""
 
 import asyncio
 

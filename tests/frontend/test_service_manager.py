@@ -131,5 +131,5 @@ def test_a_socket_of_tcp_is_taken_over(family, count, tmp_path):
             text=True,
         )
         expected = f"{listener.getsockname()[1]} False" if family == socket.AF_INET else "not of TCP"
-        expected = expected if count == "1" else "LISTEN_FDS: socket activation promised 2 sockets"
+        expected = expected if count == "1" else "LISTEN_FDS: socket activation announced 2 sockets"
         assert expected in result.stdout, result.stderr

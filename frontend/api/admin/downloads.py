@@ -1,6 +1,6 @@
 """/admin/downloads: downloads of models into the server's store.
 
-Whoever may use some models alone sees, begins and ends downloads of these.
+Callers with a list of models see, start and end only downloads of these models.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,7 +1,7 @@
 """Which models stay loaded: by `keep_alive`, and by requests that only load or unload.
 
-Only callers with the scope `admin` decide on that: others share the memory with everybody. Clients send
-`keep_alive` unasked, so that it is not refused but has no effect.
+Only callers with the scope `admin` may decide that, since all callers share the memory. From others,
+`keep_alive` is ignored rather than refused: many clients send it by default.
 """
 
 import falcon.asgi

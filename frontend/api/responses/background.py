@@ -213,7 +213,7 @@ class Background:
 
 
 def _note_end(exchange: Exchange, response: ResponseBody) -> None:
-    """What became of it, as of a request."""
+    """Record how it ended, as for a request."""
     if exchange.cancelled is not None or response.status == "cancelled":
         exchange.fail(RequestCancelled.code)
     elif response.error is not None:
