@@ -1,7 +1,7 @@
 """A greedy search, one setting after another: what to try next, given the trials so far. Pure.
 
-The engine's defaults are tried first for what the start sets: if the start is slow, that is the likeliest reason,
-and a few trials then find most of the gain, even if there is little time.
+The engine's defaults are tried first for what the start sets: if the start is slow, that is the likeliest
+reason, and a few trials then find most of the gain, even if there is little time.
 """
 
 from typing import Literal
