@@ -6,7 +6,7 @@ import time
 
 from bench import figures
 from bench.figures import Figure, Pair
-from bench.server import nacelle_command
+from bench.server import command_environment, nacelle_command
 from bench.stats import median
 from ipc.arena import ArenaConsumer, ArenaProducer
 
@@ -47,9 +47,12 @@ def arena_copy() -> Figure:
 
 def command_start(*arguments: str) -> Figure:
     """Wall time in seconds for `nacelle ARGUMENTS` to print and exit. Varies by about 10 %."""
-    samples = []
-    for _ in range(_STARTS):
-        start = time.perf_counter()
-        subprocess.run([*nacelle_command(), *arguments], stdout=subprocess.DEVNULL, check=True)
-        samples.append(time.perf_counter() - start)
+    samples = [seconds_of_command(*arguments) for _ in range(_STARTS)]
     return Figure(figures.CLI_START, median(samples), samples, f"nacelle {' '.join(arguments)}")
+
+
+def seconds_of_command(*arguments: str) -> float:
+    command, environment = [*nacelle_command(), *arguments], command_environment()
+    began = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=environment)
+    return time.perf_counter() - began

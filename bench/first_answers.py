@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from bench import figures
+from bench.alone import seconds_of_command
 from bench.errors import RunFailed
 from bench.figures import Figure, Pair
 from bench.kills import Observer, Samples, total
 from bench.served import LOAD_SECONDS, MODEL_NAME, Sides
-from bench.server import Server, nacelle_command
+from bench.server import Server, command_environment, nacelle_command
 from bench.stats import median
 from bench.workload import text_prompt, token_prompt
 
@@ -31,7 +32,7 @@ def first_word(sides: Sides, pairs: int) -> Figure:
     for number in range(pairs):
         words, starts, tokens = [], [], []
         for again in range(_RUNS):
-            starts.append(_seconds_of("--help"))
+            starts.append(seconds_of_command("--help"))
             words.append(_seconds_to_first_byte(sides.server, text_prompt(number, again, _PROMPT_WORDS)))
             ttft = sides.raw(sides.workload(1, requests=1, max_tokens=2)).ttft
             assert ttft is not None, "two tokens have a first"
@@ -43,19 +44,17 @@ def first_word(sides: Sides, pairs: int) -> Figure:
     return Figure(figures.FIRST_WORD, median(added), added, pairs=measured, note=note)
 
 
-def _seconds_of(*arguments: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([*nacelle_command(), *arguments], stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - began
-
-
 def _seconds_to_first_byte(server: Server, prompt: str) -> float:
     """Of `nacelle run`. Raises RunFailed."""
     options = ["--max-tokens", "8", "--temperature", "0", "--url", server.base_url]
+    command, environment = [*nacelle_command(), "run", MODEL_NAME, prompt, *options], command_environment()
     began = time.perf_counter()
-    command = [*nacelle_command(), "run", MODEL_NAME, prompt, *options]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as run:
         assert run.stdout is not None and run.stderr is not None
         found = run.stdout.read(1)

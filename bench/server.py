@@ -35,6 +35,12 @@ def nacelle_command() -> list[str]:
     return [script] if script else [sys.executable, "-P", "-c", "from frontend.cli import main; main()"]
 
 
+def command_environment() -> dict[str, str]:
+    """This process's environment, except that commands write bytecode. Installed programs have theirs; without
+    it, each start would compile all modules that were changed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextlib.contextmanager
 def pinned(cpus: Sequence[int]) -> Iterator[None]:
     """Run this process on `cpus` only, and for good the processes that are started meanwhile."""

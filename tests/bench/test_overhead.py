@@ -1,5 +1,6 @@
 """The measurements behind `nacelle bench overhead`, at their smallest."""
 
+import os
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from bench.alone import arena_copy, command_start
 from bench.cli import bench
 from bench.frontend_alone import frontend_alone
+from bench.server import command_environment
 
 
 def test_a_tensor_through_an_arena_costs_more_than_its_one_copy() -> None:
@@ -20,6 +22,11 @@ def test_the_start_of_a_command_is_timed_and_its_failure_is_not_taken_for_speed(
     assert 0 < command_start("--help").value < 30
     with pytest.raises(subprocess.CalledProcessError):
         command_start("no-such-command")
+
+
+def test_commands_do_not_compile_their_modules_at_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert command_environment().keys() == os.environ.keys() - {"PYTHONDONTWRITEBYTECODE"}
 
 
 def test_the_frontend_is_compared_with_a_bare_loop_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
