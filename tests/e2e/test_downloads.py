@@ -44,15 +44,7 @@ def downloading(tmp_path_factory: pytest.TempPathFactory, qwen3_ir: Path) -> Ite
     folder = tmp_path_factory.mktemp("downloads")
     hub = HubServer()
     hub.add(MODEL, {path.name: path.read_bytes() for path in qwen3_ir.iterdir() if path.is_file()})
-    environment = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(folder / "hf"),
-        "HF_HUB_OFFLINE": "0",
-        "TRANSFORMERS_OFFLINE": "0",
-        "no_proxy": "127.0.0.1,localhost",
-        "NACELLE_STORE": str(folder / "store"),
-    }
-    server = Serving(["synthetic:50"], ["--max-downloads", "1"], environment)
+    server = Serving(["synthetic:50"], ["--max-downloads", "1"], hub.environment(folder))
     try:
         yield Downloading(hub, server.wait_until_ready("synthetic"), folder / "store")
     finally:

@@ -133,15 +133,7 @@ def world(tmp_path: Path, qwen3_ir: Path) -> Iterator[World]:
     files = {path.name: path.read_bytes() for path in qwen3_ir.iterdir() if path.is_file()}
     for number, name in enumerate(MODELS):
         hub.add(name, {**files, "README.md": name.encode()}, commit=f"{number}" * 40)
-    environment = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_OFFLINE": "0",
-        "TRANSFORMERS_OFFLINE": "0",
-        "no_proxy": "127.0.0.1,localhost",
-        "NACELLE_STORE": str(tmp_path / "store"),
-    }
-    server = Serving(["synthetic:50"], ["--kv-cache-gib", "0.1"], environment)
+    server = Serving(["synthetic:50"], ["--kv-cache-gib", "0.1"], hub.environment(tmp_path))
     try:
         world = World(server.wait_until_ready(STAYS))
         yield world

@@ -6,6 +6,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 COMMIT = "c" * 40
@@ -128,6 +129,17 @@ class HubServer(FileServer):
         self.lfs_from = lfs_from
         self.licence = "apache-2.0"
         self.gguf_architecture = ""
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Of a server whose hub this is and whose store is in `folder`."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(folder / "hf"),
+            "HF_HUB_OFFLINE": "0",  # engines of tests are kept offline
+            "TRANSFORMERS_OFFLINE": "0",
+            "no_proxy": "127.0.0.1,localhost",
+            "NACELLE_STORE": str(folder / "store"),
+        }
 
     def add(self, repository: str, files: Mapping[str, bytes], commit: str = COMMIT) -> None:
         self.repositories[repository] = dict(files)
