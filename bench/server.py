@@ -36,8 +36,8 @@ def nacelle_command() -> list[str]:
 
 
 def command_environment() -> dict[str, str]:
-    """This process's environment, except that commands write bytecode. Installed programs have theirs; without
-    it, each start would compile all modules that were changed."""
+    """This process's environment, except that commands write bytecode, as installed ones have it. Without it,
+    each start would compile all modules that were changed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
