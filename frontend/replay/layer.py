@@ -42,6 +42,7 @@ from frontend.replay.following import send_recorded
 from frontend.replay.receiving import declared, left, read_body, replayed, until
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
+from frontend.replay.unread import Unread
 
 MAX_ENTRIES = 4096
 MAX_RETRY_BYTES = 64 * 1024**2
@@ -71,13 +72,8 @@ class Replay:
     ) -> None:
         """`model_mark`: an object that is another one after the model of this name was loaded again or got
         other settings; None where the name may mean several models, or none that is known yet.
-        `clock` is that of the exchanges. `max_concurrent`: how many requests of a caller may be answered at a
-        time. `in_flight` has what operators see and cancel."""
-        self._clock = clock
-        self._max_concurrent = max_concurrent
-        self._in_flight = in_flight or InFlight()
-        # What is made although its readers left, the oldest first, and what ends it.
-        self._unread: dict[Recording, asyncio.TimerHandle] = {}
+        The others are as in `Unread`."""
+        self._unread = Unread(in_flight or InFlight(), clock, max_concurrent)
         self._app = app
         self._options = options
         self._model_mark = model_mark
@@ -189,7 +185,7 @@ class Replay:
                     asking.course = exchange.course
                 recording.end(error)
                 shelf.end(key, recording)
-                self._keep(recording)
+                self._unread.remove(recording)
 
         task = asyncio.ensure_future(make())
         self._making.add(task)
@@ -208,7 +204,7 @@ class Replay:
     ) -> None:
         """Send a recording to a client until its end, or until the client leaves."""
         recording.readers += 1
-        self._keep(recording)  # the time that it has without readers begins anew with each leave
+        self._unread.remove(recording)  # the time that it has without readers begins anew with each leave
         own = exchange_of(scope)
 
         def end(error: ServerError) -> None:
@@ -234,34 +230,4 @@ class Replay:
             own.end = None
             recording.readers -= 1
             if not recording.readers and not recording.ended:
-                self._abandon_later(recording, grace_seconds)
-
-    def _abandon_later(self, recording: Recording, seconds: float) -> None:
-        """Unless somebody reads it again until then. Whoever may have so many requests at a time does not get
-        more answers made by leaving: the oldest are abandoned at once."""
-
-        def abandon() -> None:
-            if not recording.readers:
-                recording.abandoned.set()
-
-        if seconds <= 0:
-            abandon()
-            return
-        exchange = recording.exchange
-        caller = exchange.caller
-        self._unread[recording] = asyncio.get_running_loop().call_later(seconds, abandon)
-        self._in_flight.add(exchange, self._clock() - exchange.began)
-        own = [other for other in self._unread if other.is_unread and _key_id(other) == caller.key_id]
-        if (most := self._max_concurrent(caller)) is not None:
-            for other in own[: max(0, len(own) - most)]:
-                other.abandoned.set()
-
-    def _keep(self, recording: Recording) -> None:
-        """It has a reader again, or has ended."""
-        if (timer := self._unread.pop(recording, None)) is not None:
-            timer.cancel()
-            self._in_flight.forget(recording.exchange)
-
-
-def _key_id(recording: Recording) -> str | None:
-    return recording.exchange.caller.key_id
+                self._unread.add(recording, grace_seconds)
