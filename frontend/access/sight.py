@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from frontend.caller import ANYBODY, STRANGER, Caller
+from frontend.errors import Forbidden
+from frontend.shortened import quoted
 
 
 class Sight:
@@ -43,6 +45,12 @@ _sight: ContextVar[Sight] = ContextVar("sight", default=_WHOLE)
 def sight() -> Sight:
     """Of the request for which this code runs; the server itself sees all models."""
     return _sight.get()
+
+
+def refuse_others(name: str) -> None:
+    """Raises Forbidden if a model of this name would not exist for whoever asks to add it."""
+    if not sight().has(name):
+        raise Forbidden(f"this API key may not add {quoted(name)}, which is not in its list of models")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import falcon.asgi
 import msgspec
 from msgspec import Meta
 
-from frontend.access.sight import sight
+from frontend.access.sight import refuse_others, sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.generating import respond_json
@@ -19,9 +19,7 @@ from frontend.api.openapi.operation import CHANGES, describes
 from frontend.api.sse import event, respond_events
 from frontend.config_sources import default_name
 from frontend.downloads import Download, Downloads, no_such
-from frontend.errors import Forbidden
 from frontend.http.error_body import error_body
-from frontend.shortened import quoted
 
 _MAX_BODY_BYTES = 16 * 1024
 
@@ -109,12 +107,6 @@ class DownloadResources:
 def _is_visible(download: Download) -> bool:
     """To whoever asks."""
     return sight().has(download.model or download.name or default_name(download.source))
-
-
-def refuse_others(name: str) -> None:
-    """Raises Forbidden where whoever asks may not use a model of this name."""
-    if not sight().has(name):
-        raise Forbidden(f"this API key may not add {quoted(name)}, which is not in its list of models")
 
 
 def install(app: App, server: Server) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import falcon.asgi
 import msgspec
 
-from frontend.api.admin.downloads import refuse_others
+from frontend.access.sight import refuse_others
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.client import on_leave_of

@@ -8,8 +8,7 @@ from pathlib import Path
 import falcon.asgi
 import msgspec
 
-from frontend.access.sight import asking, sight
-from frontend.api.admin.downloads import refuse_others
+from frontend.access.sight import asking, refuse_others, sight
 from frontend.api.area import App, Server
 from frontend.api.body import read_json
 from frontend.api.local_paths import refuse_local_path
