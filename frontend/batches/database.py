@@ -227,9 +227,8 @@ class Database:
                 # Calls come from one thread at a time, not always the same.
                 self._connection = open_private(self._path, _SCHEMA, BUSY_SECONDS, check_same_thread=False)
             with self._connection as connection:
-                connection.execute(
-                    "BEGIN IMMEDIATE"
-                )  # a transaction that begins with a read cannot wait for writers later
+                # A transaction that begins with a read could not wait for writers later.
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except BaseException:
             self.close()

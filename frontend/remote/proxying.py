@@ -49,9 +49,8 @@ _SENT_HEADERS = ("accept", "anthropic-version", "anthropic-beta")
 _UNAVAILABLE = (503, 529)  # the latter is Anthropic's
 _FAULTS_OF_OURS = (401, 403, 404, 405)  # the key, the URL or the model's name is wrong
 _BREAK = b"\n\n"
-_JSON_LIMITS = JsonLimits(
-    separators=None, escapes=None
-)  # what holds for every endpoint: prompts may be tokens
+# Those that hold for every endpoint: prompts may be lists of tokens.
+_JSON_LIMITS = JsonLimits(separators=None, escapes=None)
 
 log = logging.getLogger("nacelle.remote")
 
