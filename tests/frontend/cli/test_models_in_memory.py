@@ -232,3 +232,7 @@ def test_commands_that_must_start_quickly_import_little(arguments, tmp_path):
     assert "click" in modules  # or the check below looked at nothing
     slow = {"rich", "asyncio", "falcon", "uvicorn", "zmq", "openvino", "bench", "numpy", "aiohttp", "httpx"}
     assert not {name.partition(".")[0] for name in modules} & slow
+    if arguments == "run m hi":
+        ours = ("loading", "background", "running.session", "running.attachments", "running.slash")
+        unneeded = {"click.shell_completion", "subprocess", *(f"frontend.cli.{name}" for name in ours)}
+        assert not modules & unneeded
