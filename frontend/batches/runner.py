@@ -186,7 +186,7 @@ class Runner:
             cancelled.cancel()
             expired.cancel()
             making.cancel()
-            await asyncio.wait([making])
+            await asyncio.gather(making, return_exceptions=True)  # what fails now changes nothing
         return await self._store.current(batch.id)
 
     async def _make_all(self, batch: BatchRecord) -> None:
