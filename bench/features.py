@@ -158,7 +158,7 @@ def _measure(
 
 
 def _variants(names: Sequence[str]) -> dict[str, bool]:
-    """What is measured by its name: whether requests have an Idempotency-Key, which then replaces the cache."""
+    """What is measured, by name: whether requests have an Idempotency-Key. It replaces the cache."""
     without = {"": False} if set(names) != {"idempotency"} else {}
     return without | ({", each with an Idempotency-Key": True} if "idempotency" in names else {})
 
