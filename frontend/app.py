@@ -1,7 +1,6 @@
 """The composition root: builds the parts of a server, runs them, and takes them down in order."""
 
 import asyncio
-import errno
 import gc
 import logging
 import os
@@ -22,7 +21,6 @@ from frontend.api.compiling import stop_compiling
 from frontend.api.memory import Memory
 from frontend.batches.service import Batches
 from frontend.config import ConfigError, Settings, check_bind
-from frontend.doctor.ports import NACELLE, holder_of
 from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.homes import stop_all
@@ -30,6 +28,7 @@ from frontend.http.gate import Access
 from frontend.http.server import HttpServer, listen
 from frontend.http.tls import Tls
 from frontend.incident_log import IncidentLog
+from frontend.listening import explain_listening, ports_of
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
@@ -59,10 +58,6 @@ from frontend.supervision.supervisor import Supervisor
 _ANSWER_SECONDS = 2.0  # after the drain budget, to send errors to those who still wait
 _BURIAL_SECONDS = 2.0  # from a host's SIGKILL until it is known to be gone
 _SAME_SIGNAL_SECONDS = 0.25  # wrappers forward what the terminal also sent to us
-_REMEDIES = {
-    errno.EADDRINUSE: "stop what uses it, or choose another port with {option}",
-    errno.EACCES: "choose a port from 1024 on with {option}",
-}
 
 log = logging.getLogger("nacelle")
 
@@ -113,25 +108,6 @@ def _at(configuration: Configuration, listeners: Sequence[socket.socket]) -> Con
     settings = msgspec.structs.replace(configuration.settings, host=host, port=port)
     check_bind(settings, is_authenticated=is_authenticated(settings))
     return msgspec.structs.replace(configuration, settings=settings)
-
-
-def ports_of(settings: Settings) -> list[tuple[int, str]]:
-    """Where to listen, each port with the option that chooses it."""
-    ollama = [] if settings.ollama_port is None else [(settings.ollama_port, "--ollama-port")]
-    return [(settings.port, "--port"), *ollama]
-
-
-def explain_listening(host: str, port: int, error: OSError | UnicodeError, option: str = "--port") -> str:
-    """Why the server cannot listen, and which option helps."""
-    if not isinstance(error, OSError):  # the codec of host names has no better words
-        return f"cannot listen on {host} port {port}: this is not a host name; choose an address with --host"
-    remedy = _REMEDIES.get(error.errno or 0, "choose an address of this machine with --host")
-    if error.errno == errno.EADDRINUSE and (holder := holder_of(port))[1]:
-        name, pid = holder
-        how = "end it (nacelle stop --server if it runs in the background)" if name == NACELLE else "stop it"
-        what = "a Nacelle server" if name == NACELLE else name
-        remedy = f"{what} (process {pid}) uses it: {how}, or choose another port with {{option}}"
-    return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy.format(option=option)}"
 
 
 class _Server:

@@ -115,7 +115,8 @@ class KeysFile:
         except ConfigError:
             if required or path.exists():
                 raise  # else its folder cannot be read
-        self._warn_of_exposure()
+        if self._ring is not None:
+            self._tell(self._ring)
 
     @property
     def ring(self) -> KeyRing | None:
@@ -143,13 +144,21 @@ class KeysFile:
             self._complain(stamp, str(error))
         else:
             self._complaint = None
-            log.info("read %d API keys in %s", len(self._ring.records), shown_path(self.path))
-            self._warn_of_exposure()
+            self._tell(self._ring)
 
     def _complain(self, stamp: Stamp | None, why: str) -> None:
         if self._complaint != (stamp, why):
             self._complaint = (stamp, why)
             log.error("%s; the keys that were read last stay in force", why)
+
+    def _tell(self, ring: KeyRing) -> None:
+        """Say that requests need a key now, and what is wrong with the file."""
+        path = shown_path(self.path)
+        valid = sum(record.refusal(time.time()) == "" for record in ring.records)
+        log.info("requests need a key: %d of %d API keys in %s are valid", valid, len(ring.records), path)
+        if not valid:
+            log.warning("no API key in %s is valid; write nacelle keys add NAME", path)
+        self._warn_of_exposure()
 
     def _warn_of_exposure(self) -> None:
         if self._stamp is not None and (why := exposure(self._stamp[3])):

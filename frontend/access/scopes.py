@@ -56,8 +56,8 @@ def check_scope(caller: Caller, path: str) -> None:
     if caller.by_token:
         why = f"this token lacks the scope {scopes[0]}; its claim scope must contain nacelle:{scopes[0]}"
     else:
+        wanted = " ".join(f"--scope {scope}" for scope in sorted({*caller.scopes, scopes[0]}))
         why = (
-            f"this API key lacks the scope {scopes[0]}; use one that has it "
-            f"(nacelle keys add NAME --scope {scopes[0]})"
+            f"this API key lacks the scope {scopes[0]}; use one that has it (nacelle keys add NAME {wanted})"
         )
     raise Forbidden(why, key_id=caller.key_id)

@@ -197,7 +197,9 @@ def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
         )
         return Refused(401, message, refused.code)
     if response.status == 401:
-        return Refused(401, "the server requires its API key; set NACELLE_API_KEY to it", refused.code)
+        return Refused(
+            401, "the server requires an API key; set NACELLE_API_KEY to one that it knows", refused.code
+        )
     return refused
 
 

@@ -192,7 +192,7 @@ def add(name: str, **options: Any) -> None:
             raise ConfigError(f"the key cannot be added: {error}") from error
         records.append(record)
     click.echo(secret)
-    click.echo(f"Added {record.id} to {path}. The key above is not stored: keep it now.", err=True)
+    click.echo(f"Added {record.id} to {path}. The key is printed once and not stored: keep it now.", err=True)
     if is_first:
         click.echo("From now on, servers that use this file answer only requests with a key.", err=True)
 

@@ -57,7 +57,7 @@ def _log_of(address: Address) -> Path:
         return background.log
     raise click.ClickException(
         f"no server was started in the background for {address.url}; any other writes its log where it was "
-        "started, or to journalctl -u UNIT, docker logs NAME or kubectl logs POD"
+        "started; under a manager, see journalctl -u UNIT, docker logs NAME or kubectl logs POD"
     )
 
 

@@ -66,6 +66,12 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     logs.configure(settings.log_format, settings.log_level)
     for note in notes:
         log.log(note.level, note.text)
+    if "LISTEN_FDS" not in os.environ:  # else systemd listens, at addresses of its own
+        from frontend.listening import why_not
+
+        if refusal := why_not(settings):  # to prepare models may take minutes
+            log.error("%s", refusal)
+            raise SystemExit(1)
     with TerminalReporter() as reporter:
         configuration = source.prepare(settings, reporter)
     for note in configuration.notes:

@@ -11,6 +11,7 @@ from frontend.cli.client import Client, Lost, NoServer, Refused, segment
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
+from frontend.config_values import suggestion
 
 if TYPE_CHECKING:
     import subprocess
@@ -52,6 +53,11 @@ def is_served(client: Client, name: str) -> bool:
     except Refused as refused:
         if refused.status == 404:
             return False
+        if refused.status == 403:
+            raise click.ClickException(
+                f"the server at {client.address.url} has no model {name!r} that this API key may use, and to "
+                "load others a key needs the scope admin; see nacelle list"
+            ) from refused
         raise
     return True
 
@@ -166,9 +172,11 @@ def _add(client: Client, source: str, name: str) -> str:
         if _load(client, name):
             return name
     if is_path(source):
+        is_shared = client.address.is_here  # then the store is as well, as a rule
+        remedy = f"pull {source}, then nacelle run {name}" if is_shared else f"serve {source} --port PORT"
         raise click.ClickException(
             f"the server at {client.address.url} does not serve {name}, and cannot read files of clients; "
-            f"write nacelle serve {source} --port PORT"
+            f"write nacelle {remedy}"
         )
     _check_not_stored_here(client, name)
     name = _download(client, source)
@@ -199,6 +207,13 @@ def _check_not_stored_here(client: Client, name: str) -> None:
     )
 
 
+def _similar(name: str) -> str:
+    """A phrase that suggests the model of the catalogue that was meant, if any is similar."""
+    from frontend.models.catalogue import load_catalogue
+
+    return suggestion(name, load_catalogue())
+
+
 def _load(client: Client, name: str) -> bool:
     """Whether the server has the model, which it then has loaded."""
     try:
@@ -217,8 +232,11 @@ def _download(client: Client, source: str) -> str:
     except Refused as refused:
         if refused.status in (400, 404) and "/" not in source and ":" not in source:
             raise click.ClickException(
-                f"neither the server at {client.address.url} nor the catalogue has a model {source!r}; see "
-                "nacelle list, or name ORG/NAME of a model hub, a URL, or a file"
+                f"neither the server at {client.address.url} nor the catalogue has a model {source!r}"
+                + (
+                    _similar(source)
+                    or "; see nacelle list, or name ORG/NAME of a model hub, a URL, or a file"
+                )
             ) from refused
         raise
     changes = client.events("GET", f"/admin/downloads/{download['id']}/events")

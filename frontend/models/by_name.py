@@ -71,6 +71,6 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> st
         hint = f"; pull it first: nacelle pull {hub_name}"
     shown = shown_path(source)
     return (
-        f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}) nor an existing file or "
-        f"folder{hint or '; see nacelle list'}"
+        f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}), nor an existing file or "
+        f"folder, nor a model of the store{hint or '; see nacelle list'}"
     )

@@ -214,4 +214,4 @@ def test_a_running_server_does_not_read_files_of_clients(environment, tmp_path):
     (tmp_path / "m.gguf").touch()
     result = nacelle(environment, "run", str(tmp_path / "m.gguf"), "hi")
     assert result.returncode == 1
-    assert "cannot read files of clients; write nacelle serve" in result.stderr
+    assert "cannot read files of clients; write nacelle pull" in result.stderr

@@ -234,7 +234,9 @@ def test_a_file_that_others_can_use_is_warned_of(path, mode, why, caplog):
     put(path, record("a"))
     path.chmod(mode)
     KeysFile(path, required=True)
-    assert (why in exposure(mode)) and bool(caplog.records) == bool(why)
+    assert (why in exposure(mode)) and bool(
+        [one for one in caplog.records if one.levelno >= logging.WARNING]
+    ) == bool(why)
 
 
 def _add(path: Path, number: int) -> None:
@@ -404,3 +406,17 @@ def test_a_file_of_keys_with_a_wrong_word_is_told_the_allowed_ones_and_does_not_
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "Invalid" not in str(caught.value)
+
+
+def test_the_log_says_at_the_start_that_requests_need_a_key_and_if_none_is_valid(path, caplog):
+    put(path, record("k", revoked=1.0))
+    with caplog.at_level(logging.INFO, "nacelle"):
+        KeysFile(path, required=True)
+    assert "requests need a key: 0 of 1 API keys" in caplog.text
+    assert "write nacelle keys add NAME" in caplog.text
+    caplog.clear()
+    put(path, record("k"))
+    with caplog.at_level(logging.INFO, "nacelle"):
+        KeysFile(path, required=True)
+    assert "1 of 1" in caplog.text
+    assert "keys add" not in caplog.text

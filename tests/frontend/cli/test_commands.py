@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.server import nacelle_command
-from frontend.app import explain_listening
 from frontend.cli.root import SUBCOMMANDS, root
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings
 from frontend.config_names import _ELSEWHERE, guess
 from frontend.config_sources import settings_of
+from frontend.listening import explain_listening
 from frontend.models.resolve import PreparedModel
 from frontend.reload.configuration import Configuration
 from frontend.shortened import shown_path
@@ -103,6 +103,7 @@ def served(monkeypatch):
         return 0
 
     monkeypatch.setattr("frontend.app.serve", serve)
+    monkeypatch.setattr("frontend.listening.why_not", lambda _: "")
     return calls
 
 
@@ -134,6 +135,7 @@ def test_serve_serves_the_models_of_a_file(served, tmp_path, monkeypatch):
 
 def test_the_exit_status_of_the_server_is_that_of_the_command(monkeypatch):
     monkeypatch.setattr("frontend.app.serve", lambda *_: 1)
+    monkeypatch.setattr("frontend.listening.why_not", lambda _: "")
     assert run("serve", "synthetic").exit_code == 1
 
 
@@ -182,7 +184,7 @@ def test_wrong_usage_is_one_line_and_status_2(served, arguments, complaint):
     [
         (["synthetic:x"], "write synthetic or synthetic:TOKENS_PER_SECOND"),
         (["smolm2"], "did you mean 'smollm2'?"),
-        (["other"], "nor an existing file or folder; see nacelle list"),
+        (["other"], "nor an existing file or folder, nor a model of the store; see nacelle list"),
         (["Qwen/Qwen3-0.6B"], "pull it first: nacelle pull Qwen/Qwen3-0.6B"),
     ],
 )
@@ -331,11 +333,20 @@ def test_a_port_that_cannot_be_had_names_the_option(error, remedy):
     assert line.endswith(remedy)
 
 
+def test_a_port_in_use_is_told_before_models_are_prepared():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(root, ["serve", "./no-such.gguf", "--port", port])
+    assert result.exit_code == 1
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in result.output
+
+
 def test_a_defect_is_not_dressed_up_as_a_users_error(monkeypatch):
     def fail(*_):
         raise RuntimeError("defect")
 
     monkeypatch.setattr("frontend.app.serve", fail)
+    monkeypatch.setattr("frontend.listening.why_not", lambda _: "")
     assert isinstance(run("serve", "synthetic").exception, RuntimeError)
     assert not issubclass(RuntimeError, ConfigError)
 

@@ -60,7 +60,7 @@ class _Response(io.BytesIO):
     status, reason = 401, "Unauthorized"
 
 
-@pytest.mark.parametrize(("key", "words"), [("k", "does not accept"), (None, "requires its API key")])
+@pytest.mark.parametrize(("key", "words"), [("k", "does not accept"), (None, "requires an API key")])
 def test_a_wrong_key_is_told_from_a_missing_one(key, words):
     class Address:
         api_key = key

@@ -129,6 +129,7 @@ def test_a_refusal_names_the_scope_that_is_missing(path, scope):
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["code"]) == (403, "forbidden")
     assert f"lacks the scope {scope};" in error["message"]
+    assert all(f"--scope {one}" in error["message"] for one in (scope, other))  # it keeps what it has
     assert needed(path)[0] == scope
 
 

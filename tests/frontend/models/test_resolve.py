@@ -197,8 +197,8 @@ def test_a_misspelt_name_gets_help(tmp_path, reporter):
     with pytest.raises(ModelError) as raised:
         some.prepare(model("smolm2"))
     assert str(raised.value) == (
-        "'smolm2' is neither a catalogue model (smollm2, other) nor an existing file or folder; "
-        "did you mean 'smollm2'?"
+        "'smolm2' is neither a catalogue model (smollm2, other), nor an existing file or folder, "
+        "nor a model of the store; did you mean 'smollm2'?"
     )
     with pytest.raises(ModelError, match="the catalogue has no 'smolm2'; did you mean 'smollm2'"):
         some.pull("smolm2")
