@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import kills, report, timeline
-from bench.busy import busy_loops
 from bench.chaos_traffic import Lane, speech_lane, text_lanes, vector_lane, vision_lanes
 from bench.chaos_trial import Plan, Trial, run_trial
 from bench.errors import RunFailed
@@ -75,7 +74,7 @@ class ChaosResults(msgspec.Struct, frozen=True):
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Processes per core that compute beside the server all the time.",
+    help="Processes per core that compute beside the server while its hosts are killed.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the prompts and the kills.")
 @click.option(
@@ -128,14 +127,13 @@ def chaos(
         seed,
         "transcription" if "transcription" in models else None,
         recording,
-        1 + busy_loops_per_core,  # beside N busy loops the server gets one part in N + 1 of the CPU time
+        busy_loops_per_core,
     )
     stem = Path(report.default_path("chaos")) if json_path is None else json_path
     for count in positive_numbers(replicas):
         trial = Trial(count)
         try:
-            with busy_loops(busy_loops_per_core):
-                run_trial(trial, plan)
+            run_trial(trial, plan)
         except RunFailed as error:
             raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
         trials.append(trial)

@@ -16,6 +16,7 @@ import psutil
 import uvloop
 
 from bench import timeline
+from bench.busy import busy_loops
 from bench.chaos_traffic import Answer, Lane, difference, realtime_lane, recordings_of, transcription_lanes
 from bench.client import Client, Response, clock
 from bench.completions import read_response
@@ -62,7 +63,12 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int
     transcription: str | None = None
     recording: Recording | None = None
-    slowdown: int = 1  # by what else runs on the machine: multiplies all deadlines
+    busy_loops: int = 0  # per core, beside the server while its hosts are killed
+
+    @property
+    def slowdown(self) -> int:
+        """Multiplies deadlines: beside N busy loops the server gets one part in N + 1 of the CPU time."""
+        return 1 + self.busy_loops
 
 
 class Trial(msgspec.Struct):
@@ -121,9 +127,9 @@ def run_trial(trial: Trial, plan: Plan) -> None:
     environment = {"NACELLE_STALL_SECONDS": str(plan.stall_seconds)}
     before = in_shm()
     with serving(plan.models, trial.replicas, plan.properties, environment) as server:
-        trial.cold_load = wait_until_loaded(server, plan.slowdown * LOAD_SECONDS)
+        trial.cold_load = wait_until_loaded(server)
         for name in plan.models:
-            server.wait_for(f"/ready/{name}", plan.slowdown * LOAD_SECONDS)
+            server.wait_for(f"/ready/{name}", LOAD_SECONDS)
         observers = [Observer(server, name) for name in plan.models]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_load(trial, server, observers, plan))
@@ -163,7 +169,9 @@ def orphans(observers: Sequence[Observer]) -> int:
 async def _load(trial: Trial, server: Server, observers: list[Observer], plan: Plan) -> None:
     client = Client(server.base_url + "/v1", None)
     deadline = plan.slowdown * _DEADLINE_SECONDS
-    lanes, expected = await undisturbed(client, plan.lanes, plan.transcription, plan.recording, deadline)
+    lanes, expected = await undisturbed(
+        client, plan.lanes, plan.transcription, plan.recording, _DEADLINE_SECONDS
+    )
     done = asyncio.Event()
     answers: list[Answered] = []
     turn = itertools.count()
@@ -182,9 +190,10 @@ async def _load(trial: Trial, server: Server, observers: list[Observer], plan: P
         asyncio.create_task(work(lane)) for lane in itertools.islice(itertools.cycle(lanes), plan.clients)
     ]
     try:
-        trial.kills = await asyncio.to_thread(
-            carry_out, plan.order, observers, plan.seed, plan.slowdown * PATIENCE_SECONDS
-        )
+        with busy_loops(plan.busy_loops):
+            trial.kills = await asyncio.to_thread(
+                carry_out, plan.order, observers, plan.seed, plan.slowdown * PATIENCE_SECONDS
+            )
     finally:
         done.set()
         await asyncio.gather(*workers)
