@@ -63,6 +63,8 @@ class Connection:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._why: Exception | None = None  # we closed it
         self._task = asyncio.create_task(self._live())
+        # Not in the task itself: one that is cancelled before its first step runs nothing.
+        self._task.add_done_callback(self._ended)
 
     def send(self, message: ToHost) -> None:
         """Never raises: a peer that does not read is given up."""
@@ -98,17 +100,18 @@ class Connection:
 
     # --- its life ---
 
-    async def _live(self) -> None:
-        reason: Exception
+    async def _live(self) -> Exception:
+        """Return the reason of the end."""
         try:
             await self._converse()
-            reason = ConnectionError("it closed the connection")
-        except asyncio.CancelledError:
-            reason = self._why or ConnectionError("it was closed")
         except Exception as error:
-            reason = error
-        for task in self._sending.values():
-            task.cancel()
+            return error
+        return ConnectionError("it closed the connection")
+
+    def _ended(self, task: "asyncio.Task[Exception]") -> None:
+        for sending in self._sending.values():
+            sending.cancel()
+        reason = ConnectionError("it was closed") if task.cancelled() else task.result()
         self._on_end(self._why or reason)
 
     async def _converse(self) -> None:

@@ -87,6 +87,17 @@ def test_a_peer_that_breaks_the_protocol_is_left_and_no_job_is_blamed(frame, why
     in_a_loop(scenario)
 
 
+def test_a_host_that_is_stopped_in_the_turn_in_which_it_connects_is_stopped():
+    async def scenario():
+        async with serving(peer(stay)) as url:
+            told = Told()
+            told.add(url)  # the task of the connection has not begun
+            async with asyncio.timeout(20):
+                await told.close()
+
+    in_a_loop(scenario)
+
+
 def test_another_version_is_named_and_used_over_http():
     async def scenario():
         async with serving(peer(stay, Hello("0.0.7", "another"))) as url:
