@@ -25,10 +25,10 @@ from frontend.downloads import Downloads
 from frontend.fleet import Fleet
 from frontend.homes import stop_all
 from frontend.http.gate import Access
-from frontend.http.server import HttpServer, listen
+from frontend.http.server import HttpServer
 from frontend.http.tls import Tls
 from frontend.incident_log import IncidentLog
-from frontend.listening import explain_listening, ports_of
+from frontend.listening import open_ports
 from frontend.local_models import LocalModels
 from frontend.models.inventory import Inventory
 from frontend.models.options import REMOTE
@@ -71,21 +71,14 @@ def serve(configuration: Configuration, read_again: Callable[[], Configuration])
     try:
         listeners = inherited(os.environ, os.getpid())
         configuration = _at(configuration, listeners)
+        opened = {listener.getsockname()[1] for listener in listeners}
+        listeners += open_ports(configuration.settings, opened)
     except ConfigError as error:
         log.error("%s", error)
         return 1
     settings = configuration.settings
     tracing = open_tracing(settings)
     service = ServiceManager(os.environ, os.getpid())
-    opened = {listener.getsockname()[1] for listener in listeners}
-    for port, option in ports_of(settings):
-        if port in opened:
-            continue
-        try:
-            listeners.append(listen(settings.host, port))
-        except (OSError, UnicodeError) as error:
-            log.error("%s", explain_listening(settings.host, port, error, option))
-            return 1
     runtime_dir = RuntimeDir(lambda: base_folder(dict(os.environ)))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:

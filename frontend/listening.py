@@ -1,8 +1,10 @@
 """The ports on which a server listens, and why it cannot."""
 
 import errno
+import socket
+from collections.abc import Collection
 
-from frontend.config import Settings
+from frontend.config import ConfigError, Settings
 from frontend.doctor.ports import NACELLE, holder_of
 from frontend.http.server import listen
 
@@ -31,11 +33,25 @@ def explain_listening(host: str, port: int, error: OSError | UnicodeError, optio
     return f"cannot listen on {host} port {port}: {error.strerror or error}; {remedy.format(option=option)}"
 
 
+def open_ports(settings: Settings, opened: Collection[int] = ()) -> list[socket.socket]:
+    """Listen on all ports but those that are `opened` already. Raises ConfigError."""
+    listeners = []
+    for port, option in ports_of(settings):
+        if port in opened:
+            continue
+        try:
+            listeners.append(listen(settings.host, port))
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(explain_listening(settings.host, port, error, option)) from error
+    return listeners
+
+
 def why_not(settings: Settings) -> str:
     """Why the server will not be able to listen; empty if it will, as things are now."""
-    for port, option in ports_of(settings):
-        try:
-            listen(settings.host, port).close()
-        except (OSError, UnicodeError) as error:
-            return explain_listening(settings.host, port, error, option)
+    try:
+        listeners = open_ports(settings)
+    except ConfigError as error:
+        return str(error)
+    for listener in listeners:
+        listener.close()
     return ""
