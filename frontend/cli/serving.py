@@ -53,11 +53,6 @@ def is_served(client: Client, name: str) -> bool:
     except Refused as refused:
         if refused.status == 404:
             return False
-        if refused.status == 403:
-            raise click.ClickException(
-                f"the server at {client.address.url} has no model {name!r} that this API key may use, and to "
-                "load others a key needs the scope admin; see nacelle list"
-            ) from refused
         raise
     return True
 
@@ -221,6 +216,11 @@ def _load(client: Client, name: str) -> bool:
     except Refused as refused:
         if refused.status == 404:
             return False
+        if refused.status == 403:
+            raise click.ClickException(
+                f"the server at {client.address.url} has no model {name!r} for you, and does not load it: "
+                f"{refused.message}"
+            ) from refused
         raise
     return True
 
