@@ -24,8 +24,9 @@ from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
 from ipc.messages import Launch, TextOptions
 
-# host.engines.quantization takes auto to match the weights; 32 is the default of OpenVINO.
 DYNAMIC_QUANTIZATION = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+_MATCHED = "auto"  # to the weights, by host.engines.quantization
+ENGINE_DEFAULT = "32"
 
 
 def launch_like_a_server(model: str, **options: Any) -> Launch[TextOptions]:
@@ -172,7 +173,9 @@ def _compare(
         workload = msgspec.structs.replace(workload, copies=COPIES)
     else:
         own = launch_like_a_server(model)
-        launch, plain = (gains.with_property(own, DYNAMIC_QUANTIZATION, value) for value in ("auto", "32"))
+        launch, plain = (
+            gains.with_property(own, DYNAMIC_QUANTIZATION, group) for group in (_MATCHED, ENGINE_DEFAULT)
+        )
         what = "matched dynamic quantization group"
     found = gains.gain(launch, plain, workload, pairs)
     console = Console()

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from bench import figures, noise, report
 from bench.alone import arena_copy, command_start
-from bench.engine import launch_like_a_server
+from bench.engine import DYNAMIC_QUANTIZATION, ENGINE_DEFAULT, launch_like_a_server
 from bench.engine_process import EngineProcess
 from bench.errors import RunFailed
 from bench.figures import Figure, Verdict
 from bench.first_answers import after_a_swap, first_word
 from bench.frontend_alone import frontend_alone
+from bench.gains import with_property
 from bench.noise import Noise
 from bench.options import json_option, positive_numbers
 from bench.served import (
@@ -73,9 +74,19 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
     type=click.Path(exists=True, dir_okay=False),
     help="A recording to transcribe. Default: one minute of sentences spoken by espeak-ng.",
 )
+@click.option(
+    "--engine-defaults",
+    is_flag=True,
+    help="Of a text model: leave the raw pipeline's properties to the engine, and measure only tokens/s.",
+)
 @json_option
 def overhead(
-    model: str, pairs: int, concurrency: str | None, audio: str | None, json_path: Path | None
+    model: str,
+    pairs: int,
+    concurrency: str | None,
+    audio: str | None,
+    engine_defaults: bool,
+    json_path: Path | None,
 ) -> None:
     """Compare serving MODEL with a raw pipeline, and measure the other figures that have a budget.
 
@@ -93,7 +104,13 @@ def overhead(
     machine = Noise()
     found: list[Figure] = []
     try:
-        for figure in _measure(model, pairs, concurrency, audio):
+        levels = concurrency or _TEXT_LEVELS
+        measured = (
+            _against_defaults(model, pairs, positive_numbers(levels))
+            if engine_defaults
+            else _measure(model, pairs, concurrency, audio)
+        )
+        for figure in measured:
             found.append(figure)
             console.print(
                 f"{figure.budget.what} {figure.variant}: {figure.value:.3f}", style="dim", markup=False
@@ -120,10 +137,7 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
     if audio is not None and launch.engine != "transcription":
         raise RunFailed(f"--audio is for models that transcribe; the task of {model} is {launch.engine}")
     levels = positive_numbers(concurrency or _LEVELS.get(launch.engine, _TEXT_LEVELS))
-    port = free_port()
-    with Server(
-        [*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port
-    ) as server:
+    with _serving(model) as server:
         cold_load = wait_until_loaded(server)
         yield idle_memory(server)
         with EngineProcess(launch) as raw:
@@ -133,6 +147,25 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
                 return
             side_by_side = _embeddings if launch.engine == "embeddings" else _text
             yield from side_by_side(server, raw, pairs, levels, cold_load)
+
+
+def _against_defaults(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
+    launch = launch_like_a_server(model)
+    if launch.engine != "text":
+        raise RunFailed(f"--engine-defaults is for models of text; the task of {model} is {launch.engine}")
+    with _serving(model) as server:
+        wait_until_loaded(server)
+        with EngineProcess(with_property(launch, DYNAMIC_QUANTIZATION, ENGINE_DEFAULT)) as raw:
+            sides = Sides(server, raw)
+            sides.warm_up(max(levels))
+            for level in levels:
+                figure = throughput(sides, level, pairs)
+                yield msgspec.structs.replace(figure, budget=figures.SERVED_TO_DEFAULTS)
+
+
+def _serving(model: str) -> Server:
+    port = free_port()
+    return Server([*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port)
 
 
 def _text(

@@ -1,9 +1,5 @@
-"""An HTTP client for the commands that talk to a server: JSON, and streams of server-sent events.
+"""An HTTP client for the commands that talk to a server: JSON, and streams of server-sent events."""
 
-Built on the standard library, whose import takes a fraction of that of other clients.
-"""
-
-import http.client
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +9,7 @@ import click
 import msgspec
 
 from frontend.cli.address import Address
+from frontend.cli.connection import BadResponse, Connection, NoResponse, Response
 from frontend.shortened import shortened
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 120.0  # silence of a server that sends a comment at least every few seconds
-_BLOCK = 65_536
 _SHOWN_CHARACTERS = 1000  # of an error that is not from Nacelle
 _HIDDEN_FIELDS = ("model", "source")  # of a request's body, which the user did not write
 _MAX_LINE = 64 * 1024**2  # bytes of one event
@@ -75,7 +71,7 @@ class Client:
                 if isinstance(event, dict) and isinstance(event.get("error"), dict):
                     raise _refused(200, event)
                 yield event
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        except (OSError, BadResponse, ValueError, RecursionError) as error:
             raise Lost(f"the server at {self.address.url} broke off its answer: {_reason(error)}") from error
         finally:
             connection.close()
@@ -86,42 +82,32 @@ class Client:
             response = self._ask(connection, method, path, body, seconds)
             content = response.read()
             return msgspec.json.decode(content) if content else None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, BadResponse) as error:
             raise Lost(f"the server at {self.address.url} did not answer: {_reason(error)}") from error
         except (ValueError, RecursionError) as error:
             raise Lost(f"what answers at {self.address.url} is not Nacelle; check --url") from error
         finally:
             connection.close()
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self) -> Connection:
         address = self.address
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=_CONNECT_SECONDS)
-        if address.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                address.host, address.port, timeout=_CONNECT_SECONDS, context=_trusted(address)
-            )
+        tls = _trusted(address) if address.scheme == "https" else None
         try:
-            connection.connect()
+            return Connection(address.host, address.port, tls, _CONNECT_SECONDS)
         except (OSError, UnicodeError) as error:
-            connection.close()
             if address.scheme == "https" and (problem := _tls_problem(error, address)):
                 raise Lost(problem) from error
             refused = isinstance(error, ConnectionRefusedError)
             raise NoServer(address, "" if refused else _reason(error)) from error
-        return connection
 
-    def _ask(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Any, seconds: float
-    ) -> http.client.HTTPResponse:
+    def _ask(self, connection: Connection, method: str, path: str, body: Any, seconds: float) -> Response:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.address.api_key:
             headers["Authorization"] = f"Bearer {self.address.api_key}"
-        connection.sock.settimeout(seconds)
         content = None if body is None else msgspec.json.encode(body)
         try:
-            connection.request(method, self.address.path + path, content, headers)
-            response = connection.getresponse()
-        except (http.client.BadStatusLine, ConnectionError) as error:  # also what a port for HTTPS does
+            response = connection.ask(method, self.address.path + path, headers, content, seconds)
+        except (NoResponse, ConnectionError) as error:  # also what a port for HTTPS does
             problem = f"the server at {self.address.url} did not answer: {_reason(error)}"
             raise Lost(problem + _https_hint(self.address)) from error
         if response.status >= 400:
@@ -129,13 +115,13 @@ class Client:
         return response
 
 
-def _trusted(address: Address) -> "ssl.SSLContext | None":
-    """The server of the settings must have their certificate, whatever name that is for; for an address that
-    was given, None: whom this machine trusts. Raises ClickException."""
-    if address.named or address.settings.tls_certificate is None:
-        return None
+def _trusted(address: Address) -> "ssl.SSLContext":
+    """The server of the settings must have their certificate, whatever name that is for; that of an address
+    that was given, one that this machine trusts. Raises ClickException."""
     import ssl  # slow to import, and needed only here
 
+    if address.named or address.settings.tls_certificate is None:
+        return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is enough
@@ -181,7 +167,7 @@ def segment(name: str) -> str:
     return quote(name, safe="/:")
 
 
-def _error_of(response: http.client.HTTPResponse, address: Address) -> Refused:
+def _error_of(response: Response, address: Address) -> Refused:
     try:
         body = msgspec.json.decode(response.read())
     except (ValueError, RecursionError):
@@ -217,14 +203,14 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
-def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _lines(response: Response) -> Iterator[bytes]:
     """Lines as soon as they are complete."""
     rest = b""
-    while block := response.read1(_BLOCK):
+    for block in response.blocks():
         *lines, rest = (rest + block).split(b"\n")
         yield from lines
         if len(rest) > _MAX_LINE:
-            raise http.client.LineTooLong("event")
+            raise BadResponse("an event is too long")
 
 
 def _event_data(lines: Iterator[bytes]) -> Iterator[bytes]:

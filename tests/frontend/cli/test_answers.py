@@ -5,6 +5,7 @@ import io
 import socketserver
 import ssl
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -101,10 +102,10 @@ def test_reasoning_is_shown_where_it_does_not_disturb(capsys):
 
 class Blocks:
     def __init__(self, *blocks: bytes) -> None:
-        self._blocks = [*blocks, b""]
+        self._blocks = blocks
 
-    def read1(self, _: int) -> bytes:
-        return self._blocks.pop(0)
+    def blocks(self) -> Iterator[bytes]:
+        yield from self._blocks
 
 
 def test_events_are_read_however_they_are_cut_and_comments_left_out():

@@ -1,6 +1,5 @@
 """What the first commands of a newcomer answer, without a server."""
 
-import http.client
 import io
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from bench.tuning.agreement import MIN_TEXT, MIN_VECTORS
 from bench.tuning.command import Request, required_agreement
 from frontend.cli.abilities import cannot_reason, check_chats
 from frontend.cli.client import Client, Refused, _error_of, _refused
+from frontend.cli.connection import Response
 from frontend.cli.logs import logs
 from frontend.cli.terminal import PlainReporter
 from frontend.models.by_name import explain_unknown
@@ -65,7 +65,7 @@ def test_a_wrong_key_is_told_from_a_missing_one(key, words):
     class Address:
         api_key = key
 
-    response = cast(http.client.HTTPResponse, _Response(b'{"error": {"message": "no"}}'))
+    response = cast(Response, _Response(b'{"error": {"message": "no"}}'))
     assert words in _error_of(response, cast(Any, Address())).message
 
 
