@@ -7,6 +7,7 @@ really used is taken or given back (`tokens.py`).
 
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,8 @@ from frontend.limits.bucket import Bucket
 Kind = Literal["requests", "tokens", "concurrency"]
 Owner = Literal["caller", "server"]
 _KEPT = 1024  # accounts, before those that hold nothing are looked for
+_MERGED = 1024  # combinations of limits that need not be merged again
+_UNLIMITED = Limits()
 _RETRY_SECONDS = 1.0  # nobody knows when a running request ends
 
 
@@ -155,14 +158,14 @@ class Quotas:
     def _of(self, caller: Caller, now: float) -> Iterator[Account]:
         """The accounts that a caller's work is charged to: its own first."""
         limits = _merged(caller.limits, self._default)
-        if limits != Limits():
+        if limits != _UNLIMITED:
             account = self._accounts.get(caller.key_id)
             if account is None:
                 self._drop_idle(now)
                 account = self._accounts[caller.key_id] = Account("caller", limits, now)
             account.follow(limits, now)
             yield account
-        if self._server.limits != Limits():
+        if self._server.limits != _UNLIMITED:
             yield self._server
 
     def _drop_idle(self, now: float) -> None:
@@ -195,6 +198,7 @@ def _who(account: Account) -> str:
     return "this caller" if account.owner == "caller" else "this server's clients together"
 
 
+@lru_cache(_MERGED)
 def _merged(own: Limits, default: Limits) -> Limits:
     """Each limit that a caller does not have is the default's."""
     values = {

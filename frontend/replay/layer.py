@@ -24,6 +24,7 @@ from frontend.http.asgi import (
     Send,
     header,
     with_headers,
+    writer_of,
 )
 from frontend.http.exchange import CLIENT_GONE, Exchange, attach, exchange_of
 from frontend.http.gate import refuse
@@ -39,7 +40,7 @@ from frontend.replay.asked import (
     last_event_id,
 )
 from frontend.replay.following import send_recorded
-from frontend.replay.receiving import declared, left, read_body, replayed, until
+from frontend.replay.receiving import declared, read_body, replayed, unless_left, until
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
 from frontend.replay.unread import Unread
@@ -48,6 +49,7 @@ MAX_ENTRIES = 4096
 MAX_RETRY_BYTES = 64 * 1024**2
 KEPT_SECONDS = 300.0  # for retries
 CACHE = b"x-nacelle-cache"
+_RESULTS = ("hit", "miss", "coalesced", "bypass")
 
 ModelMark = Callable[[str], Any]
 
@@ -77,7 +79,8 @@ class Replay:
         self._app = app
         self._options = options
         self._model_mark = model_mark
-        self._metrics = metrics
+        self._cache_requests = {result: metrics.cache_requests.labels(result) for result in _RESULTS}
+        self._cache_bytes = metrics.cache_bytes
         self._cache = Shelf(options.cache_bytes, MAX_ENTRIES, options.cache_seconds, clock)
         self._retries = Shelf(MAX_RETRY_BYTES, MAX_ENTRIES, KEPT_SECONDS, clock)
         self._making: set[asyncio.Task[None]] = set()
@@ -160,8 +163,8 @@ class Replay:
         await self._app(scope, receive, sending)
 
     def _count(self, result: str) -> None:
-        self._metrics.cache_requests.labels(result).inc()
-        self._metrics.cache_bytes.set(self._cache.size)
+        self._cache_requests[result].inc()
+        self._cache_bytes.set(self._cache.size)
 
     def _make(
         self, scope: Scope, body: bytes, shelf: Shelf, key: Any, mark: Any, numbers_events: bool = False
@@ -214,19 +217,12 @@ class Replay:
                 recording.exchange.end(error)
 
         own.end = end
-        sending = asyncio.ensure_future(send_recorded(recording, scope, send, headers, after))
-        leaving = asyncio.ensure_future(left(receive))
         try:
-            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
-                own.fail(CLIENT_GONE)
-                return
-            sending.result()
+            sending = send_recorded(recording, scope, send, headers, after)
+            await (sending if writer_of(scope) is not None else unless_left(sending, receive))
         except ClientGone:
             own.fail(CLIENT_GONE)
         finally:
-            sending.cancel()
-            leaving.cancel()
             own.end = None
             recording.readers -= 1
             if not recording.readers and not recording.ended:

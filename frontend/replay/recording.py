@@ -1,6 +1,7 @@
 """An answer, finished or in progress, that each request reads from its own position."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,10 +10,16 @@ from frontend.http.exchange import Exchange
 
 T = TypeVar("T")
 
-_NEWLINE = ord("\n")
+_GAP = b"\n\n"  # after an event
 _IDS_MADE = 4096  # once: to format a number costs more than all else for an event
-_ID_LINES = [b"id: %d\n" % number for number in range(_IDS_MADE)]
 _EVENTS = b"text/event-stream"
+
+
+def _id_line(number: int) -> bytes:
+    return b"id: %d\n" % number
+
+
+_ID_LINES = [_id_line(number) for number in range(_IDS_MADE)]
 
 
 def _fixed(read: Callable[[], T] | None) -> Callable[[], T] | None:
@@ -40,12 +47,14 @@ class Recording:
         self.start: Message | None = None
         self.ended = False
         self.error: Exception | None = None
-        self.parts: list[bytes] = []  # of a numbered stream, one event each; comments are joined to one
+        self.parts: list[
+            bytes
+        ] = []  # as they were written; of a numbered stream, whole events with their ids
+        self.last_numbers: list[int] = []  # of a numbered stream: that of the last event in each part
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
         self.is_numbered = False  # is a stream of events with ids
-        self._begun = asyncio.Event()
         self._size = self._counted = 0  # bytes, and how many parts they are of
         self._listeners: list[Callable[[], None]] = []
 
@@ -56,13 +65,18 @@ class Recording:
         return self.ended and self.error is None and is_ok and self.exchange.failure is None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the response has started, or ended without a start."""
+        return self.start is not None or self.ended
+
+    @property
     def is_unread(self) -> bool:
         """Whether it is in progress without a reader."""
         return not (self.readers or self.ended or self.abandoned.is_set())
 
     def may_follow(self, number: int) -> bool:
         """Whether a client can have the event of that number. It has begun."""
-        return not self.is_numbered or number <= len(self.parts)
+        return not self.is_numbered or number <= self._events
 
     async def send(self, message: Message) -> None:
         """For the application that makes the answer."""
@@ -70,7 +84,7 @@ class Recording:
             headers = dict(message.get("headers", ()))
             self.is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
             self.start = message
-            self._begun.set()
+            self._tell()
         elif not self.ended:
             self.write(message.get("body", b""))
             if not message.get("more_body", False):
@@ -82,35 +96,30 @@ class Recording:
             if self.error is None:
                 raise RuntimeError("written outside the body")
             return
-        if not self.is_numbered:
-            if data:
-                self.parts.append(data)
-        elif 0 < data.find(b"\n") == len(data) - 2 and data[-1] == _NEWLINE:  # one event of one line
-            self._add_event(data)
-        else:
-            self._add_events(data)
+        if self.is_numbered:
+            self._number(data)
+        elif data:
+            self.parts.append(data)
         for listener in self._listeners:
             listener()
 
-    def _add_events(self, data: bytes) -> None:
-        size = len(data)
-        begin = end = 0
-        while end < size:
-            end = data.find(b"\n", end) + 1 or size  # several times as fast as a search for two newlines
-            if end < size and data[end] == _NEWLINE:
-                end += 1
-                if end > begin + 2:
-                    self._add_event(data[begin:end])
-                begin = end
-        if begin < size:
-            self._add_event(data[begin:] + b"\n\n")
+    def _number(self, data: bytes) -> None:
+        """Give each event a number, in few calls: streams have thousands of them a second."""
+        events = list(filter(None, data.split(_GAP)))
+        if not events:
+            return
+        first, last = self._events + 1, self._events + len(events)
+        lines = [_GAP] * (3 * len(events))
+        lines[::3] = (
+            _ID_LINES[first : last + 1] if last < _IDS_MADE else map(_id_line, range(first, last + 1))
+        )
+        lines[1::3] = events
+        self.parts.append(b"".join(lines))
+        self.last_numbers.append(last)
 
-    def _add_event(self, event: bytes) -> None:
-        """With its number as its id."""
-        parts = self.parts
-        number = len(parts) + 1
-        line = _ID_LINES[number] if number < _IDS_MADE else b"id: %d\n" % number
-        parts.append(line + event)
+    @property
+    def _events(self) -> int:
+        return self.last_numbers[-1] if self.last_numbers else 0
 
     @property
     def size(self) -> int:
@@ -146,7 +155,6 @@ class Recording:
     def _break(self, error: Exception) -> None:
         self.error = self.error or error
         self.ended = True
-        self._begun.set()
         self._tell()
 
     def _tell(self) -> None:
@@ -159,10 +167,6 @@ class Recording:
 
     def ignore(self, callback: Callable[[], None]) -> None:
         self._listeners.remove(callback)
-
-    async def begun(self) -> None:
-        """Wait until the response starts, or ends without a start."""
-        await self._begun.wait()
 
 
 class Reader:
@@ -177,19 +181,40 @@ class Reader:
         part of anything else would not be an answer. `writer`: the client's."""
         self._recording = recording
         self._writer = writer
-        self._taken = after if recording.is_numbered else 0
+        self._taken = 0  # parts
+        self._rest = b""  # of the part before them
+        if recording.is_numbered and after:
+            self._skip(after)
         self._callback: Callable[[], None] | None = None
+
+    def _skip(self, after: int) -> None:
+        recording = self._recording
+        part = bisect_right(recording.last_numbers, after)
+        before = recording.last_numbers[part - 1] if part else 0
+        self._taken = part
+        if before < after:
+            events = recording.parts[part]
+            self._rest = events[events.index(_GAP + _id_line(after + 1)) + len(_GAP) :]
+            self._taken += 1
 
     @property
     def finished(self) -> bool:
         recording = self._recording
-        return recording.ended and recording.error is None and self._taken >= len(recording.parts)
+        is_over = recording.ended and recording.error is None
+        return is_over and not self._rest and self._taken >= len(recording.parts)
 
     def take(self) -> list[bytes]:
-        parts = self._recording.parts[self._taken :]
+        parts = self._next()
         if not parts and self._recording.error is not None:
             raise self._recording.error
+        return parts
+
+    def _next(self) -> list[bytes]:
+        parts = self._recording.parts[self._taken :]
         self._taken += len(parts)
+        if self._rest:
+            parts.insert(0, self._rest)
+            self._rest = b""
         return parts
 
     def listen(self, callback: Callable[[], None] | None) -> None:
@@ -205,7 +230,4 @@ class Reader:
             assert self._callback is not None
             self._callback()
             return
-        parts = recording.parts
-        is_one = self._taken == len(parts) - 1
-        writer.write(parts[-1] if is_one else b"".join(parts[self._taken :]))
-        self._taken = len(parts)
+        writer.write(b"".join(self._next()))

@@ -23,7 +23,7 @@ from frontend.observability.metrics import Metrics
 from frontend.replay.asked import cacheable
 from frontend.replay.following import send_recorded
 from frontend.replay.layer import Replay, ReplayOptions
-from frontend.replay.recording import Recording
+from frontend.replay.recording import Reader, Recording
 from frontend.replay.shelf import Shelf
 from tests.frontend.http.items import Items
 
@@ -574,7 +574,26 @@ def test_each_event_gets_its_number(data, parts):
         headers = [(b"content-type", b"text/event-stream")]
         await made.send({"type": "http.response.start", "status": 200, "headers": headers})
         made.write(data)
-        assert (made.parts, made.size) == (parts, sum(map(len, parts)))
+        assert (b"".join(made.parts), made.size) == (b"".join(parts), sum(map(len, parts)))
+        assert made.may_follow(len(parts))
+        assert not made.may_follow(len(parts) + 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_reader_begins_after_any_event(after):
+    async def scenario() -> None:
+        made = Recording(Exchange("", 0.0), numbers_events=True)
+        headers = [(b"content-type", b"text/event-stream")]
+        await made.send({"type": "http.response.start", "status": 200, "headers": headers})
+        for data in (b"data: 1\n\n", b"data: 2\n\nevent: x\ndata: 3\n\ndata: 4\n\n", b"data: 5\n\n"):
+            made.write(data)
+        reader = Reader(made, after, None)
+        await made.send({"type": "http.response.body", "body": b"data: 6\n\n"})
+        whole = b"".join(made.parts)
+        assert b"".join(reader.take()) == whole[whole.index(b"id: %d\n" % (after + 1)) :]
+        assert reader.finished
 
     asyncio.run(scenario())
 
@@ -586,7 +605,7 @@ def test_events_have_numbers_beyond_the_lines_that_are_made_once():
         await made.send({"type": "http.response.start", "status": 200, "headers": headers})
         for _ in range(5000):
             made.write(b"data: a\n\n")
-        assert made.parts == [b"id: %d\ndata: a\n\n" % number for number in range(1, 5001)]
+        assert b"".join(made.parts) == b"".join(b"id: %d\ndata: a\n\n" % number for number in range(1, 5001))
 
     asyncio.run(scenario())
 
