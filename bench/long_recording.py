@@ -6,6 +6,7 @@ the engine host needed. Exits with status 1 beyond half a second, or 300 MiB, or
 """
 
 import argparse
+import contextlib
 import http.client
 import math
 import threading
@@ -108,8 +109,9 @@ class Peak:
         self.mib = 0.0
 
     def _watch(self) -> None:
-        while not self._over.wait(_POLL_SECONDS):
-            self.mib = max(self.mib, pss_mib(self._pid))
+        with contextlib.suppress(OSError):  # once the process is gone
+            while not self._over.wait(_POLL_SECONDS):
+                self.mib = max(self.mib, pss_mib(self._pid))
 
     def __enter__(self) -> "Peak":
         self._thread.start()
@@ -118,6 +120,8 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        if not psutil.pid_exists(self._pid):
+            raise RunFailed("the engine host died")
 
 
 def measure(model: str, hours: float) -> bool:
@@ -151,7 +155,11 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="whisper-tiny-en")
     parser.add_argument("--hours", type=float, default=2.0)
     asked = parser.parse_args()
-    raise SystemExit(0 if measure(asked.model, asked.hours) else 1)
+    try:
+        is_good = measure(asked.model, asked.hours)
+    except RunFailed as error:
+        raise SystemExit(str(error)) from error
+    raise SystemExit(0 if is_good else 1)
 
 
 if __name__ == "__main__":

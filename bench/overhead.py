@@ -77,7 +77,7 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
 @click.option(
     "--engine-defaults",
     is_flag=True,
-    help="Of a text model: leave the raw pipeline's properties to the engine, and measure only tokens/s.",
+    help="Of a text model: leave the raw pipeline's quantization group to the engine. Measures only tokens/s.",
 )
 @json_option
 def overhead(
@@ -100,6 +100,8 @@ def overhead(
     """
     if concurrency is not None:
         positive_numbers(concurrency)  # refuse it before minutes have passed
+    if engine_defaults and audio is not None:
+        raise click.UsageError("--engine-defaults and --audio exclude each other")
     console = Console()
     machine = Noise()
     found: list[Figure] = []

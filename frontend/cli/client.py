@@ -110,6 +110,8 @@ class Client:
         except (NoResponse, ConnectionError) as error:  # also what a port for HTTPS does
             problem = f"the server at {self.address.url} did not answer: {_reason(error)}"
             raise Lost(problem + _https_hint(self.address)) from error
+        except ValueError as error:
+            raise click.ClickException(f"api_key: {error}; correct NACELLE_API_KEY") from error
         if response.status >= 400:
             raise _error_of(response, self.address)
         return response

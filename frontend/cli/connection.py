@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
 
 _BLOCK = 65_536
+_FINAL = 200  # responses below it come before another one
 _PLAIN = "/:?=&%+,~@!$'()*;[]"  # of a path and its query, besides letters and digits
 
 
@@ -20,7 +21,7 @@ class BadResponse(Exception):
 
 
 class NoResponse(BadResponse):
-    """What arrived does not even begin like a response."""
+    """The head of a response did not arrive."""
 
 
 class Response:
@@ -28,6 +29,7 @@ class Response:
 
     def __init__(self, sock: socket.socket) -> None:
         """Wait for its head. Raises BadResponse, OSError."""
+        self.status = 0
         self.reason = ""
         self._sock = sock
         self._parser = httptools.HttpResponseParser(self)
@@ -35,7 +37,6 @@ class Response:
         self._has_begun = self._is_whole = self._is_delimited = False
         while not self._has_begun:
             self._receive()
-        self.status: int = self._parser.get_status_code()
 
     def read(self) -> bytes:
         """All of the body. Raises BadResponse, OSError."""
@@ -57,8 +58,9 @@ class Response:
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise (BadResponse if self._has_begun else NoResponse)(str(error)) from error
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._is_whole:  # else it is about what follows the response
+                raise (BadResponse if self._has_begun else NoResponse)(str(error)) from error
 
     def _end(self) -> None:
         """The server has closed the connection, which is how a body of unstated length ends."""
@@ -68,17 +70,27 @@ class Response:
             raise BadResponse("the connection was closed before the end")
         self._is_whole = True
 
-    def on_status(self, status: bytes) -> None:
-        self.reason = status.decode("latin-1")
+    def on_message_begin(self) -> None:
+        if not self._is_whole:
+            self.reason = ""
 
-    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 - httptools passes it
-        self._is_delimited |= name.lower() in (b"content-length", b"transfer-encoding")
+    def on_status(self, status: bytes) -> None:
+        if not self._is_whole:
+            self.reason += status.decode("latin-1")  # it may arrive in pieces
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name, value = name.lower(), value.lower()
+        self._is_delimited |= name == b"content-length" or (name, value) == (b"transfer-encoding", b"chunked")
 
     def on_headers_complete(self) -> None:
-        self._has_begun = self._parser.get_status_code() >= 200  # before it, others may come
+        status = self._parser.get_status_code()
+        if status >= _FINAL and not self._is_whole:
+            self.status = status
+            self._has_begun = True
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        if not self._is_whole:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         self._is_whole = self._has_begun
@@ -90,7 +102,8 @@ class Connection:
     def __init__(self, host: str, port: int, tls: "ssl.SSLContext | None", seconds: float) -> None:
         """Connect. Raises OSError, which TLS's errors are too, and UnicodeError for an impossible host."""
         self._sock = socket.create_connection((host, port), seconds)
-        self._host = f"[{host}]" if ":" in host else host
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._host = f"[{host}]" if ":" in host else host.encode("idna").decode()
         if port != (80 if tls is None else 443):
             self._host += f":{port}"
         if tls is not None:
@@ -104,9 +117,12 @@ class Connection:
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], content: bytes | None, seconds: float
     ) -> Response:
-        """`seconds`: the longest silence of the server. Raises BadResponse, OSError."""
+        """`seconds`: the longest silence of the server. Raises BadResponse, OSError, and ValueError for a
+        header that is more than a line."""
         self._sock.settimeout(seconds)
-        lines = {"Host": self._host.encode("idna").decode(), **headers}
+        lines = {"Host": self._host, **headers}
+        if not all(value.isprintable() for value in lines.values()):
+            raise ValueError("a header has control characters")
         if content is not None:
             lines["Content-Length"] = str(len(content))
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

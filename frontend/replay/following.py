@@ -1,9 +1,6 @@
 """A recording as the answer to one request."""
 
-import asyncio
-
-from frontend.errors import ClientGone
-from frontend.http.asgi import Headers, Scope, Send, Writer, with_headers, writer_of
+from frontend.http.asgi import Headers, Scope, Send, with_headers, writer_of
 from frontend.http.exchange import CLIENT_GONE, Exchange, exchange_of
 from frontend.http.push import body_of
 from frontend.replay.asked import no_event
@@ -13,14 +10,14 @@ from frontend.replay.recording import CutOff, Reader, Recording
 async def send_recorded(recording: Recording, scope: Scope, send: Send, headers: Headers, after: int) -> None:
     """Send what there is of it after the event of that number, and what follows. Raises what broke it,
     ClientGone, or BadRequest for a number that it has not reached."""
-    writer = writer_of(scope)
-    await _begun(recording, writer)
+    await recording.begun()
     note(exchange_of(scope), recording.exchange)
     if recording.start is None:
         raise recording.error or RuntimeError("no answer")
     if not recording.may_follow(after):
         raise no_event()
     await send(with_headers(recording.start, headers))
+    writer = writer_of(scope)
     try:
         async for data in body_of(Reader(recording, after, writer), b"".join, writer):
             await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -31,30 +28,6 @@ async def send_recorded(recording: Recording, scope: Scope, send: Send, headers:
     finally:
         note(exchange_of(scope), recording.exchange)
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _begun(recording: Recording, writer: Writer | None) -> None:
-    """Wait until the response starts, or ends without a start. Raises ClientGone, where a writer tells."""
-    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def look() -> None:
-        if begun.done():
-            return
-        if writer is not None and writer.gone:
-            begun.set_exception(ClientGone())
-        elif recording.has_begun:
-            begun.set_result(None)
-
-    recording.listen(look)
-    if writer is not None:
-        writer.notify(look)
-    try:
-        look()
-        await begun
-    finally:
-        recording.ignore(look)
-        if writer is not None:
-            writer.notify(None)
 
 
 def note(own: Exchange, made: Exchange) -> None:

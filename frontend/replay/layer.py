@@ -24,7 +24,6 @@ from frontend.http.asgi import (
     Send,
     header,
     with_headers,
-    writer_of,
 )
 from frontend.http.exchange import CLIENT_GONE, Exchange, attach, exchange_of
 from frontend.http.gate import refuse
@@ -40,7 +39,7 @@ from frontend.replay.asked import (
     last_event_id,
 )
 from frontend.replay.following import send_recorded
-from frontend.replay.receiving import declared, read_body, replayed, unless_left, until
+from frontend.replay.receiving import declared, left, read_body, replayed, until
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
 from frontend.replay.unread import Unread
@@ -217,12 +216,19 @@ class Replay:
                 recording.exchange.end(error)
 
         own.end = end
+        sending = asyncio.ensure_future(send_recorded(recording, scope, send, headers, after))
+        leaving = asyncio.ensure_future(left(receive))
         try:
-            sending = send_recorded(recording, scope, send, headers, after)
-            await (sending if writer_of(scope) is not None else unless_left(sending, receive))
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                own.fail(CLIENT_GONE)
+                return
+            sending.result()
         except ClientGone:
             own.fail(CLIENT_GONE)
         finally:
+            sending.cancel()
+            leaving.cancel()
             own.end = None
             recording.readers -= 1
             if not recording.readers and not recording.ended:

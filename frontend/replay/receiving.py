@@ -1,10 +1,7 @@
 """Reads the body of a request that may be answered from memory, and passes it on as if it were unread."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
-from frontend.errors import ClientGone
 from frontend.http.asgi import Message, Receive, Scope, header
 
 
@@ -14,20 +11,8 @@ def declared(scope: Scope) -> int:
     return int(length) if length.isascii() and length.isdecimal() else 0
 
 
-async def unless_left(sending: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Send an answer to a client whose leaving only `receive` reports. Raises ClientGone when it leaves."""
-    tasks = asyncio.ensure_future(sending), asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not tasks[0].done():
-            raise ClientGone
-        tasks[0].result()
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Until the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -55,6 +55,7 @@ class Recording:
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
         self.is_numbered = False  # is a stream of events with ids
+        self._begun = asyncio.Event()
         self._size = self._counted = 0  # bytes, and how many parts they are of
         self._listeners: list[Callable[[], None]] = []
 
@@ -63,11 +64,6 @@ class Recording:
         """Whether it is a whole answer that another request may get."""
         is_ok = self.start is not None and self.start["status"] == 200
         return self.ended and self.error is None and is_ok and self.exchange.failure is None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the response has started, or ended without a start."""
-        return self.start is not None or self.ended
 
     @property
     def is_unread(self) -> bool:
@@ -84,7 +80,7 @@ class Recording:
             headers = dict(message.get("headers", ()))
             self.is_numbered = self._numbers_events and headers.get(b"content-type", b"").startswith(_EVENTS)
             self.start = message
-            self._tell()
+            self._begun.set()
         elif not self.ended:
             self.write(message.get("body", b""))
             if not message.get("more_body", False):
@@ -155,6 +151,7 @@ class Recording:
     def _break(self, error: Exception) -> None:
         self.error = self.error or error
         self.ended = True
+        self._begun.set()
         self._tell()
 
     def _tell(self) -> None:
@@ -167,6 +164,10 @@ class Recording:
 
     def ignore(self, callback: Callable[[], None]) -> None:
         self._listeners.remove(callback)
+
+    async def begun(self) -> None:
+        """Wait until the response starts, or ends without a start."""
+        await self._begun.wait()
 
 
 class Reader:

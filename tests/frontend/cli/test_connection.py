@@ -1,3 +1,4 @@
+import contextlib
 import socketserver
 import subprocess
 import sys
@@ -78,7 +79,35 @@ def test_a_request_states_its_host_and_length_and_stays_one_line(server: Server)
     ]
 
 
-@pytest.mark.parametrize("answer", [(), (b"HTTP/1.1 200",), (b"\x15\x03\x01\x00\x02\x02\x16",)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEAD + b"Content-Length: 5\r\nConnection: close\r\n\r\nhello\r\njunk",
+        HEAD + b"Content-Length: 5\r\n\r\nhelloHTTP/1.1 408 Too Late\r\nContent-Length: 1\r\n\r\n!",
+        HEAD + b"Transfer-Encoding: identity\r\n\r\nhello",
+    ],
+)
+def test_what_follows_an_answer_is_not_part_of_it(server: Server, answer: bytes) -> None:
+    server.answer = (answer,)
+    assert ask(server) == (200, "OK", b"hello")
+
+
+def test_a_header_is_one_line(server: Server) -> None:
+    connection = Connection("127.0.0.1", server.server_address[1], None, 10)
+    with contextlib.closing(connection), pytest.raises(ValueError, match="control characters"):
+        connection.ask("GET", "/", {"Authorization": "Bearer a\r\nX: y"}, None, 10)
+    assert server.asked == b""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (),
+        (b"HTTP/1.1 200",),
+        (b"\x15\x03\x01\x00\x02\x02\x16",),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",),
+    ],
+)
 def test_what_is_no_response(server: Server, answer: tuple[bytes, ...]) -> None:
     server.answer = answer
     with pytest.raises((NoResponse, ConnectionError)):
