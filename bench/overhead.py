@@ -77,7 +77,7 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
 @click.option(
     "--engine-defaults",
     is_flag=True,
-    help="Of a text model: leave the raw pipeline's quantization group to the engine. Measures only tokens/s.",
+    help="Of text: leave the raw pipeline's quantization group to the engine; measure only tokens/s.",
 )
 @json_option
 def overhead(
