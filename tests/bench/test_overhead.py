@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -44,3 +45,12 @@ def test_concurrency_is_a_list_of_numbers_from_one(levels: str) -> None:
     result = CliRunner().invoke(bench, ["overhead", "smollm2", "--concurrency", levels])
     assert result.exit_code == 2
     assert "from 1" in result.output
+
+
+def test_only_texts_are_compared_with_the_engine_s_defaults(tmp_path: Path) -> None:
+    recording = tmp_path / "a.wav"
+    recording.touch()
+    asked = ["overhead", "whisper", "--engine-defaults", "--audio", str(recording)]
+    result = CliRunner().invoke(bench, asked)
+    assert result.exit_code == 2
+    assert "exclude each other" in result.output
