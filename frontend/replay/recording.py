@@ -47,9 +47,7 @@ class Recording:
         self.start: Message | None = None
         self.ended = False
         self.error: Exception | None = None
-        self.parts: list[
-            bytes
-        ] = []  # as they were written; of a numbered stream, whole events with their ids
+        self.parts: list[bytes] = []  # as written; of a numbered stream, whole events with their ids
         self.last_numbers: list[int] = []  # of a numbered stream: that of the last event in each part
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
