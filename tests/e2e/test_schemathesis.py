@@ -11,7 +11,8 @@ from tests.e2e.serving import Serving
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 # WebSockets, streams without an end, downloads from other servers, and what would end the model's host.
-LEFT_OUT = r"^/(internal/|v1/realtime|admin/(events|downloads|models/unload|reload|hosts/.+/.+/.+)|api/(pull|delete))"
+_ADMIN = "admin/(events|downloads|models/unload|reload|hosts/.+/.+/.+)"
+LEFT_OUT = rf"^/(internal/|v1/realtime|{_ADMIN}|api/(pull|delete))"
 # Not `coverage`, which sends hundreds of wrong values to each operation, for a quarter of an hour.
 PHASES = "examples,fuzzing"
 REQUESTS = 10  # per operation and phase, at most
