@@ -16,8 +16,7 @@ import msgspec
 from bench.errors import RunFailed
 from bench.fuzz_frames import defect_of_session, defect_of_socketio
 from bench.mutations import Request, is_rare, mutated, seeds_of
-from bench.server import Server, free_port, nacelle_command
-from bench.uploads import pss_mib
+from bench.server import Server, free_port, nacelle_command, pss_mib
 
 STATED = (503, 504, 529)  # 5xx that the API states for what is no defect
 _MODELS = ("smollm2", "minilm", "reranker", "whisper", "kokoro")  # of the examples

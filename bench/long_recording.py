@@ -19,8 +19,7 @@ from bench.errors import RunFailed
 from bench.espeak import speak
 from bench.forms import CONTENT_TYPE, encode_form
 from bench.recordings import wav
-from bench.server import Server, free_port, nacelle_command
-from bench.uploads import pss_mib
+from bench.server import Server, free_port, nacelle_command, pss_mib
 
 _PASSAGE = (
     "The captain followed the river to the old village. In the morning, the teacher opened every window of "

@@ -77,7 +77,7 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
 @click.option(
     "--engine-defaults",
     is_flag=True,
-    help="Of text: leave the raw pipeline's quantization group to the engine; measure only tokens/s.",
+    help="Measure only tokens/s of a text model, against the engine's default quantization group.",
 )
 @json_option
 def overhead(
@@ -106,12 +106,10 @@ def overhead(
     machine = Noise()
     found: list[Figure] = []
     try:
-        levels = concurrency or _TEXT_LEVELS
-        measured = (
-            _against_defaults(model, pairs, positive_numbers(levels))
-            if engine_defaults
-            else _measure(model, pairs, concurrency, audio)
-        )
+        if engine_defaults:
+            measured = _against_defaults(model, pairs, concurrency)
+        else:
+            measured = _measure(model, pairs, concurrency, audio)
         for figure in measured:
             found.append(figure)
             console.print(
@@ -151,10 +149,14 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
             yield from side_by_side(server, raw, pairs, levels, cold_load)
 
 
-def _against_defaults(model: str, pairs: int, levels: list[int]) -> Iterator[Figure]:
+def _against_defaults(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure]:
+    """Tokens/s only, against a raw pipeline with the engine's own quantization group."""
     launch = launch_like_a_server(model)
     if launch.engine != "text":
-        raise RunFailed(f"--engine-defaults is for models of text; the task of {model} is {launch.engine}")
+        raise RunFailed(
+            f"--engine-defaults is for models that generate text; the task of {model} is {launch.engine}"
+        )
+    levels = positive_numbers(concurrency or _TEXT_LEVELS)
     with _serving(model) as server:
         wait_until_loaded(server)
         with EngineProcess(with_property(launch, DYNAMIC_QUANTIZATION, ENGINE_DEFAULT)) as raw:

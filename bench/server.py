@@ -151,6 +151,12 @@ class Server:
         self.stop()
 
 
+def pss_mib(pid: int) -> float:
+    """A process's proportional share of memory, in MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process has used, without its children."""
     times = psutil.Process(pid).cpu_times()

@@ -23,9 +23,8 @@ from bench.errors import ClientError
 from bench.kills import PATIENCE_SECONDS, Kill, Observer, total
 from bench.recordings import Recording
 from bench.served import LOAD_SECONDS
-from bench.server import Server
+from bench.server import Server, pss_mib
 from bench.stats import percentile
-from bench.uploads import pss_mib
 
 _DEADLINE_SECONDS = 600.0  # of one request: many kills may fall into its life
 _PAUSE_SECONDS = 0.2

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from itertools import pairwise
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +21,7 @@ from bench.client import clock
 from bench.completions import request_body
 from bench.errors import RunFailed
 from bench.forms import CONTENT_TYPE, encode_form
+from bench.server import pss_mib
 
 _CHUNK_BYTES = 256 * 1024
 _POLL_SECONDS = 0.1  # reading it stops the process for some milliseconds
@@ -134,12 +134,6 @@ def alone(base_url: str, stream_model: str) -> Stream:
         time.sleep(_ALONE_SECONDS)
         stop.set()
         return stream.get()
-
-
-def pss_mib(pid: int) -> float:
-    """A process's proportional share of memory, in MiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def serve(models: tuple[str, ...], config: Path | None, **options: Any) -> None:
     if "LISTEN_FDS" not in os.environ:  # else systemd listens, at addresses of its own
         from frontend.listening import why_not
 
-        if refusal := why_not(settings):  # to prepare models may take minutes
+        if refusal := why_not(settings):  # preparing models may take minutes
             log.error("%s", refusal)
             raise SystemExit(1)
     with TerminalReporter() as reporter:

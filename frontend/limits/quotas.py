@@ -20,7 +20,7 @@ from frontend.limits.bucket import Bucket
 Kind = Literal["requests", "tokens", "concurrency"]
 Owner = Literal["caller", "server"]
 _KEPT = 1024  # accounts, before those that hold nothing are looked for
-_MERGED = 1024  # combinations of limits that need not be merged again
+_MERGED = 1024  # maximum number of cached combinations
 _UNLIMITED = Limits()
 _RETRY_SECONDS = 1.0  # nobody knows when a running request ends
 

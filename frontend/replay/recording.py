@@ -48,7 +48,7 @@ class Recording:
         self.ended = False
         self.error: Exception | None = None
         self.parts: list[bytes] = []  # as written; of a numbered stream, whole events with their ids
-        self.last_numbers: list[int] = []  # of a numbered stream: that of the last event in each part
+        self.last_numbers: list[int] = []  # of a numbered stream: the number of the last event in each part
         self.readers = 0
         self.abandoned = asyncio.Event()  # nobody will read it: it need not be made to its end
         self._numbers_events = numbers_events
@@ -98,7 +98,7 @@ class Recording:
             listener()
 
     def _number(self, data: bytes) -> None:
-        """Give each event a number, in few calls: streams have thousands of them a second."""
+        """Add an id to each event, in few calls: a server sends thousands of events per second."""
         events = list(filter(None, data.split(_GAP)))
         if not events:
             return
@@ -180,8 +180,8 @@ class Reader:
         part of anything else would not be an answer. `writer`: the client's."""
         self._recording = recording
         self._writer = writer
-        self._taken = 0  # parts
-        self._rest = b""  # of the part before them
+        self._taken = 0  # number of parts
+        self._rest = b""  # of the last taken part, where the client needs only its end
         if recording.is_numbered and after:
             self._skip(after)
         self._callback: Callable[[], None] | None = None

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from bench.uploads import pss_mib
+from bench.server import pss_mib
 from tests.e2e.serving import Serving, is_alive, wait_for
 from tests.frontend.models.sources.web_servers import HubServer
 
