@@ -12,15 +12,11 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.server import Server, free_port, nacelle_command
+from tests import exact
 
 MODEL = "smollm2"
 LOAD_SECONDS = 90.0
-# Arithmetic in which a text is the same alone and in any batch.
-EXACT = [
-    *("--property", "INFERENCE_PRECISION_HINT=f32"),
-    *("--property", "KV_CACHE_PRECISION=f32"),
-    *("--property", "DYNAMIC_QUANTIZATION_GROUP_SIZE=0"),
-]
+EXACT = exact.as_options(exact.EXACT)
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:

@@ -16,6 +16,7 @@ import pytest
 from bench.server import free_port, nacelle_command
 from tests.e2e.serving import EXACT, Serving, wait_for
 from tests.e2e.test_vision import data_url
+from tests.e2e.vector_serving import cosine
 
 MODEL = "smollm2-vision"  # a real model that takes images, too
 RANDOM = "qwen3"  # one of random weights, whose chat template knows tools and reasoning
@@ -277,7 +278,8 @@ def test_a_model_is_copied_and_its_copy_deleted(server, client):
     client.copy("minilm:latest", "sentences:v1")
     assert listed() == before | {"sentences:v1"}
     [copied], [own] = (client.embed(name, "a cat").embeddings for name in ("sentences:v1", "minilm"))
-    assert copied == pytest.approx(own, abs=1e-6)
+    # The copy does not take the command line's EXACT: it may compute with 16 bits.
+    assert cosine(copied, own) > 0.999
     with pytest.raises(ollama.ResponseError, match="already"):
         client.copy("minilm", "sentences:v1")
     client.delete("sentences:v1")

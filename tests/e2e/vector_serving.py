@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 
 from bench.workload import text_prompt
+from tests import exact
 from tests.e2e.serving import Serving
 
 EMBEDDER, PROMPTED, RERANKER, CAUSAL, CHAT = "minilm", "e5", "reranker", "causal", "chat"
 WIDTH = 384  # of MiniLM's vectors
 TOLERANCE = 1e-5  # between vectors: the other texts of a batch change a number by 1e-7
-# Arithmetic in which a vector is the same alone and in any batch, up to TOLERANCE.
-F32 = ["--property", "INFERENCE_PRECISION_HINT=f32"]
+F32 = exact.as_options(exact.F32)
 
 Vectors = list[list[float]]
 

@@ -51,13 +51,9 @@ from ipc.messages import (
     Work,
 )
 from ipc.progress import PAGE_BYTES, ProgressReader
+from tests.exact import EXACT
 
 DEADLINE = 120.0  # seconds that anything may take on a loaded machine
-EXACT = {
-    "INFERENCE_PRECISION_HINT": "f32",
-    "KV_CACHE_PRECISION": "f32",
-    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-}
 
 M = TypeVar("M", bound=ToFrontend)
 A = TypeVar("A", bound=Reply | Failed)

@@ -17,8 +17,9 @@ import tests.models
 from host.vectors.request import FloatArray
 from ipc.errors import ErrorCode
 from ipc.messages import Embed, Embedded, EmbedInputs, Fatal, Gauges, Generate, Ready, Sampling, VectorCard
+from tests.exact import F32
 from tests.host.harness import HostUnderTest, host_running
-from tests.host.vectors.asking import F32, embed, error_of, start_embed, vector_launch, vectors
+from tests.host.vectors.asking import embed, error_of, start_embed, vector_launch, vectors
 
 GOLDEN = json.loads(Path(tests.models.__path__[0], "encoders_golden.json").read_text())
 PYTORCH = 1e-3  # how far a value may be from PyTorch's, which computes with 32-bit weights

@@ -16,8 +16,9 @@ import pytest
 from host.vectors.request import FloatArray
 from ipc.errors import ErrorCode
 from ipc.messages import Fatal, Ready, VectorCard
+from tests.exact import EXACT, F32
 from tests.host.harness import HostUnderTest, host_running
-from tests.host.vectors.asking import F32, error_of, rerank, start_embed, start_rerank, vector_launch
+from tests.host.vectors.asking import error_of, rerank, start_embed, start_rerank, vector_launch
 
 GENAI = 1e-3  # how far a score may be from GenAI's own pipeline
 BATCH = 1e-4  # how far from the same pair's in a batch of another shape
@@ -37,7 +38,6 @@ QWEN3 = (
     'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     "<Instruct>: {}\n<Query>: {}\n<Document>: {}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
-EXACT = F32 | {"KV_CACHE_PRECISION": "f32"}
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 

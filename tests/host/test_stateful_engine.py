@@ -10,7 +10,8 @@ from host.engines.stateful import StaticShape, static_shape
 from ipc.errors import ErrorCode
 from ipc.messages import Fatal, Ready, TokenPrompt
 from ipc.progress import Phase
-from tests.host.harness import EXACT, HostUnderTest, chat, host_running, launch_of
+from tests.exact import EXACT
+from tests.host.harness import HostUnderTest, chat, host_running, launch_of
 
 PROMPTS = ["The capital of France is", "Once upon a time", "1 2 3 4"]
 GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 30}

@@ -15,7 +15,8 @@ from host.model_folder import read_model_folder
 from ipc.errors import ErrorCode
 from ipc.kv_cache import block_bytes
 from ipc.messages import ChatPrompt, Fatal, Gauges, Ready, TextInput, TextPrompt, TokenPrompt
-from tests.host.harness import EXACT, HostUnderTest, chat, copy_of, host_running, launch_of
+from tests.exact import EXACT
+from tests.host.harness import HostUnderTest, chat, copy_of, host_running, launch_of
 
 PROMPTS = [
     "The capital of France is",

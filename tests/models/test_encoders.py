@@ -14,6 +14,7 @@ import openvino_genai as genai
 import pytest
 
 from frontend.models.resolve import check_ir_folder
+from tests.exact import F32
 
 GOLDEN = json.loads(Path(__file__).with_name("encoders_golden.json").read_text())
 CAPITAL = "What is the capital of France?"
@@ -63,6 +64,7 @@ def test_vectors_are_those_of_pytorch(encoder: tuple[Path, dict[str, Any]]) -> N
         pooling_type=genai.TextEmbeddingPipeline.PoolingType.MEAN,
         normalize=True,
         max_length=512,
+        **F32,
     )
     found = np.array(pipeline.embed_documents(GOLDEN["embedded"]))
     expected = np.array([np.frombuffer(base64.b64decode(vector), "<f4") for vector in golden["vectors"]])
@@ -92,7 +94,7 @@ def rerank(folder: Path, query: str, documents: list[str]) -> list[float]:
     """A score for each document."""
     config = genai.TextRerankPipeline.Config()
     config.top_n = len(documents)
-    scores = dict(genai.TextRerankPipeline(folder, "CPU", config).rerank(query, documents))
+    scores = dict(genai.TextRerankPipeline(folder, "CPU", config, **F32).rerank(query, documents))
     return [scores[index] for index in range(len(documents))]
 
 

@@ -12,6 +12,7 @@ from host.convert.bert import BertBuilder, BertConfig
 from host.convert.encoder import read_config
 from host.convert.errors import ConversionError
 from host.convert.safetensors import Tensor
+from tests.exact import F32
 
 FACTS = {
     "model_type": "bert",
@@ -41,7 +42,7 @@ class Weights:
 
 
 def run(config: BertConfig) -> Tensor:
-    compiled = ov.Core().compile_model(BertBuilder(config, Weights()).build(), "CPU")
+    compiled = ov.Core().compile_model(BertBuilder(config, Weights()).build(), "CPU", F32)
     result: Tensor = compiled({"input_ids": TOKENS, "attention_mask": MASK, "token_type_ids": TYPES})[0]
     return result
 

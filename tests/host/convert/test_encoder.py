@@ -21,6 +21,7 @@ from host.convert.__main__ import main
 from host.convert.e5_pack import read_e5_bytes
 from host.convert.encoder import read_encoder_folder
 from host.convert.errors import ConversionError
+from tests.exact import F32
 from tests.host.convert.tiny import CONFIG, PIECES, pack, weights, write_folder
 
 
@@ -34,7 +35,7 @@ def run(folder: Path, **texts: list[str]) -> np.ndarray[Any, Any]:
     """Texts through the tokenizer and the model of a folder, without pooling."""
     core = core_with_tokenizers()
     tokens = core.compile_model(folder / "openvino_tokenizer.xml", "CPU")(dict(enumerate(texts.values())))
-    model = core.compile_model(folder / "openvino_model.xml", "CPU")
+    model = core.compile_model(folder / "openvino_model.xml", "CPU", F32)
     result: np.ndarray[Any, Any] = model(
         {name: tokens[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     )[0]

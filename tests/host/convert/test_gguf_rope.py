@@ -13,6 +13,7 @@ from host.convert.errors import ConversionError
 from host.convert.gguf_check import check_gguf
 from host.convert.gguf_model import convert_gguf, describe
 from host.convert.rope_constants import save_rotation
+from tests.exact import EXACT
 from tests.host.convert.tiny_gguf import HEAD, HEADS, HIDDEN, KV_HEADS, LAYERS, shapes, vocabulary, write_tiny
 
 Weights = dict[str, np.ndarray]
@@ -107,10 +108,8 @@ def converted(source: Path, note: Callable[[str], None] = print) -> Path:
 
 
 def logits(folder: Path, positions: np.ndarray) -> np.ndarray:
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
-    exact["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     request = (
-        openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", exact).create_infer_request()
+        openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", EXACT).create_infer_request()
     )
     inputs = {
         "input_ids": TOKENS[None],

@@ -16,6 +16,7 @@ from host.convert.kokoro import convert_kokoro, is_kokoro_folder
 from host.convert.kokoro_graph import _with_known_ports
 from ipc.ir import check_ir
 from ipc.voices import LEXICONS, STYLE_BYTES
+from tests.exact import F32
 
 FRAME = 600  # samples
 
@@ -42,9 +43,7 @@ def test_durations_are_those_of_the_waveform(kokoro_ir: Path):
     vocab = json.loads((kokoro_ir / "config.json").read_text())["vocab"]
     ids = [0, *(vocab[letter] for letter in "həlˈO."), 0]
     styles = np.fromfile(kokoro_ir / "voices" / "af_heart.bin", np.float32).reshape(-1, 256)
-    model = ov.Core().compile_model(
-        kokoro_ir / "openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    model = ov.Core().compile_model(kokoro_ir / "openvino_model.xml", "CPU", F32)
     inputs = {"input_ids": np.array([ids]), "ref_s": styles[5:6], "speed": np.array([1.0], np.float32)}
     outputs = model(inputs)
     waveform, durations = outputs["waveform"], outputs["durations"]

@@ -22,6 +22,7 @@ from frontend.models.errors import ModelError
 from frontend.models.recognize import Recognized
 from frontend.models.resolve import check_ir_folder
 from host.convert.__main__ import main
+from tests.exact import EXACT
 from tests.host.audio.speaking import speak
 from tests.host.convert.tiny_whisper import (
     FRAMES,
@@ -38,7 +39,6 @@ from tests.host.convert.tiny_whisper import (
 from tests.models.corpus import corpus
 
 GOLDEN = json.loads(Path(__file__).with_name("whisper_golden.json").read_text())
-EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 SPOKEN = "The next train to London leaves at half past nine. Please mind the gap."
 
 

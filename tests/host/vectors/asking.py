@@ -19,6 +19,7 @@ from ipc.messages import (
     Result,
     VectorOptions,
 )
+from tests.exact import F32
 from tests.host.harness import HostUnderTest, launch_of
 
 R = TypeVar("R", bound=Result)
@@ -27,10 +28,6 @@ R = TypeVar("R", bound=Result)
 class Answer(NamedTuple):
     values: FloatArray
     prompt_tokens: int
-
-
-# CPUs with AMX would compute with 16 bits.
-F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def vector_launch(path: object, engine: str = "embeddings", **changes: Any) -> Launch[VectorOptions]:
