@@ -59,6 +59,7 @@ def test_the_image_takes_all_that_the_package_needs_and_runs_as_nobody():
         assert f"\n{line}\n" in dockerfile
     assert "/health" in dockerfile
     assert "NACELLE_TLS_CERTIFICATE" in dockerfile  # with HTTPS, the health check asks by HTTPS
+    assert "--start-interval" not in dockerfile  # engines before Docker 25, such as Debian 12's, reject it
 
 
 def test_probes_ask_what_the_server_answers_and_grace_covers_the_drain():
