@@ -198,7 +198,7 @@ def _table(trials: list[Trial]) -> Table:
         "restarted": [round(trial.restarted) for trial in trials],
         "blamed": [round(trial.blamed) for trial in trials],
         "orphaned hosts": [trial.orphans for trial in trials],
-        "left in /dev/shm": [trial.left_in_shm for trial in trials],
+        "left in /dev/shm": [", ".join(trial.left_in_shm) or "–" for trial in trials],
         "cold load": [f"{trial.cold_load:.2f} s" for trial in trials],
         "recovery p50 / p99": [f"{_s(trial.recovery_p50)} / {_s(trial.recovery_p99)}" for trial in trials],
         f"death → READY, p50 ÷ cold load (≤ {RESTART.limit})": [_s(t.ready_ratio, "") for t in trials],

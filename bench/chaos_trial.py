@@ -87,7 +87,7 @@ class Trial(msgspec.Struct):
     other_deaths: float = 0  # of hosts that were sent no signal
     regenerated_tokens: float = 0
     orphans: int = 0
-    left_in_shm: int = 0
+    left_in_shm: list[str] = []
     cold_load: float = 0.0
     ready_p50: float | None = None  # from a host's death to the readiness of the next
     recovery_p50: float | None = None
@@ -137,7 +137,7 @@ def run_trial(trial: Trial, plan: Plan) -> None:
             observer.replicas()
         _read_metrics(trial, observers[0])
     trial.orphans = orphans(observers)
-    trial.left_in_shm = len(in_shm() - before)
+    trial.left_in_shm = sorted(in_shm() - before)
 
 
 @contextlib.contextmanager

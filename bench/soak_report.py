@@ -47,7 +47,7 @@ class SoakResults(msgspec.Struct, frozen=True):
     other_deaths: float
     blamed: float
     orphans: int
-    left_in_shm: int
+    left_in_shm: list[str]
     samples: list[SoakSample]
 
 
@@ -94,9 +94,9 @@ def faults(soak: Soak) -> list[str]:
         "hosts died that nobody killed": soak.other_deaths,
         "requests were blamed for a death": soak.blamed,
         "hosts were left behind": soak.orphans,
-        "objects were left in /dev/shm": soak.left_in_shm,
     }
-    return found + [f"{count:g} {what}" for what, count in counted.items() if count]
+    found += [f"{count:g} {what}" for what, count in counted.items() if count]
+    return found + [f"{name} was left in /dev/shm" for name in soak.left_in_shm]
 
 
 def results(

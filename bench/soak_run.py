@@ -89,7 +89,7 @@ class Soak(msgspec.Struct):
     other_deaths: float = 0
     blamed: float = 0
     orphans: int = 0
-    left_in_shm: int = 0
+    left_in_shm: list[str] = []
 
     @property
     def done(self) -> int:
@@ -122,7 +122,7 @@ def soak_server(plan: SoakPlan) -> Soak:
             found.blamed = total(samples, "nacelle_blamed_total")
             found.other_deaths = total(samples, "nacelle_host_restarts_total") - len(found.kills)
     found.orphans = orphans(observers)
-    found.left_in_shm = len(in_shm() - before)
+    found.left_in_shm = sorted(in_shm() - before)
     return found
 
 

@@ -277,7 +277,7 @@ def test_models_get_names_and_paths_become_absolute(tmp_path, monkeypatch):
 
 def test_what_is_left_behind_is_no_flawless_run():
     assert not Trial(1, orphans=1).flawless
-    assert not Trial(1, left_in_shm=1).flawless
+    assert not Trial(1, left_in_shm=["psm_1"]).flawless
 
 
 def test_rates_count_the_tokens_of_each_bin():

@@ -64,7 +64,7 @@ def test_descriptors_may_vary_but_not_grow() -> None:
     [
         ({"other_deaths": 1}, "nobody killed"),
         ({"orphans": 1}, "left behind"),
-        ({"left_in_shm": 2}, "/dev/shm"),
+        ({"left_in_shm": ["psm_1"]}, "/dev/shm"),
         ({"blamed": 1}, "blamed"),
         ({"recoveries": []}, "without a recovery"),
         ({"endpoints": {"text": EndpointCount(5, failed=1)}}, "1 requests failed"),
