@@ -24,7 +24,7 @@ from bench.errors import ClientError, RunFailed
 from bench.kills import PATIENCE_SECONDS, Kill, Observer, carry_out, quantile, total
 from bench.recordings import Recording
 from bench.served import LOAD_SECONDS, wait_until_loaded
-from bench.server import Server, free_port, nacelle_command
+from bench.server import Server, nacelle_server
 
 _DEADLINE_SECONDS = 600.0  # of one request: many kills may fall into its life
 _BIN_SECONDS = 0.5
@@ -145,14 +145,12 @@ def serving(
     models: dict[str, str], replicas: int, properties: Sequence[str], environment: dict[str, str]
 ) -> Iterator[Server]:
     """A server of these models, which are not loaded yet."""
-    port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(settings_file(models))
         file.flush()
-        command = [*nacelle_command(), "serve", "--config", file.name, "--port", str(port)]
-        command += ["--replicas", str(replicas)]
-        command += [word for item in properties for word in ("--property", item)]
-        with Server(command, port, environment) as server:
+        options = [word for item in properties for word in ("--property", item)]
+        options += ["--config", file.name, "--replicas", str(replicas)]
+        with nacelle_server(*options, environment=environment) as server:
             yield server
 
 

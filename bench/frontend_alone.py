@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench import figures, load
 from bench.figures import Figure, Pair, median_pair, summarize_flawless
-from bench.server import Server, free_port, nacelle_command, pinned
+from bench.server import Server, free_port, nacelle_server, pinned
 from bench.stats import median
 from bench.workload import Workload
 
@@ -60,8 +60,7 @@ def one_core_for(starts: Sequence[Callable[[], Server]]) -> Iterator[list[Server
 
 def nacelle(options: Sequence[str] = ()) -> Server:
     """A server of the synthetic engine at full speed."""
-    port = free_port()
-    return Server([*nacelle_command(), "serve", f"{SYNTHETIC}:0", "--port", str(port), *options], port)
+    return nacelle_server(f"{SYNTHETIC}:0", *options)
 
 
 def _bare() -> Server:

@@ -16,7 +16,7 @@ import msgspec
 from bench.errors import RunFailed
 from bench.fuzz_frames import defect_of_session, defect_of_socketio
 from bench.mutations import Request, is_rare, mutated, seeds_of
-from bench.server import Server, free_port, nacelle_command, pss_mib
+from bench.server import Server, nacelle_server, pss_mib
 
 STATED = (503, 504, 529)  # 5xx that the API states for what is no defect
 _MODELS = ("smollm2", "minilm", "reranker", "whisper", "kokoro")  # of the examples
@@ -81,12 +81,10 @@ def fuzz(
     Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a whole request gets no answer, if a
     host dies, or if memory exceeds its limit.
     """
-    port = free_port()
-    command = [*nacelle_command(), "serve", *models, "--port", str(port)]
-    command += ["--session-max-entries", _KEPT_RESPONSES]
+    options = ["--session-max-entries", _KEPT_RESPONSES]
     if soft_memory_gib is not None:
-        command += ["--soft-memory-gib", str(soft_memory_gib)]
-    with Server(command, port) as server:
+        options += ["--soft-memory-gib", str(soft_memory_gib)]
+    with nacelle_server(*models, *options) as server:
         server.wait_for("/ready", _LOAD_SECONDS)
         before = _restarts(server)
         found = asyncio.run(_run(server, requests, concurrency, seed, models))

@@ -9,7 +9,7 @@ from random import Random
 
 import click
 
-from bench.server import Server, free_port, nacelle_command
+from bench.server import nacelle_server
 
 _LOAD_SECONDS = 300.0
 _AFTERWARDS_SECONDS = 5.0
@@ -111,12 +111,9 @@ def hostile(model: str, connections: int, streams: int, seed: int) -> None:
     Exits with 1 if, 5 seconds after an attack, a fresh request is slow or requests still run, or if /health
     failed to answer within 2 seconds at any time.
     """
-    port = free_port()
-    with Server(
-        [*nacelle_command(), "serve", model, "--name", "attacked", "--port", str(port)], port
-    ) as server:
+    with nacelle_server(model, "--name", "attacked") as server:
         server.wait_for("/ready", _LOAD_SECONDS)
-        target = _Target(port, "attacked", Random(seed))  # noqa: S311 - so that a run can be repeated
+        target = _Target(server.port, "attacked", Random(seed))  # noqa: S311 - so that a run can be repeated
         if not asyncio.run(_run(target, connections, streams)):
             raise click.exceptions.Exit(1)
 

@@ -19,7 +19,7 @@ from bench.errors import RunFailed
 from bench.espeak import speak
 from bench.forms import CONTENT_TYPE, encode_form
 from bench.recordings import wav
-from bench.server import Server, free_port, nacelle_command, pss_mib
+from bench.server import nacelle_server, pss_mib
 
 _PASSAGE = (
     "The captain followed the river to the old village. In the morning, the teacher opened every window of "
@@ -129,15 +129,13 @@ def measure(model: str, hours: float) -> bool:
     passage = spoken.samples[0] + bytes(2 * round(_PAUSE_SECONDS * spoken.rate))
     period = len(passage) / 2 / spoken.rate
     short, count = math.ceil(60 / period), math.ceil(3600 * hours / period)
-    port = free_port()
-    command = [*nacelle_command(), "serve", model, "--name", "ears", "--port", str(port)]
-    with Server(command, port) as server:
+    with nacelle_server(model, "--name", "ears") as server:
         server.wait_for("/ready", _LOAD_SECONDS)
         [host] = server.hosts()
         with Peak(host) as minute:
-            transcribe(port, "ears", wav(short * passage, spoken.rate))
+            transcribe(server.port, "ears", wav(short * passage, spoken.rate))
         with Peak(host) as long:
-            transcript = transcribe(port, "ears", wav(count * passage, spoken.rate))
+            transcript = transcribe(server.port, "ears", wav(count * passage, spoken.rate))
     found = compared(transcript.segments, period, count)
     more = long.mib - minute.mib
     print(f"{transcript.duration:.1f} s in {len(transcript.segments)} segments, {count} passages")

@@ -31,7 +31,7 @@ from bench.served import (
 )
 from bench.served_audio import BUDGETS, AudioSides, audio_throughput, first_audio, workloads_of
 from bench.served_vectors import VectorSides, many_requests, one_request
-from bench.server import Server, free_port, nacelle_command
+from bench.server import Server, nacelle_server
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -137,7 +137,7 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
     if audio is not None and launch.engine != "transcription":
         raise RunFailed(f"--audio is for models that transcribe; the task of {model} is {launch.engine}")
     levels = positive_numbers(concurrency or _LEVELS.get(launch.engine, _TEXT_LEVELS))
-    with _serving(model) as server:
+    with nacelle_server(model, "--name", MODEL_NAME) as server:
         cold_load = wait_until_loaded(server)
         yield idle_memory(server)
         with EngineProcess(launch) as raw:
@@ -157,7 +157,7 @@ def _against_defaults(model: str, pairs: int, concurrency: str | None) -> Iterat
             f"--engine-defaults is for models that generate text; the task of {model} is {launch.engine}"
         )
     levels = positive_numbers(concurrency or _TEXT_LEVELS)
-    with _serving(model) as server:
+    with nacelle_server(model, "--name", MODEL_NAME) as server:
         wait_until_loaded(server)
         with EngineProcess(with_property(launch, DYNAMIC_QUANTIZATION, ENGINE_DEFAULT)) as raw:
             sides = Sides(server, raw)
@@ -165,11 +165,6 @@ def _against_defaults(model: str, pairs: int, concurrency: str | None) -> Iterat
             for level in levels:
                 figure = throughput(sides, level, pairs)
                 yield msgspec.structs.replace(figure, budget=figures.SERVED_TO_DEFAULTS)
-
-
-def _serving(model: str) -> Server:
-    port = free_port()
-    return Server([*nacelle_command(), "serve", model, "--name", MODEL_NAME, "--port", str(port)], port)
 
 
 def _text(

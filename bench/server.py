@@ -151,6 +151,12 @@ class Server:
         self.stop()
 
 
+def nacelle_server(*arguments: str, environment: dict[str, str] | None = None) -> Server:
+    """`nacelle serve` with these arguments, on a free port."""
+    port = free_port()
+    return Server([*nacelle_command(), "serve", *arguments, "--port", str(port)], port, environment)
+
+
 def pss_mib(pid: int) -> float:
     """A process's proportional share of memory, in MiB."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

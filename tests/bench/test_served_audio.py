@@ -11,7 +11,7 @@ from bench.engine_process import EngineProcess
 from bench.errors import RunFailed
 from bench.served import MODEL_NAME
 from bench.served_audio import AudioSides, audio_throughput, speeches, transcriptions
-from bench.server import Server, free_port, nacelle_command
+from bench.server import Server, nacelle_server
 
 LOAD_SECONDS = 120.0
 
@@ -24,9 +24,7 @@ def raw(whisper_ir: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def server(whisper_ir: Path) -> Iterator[Server]:
-    port = free_port()
-    command = [*nacelle_command(), "serve", str(whisper_ir), "--name", MODEL_NAME, "--port", str(port)]
-    with Server(command, port) as server:
+    with nacelle_server(str(whisper_ir), "--name", MODEL_NAME) as server:
         server.wait_for(f"/ready/{MODEL_NAME}", LOAD_SECONDS)
         yield server
 

@@ -11,7 +11,7 @@ from bench.engine_process import EngineProcess
 from bench.load import Target, run
 from bench.served import MODEL_NAME
 from bench.served_vectors import VectorSides, many_requests, one_request
-from bench.server import Server, free_port, nacelle_command
+from bench.server import Server, nacelle_server
 from bench.stats import summarize
 from bench.vectors import VectorWorkload
 
@@ -26,9 +26,7 @@ def raw(minilm_ir: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def server(minilm_ir: Path) -> Iterator[Server]:
-    port = free_port()
-    command = [*nacelle_command(), "serve", str(minilm_ir), "--name", MODEL_NAME, "--port", str(port)]
-    with Server(command, port) as server:
+    with nacelle_server(str(minilm_ir), "--name", MODEL_NAME) as server:
         server.wait_for(f"/ready/{MODEL_NAME}", LOAD_SECONDS)
         yield server
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench.errors import RunFailed
-from bench.server import Server, free_port, nacelle_command, pinned, started_at
+from bench.server import Server, free_port, nacelle_server, pinned, started_at
 from tests.bench.conftest import START_SECONDS
 
 _READY = "/ready/synthetic"
@@ -18,8 +18,7 @@ _READY = "/ready/synthetic"
 @pytest.fixture(scope="module")
 def synthetic() -> Iterator[Server]:
     """Nacelle with its engine that needs no model."""
-    port = free_port()
-    with Server([*nacelle_command(), "serve", "synthetic:0", "--port", str(port)], port) as server:
+    with nacelle_server("synthetic:0") as server:
         server.wait_for(_READY, START_SECONDS)
         yield server
 
