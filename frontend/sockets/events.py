@@ -78,6 +78,8 @@ class SocketEvents:
         }
         for name, handler in asked.items():
             self.server.on(name, partial(self._if_it_reads, handler))
+        # Its own, after a packet that breaks the protocol, waits for the client to read what is queued.
+        self.server.eio.disconnect = self.close
         self._opened = self.server.eio.handlers["connect"]
         self.server.eio.on("connect", self._open)
 
@@ -94,6 +96,10 @@ class SocketEvents:
     def engine_id(self, handshake: Scope) -> str | None:
         environs = self.server.environ.items()
         return next((known for known, environ in environs if environ["asgi.scope"] is handshake), None)
+
+    def is_known(self, engine_id: str) -> bool:
+        """Whether there is such a connection. The library forgets one that is closed at its next use."""
+        return engine_id in self.server.eio.sockets
 
     async def close(self, engine_id: str) -> None:
         if (connection := self.server.eio.sockets.get(engine_id)) is not None:
@@ -154,9 +160,11 @@ class SocketEvents:
                 body = chat_body(payload, asked, asked.model or self._only_model())
             if sid not in self._clients:  # it has left in the meantime
                 return None
+            prompt = Prompt(asked.request_id, session_id, sid, room, body, caller)
+            self.prompts.check(prompt)
             if room is not None:
-                self._rooms.join(sid, room)
-            self.prompts.begin(Prompt(asked.request_id, session_id, sid, room, body, caller))
+                self._rooms.enter(sid, room, self.prompts.rooms)
+            self.prompts.begin(prompt)
         except Refused as refused:
             return await self._fail(sid, refused.error)
         except ServerError as error:

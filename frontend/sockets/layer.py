@@ -100,9 +100,12 @@ async def _answer(events: "SocketEvents", scope: Scope, receive: Receive, send: 
         log.debug("a Socket.IO client broke the protocol: %s", type(error).__name__)
         sid = parse_qs(scope["query_string"].decode("latin-1")).get("sid")
         found = sid[0] if sid else events.engine_id(scope)
+        was_known = found is not None and events.is_known(found)
         if found is not None:
             await events.close(found)
         if scope["type"] == "websocket" and is_open:
             await send({"type": "websocket.close", "code": 1002})
         elif scope["type"] == "http":
-            raise
+            if was_known:
+                raise
+            await refuse(scope, receive, send, BadRequest("this connection is closed; open another one"))

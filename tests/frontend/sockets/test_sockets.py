@@ -21,6 +21,7 @@ from frontend.observability.metrics import Metrics
 from frontend.sockets import delivery, events
 from frontend.sockets.admission import Admission
 from frontend.sockets.layer import Sockets
+from frontend.sockets.rooms import MAX_ROOMS
 
 KEY = "right"
 
@@ -259,6 +260,16 @@ def test_an_answer_that_nobody_follows_is_cancelled(how):
     with_server(scenario)
 
 
+def test_one_connection_sends_any_number_of_prompts_in_turn():
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        for number in range(MAX_ROOMS + 2):
+            assert "error" not in await client.call("inference_prompt", {"prompt": "hi"})
+            await client.until("inference_complete", number + 1)
+
+    with_server(scenario)
+
+
 def test_prompts_of_one_connection_are_bounded():
     async def scenario(server: Server) -> None:
         client = await server.client()
@@ -342,6 +353,19 @@ def test_a_connection_that_does_not_say_who_it_is_is_closed(monkeypatch):
             assert closing.status_code in (200, 400)
             gone = await http.get(f"/socket.io/?EIO=4&transport=polling&sid={sid}")
             assert gone.status_code == 400
+
+    with_server(scenario)
+
+
+@pytest.mark.parametrize("packet", ["0", "6", "4" * (events.MAX_MESSAGE_BYTES + 1)])
+def test_a_packet_that_breaks_the_protocol_is_answered_although_nobody_polls(packet):
+    async def scenario(server: Server) -> None:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+            opened = await http.get("/socket.io/?EIO=4&transport=polling")
+            sid = json.loads(opened.text[1:])["sid"]
+            url = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+            assert (await http.post(url, content=packet)).status_code == 400
+            assert (await http.post(url, content="3")).status_code == 400  # it is closed
 
     with_server(scenario)
 
