@@ -28,7 +28,7 @@ T = TypeVar("T")
 LARGE_BYTES = 64 * 1024  # what is made of a larger body may take more than a few milliseconds
 _LIMITS = JsonLimits()
 
-_AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
+_AT_PATH = re.compile(r"(.*) - at (`key` in )?`\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
 _MISSING = "Object missing required field"
 _NOT_ALLOWED = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
@@ -156,7 +156,9 @@ def converted(raw: Any, kind: type[T], where: str) -> T:
 
 def _bad_value(complaint: str, kind: Any) -> BadRequest:
     located = _AT_PATH.match(complaint)
-    what, path = located.groups() if located else (complaint, "")
+    what, in_key, path = located.groups() if located else (complaint, None, "")
+    if in_key:
+        what = f"{what} as a key"
     if field := _FIELD.search(what):  # "missing required field `x`": the path is of what lacks it
         path = f"{path}.{field[1]}" if path else field[1]
     if what.startswith(_MISSING):

@@ -110,9 +110,11 @@ async def _read_part(
 def _names_of(part: BodyPart) -> tuple[str, str]:
     """The names of the field and of the file; either may be empty. Raises BadRequest."""
     try:
-        return part.name or "", part.filename or ""
-    except UnicodeDecodeError:
+        field, file = part.name or "", part.filename or ""
+        file.encode()  # `filename*` may name a charset in which halves of surrogate pairs can be written
+    except UnicodeError:
         raise BadRequest("the name of a field or file of the form is not valid UTF-8") from None
+    return field, file
 
 
 async def _spooled(part: BodyPart, spools: Spools, limit: int, field: str) -> Spool:

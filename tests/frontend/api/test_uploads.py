@@ -97,6 +97,10 @@ def test_a_form_is_read_whole_however_it_is_cut_and_ordered(tmp_path_factory, da
         ([b"x" * 700_000, b"x" * 700_000], RequestTooLarge),  # before the first part
         ([part("a", b"\xff"), END], BadRequest),
         ([part("file", b"x", "NAME").replace(b"NAME", b"\xff"), END], BadRequest),
+        (
+            [part("file", b"x", "NAME").replace(b'filename="NAME"', rb"filename*=unicode_escape''\ud800")],
+            BadRequest,
+        ),
         ([part("NAME", b"x").replace(b"NAME", b"\xff"), END], BadRequest),
         ([part("a", b"1")] * 300 + [END], falcon.HTTPError),
         ([part("file", b"x")], falcon.HTTPError),  # never ends
