@@ -10,6 +10,7 @@ import msgspec
 import socketio
 
 from frontend.access.sight import asking
+from frontend.api.json_size import check_size
 from frontend.api.schema.inference import ERROR, InferenceError, inference_error
 from frontend.caller import Caller
 from frontend.errors import BadRequest, ServerError
@@ -36,7 +37,11 @@ class _Json:
     def dumps(value: Any, **_: Any) -> str:
         return msgspec.json.encode(value).decode()
 
-    loads = staticmethod(msgspec.json.decode)
+    @staticmethod
+    def loads(text: str) -> Any:
+        """Raises RequestTooLarge for what would hold up other clients."""
+        check_size(text.encode())
+        return msgspec.json.decode(text)
 
 
 class _Client(msgspec.Struct):

@@ -13,6 +13,7 @@ import pytest
 import socketio
 
 from frontend.config import Settings
+from frontend.errors import RequestTooLarge
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access, Gate
 from frontend.http.server import HttpServer, listen
@@ -368,6 +369,12 @@ def test_a_packet_that_breaks_the_protocol_is_answered_although_nobody_polls(pac
             assert (await http.post(url, content="3")).status_code == 400  # it is closed
 
     with_server(scenario)
+
+
+def test_a_message_that_takes_long_to_decode_is_not_decoded():
+    assert events._Json.loads('["inference_prompt",{"x":[1e3]}]') == ["inference_prompt", {"x": [1000.0]}]
+    with pytest.raises(RequestTooLarge):
+        events._Json.loads(f"[{'1e3,' * 2000}1]")
 
 
 @pytest.mark.parametrize("query", ["EIO=4&transport=polling&j=1", "EIO=3&transport=polling", "transport=x"])
