@@ -78,7 +78,9 @@ class Sockets:
                 raise Overloaded(f"there are already {MAX_CONNECTIONS} connections", retry_after=5)
             return
         handshake = events.handshake_of(query["sid"][0])
-        if handshake is not None and exchange_of(handshake).caller.key_id != exchange_of(scope).caller.key_id:
+        owner = None if handshake is None else exchange_of(handshake).caller.key_id
+        # Whoever was unknown in the handshake may be known now: keys that sign tokens are fetched meanwhile.
+        if owner is not None and owner != exchange_of(scope).caller.key_id:
             raise Forbidden("this connection belongs to another caller")
 
 

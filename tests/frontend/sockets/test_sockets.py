@@ -316,6 +316,22 @@ def test_without_the_key_nobody_connects(auth, headers):
     with_server(scenario, Settings(api_key=KEY))
 
 
+def test_a_connection_is_of_the_caller_that_opened_it_if_that_was_known():
+    async def scenario(server: Server) -> None:
+        known, stranger = {"Authorization": f"Bearer {KEY}"}, {}
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+            for opens, follows, status in (
+                (known, known, 200),
+                (known, stranger, 403),
+                (stranger, known, 200),
+            ):
+                opened = await http.get("/socket.io/?EIO=4&transport=polling", headers=opens)
+                url = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
+                assert (await http.post(url, content="3", headers=follows)).status_code == status
+
+    with_server(scenario, Settings(api_key=KEY))
+
+
 def test_pages_of_other_sites_do_not_connect():
     async def scenario(server: Server) -> None:
         with pytest.raises(socketio.exceptions.ConnectionError):
