@@ -266,6 +266,8 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {"X-Request-ID", "Request-ID", "X-Nacelle-Model", "Retry-After"} < set(exposed)
+    assert {"Retry-After-Ms", "X-Should-Retry", "X-Session-ID", "Idempotency-Replayed"} < set(exposed)
+    assert "Anthropic-RateLimit-Tokens-Remaining" in exposed
     assert {"X-RateLimit-Remaining-Tokens", "X-RateLimit-Reset-Requests", "X-Nacelle-Cache"} < set(exposed)
     assert answer.headers["vary"] == "Accept, Origin"
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
