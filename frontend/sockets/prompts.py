@@ -56,9 +56,9 @@ class Prompts:
         prompt.task = asyncio.ensure_future(self._answer(prompt))
 
     @property
-    def rooms(self) -> set[Room | None]:
+    def rooms(self) -> set[Room]:
         """In which something is being answered."""
-        return {prompt.room for prompt in self._running}
+        return {prompt.room for prompt in self._running if prompt.room is not None}
 
     def followers(self, prompt: Prompt) -> frozenset[str]:
         return frozenset([prompt.client]) if prompt.room is None else self._rooms.members(prompt.room)

@@ -318,7 +318,8 @@ def test_without_the_key_nobody_connects(auth, headers):
 
 def test_a_connection_is_of_the_caller_that_opened_it_if_that_was_known():
     async def scenario(server: Server) -> None:
-        known, stranger = {"Authorization": f"Bearer {KEY}"}, {}
+        known: dict[str, str] = {"Authorization": f"Bearer {KEY}"}
+        stranger: dict[str, str] = {}
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
             for opens, follows, status in (
                 (known, known, 200),
