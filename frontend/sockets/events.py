@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import socketio
+from socketio.packet import Packet
 
 from frontend.access.sight import asking
 from frontend.api.json_size import check_size
@@ -22,6 +23,7 @@ from frontend.sockets.requests import chat_body, key_in, named, prompted
 from frontend.sockets.rooms import Room, Rooms
 
 MAX_MESSAGE_BYTES = 1_000_000
+MAX_ATTACHMENTS = 4  # of an event; none has a use for any
 HELLO_SECONDS = 10.0  # for a new connection to authenticate
 _SECONDS_BETWEEN_PINGS = 25
 _SECONDS_FOR_PONG = 20
@@ -42,6 +44,15 @@ class _Json:
         """Raises RequestTooLarge for what would hold up other clients."""
         check_size(text.encode())
         return msgspec.json.decode(text)
+
+
+class _Packet(Packet):  # type: ignore[misc]
+    def decode(self, encoded_packet: Any) -> int:
+        """The number of binary attachments, which are held until the last one arrives. Raises ValueError."""
+        attachments: int = super().decode(encoded_packet)
+        if attachments > MAX_ATTACHMENTS:
+            raise ValueError("too many attachments")
+        return attachments
 
 
 class _Client(msgspec.Struct):
@@ -65,6 +76,7 @@ class SocketEvents:
             http_compression=False,
             logger=quiet,
             engineio_logger=quiet,
+            serializer=_Packet,
             json=_Json,
         )
         self._admission = admission

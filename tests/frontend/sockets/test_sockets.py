@@ -388,6 +388,21 @@ def test_a_packet_that_breaks_the_protocol_is_answered_although_nobody_polls(pac
     with_server(scenario)
 
 
+def test_no_event_collects_attachments_without_end():
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        held = (await server.sockets._events()).server._binary_packet
+        for count in (events.MAX_ATTACHMENTS + 1, events.MAX_ATTACHMENTS):
+            await client.sio.eio.send(f'5{count}-["inference_prompt"]')
+            await client.sio.eio.send(b"x")
+        async with asyncio.timeout(10):
+            while not held:
+                await asyncio.sleep(0)
+        assert [packet.attachment_count for packet in held.values()] == [events.MAX_ATTACHMENTS]
+
+    with_server(scenario)
+
+
 def test_a_message_that_takes_long_to_decode_is_not_decoded():
     assert events._Json.loads('["inference_prompt",{"x":[1e3]}]') == ["inference_prompt", {"x": [1000.0]}]
     with pytest.raises(RequestTooLarge):
