@@ -124,6 +124,13 @@ def test_a_body_that_is_no_form_is_refused(tmp_path, content_type):
         reading([END], content, tmp_path, content_type=content_type)
 
 
+def test_heads_that_take_long_to_read_are_refused(tmp_path):
+    with pytest.raises(BadRequest, match="Content-Type"):
+        reading([END], content, tmp_path, content_type=f'{TYPE}; x="{";" * 2000}')
+    with pytest.raises(falcon.HTTPError):
+        reading([part(";" * 2000, b"x"), END], content, tmp_path)
+
+
 @pytest.mark.parametrize("read", ["form", "body"])
 def test_a_request_that_is_cancelled_while_its_body_arrives_is_not_done(tmp_path, read):
     exchange = Exchange("id", 0.0)
