@@ -34,10 +34,13 @@ _MISSING = "Object missing required field"
 _NOT_ALLOWED = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
 _IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
-# An escape that is no part of a pair, after an even number of backslashes.
-_HALF_PAIR = re.compile(
-    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
-    rb"(\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|[c-fC-F][0-9a-fA-F]{2}))"
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+# What comes before the first of them that is no part of a pair: escapes are read in order, since a backslash
+# may itself be escaped.
+_WHOLE_CHARACTERS = re.compile(
+    rb"[^\\]*+(?:\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)[^\\]*+)*+",
+    re.DOTALL,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SEARCHED_BYTES = 16 * 1024  # of a body that is not JSON
@@ -176,9 +179,10 @@ def _not_json(data: bytes, complaint: str) -> BadRequest:
     path = _path_of(_is_not_finite, data) if is_short else _key_before(data, complaint)
     if path is not None:
         return BadRequest(f"{path}: NaN and Infinity are not JSON numbers", path)
-    if (half := _HALF_PAIR.search(data)) is not None:
+    whole = _WHOLE_CHARACTERS.match(data)
+    if whole is not None and (half := _HALF_PAIR.match(data, whole.end())) is not None:
         field = _path_of(_is_not_text, data) if is_short else None
-        where, escape = field or f"byte {half.start(1)}", half[1].decode()
+        where, escape = field or f"byte {half.start()}", half[0].decode()
         return BadRequest(f"{where}: {escape} is half of a surrogate pair, which is no character", field)
     return BadRequest(f"the body is not valid JSON: {complaint}")
 

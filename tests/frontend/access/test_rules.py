@@ -496,3 +496,9 @@ def test_pages_of_local_files_and_apps_can_be_allowed(origin):
 def test_a_wildcard_in_a_name_is_refused_as_such(settings):
     with pytest.raises(ConfigError, match=r"wildcards are not supported; name each .*, or use \* for all$"):
         access_rules(Settings(**settings))
+
+
+def test_a_name_that_no_host_can_have_is_not_looked_at():
+    for normalized in (normalized_host, normalized_origin):
+        with pytest.raises(ValueError, match="exceeds 253 characters"):
+            normalized("https://" + "é" * 60_000)

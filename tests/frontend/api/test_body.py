@@ -366,6 +366,8 @@ def test_half_a_surrogate_pair_is_called_that_and_named(text, half, length):
 @pytest.mark.parametrize("text", [r"\\ud800", r"\ud83d\ude00"])
 def test_what_only_looks_like_half_a_pair_is_text(text):
     assert decode(f'{{"model":"m","prompt":"{text}"}}'.encode(), COMPLETION).prompt
+    error = refused(f'{{"model":"m","prompt":"{text}",}}'.encode(), COMPLETION)
+    assert "the body is not valid JSON" in str(error), "whatever else is wrong"
 
 
 @pytest.mark.parametrize(
