@@ -17,6 +17,7 @@ _ORIGIN_OF_AN_APP = re.compile(r"([a-z][a-z0-9+.-]*)://[a-z0-9._-]*")  # file://
 _HOST = re.compile(rf"(?:https?://)?{_NAME_OR_ADDRESS}(?::[0-9]{{1,5}})?/?")
 _BARE_IPV6 = re.compile(r"([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)")  # anything with two colons
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")  # in its ASCII form
+_NAME_CHARACTERS = 253  # of any name in the DNS; Punycode of a long one takes long
 _SHOWN_CHARACTERS = 100  # of what a client sent
 
 
@@ -106,6 +107,8 @@ def _ascii(host: str) -> str:
     """
     if ":" in host:
         return f"[{_ipv6(host.strip('[]'))}]"
+    if len(host) > _NAME_CHARACTERS:
+        raise ValueError(f"{shown(host)} is not a host name; it exceeds {_NAME_CHARACTERS} characters")
     with contextlib.suppress(UnicodeError):
         host = host.encode("idna").decode() if not host.isascii() else host
     if not _NAME.fullmatch(host):

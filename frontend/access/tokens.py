@@ -74,9 +74,10 @@ def caller_of(token: str, signers: Signers, rules: TokenRules) -> Caller:
             leeway=rules.leeway_seconds,
             options={"require": ["exp", "sub"], "verify_aud": bool(rules.audience)},
         )
+        until = float(claims["exp"])  # not every number that is an int has room in one
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise Unauthorized(_words(error)) from None
-    return msgspec.structs.replace(caller_with(claims), until=float(claims["exp"]))
+    return msgspec.structs.replace(caller_with(claims), until=until)
 
 
 def _words(error: Exception) -> str:

@@ -28,16 +28,19 @@ T = TypeVar("T")
 LARGE_BYTES = 64 * 1024  # what is made of a larger body may take more than a few milliseconds
 _LIMITS = JsonLimits()
 
-_AT_PATH = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
+_AT_PATH = re.compile(r"(.*) - at (`key` in )?`\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `(.+?)`")
 _MISSING = "Object missing required field"
 _NOT_ALLOWED = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
 _IN_WORDS = {f"matching regex {pattern!r}": f"of {words}" for pattern, words in WORDS.items()}
 _AT_BYTE = re.compile(r"\(byte (\d+)\)\Z")
-# An escape that is no part of a pair, after an even number of backslashes.
-_HALF_PAIR = re.compile(
-    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
-    rb"(\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|[c-fC-F][0-9a-fA-F]{2}))"
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+# What comes before the first of them that is no part of a pair: escapes are read in order, since a backslash
+# may itself be escaped.
+_WHOLE_CHARACTERS = re.compile(
+    rb"[^\\]*+(?:\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)[^\\]*+)*+",
+    re.DOTALL,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SEARCHED_BYTES = 16 * 1024  # of a body that is not JSON
@@ -156,7 +159,9 @@ def converted(raw: Any, kind: type[T], where: str) -> T:
 
 def _bad_value(complaint: str, kind: Any) -> BadRequest:
     located = _AT_PATH.match(complaint)
-    what, path = located.groups() if located else (complaint, "")
+    what, in_key, path = located.groups() if located else (complaint, None, "")
+    if in_key:
+        what = f"{what} as a key"
     if field := _FIELD.search(what):  # "missing required field `x`": the path is of what lacks it
         path = f"{path}.{field[1]}" if path else field[1]
     if what.startswith(_MISSING):
@@ -174,9 +179,10 @@ def _not_json(data: bytes, complaint: str) -> BadRequest:
     path = _path_of(_is_not_finite, data) if is_short else _key_before(data, complaint)
     if path is not None:
         return BadRequest(f"{path}: NaN and Infinity are not JSON numbers", path)
-    if (half := _HALF_PAIR.search(data)) is not None:
+    whole = _WHOLE_CHARACTERS.match(data)
+    if whole is not None and (half := _HALF_PAIR.match(data, whole.end())) is not None:
         field = _path_of(_is_not_text, data) if is_short else None
-        where, escape = field or f"byte {half.start(1)}", half[1].decode()
+        where, escape = field or f"byte {half.start()}", half[0].decode()
         return BadRequest(f"{where}: {escape} is half of a surrogate pair, which is no character", field)
     return BadRequest(f"the body is not valid JSON: {complaint}")
 

@@ -94,6 +94,13 @@ def _last_digits(outside: bytes) -> bytes:
     return b"0" * (digits if digits < _LONG_DIGITS else _LONG_DIGITS + digits % _LONG_DIGITS)
 
 
+def check_size(data: bytes) -> None:
+    """Check a whole text that is not long, such as a message or a field. Raises RequestTooLarge."""
+    size = JsonSize()
+    size.add(data)
+    size.check(JsonLimits())
+
+
 def pieces(data: bytes) -> Iterator[bytes]:
     """The data in parts of at most PIECE_BYTES."""
     for start in range(0, len(data), PIECE_BYTES):

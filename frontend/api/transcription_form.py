@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from frontend.api.body import naming_field
+from frontend.api.json_size import check_size
 from frontend.api.languages import code_of, name_of
 from frontend.api.schema.common import refuse_unsupported
 from frontend.api.schema.transcriptions import LISTS, UNSUPPORTED, ServerVad, TranscriptionRequest
@@ -84,6 +85,7 @@ def _object(name: str, given: str) -> Any:
 
 
 def _json(name: str, given: str) -> Any:
+    check_size(given.encode())
     try:
         return msgspec.json.decode(given)
     except (msgspec.DecodeError, RecursionError):

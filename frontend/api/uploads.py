@@ -1,5 +1,6 @@
 """Reading multipart forms: fields in any order, and one file, which goes to disk as it comes."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from frontend.spool import Spool, Spools
 _MAX_PARTS = 256
 _MAX_FIELD_BYTES = 256 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # of all fields together, the heads of the parts included
+# Of the head of the form, and of that of a part. Falcon reads them in a time that grows quadratically.
+_MAX_TYPE_CHARACTERS = 1024
+_MAX_HEAD_BYTES = 2048
 _WRITE_BYTES = 1024 * 1024  # that are written to the disk at once
 
 log = logging.getLogger("nacelle.api")
@@ -44,6 +48,7 @@ def _handler() -> MultipartFormHandler:
     options = MultipartParseOptions()
     options.max_body_part_count = _MAX_PARTS
     options.max_body_part_buffer_size = _MAX_FIELD_BYTES
+    options.max_body_part_headers_size = _MAX_HEAD_BYTES
     return MultipartFormHandler(options)
 
 
@@ -60,6 +65,7 @@ async def read_form(
     form = Form()
     try:
         async for part in await _parts(request, max_file_bytes + _MAX_FIELDS_BYTES):
+            await asyncio.sleep(0)  # others have their turn
             await _read_part(part, form, spools, max_file_bytes, file_field)
         yield form
     finally:
@@ -71,6 +77,8 @@ async def _parts(request: falcon.asgi.Request, limit: int) -> MultipartForm:
     content_type = request.content_type or ""
     if not content_type.lower().startswith(falcon.MEDIA_MULTIPART):
         raise BadRequest("the body must be multipart/form-data")
+    if len(content_type) > _MAX_TYPE_CHARACTERS:
+        raise BadRequest(f"Content-Type exceeds {_MAX_TYPE_CHARACTERS} characters", "Content-Type")
     stream = cast(AsyncReadableIO, _bounded(request.stream, limit))  # whose iterator alone is used
     form: MultipartForm = await _handler().deserialize_async(stream, content_type, request.content_length)
     return form
@@ -110,9 +118,11 @@ async def _read_part(
 def _names_of(part: BodyPart) -> tuple[str, str]:
     """The names of the field and of the file; either may be empty. Raises BadRequest."""
     try:
-        return part.name or "", part.filename or ""
-    except UnicodeDecodeError:
+        field, file = part.name or "", part.filename or ""
+        file.encode()  # `filename*` may name a charset in which halves of surrogate pairs can be written
+    except UnicodeError:
         raise BadRequest("the name of a field or file of the form is not valid UTF-8") from None
+    return field, file
 
 
 async def _spooled(part: BodyPart, spools: Spools, limit: int, field: str) -> Spool:

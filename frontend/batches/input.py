@@ -1,7 +1,7 @@
 """Reading the input of a batch: JSON Lines, one request each."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,8 @@ _MAX_ERRORS = 100  # reported
 _SHOWN_CHARACTERS = 80
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = ("custom_id", "method", "url", "body")
+_MISSING = (b"", b"null", b'""')
+_MODEL_CHARACTERS = 500  # of a model that can exist; a longer one is not kept
 
 
 class Place(NamedTuple):
@@ -36,17 +38,27 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class InputLine(msgspec.Struct, frozen=True):
-    custom_id: Any = None
-    method: Any = None
-    url: Any = None
+    """Of a line that is valid."""
+
+    custom_id: str
+    body: msgspec.Raw
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """Undecoded, since a client may write anything anywhere, also what would take half a minute."""
+
+    custom_id: msgspec.Raw = msgspec.Raw()
+    method: msgspec.Raw = msgspec.Raw()
+    url: msgspec.Raw = msgspec.Raw()
     body: msgspec.Raw = msgspec.Raw()
 
 
 class _Named(msgspec.Struct):
-    model: Any = None
+    model: msgspec.Raw = msgspec.Raw()
 
 
 _line_decoder = msgspec.json.Decoder(InputLine)
+_unchecked_decoder = msgspec.json.Decoder(_Line)
 _named_decoder = msgspec.json.Decoder(_Named)
 
 
@@ -114,21 +126,22 @@ class _Checker:
     def check(self, line: bytes) -> None:
         """Raises _Wrong."""
         try:
-            found = _line_decoder.decode(line)
+            found = _unchecked_decoder.decode(line)
+            custom_id, method, url = map(_text, (found.custom_id, found.method, found.url))
         except (ValueError, RecursionError):  # also for what is not UTF-8
             raise _Wrong("invalid_json_line", "This line is not a valid JSON object.") from None
         for name in _FIELDS:
-            if not getattr(found, name):
+            if bytes(getattr(found, name)) in _MISSING:
                 raise _Wrong("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
-        self._check_id(found.custom_id)
-        if found.method != "POST":
+        self._check_id(custom_id)
+        if method != "POST":
             raise _Wrong("invalid_method", "method must be POST.", "method")
-        if found.url != self._endpoint:
+        if url != self._endpoint:
             raise _Wrong("invalid_url", f"url must be the endpoint of the batch, {self._endpoint}.", "url")
         self._note_model(found.body)
 
-    def _check_id(self, custom_id: Any) -> None:
-        if not isinstance(custom_id, str) or len(custom_id) > MAX_CUSTOM_ID_CHARACTERS:
+    def _check_id(self, custom_id: str | None) -> None:
+        if custom_id is None or len(custom_id) > MAX_CUSTOM_ID_CHARACTERS:
             limit = f"a string of at most {MAX_CUSTOM_ID_CHARACTERS} characters"
             raise _Wrong("invalid_custom_id", f"custom_id must be {limit}.", "custom_id")
         if custom_id in self._ids:
@@ -139,10 +152,15 @@ class _Checker:
 
     def _note_model(self, body: msgspec.Raw) -> None:
         try:
-            model = _named_decoder.decode(body).model
+            model = _text(_named_decoder.decode(body).model)
         except (ValueError, RecursionError):
             raise _Wrong("invalid_body", "body must be a JSON object in UTF-8.", "body") from None
-        self._models.add(model if isinstance(model, str) else None)
+        self._models.add(model if model is not None and len(model) <= _MODEL_CHARACTERS else None)
+
+
+def _text(value: msgspec.Raw) -> str | None:
+    """None for anything but a string. Raises ValueError for one that is not UTF-8."""
+    return msgspec.json.decode(value, type=str) if bytes(value).startswith(b'"') else None
 
 
 def read_line(line: bytes) -> InputLine:

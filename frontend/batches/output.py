@@ -2,7 +2,6 @@
 
 import random
 import uuid
-from typing import Any
 
 import msgspec
 
@@ -47,8 +46,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class _Modes(msgspec.Struct):
-    stream: Any = None
-    background: Any = None
+    """Undecoded, since a client may write anything there, in any amount."""
+
+    stream: msgspec.Raw = msgspec.Raw()
+    background: msgspec.Raw = msgspec.Raw()
 
 
 def refusal(body: bytes) -> ServerError | None:
@@ -58,7 +59,7 @@ def refusal(body: bytes) -> ServerError | None:
     except (ValueError, RecursionError):
         return None  # the endpoint says what is wrong
     for name, message in _REFUSED.items():
-        if getattr(modes, name) is True:
+        if bytes(getattr(modes, name)) == b"true":
             return BadRequest(message, name)
     return None
 

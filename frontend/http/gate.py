@@ -28,12 +28,21 @@ from frontend.http.inside import CALLER
 # A list: browsers take `*` for all headers only where no credentials are sent.
 _EXPOSED = ", ".join(
     (
-        *("X-Request-ID", "Request-ID", "Retry-After", "WWW-Authenticate"),
-        *("X-Nacelle-Model", "X-Nacelle-Cache", "X-Nacelle-Variants"),
         *(
-            f"X-RateLimit-{what}-{unit}"
+            "X-Request-ID",
+            "Request-ID",
+            "Retry-After",
+            "Retry-After-Ms",
+            "X-Should-Retry",
+            "WWW-Authenticate",
+        ),
+        *("X-Nacelle-Model", "X-Nacelle-Cache", "X-Nacelle-Variants", "X-Session-ID"),
+        *("Idempotency-Replayed", "Content-Disposition"),
+        *(
+            name
             for what in ("Limit", "Remaining", "Reset")
             for unit in ("Requests", "Tokens")
+            for name in (f"X-RateLimit-{what}-{unit}", f"Anthropic-RateLimit-{unit}-{what}")
         ),
     )
 ).encode()

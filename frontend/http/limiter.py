@@ -23,6 +23,8 @@ from frontend.http.exchange import exchange_of
 from frontend.http.gate import refuse
 from frontend.limits.quotas import Level, Quotas
 
+_MAX_RESET_SECONDS = 365 * 86_400.0  # in dates, which have an end
+
 
 class Limiter:
     def __init__(self, app: Application, quotas: Quotas) -> None:
@@ -81,7 +83,8 @@ def _openai(levels: list[Level]) -> list[tuple[str, str]]:
 def _anthropic(levels: list[Level], now: datetime) -> list[tuple[str, str]]:
     headers = []
     for level in levels:
-        reset = (now + timedelta(seconds=level.reset_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wait = timedelta(seconds=min(level.reset_seconds, _MAX_RESET_SECONDS))
+        reset = (now + wait).strftime("%Y-%m-%dT%H:%M:%SZ")
         headers += [
             (f"anthropic-ratelimit-{level.kind}-limit", str(level.limit)),
             (f"anthropic-ratelimit-{level.kind}-remaining", str(level.remaining)),

@@ -28,3 +28,7 @@ class Bucket:
         """Seconds until `amount` can be taken, which is at most the size; 0 if it can be now."""
         missing = amount - self.level(now)
         return 0.0 if missing <= 1e-9 else missing * 60 / max(self.size, 1e-9)
+
+    def until_full(self, now: float) -> float:
+        """Seconds until the whole size can be taken; 0 for an empty bucket, which nothing refills."""
+        return self.wait(self.size, now) if self.size else 0.0

@@ -152,7 +152,7 @@ class Quotas:
             for kind, bucket in buckets:
                 if bucket is not None and kind not in shown:
                     left = max(0, int(bucket.level(now) + 1e-9))
-                    shown[kind] = Level(kind, bucket.size, left, bucket.wait(bucket.size, now))
+                    shown[kind] = Level(kind, bucket.size, left, bucket.until_full(now))
         return list(shown.values())
 
     def _of(self, caller: Caller, now: float) -> Iterator[Account]:

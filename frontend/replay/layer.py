@@ -39,7 +39,7 @@ from frontend.replay.asked import (
     last_event_id,
 )
 from frontend.replay.following import send_recorded
-from frontend.replay.receiving import declared, left, read_body, replayed, until
+from frontend.replay.receiving import declared, is_quickly_decoded, left, read_body, replayed, until
 from frontend.replay.recording import Recording
 from frontend.replay.shelf import Shelf
 from frontend.replay.unread import Unread
@@ -133,7 +133,7 @@ class Replay:
             )
 
     async def _cached(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
-        fields = cacheable(scope["path"], body)
+        fields = cacheable(scope["path"], body) if await is_quickly_decoded(body) else None
         asked = directives(scope)
         mark = None if fields is None else self._model_mark(fields["model"])
         if fields is None or mark is None or "no-store" in asked:

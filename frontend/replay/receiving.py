@@ -2,7 +2,11 @@
 
 import asyncio
 
+from frontend.api.json_size import JsonLimits, JsonSize, pieces
+from frontend.errors import RequestTooLarge
 from frontend.http.asgi import Message, Receive, Scope, header
+
+_LIMITS = JsonLimits()
 
 
 def declared(scope: Scope) -> int:
@@ -51,3 +55,16 @@ async def read_body(receive: Receive, limit: int) -> tuple[bytes | None, Receive
             return None, _replaying(messages, receive)
         if not message.get("more_body", False):
             return b"".join(part.get("body", b"") for part in messages), receive
+
+
+async def is_quickly_decoded(body: bytes) -> bool:
+    """Whether nobody else has to wait while this JSON is decoded."""
+    size = JsonSize()
+    try:
+        for piece in pieces(body):
+            size.add(piece)
+            size.check(_LIMITS)
+            await asyncio.sleep(0)  # others have their turn
+    except RequestTooLarge:
+        return False
+    return True

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 import socketio
+from socketio.packet import Packet
 
 from frontend.access.sight import asking
+from frontend.api.json_size import check_size
 from frontend.api.schema.inference import ERROR, InferenceError, inference_error
 from frontend.caller import Caller
 from frontend.errors import BadRequest, ServerError
@@ -21,6 +23,7 @@ from frontend.sockets.requests import chat_body, key_in, named, prompted
 from frontend.sockets.rooms import Room, Rooms
 
 MAX_MESSAGE_BYTES = 1_000_000
+MAX_ATTACHMENTS = 4  # of an event; none has a use for any
 HELLO_SECONDS = 10.0  # for a new connection to authenticate
 _SECONDS_BETWEEN_PINGS = 25
 _SECONDS_FOR_PONG = 20
@@ -36,7 +39,20 @@ class _Json:
     def dumps(value: Any, **_: Any) -> str:
         return msgspec.json.encode(value).decode()
 
-    loads = staticmethod(msgspec.json.decode)
+    @staticmethod
+    def loads(text: str) -> Any:
+        """Raises RequestTooLarge for what would hold up other clients."""
+        check_size(text.encode())
+        return msgspec.json.decode(text)
+
+
+class _Packet(Packet):  # type: ignore[misc]
+    def decode(self, encoded_packet: Any) -> int:
+        """The number of binary attachments, which are held until the last one arrives. Raises ValueError."""
+        attachments: int = super().decode(encoded_packet)
+        if attachments > MAX_ATTACHMENTS:
+            raise ValueError("too many attachments")
+        return attachments
 
 
 class _Client(msgspec.Struct):
@@ -60,6 +76,7 @@ class SocketEvents:
             http_compression=False,
             logger=quiet,
             engineio_logger=quiet,
+            serializer=_Packet,
             json=_Json,
         )
         self._admission = admission
@@ -78,6 +95,8 @@ class SocketEvents:
         }
         for name, handler in asked.items():
             self.server.on(name, partial(self._if_it_reads, handler))
+        # Its own, after a packet that breaks the protocol, waits for the client to read what is queued.
+        self.server.eio.disconnect = self.close
         self._opened = self.server.eio.handlers["connect"]
         self.server.eio.on("connect", self._open)
 
@@ -94,6 +113,10 @@ class SocketEvents:
     def engine_id(self, handshake: Scope) -> str | None:
         environs = self.server.environ.items()
         return next((known for known, environ in environs if environ["asgi.scope"] is handshake), None)
+
+    def is_known(self, engine_id: str) -> bool:
+        """Whether there is such a connection. The library forgets one that is closed at its next use."""
+        return engine_id in self.server.eio.sockets
 
     async def close(self, engine_id: str) -> None:
         if (connection := self.server.eio.sockets.get(engine_id)) is not None:
@@ -154,9 +177,11 @@ class SocketEvents:
                 body = chat_body(payload, asked, asked.model or self._only_model())
             if sid not in self._clients:  # it has left in the meantime
                 return None
+            prompt = Prompt(asked.request_id, session_id, sid, room, body, caller)
+            self.prompts.check(prompt)
             if room is not None:
-                self._rooms.join(sid, room)
-            self.prompts.begin(Prompt(asked.request_id, session_id, sid, room, body, caller))
+                self._rooms.enter(sid, room, self.prompts.rooms)
+            self.prompts.begin(prompt)
         except Refused as refused:
             return await self._fail(sid, refused.error)
         except ServerError as error:

@@ -78,7 +78,9 @@ class Sockets:
                 raise Overloaded(f"there are already {MAX_CONNECTIONS} connections", retry_after=5)
             return
         handshake = events.handshake_of(query["sid"][0])
-        if handshake is not None and exchange_of(handshake).caller.key_id != exchange_of(scope).caller.key_id:
+        owner = None if handshake is None else exchange_of(handshake).caller.key_id
+        # Whoever was unknown in the handshake may be known now: keys that sign tokens are fetched meanwhile.
+        if owner is not None and owner != exchange_of(scope).caller.key_id:
             raise Forbidden("this connection belongs to another caller")
 
 
@@ -100,9 +102,12 @@ async def _answer(events: "SocketEvents", scope: Scope, receive: Receive, send: 
         log.debug("a Socket.IO client broke the protocol: %s", type(error).__name__)
         sid = parse_qs(scope["query_string"].decode("latin-1")).get("sid")
         found = sid[0] if sid else events.engine_id(scope)
+        was_known = found is not None and events.is_known(found)
         if found is not None:
             await events.close(found)
         if scope["type"] == "websocket" and is_open:
             await send({"type": "websocket.close", "code": 1002})
         elif scope["type"] == "http":
-            raise
+            if was_known:
+                raise
+            await refuse(scope, receive, send, BadRequest("this connection is closed; open another one"))

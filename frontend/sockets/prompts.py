@@ -40,8 +40,8 @@ class Prompts:
         self._stack = stack
         self._running: set[Prompt] = set()
 
-    def begin(self, prompt: Prompt) -> None:
-        """Raises QueueFull or BadRequest."""
+    def check(self, prompt: Prompt) -> None:
+        """Whether it may begin. Raises QueueFull or BadRequest."""
         own = [other for other in self._running if other.client == prompt.client]
         if len(own) >= MAX_PROMPTS or len(self._running) >= MAX_ALL_PROMPTS:
             raise QueueFull(
@@ -49,8 +49,16 @@ class Prompts:
             )
         if any(other.request_id == prompt.request_id for other in own):
             raise BadRequest("request_id: a prompt with this id is being answered", "request_id")
+
+    def begin(self, prompt: Prompt) -> None:
+        """It has been checked."""
         self._running.add(prompt)
         prompt.task = asyncio.ensure_future(self._answer(prompt))
+
+    @property
+    def rooms(self) -> set[Room]:
+        """In which something is being answered."""
+        return {prompt.room for prompt in self._running if prompt.room is not None}
 
     def followers(self, prompt: Prompt) -> frozenset[str]:
         return frozenset([prompt.client]) if prompt.room is None else self._rooms.members(prompt.room)

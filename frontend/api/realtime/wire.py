@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 
 from frontend.api.body import decode
+from frontend.api.json_size import check_size
 from frontend.api.realtime.events import (
     Append,
     Clear,
@@ -49,11 +50,13 @@ def envelope_of(data: bytes) -> Envelope:
 
 
 def event_of(data: bytes, kind: str) -> ClientEvent:
-    """Raises BadRequest."""
+    """Raises BadRequest, and RequestTooLarge."""
     decoder = _DECODERS.get(kind)
     if decoder is None:
         known = ", ".join(_DECODERS)
         raise BadRequest(f"type: this event is not supported; a transcription session takes {known}", "type")
+    if decoder.type is SessionUpdate:  # others have no fields of any type
+        check_size(data)
     event: ClientEvent = decode(data, decoder)
     return event
 

@@ -266,6 +266,8 @@ def test_who_may_pass_reaches_the_application_and_its_answer_may_be_read_by_the_
     assert answer.headers["access-control-allow-origin"] == "https://chat.example"
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {"X-Request-ID", "Request-ID", "X-Nacelle-Model", "Retry-After"} < set(exposed)
+    assert {"Retry-After-Ms", "X-Should-Retry", "X-Session-ID", "Idempotency-Replayed"} < set(exposed)
+    assert "Anthropic-RateLimit-Tokens-Remaining" in exposed
     assert {"X-RateLimit-Remaining-Tokens", "X-RateLimit-Reset-Requests", "X-Nacelle-Cache"} < set(exposed)
     assert answer.headers["vary"] == "Accept, Origin"
     assert ask(Gate(hello, settings), authorization="Bearer secret").headers == {"vary": "Accept"}
@@ -494,3 +496,9 @@ def test_pages_of_local_files_and_apps_can_be_allowed(origin):
 def test_a_wildcard_in_a_name_is_refused_as_such(settings):
     with pytest.raises(ConfigError, match=r"wildcards are not supported; name each .*, or use \* for all$"):
         access_rules(Settings(**settings))
+
+
+def test_a_name_that_no_host_can_have_is_not_looked_at():
+    for normalized in (normalized_host, normalized_origin):
+        with pytest.raises(ValueError, match="exceeds 253 characters"):
+            normalized("https://" + "é" * 60_000)

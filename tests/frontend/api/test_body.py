@@ -79,6 +79,11 @@ def test_what_is_no_json_object_is_refused(body):
     assert refused(body).status == 400
 
 
+def test_a_wrong_key_is_named_by_its_field():
+    error = refused(b'{"model":"m","input":"hi","metadata":{"%s":""}}' % (b"k" * 65), RESPONSES)
+    assert (error.param, str(error)) == ("metadata", "metadata: Expected `str` of length <= 64 as a key")
+
+
 def test_a_missing_field_is_said_to_be_missing():
     assert refused(b'{"model":"m"}').message == "messages is missing"
     error = refused(b'{"model":"m","messages":[{"content":"x"}]}')
@@ -361,6 +366,8 @@ def test_half_a_surrogate_pair_is_called_that_and_named(text, half, length):
 @pytest.mark.parametrize("text", [r"\\ud800", r"\ud83d\ude00"])
 def test_what_only_looks_like_half_a_pair_is_text(text):
     assert decode(f'{{"model":"m","prompt":"{text}"}}'.encode(), COMPLETION).prompt
+    error = refused(f'{{"model":"m","prompt":"{text}",}}'.encode(), COMPLETION)
+    assert "the body is not valid JSON" in str(error), "whatever else is wrong"
 
 
 @pytest.mark.parametrize(

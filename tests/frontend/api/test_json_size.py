@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from frontend.api.body import decode
 from frontend.api.json_size import PIECE_BYTES, JsonLimits, JsonSize, pieces
+from frontend.api.realtime.wire import event_of
 from frontend.api.schema.chat import ChatRequest
+from frontend.api.transcription_form import fields_of
 from frontend.errors import BadRequest, RequestTooLarge
 from tests.frontend.api.vector_server import VectorServer, run, vector_card
 from tests.frontend.routing.hosts import CARD as TEXT_CARD
@@ -244,3 +246,17 @@ def test_an_error_never_repeats_a_large_value():
         assert len(answer.content) < 5000
 
     run(scenario, TEXT_CARD)
+
+
+@pytest.mark.parametrize(
+    "decoded",
+    [
+        lambda value: event_of(b'{"type":"session.update","session":{"x":%b}}' % value, "session.update"),
+        lambda value: fields_of({"chunking_strategy": [f'{{"x":{value.decode()}}}']}),
+        lambda value: fields_of({"include": [value.decode()]}),
+    ],
+)
+def test_messages_and_fields_of_forms_are_bounded_like_bodies(decoded):
+    decoded(b"[1e3]")
+    with pytest.raises(RequestTooLarge):
+        decoded(b"[" + b"1e3," * 2000 + b"1]")

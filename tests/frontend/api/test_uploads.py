@@ -97,6 +97,10 @@ def test_a_form_is_read_whole_however_it_is_cut_and_ordered(tmp_path_factory, da
         ([b"x" * 700_000, b"x" * 700_000], RequestTooLarge),  # before the first part
         ([part("a", b"\xff"), END], BadRequest),
         ([part("file", b"x", "NAME").replace(b"NAME", b"\xff"), END], BadRequest),
+        (
+            [part("file", b"x", "NAME").replace(b'filename="NAME"', rb"filename*=unicode_escape''\ud800")],
+            BadRequest,
+        ),
         ([part("NAME", b"x").replace(b"NAME", b"\xff"), END], BadRequest),
         ([part("a", b"1")] * 300 + [END], falcon.HTTPError),
         ([part("file", b"x")], falcon.HTTPError),  # never ends
@@ -118,6 +122,13 @@ def test_a_file_that_is_announced_as_too_large_is_not_read(tmp_path):
 def test_a_body_that_is_no_form_is_refused(tmp_path, content_type):
     with pytest.raises((BadRequest, falcon.HTTPError)):
         reading([END], content, tmp_path, content_type=content_type)
+
+
+def test_heads_that_take_long_to_read_are_refused(tmp_path):
+    with pytest.raises(BadRequest, match="Content-Type"):
+        reading([END], content, tmp_path, content_type=f'{TYPE}; x="{";" * 2000}')
+    with pytest.raises(falcon.HTTPError):
+        reading([part(";" * 3000, b"x"), END], content, tmp_path)
 
 
 @pytest.mark.parametrize("read", ["form", "body"])

@@ -1,11 +1,13 @@
 """Reading the input of a batch."""
 
 import io
+import time
 
 import pytest
 
 from frontend.batches import input as batch_input
 from frontend.batches.input import Place, check, read_line
+from frontend.batches.output import refusal
 from tests.frontend.batches.made import ENDPOINT, line
 
 LIMIT = 400
@@ -99,3 +101,24 @@ def test_a_place_after_a_line_that_is_too_long_is_right():
     data = line("b", more="x" * 1000) + line("c")
     checked = check(io.BytesIO(data), ENDPOINT, LIMIT)
     assert checked.places[1] == Place(2, data.index(line("c")), len(line("c")))
+
+
+@pytest.mark.parametrize("field", ["custom_id", "method", "url", "model", "stream"])
+def test_values_that_take_long_to_decode_are_not_decoded(field):
+    slow = b"[" + b"1e308," * 300_000 + b"1]"  # takes seconds
+    body = b'{"%b":%b}' % (field.encode(), slow)
+    data = (
+        line("a")[:-2] + b"," + body[1:]
+        if field in ("custom_id", "method", "url")
+        else (line("a", body="BODY").replace(b'"BODY"', body))
+    )
+    began = time.process_time()
+    checked = check(io.BytesIO(data), ENDPOINT, 10**7)
+    assert bool(checked.errors) == (field in ("custom_id", "method", "url"))
+    assert refusal(body) is None
+    assert time.process_time() - began < 1
+
+
+def test_a_name_that_no_model_can_have_is_not_kept():
+    checked = check(io.BytesIO(line("a", body={"model": "m" * 501})), ENDPOINT, 10**4)
+    assert (checked.errors, checked.model) == ((), None)

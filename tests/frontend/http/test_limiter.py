@@ -100,6 +100,17 @@ def test_on_anthropics_paths_by_its_names():
     assert refused.header(b"retry-after") == b"60"
 
 
+@pytest.mark.parametrize("limit", [0, 1])
+def test_what_was_used_before_a_limit_was_lowered_is_shown_within_bounds(limit):
+    quotas = Quotas(lambda: 0.0)
+    quotas.follow(Settings(tokens_per_minute=10**9))
+    quotas.use(Caller(), 10**12)
+    quotas.follow(Settings(tokens_per_minute=limit))
+    app = with_stack(answering, Settings(), Metrics(), quotas=quotas)
+    assert ask(app, Caller(), "/v1/messages").header(b"anthropic-ratelimit-tokens-remaining") == b"0"
+    assert (ask(app, Caller()).header(b"x-ratelimit-reset-tokens") == b"0s") == (limit == 0)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

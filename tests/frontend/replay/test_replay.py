@@ -166,6 +166,15 @@ def test_a_model_that_is_not_known_is_asked_each_time():
     with_server(scenario)
 
 
+def test_what_would_hold_up_others_while_it_is_decoded_is_not_cached():
+    async def scenario(server: Server) -> None:
+        for _ in range(2):
+            assert result(await server.ask(GREEDY | {"x": [1e300] * 2000})) == "bypass"
+        assert server.answers.asked == 2
+
+    with_server(scenario)
+
+
 def test_cache_control_of_requests_is_honoured():
     async def scenario(server: Server) -> None:
         await server.ask()

@@ -13,6 +13,7 @@ import pytest
 import socketio
 
 from frontend.config import Settings
+from frontend.errors import RequestTooLarge
 from frontend.http.exchange import exchange_of
 from frontend.http.gate import Access, Gate
 from frontend.http.server import HttpServer, listen
@@ -21,6 +22,7 @@ from frontend.observability.metrics import Metrics
 from frontend.sockets import delivery, events
 from frontend.sockets.admission import Admission
 from frontend.sockets.layer import Sockets
+from frontend.sockets.rooms import MAX_ROOMS
 
 KEY = "right"
 
@@ -259,6 +261,16 @@ def test_an_answer_that_nobody_follows_is_cancelled(how):
     with_server(scenario)
 
 
+def test_one_connection_sends_any_number_of_prompts_in_turn():
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        for number in range(MAX_ROOMS + 2):
+            assert "error" not in await client.call("inference_prompt", {"prompt": "hi"})
+            await client.until("inference_complete", number + 1)
+
+    with_server(scenario)
+
+
 def test_prompts_of_one_connection_are_bounded():
     async def scenario(server: Server) -> None:
         client = await server.client()
@@ -304,6 +316,23 @@ def test_without_the_key_nobody_connects(auth, headers):
     with_server(scenario, Settings(api_key=KEY))
 
 
+def test_a_connection_is_of_the_caller_that_opened_it_if_that_was_known():
+    async def scenario(server: Server) -> None:
+        known: dict[str, str] = {"Authorization": f"Bearer {KEY}"}
+        stranger: dict[str, str] = {}
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+            for opens, follows, status in (
+                (known, known, 200),
+                (known, stranger, 403),
+                (stranger, known, 200),
+            ):
+                opened = await http.get("/socket.io/?EIO=4&transport=polling", headers=opens)
+                url = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
+                assert (await http.post(url, content="3", headers=follows)).status_code == status
+
+    with_server(scenario, Settings(api_key=KEY))
+
+
 def test_pages_of_other_sites_do_not_connect():
     async def scenario(server: Server) -> None:
         with pytest.raises(socketio.exceptions.ConnectionError):
@@ -344,6 +373,40 @@ def test_a_connection_that_does_not_say_who_it_is_is_closed(monkeypatch):
             assert gone.status_code == 400
 
     with_server(scenario)
+
+
+@pytest.mark.parametrize("packet", ["0", "6", "4" * (events.MAX_MESSAGE_BYTES + 1)])
+def test_a_packet_that_breaks_the_protocol_is_answered_although_nobody_polls(packet):
+    async def scenario(server: Server) -> None:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+            opened = await http.get("/socket.io/?EIO=4&transport=polling")
+            sid = json.loads(opened.text[1:])["sid"]
+            url = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+            assert (await http.post(url, content=packet)).status_code == 400
+            assert (await http.post(url, content="3")).status_code == 400  # it is closed
+
+    with_server(scenario)
+
+
+def test_no_event_collects_attachments_without_end():
+    async def scenario(server: Server) -> None:
+        client = await server.client()
+        held = (await server.sockets._events()).server._binary_packet
+        for count in (events.MAX_ATTACHMENTS + 1, events.MAX_ATTACHMENTS):
+            await client.sio.eio.send(f'5{count}-["inference_prompt"]')
+            await client.sio.eio.send(b"x")
+        async with asyncio.timeout(10):
+            while not held:
+                await asyncio.sleep(0)
+        assert [packet.attachment_count for packet in held.values()] == [events.MAX_ATTACHMENTS]
+
+    with_server(scenario)
+
+
+def test_a_message_that_takes_long_to_decode_is_not_decoded():
+    assert events._Json.loads('["inference_prompt",{"x":[1e3]}]') == ["inference_prompt", {"x": [1000.0]}]
+    with pytest.raises(RequestTooLarge):
+        events._Json.loads(f"[{'1e3,' * 2000}1]")
 
 
 @pytest.mark.parametrize("query", ["EIO=4&transport=polling&j=1", "EIO=3&transport=polling", "transport=x"])

@@ -12,6 +12,7 @@ import pytest
 from frontend.supervision.death import Death
 from frontend.supervision.incarnation import ArenaSizes, Ending
 from frontend.supervision.lifecycle import Lifecycle, State
+from frontend.supervision.memory import oom_kills
 from frontend.supervision.supervisor import Supervisor, SupervisorOptions
 from ipc.channel import ChannelError
 from ipc.messages import Drain
@@ -135,6 +136,7 @@ def test_a_death_tells_whether_an_administrator_asked_for_it_and_is_waited_for(i
     async def run() -> None:
         supervisor = supervisor_of(host, Mourner())
         supervisor.life = Lifecycle(State.DRAINING)
+        supervisor._oom_kills = oom_kills()  # as after a spawn, whatever this machine has seen before
         if is_asked:
             supervisor.kill()
             host.doomed = True
