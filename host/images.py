@@ -122,9 +122,19 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """A grey image of 16 bits per pixel, or more. A PNG may name a grey that is transparent."""
+    values = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+    grey = Image.fromarray(_FROM_16_BITS[values], "L")
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8), "L"))
+    return grey
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16 bits per pixel, or more
-        image = Image.fromarray(_FROM_16_BITS[np.clip(np.asarray(image), 0, 65535).astype(np.uint16)], "L")
+        image = _to_8_bits(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, _WHITE)

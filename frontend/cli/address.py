@@ -17,6 +17,7 @@ from frontend.config_dotenv import DOTENV
 from frontend.config_environment import URL_VARIABLE
 from frontend.config_found import find_settings
 from frontend.config_sources import load_settings
+from frontend.shortened import quoted
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a server listens on, not we
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -83,7 +84,7 @@ def parse_url(text: str, settings: Settings, origin: str) -> Address:
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in _PORTS:
-        raise WrongUsage(f"{origin}: must be a URL such as http://127.0.0.1:8000, not {text!r}")
+        raise WrongUsage(f"{origin}: must be a URL such as http://127.0.0.1:8000, not {quoted(text)}")
     path = parts.path.rstrip("/").removesuffix("/v1")
     default = _PORTS[parts.scheme] if _SCHEME.match(text) else settings.port or 8000
     return Address(parts.scheme, host, port or default, path, settings.api_key, True, settings)

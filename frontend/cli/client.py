@@ -10,7 +10,7 @@ import msgspec
 
 from frontend.cli.address import Address
 from frontend.cli.connection import BadResponse, Connection, NoResponse, Response
-from frontend.shortened import shortened
+from frontend.shortened import shortened, shown_path
 
 if TYPE_CHECKING:
     import ssl
@@ -27,7 +27,9 @@ class NoServer(click.ClickException):
 
     def __init__(self, address: Address, reason: str = "") -> None:
         remedy = "check --url" if address.named else "start one: nacelle serve MODEL"
-        super().__init__(f"no server answers at {address.url}{reason and f' ({reason})'}; {remedy}")
+        super().__init__(
+            f"no server answers at {shown_path(address.url)}{reason and f' ({reason})'}; {remedy}"
+        )
 
 
 class Refused(click.ClickException):

@@ -5,6 +5,7 @@ import re
 import click
 
 from frontend.cli.usage import WrongUsage
+from frontend.shortened import quoted
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _WHOLE = re.compile(rf"({_PART.pattern})+")
@@ -44,7 +45,9 @@ def _checked(_: click.Context, option: click.Parameter, value: str | None) -> fl
         return None
     seconds = parse_duration(value)
     if seconds is None:
-        raise WrongUsage(f"{option.opts[0]}: must be a duration such as 10m, 1h30m or 45, not {value!r}")
+        raise WrongUsage(
+            f"{option.opts[0]}: must be a duration such as 10m, 1h30m or 45, not {quoted(value)}"
+        )
     return seconds
 
 

@@ -23,6 +23,7 @@ from frontend.cli.styles import styled
 from frontend.cli.tables import print_table
 from frontend.cli.usage import WrongUsage
 from frontend.config_values import suggestion
+from frontend.shortened import quoted
 
 _LITTLE_CONTEXT = 32_768  # tokens; the instructions and tools of agents take 10,000 and more
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -91,7 +92,7 @@ def _find(name: str) -> Agent:
     name = OTHER_NAMES.get(name.lower(), name.lower())
     if name not in AGENTS:
         hint = suggestion(name, AGENTS) or f"; choose one of {', '.join(AGENTS)}"
-        raise WrongUsage(f"no agent {name!r} is known{hint}")
+        raise WrongUsage(f"no agent {quoted(name)} is known{hint}")
     return AGENTS[name]
 
 

@@ -1,6 +1,7 @@
 """`nacelle logs`: what the server in the background has written."""
 
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -12,6 +13,7 @@ import click
 from frontend.cli.address import SERVER_PARAMS, Address, find_server
 from frontend.cli.background import Background
 from frontend.cli.completion import complete_model
+from frontend.shortened import VALUE_CHARACTERS, shortened, shown_path
 
 _BEGIN = re.compile(r"\d\d:\d\d:\d\d |\{")  # of a line that does not continue the one before
 _POLL_SECONDS = 0.2
@@ -40,7 +42,7 @@ def logs(model: str | None, follow: bool, lines: int, url: str | None, config: P
         for line in list(found)[-lines:] if lines else []:
             click.echo(line, nl=False)
         if not found and model is not None:
-            message = f"no line of {log} names {model}"
+            message = f"no line of {log} names {shortened(model, VALUE_CHARACTERS)}"
             if not follow:
                 raise click.ClickException(f"{message}; nacelle logs shows all lines")
             click.echo(message, err=True)
@@ -56,8 +58,8 @@ def _log_of(address: Address) -> Path:
             click.echo("The server in the background has ended; this is what it wrote.", err=True)
         return background.log
     raise click.ClickException(
-        f"no server was started in the background for {address.url}; any other writes its log where it was "
-        "started; under a manager, see journalctl -u UNIT, docker logs NAME or kubectl logs POD"
+        f"no server was started in the background for {shown_path(address.url)}; any other writes its log "
+        "where it was started; under a manager, see journalctl -u UNIT, docker logs NAME or kubectl logs POD"
     )
 
 
@@ -76,7 +78,7 @@ def about(lines: Iterable[str], model: str | None) -> Iterator[str]:
 
 
 def last(lines: Iterable[str], count: int) -> Collection[str]:
-    return deque(lines, maxlen=count)
+    return deque(lines, maxlen=min(count, sys.maxsize))
 
 
 def _growing(file: TextIO) -> Iterator[str]:

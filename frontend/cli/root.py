@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from frontend.cli.usage import EXIT_STATUS, WrongUsage, explain, refuse_repeated, remember_words
+from frontend.cli.usage import EXIT_STATUS, WORDS, WrongUsage, explain, refuse_repeated, remember_words
 from frontend.shortened import VALUE_CHARACTERS, shortened
 
 if TYPE_CHECKING:
@@ -127,6 +127,10 @@ class _Root(click.Group):
             raise WrongUsage(str(error)) from error
         except ModelError as error:
             raise click.ClickException(str(error)) from error
+        except UnicodeEncodeError as error:
+            if any(_is_no_text(word) for word in ctx.meta.get(WORDS, [])):
+                raise WrongUsage("the command line is not UTF-8 text; write it anew") from error
+            raise
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
@@ -136,6 +140,11 @@ class _Root(click.Group):
             return super().make_context(*args, **extra)
         except click.UsageError as error:
             raise explain(error) from error
+
+
+def _is_no_text(word: str) -> bool:
+    """Whether it has bytes that are not UTF-8, which Python shows as surrogates."""
+    return any("\ud800" <= char <= "\udfff" for char in word)
 
 
 def _answer(word: str) -> str:

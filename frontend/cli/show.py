@@ -83,7 +83,8 @@ def sections(one: Installed, details: Details) -> Iterator[tuple[str, Pairs]]:
         more = "…" if len(details.template) > _TEMPLATE_CHARACTERS else ""
         hint = f"nacelle show {one.name} --template"
         yield "Template", [(f"{first[:_TEMPLATE_CHARACTERS]}{more}", f"({hint})")]
-    yield "Files", [(file, shown_bytes(size)) for file, size in manifest.files.items()]
+    if manifest.files:
+        yield "Files", [(file, shown_bytes(size)) for file, size in manifest.files.items()]
 
 
 def _model(one: Installed) -> Pairs:

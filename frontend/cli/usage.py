@@ -14,7 +14,7 @@ EXIT_STATUS = (
 )
 
 # Keys of a context's meta.
-_WORDS = "nacelle.words"  # of the command line
+WORDS = "nacelle.words"  # of the command line
 _COMMAND = "nacelle.command"  # the words of it that name the command
 
 _BESIDE_SERVE = {"run", "pull", "load", "launch", "ps"}  # to which options of a server are given by mistake
@@ -33,7 +33,7 @@ class WrongUsage(click.ClickException):
 
 def remember_words(ctx: click.Context, words: list[str]) -> None:
     """Keep the words of the command line, from which errors quote."""
-    ctx.meta[_WORDS] = list(words)
+    ctx.meta[WORDS] = list(words)
 
 
 def refuse_repeated(command: click.Command, words: list[str], parent: click.Context) -> None:
@@ -95,7 +95,7 @@ def _unknown_option(error: click.NoSuchOption) -> str:
 
 def _repository_after(word: str, ctx: click.Context | None) -> str:
     """ORG/NAME that follows an option of llama-server; empty unless it does, and must be pulled first."""
-    words = ctx.meta.get(_WORDS, []) if ctx else []
+    words = ctx.meta.get(WORDS, []) if ctx else []
     if ctx is None or ctx.command.name != "serve" or word not in _HUB_OPTIONS or word not in words[:-1]:
         return ""
     following = words[words.index(word) + 1]
@@ -150,7 +150,7 @@ def _instead(word: str, option: click.Option) -> str:
 
 def _as_written(option_name: str, ctx: click.Context | None) -> str:
     """The whole word: of an unknown -ngl, the parser reports -n."""
-    words = ctx.meta.get(_WORDS, []) if ctx else []
+    words = ctx.meta.get(WORDS, []) if ctx else []
     begins = [word for word in words if word.startswith(option_name)]
     clusters = [word for word in words if re.match("-[^-]", word) and option_name[1:] in word]  # -hf
     return next(iter([*begins, *clusters]), option_name).partition("=")[0]

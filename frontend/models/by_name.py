@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # short commands need only `explain_unknown`, and the store i
     from frontend.models.store import Store
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(?:@[\w.-]+)?(?::[\w.-]+)?")  # of a model on Hugging Face's hub
+_URL = re.compile(r"(?:https?|gs|s3)://\S+")
 _HUB_PREFIX = re.compile(r"hf:(?://)?|(?:https?://)?(?:hf\.co|huggingface\.co)/")
 
 
@@ -64,6 +65,8 @@ def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
 
 def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> str:
     """What a source is not, and what may have been meant."""
+    if _URL.fullmatch(source) and not _HUB_PREFIX.match(source):
+        return f"{shown_path(source)} is not on this machine; pull it first: nacelle pull {source}"
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
     hub_name = _HUB_PREFIX.sub("", source)

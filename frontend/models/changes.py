@@ -22,7 +22,7 @@ from frontend.models.leftovers import SCRATCH, clear, lock_of
 from frontend.models.locks import Busy, locked_at_once
 from frontend.models.manifest import LATEST, Origin, canonical, read_manifest, split_name, write_manifest
 from frontend.models.shelf import COPIES, Installed, Shelf, folder_name, old_folder_name
-from frontend.shortened import quoted
+from frontend.shortened import quoted, shown_path
 from ipc.in_use import InUse, unused, users_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/-]{0,127}(:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
@@ -35,6 +35,9 @@ def _changing(store: Shelf) -> Iterator[None]:
     """Raises ModelError in place of OSError."""
     try:
         yield
+    except shutil.Error as error:  # of several files; one reason is enough
+        reason = shown_path(error.args[0][0][2])
+        raise ModelError(f"cannot copy the model: {reason}; remove it and pull it again") from error
     except OSError as error:
         remedy = "; free some space with nacelle prune" if is_full(error) else ""
         raise ModelError(

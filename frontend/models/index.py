@@ -14,9 +14,11 @@ import msgspec
 
 from frontend.models.files import write_atomically
 from frontend.models.manifest import MANIFEST, Manifest, read_manifest
+from ipc.model_files import FileFault, read_file
 
 INDEX_FILE = "index.json"
 _FORMAT = 1
+_MAX_BYTES = 256 * 1024**2  # thousands of models take less
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
@@ -67,8 +69,8 @@ def read_all(root: Path, describe: Callable[[Path, Manifest], Manifest]) -> list
 
 def _load(file: Path) -> dict[str, Entry]:
     try:
-        index = _decoder.decode(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        index = _decoder.decode(read_file(file, _MAX_BYTES))
+    except (FileFault, ValueError, RecursionError):
         return {}
     return index.models if index.format == _FORMAT else {}
 
@@ -87,6 +89,11 @@ def _scan(root: Path) -> Iterator[tuple[str, Stamp]]:
 def _folders(path: Path | str) -> list[str]:
     try:
         with os.scandir(path) as entries:
-            return sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
+            return sorted(one.name for one in entries if one.is_dir() and _may_be_ours(one.name))
     except OSError:
         return []
+
+
+def _may_be_ours(name: str) -> bool:
+    """Bytes that are no text become characters that JSON cannot hold; no model has such a folder."""
+    return name.isprintable() and not name.startswith(".")

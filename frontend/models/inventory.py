@@ -18,6 +18,7 @@ from frontend.models.locks import locked
 from frontend.models.manifest import Manifest, Measured, Origin, Tuned, read_manifest, write_manifest
 from frontend.models.shelf import Installed as Installed
 from frontend.models.shelf import Shelf
+from ipc.model_files import MAX_DOCUMENT_BYTES, FileFault, read_file
 
 LEARNED = "learned"
 
@@ -64,8 +65,8 @@ class Inventory(Shelf):
         if manifest := self._manifest_of(folder):
             return Learned(measured=manifest.measured, tuned=manifest.tuned)
         try:
-            return msgspec.json.decode(self._outside(folder).read_bytes(), type=Learned)
-        except (OSError, ValueError, RecursionError):
+            return msgspec.json.decode(read_file(self._outside(folder), MAX_DOCUMENT_BYTES), type=Learned)
+        except (FileFault, ValueError, RecursionError):
             return Learned()
 
     def measured(

@@ -6,11 +6,13 @@ Unknown fields, which a newer version wrote, are ignored; those that an older on
 import datetime
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from frontend.models.files import write_durably
+from ipc.model_files import MAX_DOCUMENT_BYTES, FileFault, read_file
 
 MANIFEST = "manifest.json"
 LATEST = "latest"  # the tag that a name without one means
@@ -66,7 +68,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     recipe: Recipe
     source: str  # a name of the catalogue, the path of the user's file or folder, a hub's id, or a URL
-    created: datetime.datetime
+    created: Annotated[datetime.datetime, Meta(tz=True)]  # revisions are ordered by it
     files: dict[str, int]  # path in the folder → size in bytes
     name: str = ""  # empty: that of the recipe
     tag: str = LATEST
@@ -110,8 +112,8 @@ def canonical(text: str) -> str:
 def read_manifest(folder: Path) -> Manifest | None:
     """None if the folder has none, or a damaged one."""
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, ValueError, RecursionError):
+        return msgspec.json.decode(read_file(folder / MANIFEST, MAX_DOCUMENT_BYTES), type=Manifest)
+    except (FileFault, ValueError, RecursionError):
         return None
 
 
@@ -132,5 +134,5 @@ def is_complete(manifest: Manifest, folder: Path) -> bool:
     """Whether the folder holds every file of the manifest, in its size. It may hold more."""
     try:
         return all((folder / name).stat().st_size == size for name, size in manifest.files.items())
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null byte, in a damaged manifest
         return False

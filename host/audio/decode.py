@@ -171,7 +171,7 @@ class _Decoding:
         """None at the end, be it the file's or of what can be read."""
         try:
             return next(self._packets, None)
-        except (av.FFmpegError, OSError, ValueError):
+        except (av.FFmpegError, OSError, ValueError, IndexError):  # IndexError: streams that appeared later
             return None
 
     def _decoded(self, packet: Any) -> Iterator[Samples]:

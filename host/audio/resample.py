@@ -5,6 +5,8 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.frame import format_dtypes
+from av.audio.plane import AudioPlane
 
 from host.audio.samples import RATE, Samples, cleaned, silence
 
@@ -15,7 +17,7 @@ _BATCH_SECONDS = 0.5  # resampled at once: frames are so short that a call for e
 
 
 class UnusableFrame(Exception):
-    """Its rate or channels are outside of what recordings have. The text ends a sentence."""
+    """Its rate, channels or samples are outside of what recordings have. The text ends a sentence."""
 
 
 class MonoResampler:
@@ -69,10 +71,26 @@ def mono(frame: av.AudioFrame) -> Samples:
         raise UnusableFrame(f"{frame.sample_rate} samples a second")
     if not 1 <= channels <= MAX_CHANNELS:
         raise UnusableFrame(f"{channels} channels")
-    values: npt.NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, channels).T
+    values = _channels(frame, channels)
     return scaled(values[0]) if channels == 1 else scaled(values).mean(axis=0, dtype=np.float32)
+
+
+def _channels(frame: av.AudioFrame, channels: int) -> npt.NDArray[Any]:
+    """The samples, of shape [channels, samples]. Raises UnusableFrame.
+
+    `frame.to_ndarray` counts the planes up to a null pointer, which is missing if there are 8 or more, and
+    then reads memory that is not the frame's.
+    """
+    if frame.format.name not in format_dtypes:
+        raise UnusableFrame(f"samples of type {frame.format.name}")
+    kind = np.dtype(format_dtypes[frame.format.name])
+
+    def plane(number: int, samples: int) -> npt.NDArray[Any]:
+        return np.frombuffer(memoryview(AudioPlane(frame, number)), kind, samples)
+
+    if frame.format.is_planar:
+        return np.stack([plane(channel, frame.samples) for channel in range(channels)])
+    return plane(0, frame.samples * channels).reshape(-1, channels).T
 
 
 def scaled(values: npt.NDArray[Any]) -> Samples:

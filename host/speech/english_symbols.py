@@ -17,7 +17,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(?<=\w) ?<++ ?(?=\w)", " is less than "),
     (r"(?<=\w) ?>++ ?(?=\w)", " is greater than "),
     (r"&++", " and "),
-    (r"\++(?=\w)|(?<=\w)\++|(?<=\s)\++(?=\s)", " plus "),
+    (r"(?<!\+)(?:\+++(?=\w)|(?<=\w)\+++|(?<=\s)\+++(?=\s))", " plus "),
     (r"±", " plus or minus "),
     (r"×", " times "),
     (r"÷", " divided by "),

@@ -101,6 +101,11 @@ def test_a_palette_may_have_a_transparent_colour() -> None:
     assert tuple(decode(encoded(plain("P", 0), transparency=0))[0, 0]) == WHITE
 
 
+def test_a_grey_of_16_bits_may_be_transparent() -> None:
+    grey = Image.fromarray(np.array([[0, 0x8000]], np.uint16))
+    assert decode(encoded(grey, transparency=0))[0].tolist() == [[255, 255, 255], [128, 128, 128]]
+
+
 def test_cmyk_is_converted() -> None:
     pixels = decode(encoded(plain("CMYK", (0, 255, 255, 0)), "JPEG", quality=95))
     assert np.abs(pixels[0, 0].astype(int) - RED).max() < 8

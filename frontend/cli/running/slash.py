@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from frontend.cli.running.conversation import Parameters
 from frontend.config_values import similar
+from frontend.shortened import quoted
 
 HELP = """\
 /set system TEXT        what the model is told before the conversation
@@ -115,7 +116,7 @@ def number(name: str, text: str) -> Any:
     if value is None or not low <= value <= high:
         what = "a whole number" if kind is int else "a number"
         between = f" from {low:g} to {high:g}" if abs(high) < 1e7 else ""
-        raise BadCommand(f"{name}: must be {what}{between}, not {text!r}")
+        raise BadCommand(f"{name}: must be {what}{between}, not {quoted(text)}")
     return value
 
 

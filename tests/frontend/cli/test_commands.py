@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.server import nacelle_command
+from frontend.cli.logs import last
 from frontend.cli.root import SUBCOMMANDS, root
 from frontend.cli.usage import EXIT_STATUS
 from frontend.config import ConfigError, ModelSettings, Settings
@@ -33,6 +34,9 @@ from tests.e2e.serving import is_alive, wait_for
 def empty_store(tmp_path, monkeypatch):
     monkeypatch.setenv("NACELLE_STORE", str(tmp_path / "store"))
     return tmp_path / "store"
+
+
+LONG = "a" * 3000  # characters
 
 
 def run(*arguments: str) -> Result:
@@ -274,6 +278,28 @@ def test_wrong_usage_of_other_commands_is_short_too(arguments, error):
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {error}")
     assert result.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ps", "--url", LONG),
+        ("ps", "--url", f"tcp://{LONG}"),
+        ("load", "m", "--keep-alive", LONG),
+        ("launch", LONG),
+        ("run", "m", "hi", "--seed", LONG),
+        ("launch", "codex", "--model", "\udcff", "--url", "http://127.0.0.1:1"),
+    ],
+)
+def test_a_wrong_word_of_any_length_is_answered_in_three_lines(arguments):
+    result = run(*arguments)
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert len(result.stderr) <= 3 * 80
+
+
+def test_more_lines_of_the_log_than_a_machine_can_count_are_all():
+    assert list(last(iter("ab"), 10**50)) == ["a", "b"]
 
 
 def test_without_a_command_there_is_help():

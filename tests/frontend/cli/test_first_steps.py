@@ -86,6 +86,12 @@ def test_a_repository_that_is_served_leads_to_pull(prefix, tmp_path):
     assert message.endswith("pull it first: nacelle pull Qwen/x")
 
 
+@pytest.mark.parametrize("url", ["https://models.example/m.gguf", "s3://bucket/folder"])
+def test_a_url_that_is_served_leads_to_pull(url, tmp_path):
+    message = explain_unknown(url, ["smollm2"], Shelf(tmp_path))
+    assert message == f"{url} is not on this machine; pull it first: nacelle pull {url}"
+
+
 def test_an_agreement_of_0_is_not_the_default():
     assert required_agreement(Request(min_agreement=0.0), "text") == 0.0
     assert required_agreement(Request(), "text") == MIN_TEXT

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -55,6 +56,43 @@ def test_the_manifest_has_what_the_files_say(store):
     manifest = read_manifest(put(store, recipe()))
     assert manifest is not None
     assert (manifest.task, manifest.library, manifest.tag) == ("text", "openvino", "latest")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created": "2026-01-01T00:00:00"},  # without a time zone, it cannot be compared with the others
+        {"files": {"a\0b": 1}},
+    ],
+)
+def test_a_model_with_a_wrong_manifest_is_damaged_and_the_others_are_found(store, change):
+    put(store, recipe())
+    damaged = put(store, recipe(content=BIG * 2), content=BIG * 2)
+    manifest = json.loads((damaged / MANIFEST).read_bytes())
+    (damaged / MANIFEST).write_text(json.dumps(manifest | change))
+    assert names(store) == ["mine"]
+
+
+@pytest.mark.parametrize("file", [MANIFEST, f"../../../{INDEX_FILE}"])
+def test_a_fifo_in_place_of_a_file_of_the_store_is_not_waited_for(store, file):
+    put(store, recipe("other"))
+    folder = put(store, recipe())
+    (folder / file).unlink(missing_ok=True)
+    os.mkfifo(folder / file)
+    assert names(store) == (["other"] if file == MANIFEST else ["mine", "other"])
+
+
+def test_a_folder_whose_name_is_no_text_is_not_looked_at(store):
+    folder = put(store, recipe())
+    shutil.copytree(folder.parent, os.fsdecode(os.fsencode(folder.parent.parent) + b"/\xff"))
+    assert names(store) == ["mine"]
+
+
+def test_a_copy_of_a_folder_with_a_fifo_fails_in_one_line(store):
+    os.mkfifo(put(store, recipe()) / "fifo")
+    with pytest.raises(ModelError, match=r"named pipe; remove it and pull it again$") as failed:
+        store.copy("mine", "yours")
+    assert "\n" not in str(failed.value)
 
 
 def test_a_manifest_of_an_older_version_is_read_and_completed(store):

@@ -16,6 +16,9 @@ class Kind(NamedTuple):
     layout: str = "mono"
 
 
+_OPUS_RATE = 48_000
+_LAYOUTS = {7: "6.1", 8: "7.1", 16: "hexadecagonal", 24: "22.2"}
+
 KINDS = {
     "wav": Kind("wav", "pcm_s16le", 44_100, "stereo"),
     "wav-float": Kind("wav", "pcm_f32le", 16_000),
@@ -39,6 +42,23 @@ def encoded(samples: Samples, kind: str, metadata: str = "") -> bytes:
             format=stream.format, layout=layout, rate=rate, frame_size=stream.frame_size or 1024
         )
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.reshape(1, -1)), "flt", "mono")
+        frame.sample_rate = RATE
+        for ready in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(ready))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def surround(samples: Samples, codec: str, channels: int) -> bytes:
+    """The same sound in every channel."""
+    layout = _LAYOUTS[channels]
+    options = {} if codec == "aac" else {"mapping_family": "1" if channels <= 8 else "255"}
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream: Any = container.add_stream(codec, rate=_OPUS_RATE, layout=layout, options=options)
+        resampler = av.AudioResampler(format=stream.format, layout=layout, rate=_OPUS_RATE, frame_size=960)
+        same = np.repeat(samples, channels).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(same, "flt", layout)
         frame.sample_rate = RATE
         for ready in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(ready))

@@ -4,7 +4,10 @@ import contextlib
 import io
 import random
 import struct
+from collections.abc import Iterator
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -12,7 +15,7 @@ from host.audio.decode import decode
 from host.audio.samples import RATE, Samples
 from host.engines.base import RequestRefused
 from ipc.errors import ErrorCode
-from tests.host.audio.files import KINDS, encoded
+from tests.host.audio.files import KINDS, encoded, surround
 
 SECONDS = 3
 
@@ -146,6 +149,15 @@ def test_channels_are_mixed() -> None:
         assert np.allclose(found, 500 / 32768, atol=1e-3), channels
 
 
+@pytest.mark.parametrize(
+    ("codec", "channels"), [("libopus", 7), ("libopus", 8), ("libopus", 16), ("libopus", 24), ("aac", 8)]
+)
+def test_channels_in_planes_of_their_own_are_mixed(codec: str, channels: int) -> None:
+    found = decoded(surround(sweep(), codec, channels))
+    assert abs(len(found) - SECONDS * RATE) < 0.1 * RATE
+    assert 0.2 < np.std(found) < 0.4
+
+
 @pytest.mark.parametrize("bits", [8, 16, 24, 32])
 def test_samples_of_any_size_have_the_same_loudness(bits: int) -> None:
     half = {8: b"\xc0", 16: b"\0\x40", 24: b"\0\0\x40", 32: b"\0\0\0\x40"}[bits]
@@ -170,6 +182,27 @@ def test_pcm_of_any_rate() -> None:
     assert len(decoded(bytes(2 * RATE + 1), RATE)) == RATE
     assert abs(len(decoded(bytes(2 * 24_000), 24_000)) - RATE) < 100
     assert "5 samples a second" in refusal(bytes(1000), 5)
+
+
+class _Grown:
+    """A container of which PyAV, at its end, asks for a stream that it found on the way and does not know."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        yield from self._real.demux(stream)
+        raise IndexError("list index out of range")
+
+
+def test_a_stream_that_appears_later_does_not_matter(monkeypatch) -> None:
+    file, open_file = encoded(sweep(), "aac"), av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: _Grown(open_file(*args, **options)))
+    found = decoded(file)
+    assert abs(len(found) - SECONDS * RATE) < 0.1 * RATE
 
 
 def test_a_recording_that_is_too_long_is_refused_before_it_is_decoded() -> None:
