@@ -12,6 +12,7 @@ from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
 from frontend.config_sources import default_name
 from frontend.config_values import suggestion
+from frontend.models.by_name import is_path, no_such_path
 
 if TYPE_CHECKING:
     import subprocess
@@ -40,11 +41,6 @@ def ensure_served(client: Client, source: str, config: Path | None) -> str:
 
 def _name_of(source: str) -> str:
     return default_name(source) if is_path(source) or source.startswith("synthetic") else source
-
-
-def is_path(source: str) -> bool:
-    """Whether it can only be a file or folder, as `nacelle serve` reads it."""
-    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
 
 
 def is_served(client: Client, name: str) -> bool:
@@ -106,7 +102,7 @@ def _start_and_wait(
 ) -> None:
     address = client.address
     if is_path(source) and not Path(source).expanduser().exists():
-        raise click.ClickException(f"there is no file or folder {source}")
+        raise click.ClickException(no_such_path(source))
     listed = name in _configured(address)  # then all models of the settings are served
     arguments = ["serve", *([] if listed else [_absolute(source)]), *_options(address, config)]
     written = background.log.stat().st_size if background.log.exists() else 0

@@ -10,7 +10,7 @@ from frontend.models.errors import ModelError
 from frontend.models.manifest import Manifest
 from frontend.models.reporter import Reporter
 from frontend.models.shelf import Shelf
-from frontend.shortened import PATH_CHARACTERS, shown_path
+from frontend.shortened import PATH_CHARACTERS, quoted, shown_path
 
 if TYPE_CHECKING:  # short commands need only `explain_unknown`, and the store imports what builds models
     from frontend.models.store import Store
@@ -63,6 +63,15 @@ def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
     return origins[0]
 
 
+def is_path(source: str) -> bool:
+    """Whether it can only be a file or folder, as `nacelle serve` reads it."""
+    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
+
+
+def no_such_path(source: object) -> str:
+    return f"there is no file or folder {shown_path(source)}; check the path"
+
+
 def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> str:
     """What a source is not, and what may have been meant."""
     if _URL.fullmatch(source) and not _HUB_PREFIX.match(source):
@@ -72,8 +81,9 @@ def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> st
     hub_name = _HUB_PREFIX.sub("", source)
     if not hint and len(source) <= PATH_CHARACTERS and _HUB_NAME.fullmatch(hub_name):
         hint = f"; pull it first: nacelle pull {hub_name}"
-    shown = shown_path(source)
+    if is_path(source):
+        return no_such_path(source)
     return (
-        f"{shown!r} is neither a catalogue model ({', '.join(catalogue)}), nor an existing file or "
+        f"{quoted(source)} is neither a catalogue model ({', '.join(catalogue)}), nor an existing file or "
         f"folder, nor a model of the store{hint or '; see nacelle list'}"
     )

@@ -7,6 +7,7 @@ import msgspec
 
 from frontend.config_sources import default_name
 from frontend.config_values import expanded
+from frontend.models.by_name import no_such_path
 from frontend.models.catalogue import Entry
 from frontend.models.errors import ModelError, SourceError, store_remedy
 from frontend.models.manifest import Origin, canonical
@@ -31,7 +32,7 @@ from frontend.models.sources.spec import (
     file_name,
 )
 from frontend.models.store import Store
-from frontend.shortened import shown_path, shown_source, without_secrets
+from frontend.shortened import shown_source, without_secrets
 
 _OFFLINE = (
     "; check the network, or set HF_ENDPOINT to a mirror; a model that was fetched elsewhere is pulled as a "
@@ -115,7 +116,7 @@ class Puller:
         path = expanded(source.path, "SOURCE").absolute()
         name = options.name or default_name(path.name)
         if not path_exists(str(path)):
-            raise ModelError(f"there is no file or folder {shown_path(source.path)}; check the path")
+            raise ModelError(no_such_path(source.path))
         if path.is_file() and not is_gguf(path) and is_archive(path):
             return self._local_archive(path, name, options)
         if path.is_file() and (options.weight_format or options.pattern):

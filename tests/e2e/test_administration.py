@@ -175,10 +175,7 @@ def test_a_bad_file_changes_nothing_and_says_why(deployment):
     for text, why in (
         (BEGIN + "[serve]\n", "unknown table 'serve'; did you mean 'server'?"),
         (BEGIN.replace("max_queue", "max_que"), "unknown setting 'max_que'; did you mean 'max_queue'?"),
-        (
-            BEGIN + '[[models]]\nsource = "/no/such/folder"\n',
-            "'/no/such/folder' is neither a catalogue model",
-        ),
+        (BEGIN + '[[models]]\nsource = "/no/such/folder"\n', "there is no file or folder /no/such/folder"),
         (BEGIN.replace('gpt = "a"', 'gpt = "c"'), "aliases: 'gpt': 'c' is not a model that is served"),
         (
             BEGIN.replace('"synthetic:200"', '"synthetic:fast"'),

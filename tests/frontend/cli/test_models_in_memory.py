@@ -13,9 +13,9 @@ from frontend.cli.background import Background, start_time, wait_until
 from frontend.cli.durations import parse_duration, shown_duration
 from frontend.cli.logs import about
 from frontend.cli.ps import rows
-from frontend.cli.serving import is_path
 from frontend.cli.tables import aligned
 from frontend.cli.usage import WrongUsage
+from frontend.models.by_name import is_path
 
 
 @pytest.mark.parametrize(

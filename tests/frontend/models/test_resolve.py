@@ -438,6 +438,13 @@ def test_a_missing_source_is_quoted_in_part(tmp_path, reporter):
     assert len(str(caught.value)) < 240
 
 
+def test_a_source_that_can_only_be_a_path_is_one_that_does_not_exist(tmp_path, reporter):
+    for source in ("/no/such/" + "n" * 200, "./x", "~/x", "x.gguf"):
+        with pytest.raises(ModelError, match=r"^there is no file or folder .*; check the path$") as caught:
+            preparer(tmp_path, reporter).prepare(model(source))
+        assert len(str(caught.value)) < 240
+
+
 def test_an_alpha_that_is_no_number_is_not_taken_for_a_file(tmp_path, reporter):
     (tmp_path / "poet.safetensors").touch()
     settings = ModelSettings(
