@@ -23,6 +23,7 @@ _MODELS = ("smollm2", "minilm", "reranker", "whisper", "kokoro")  # of the examp
 _READ_BYTES = 65536
 _STREAM_SECONDS = 3.0  # then a stream without an end is left
 _ANSWER_SECONDS = 90.0
+_REQUEST_SECONDS = "60"  # then a text whose limit was damaged gets a 504
 _KEPT_RESPONSES = "64"  # few enough that the store is full before the memory is judged
 _LOAD_SECONDS = 300.0
 _SAMPLE_SECONDS = 1.0
@@ -81,7 +82,7 @@ def fuzz(
     Exits with 1 if an answer is a 5xx other than 503, 504 and 529, if a whole request gets no answer, if a
     host dies, or if memory exceeds its limit.
     """
-    options = ["--session-max-entries", _KEPT_RESPONSES]
+    options = ["--session-max-entries", _KEPT_RESPONSES, "--request-timeout-seconds", _REQUEST_SECONDS]
     if soft_memory_gib is not None:
         options += ["--soft-memory-gib", str(soft_memory_gib)]
     with nacelle_server(*models, *options) as server:
