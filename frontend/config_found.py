@@ -49,9 +49,9 @@ def find_settings(config: Path | None, environ: Mapping[str, str], folder: Path 
         config = folder / CONFIG_FILE
         used.insert(0, CONFIG_FILE)
     if used:
-        notes.append(
-            Note(logging.INFO, f"using {' and '.join(used)} of this folder; --config none ignores them")
-        )
+        named = "it" if len(used) == 1 else "them"
+        message = f"using {' and '.join(used)} of this folder; --config none ignores {named}"
+        notes.append(Note(logging.INFO, message))
     return Found(config, dotenv, notes)
 
 

@@ -56,7 +56,7 @@ def test_what_was_found_is_reported(folder):
     (folder / "nacelle.toml").write_text("")
     (folder / ".env").write_text("OTHER=1\n")
     [note] = find_settings(None, {}).notes
-    assert note == (logging.INFO, "using nacelle.toml of this folder; --config none ignores them")
+    assert note == (logging.INFO, "using nacelle.toml of this folder; --config none ignores it")
     (folder / ".env").write_text("NACELLE_PORT=1\n")
     [note] = find_settings(None, {}).notes
     assert note.text.startswith("using nacelle.toml and .env of this folder")
