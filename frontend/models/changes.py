@@ -36,7 +36,8 @@ def _changing(store: Shelf) -> Iterator[None]:
     try:
         yield
     except shutil.Error as error:  # of several files; one reason is enough
-        reason = shown_path(error.args[0][0][2])
+        source, _, why = error.args[0][0]
+        reason = shown_path(str(why).replace(str(source), Path(source).name))
         raise ModelError(f"cannot copy the model: {reason}; remove it and pull it again") from error
     except OSError as error:
         remedy = "; free some space with nacelle prune" if is_full(error) else ""
