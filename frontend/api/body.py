@@ -1,6 +1,5 @@
 """Reading a JSON request body into its Struct, with errors that name the field."""
 
-import asyncio
 import codecs
 import contextlib
 import gc
@@ -15,7 +14,7 @@ import msgspec
 
 from frontend.allowed_values import allowed_values
 from frontend.api.json_depth import MOST_LEVELS, deep_field, is_deep
-from frontend.api.json_size import JsonLimits, JsonSize, pieces
+from frontend.api.json_size import JsonLimits, JsonSize
 from frontend.api.schema.patterns import WORDS
 from frontend.config_values import one_of
 from frontend.errors import BadRequest, RequestTooLarge
@@ -71,11 +70,7 @@ async def read_sized(
         if length > limit:
             raise too_large(limit)
         chunks.append(chunk)
-        for number, piece in enumerate(pieces(chunk)):
-            if number:
-                await asyncio.sleep(0)  # others have their turn
-            size.add(piece)
-            size.check(json_limits)
+        await size.add_in_turns(chunk, json_limits)
     return b"".join(chunks), size
 
 

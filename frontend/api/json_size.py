@@ -5,6 +5,7 @@ such as `1e308` costs a thousand times as much as `1`. The decoder holds the int
 must be known to be harmless before it is decoded.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -52,6 +53,14 @@ class JsonSize:
         outside = self._digits + outside
         self.slow_numbers += _slow_numbers(outside) - _slow_numbers(self._digits)
         self._digits = _last_digits(outside)
+
+    async def add_in_turns(self, part: bytes, limits: JsonLimits) -> None:
+        """Count one part, of any size, and give others their turn. Raises RequestTooLarge."""
+        for number, piece in enumerate(pieces(part)):
+            if number:
+                await asyncio.sleep(0)
+            self.add(piece)
+            self.check(limits)
 
     def _outside_strings(self, part: bytes) -> bytes:
         part = self._cut + part

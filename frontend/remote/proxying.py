@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from frontend.api.json_depth import is_deep
-from frontend.api.json_size import JsonLimits, JsonSize, pieces
+from frontend.api.json_size import JsonLimits, JsonSize
 from frontend.engine_endpoints import ENDPOINTS
 from frontend.errors import (
     BackendFailed,
@@ -317,11 +317,7 @@ async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
         if size > limit:
             raise RequestTooLarge(f"the request body exceeds {limit} bytes")
         parts.append(part)
-        for number, piece in enumerate(pieces(part)):
-            if number:
-                await asyncio.sleep(0)  # others have their turn
-            json.add(piece)
-            json.check(_JSON_LIMITS)
+        await json.add_in_turns(part, _JSON_LIMITS)
         more = message["type"] == "http.request" and message.get("more_body", False)
     return b"".join(parts)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from frontend.api.json_size import JsonLimits, JsonSize, pieces
+from frontend.api.json_size import JsonLimits, JsonSize
 from frontend.errors import RequestTooLarge
 from frontend.http.asgi import Message, Receive, Scope, header
 
@@ -59,12 +59,8 @@ async def read_body(receive: Receive, limit: int) -> tuple[bytes | None, Receive
 
 async def is_quickly_decoded(body: bytes) -> bool:
     """Whether nobody else has to wait while this JSON is decoded."""
-    size = JsonSize()
     try:
-        for piece in pieces(body):
-            size.add(piece)
-            size.check(_LIMITS)
-            await asyncio.sleep(0)  # others have their turn
+        await JsonSize().add_in_turns(body, _LIMITS)
     except RequestTooLarge:
         return False
     return True
