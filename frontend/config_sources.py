@@ -261,6 +261,15 @@ def default_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._:@+-]+", "-", stem).strip("-._:@+")[:NAME_CHARACTERS] or "model"
 
 
+def is_path(source: str) -> bool:
+    """Whether it can only be a file or folder, as `nacelle serve` reads it."""
+    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
+
+
+def no_such_path(source: object) -> str:
+    return f"there is no file or folder {shown_path(source)}; check the path"
+
+
 def _is_there(path: str) -> bool:
     try:
         return Path(path).exists()

@@ -10,9 +10,8 @@ from frontend.cli.address import Address
 from frontend.cli.client import Client, Lost, NoServer, Refused, segment
 from frontend.cli.terminal import TerminalReporter
 from frontend.cli.waiting import Waiting
-from frontend.config_sources import default_name
+from frontend.config_sources import default_name, is_path, no_such_path
 from frontend.config_values import suggestion
-from frontend.models.by_name import is_path, no_such_path
 
 if TYPE_CHECKING:
     import subprocess

@@ -5,12 +5,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frontend.config_sources import is_path, no_such_path
 from frontend.config_values import suggestion
 from frontend.models.errors import ModelError
 from frontend.models.manifest import Manifest
 from frontend.models.reporter import Reporter
 from frontend.models.shelf import Shelf
-from frontend.shortened import PATH_CHARACTERS, quoted, shown_path
+from frontend.shortened import PATH_CHARACTERS, quoted, shown_path, shown_source
 
 if TYPE_CHECKING:  # short commands need only `explain_unknown`, and the store imports what builds models
     from frontend.models.store import Store
@@ -63,19 +64,11 @@ def _only_origin(name: str, stored: Sequence[Manifest]) -> str:
     return origins[0]
 
 
-def is_path(source: str) -> bool:
-    """Whether it can only be a file or folder, as `nacelle serve` reads it."""
-    return source.startswith((".", "/", "~")) or (source.endswith(".gguf") and "://" not in source)
-
-
-def no_such_path(source: object) -> str:
-    return f"there is no file or folder {shown_path(source)}; check the path"
-
-
 def explain_unknown(source: str, catalogue: Collection[str], store: Shelf) -> str:
     """What a source is not, and what may have been meant."""
     if _URL.fullmatch(source) and not _HUB_PREFIX.match(source):
-        return f"{shown_path(source)} is not on this machine; pull it first: nacelle pull {source}"
+        url = shown_path(shown_source(source))
+        return f"{url} is not on this machine; pull it first: nacelle pull {url}"
     known = {*catalogue, *(manifest.recipe.name for manifest in store.manifests())}
     hint = suggestion(source, known)
     hub_name = _HUB_PREFIX.sub("", source)

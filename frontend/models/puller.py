@@ -5,9 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from frontend.config_sources import default_name
+from frontend.config_sources import default_name, no_such_path
 from frontend.config_values import expanded
-from frontend.models.by_name import no_such_path
 from frontend.models.catalogue import Entry
 from frontend.models.errors import ModelError, SourceError, store_remedy
 from frontend.models.manifest import Origin, canonical

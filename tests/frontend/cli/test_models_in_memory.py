@@ -15,7 +15,7 @@ from frontend.cli.logs import about
 from frontend.cli.ps import rows
 from frontend.cli.tables import aligned
 from frontend.cli.usage import WrongUsage
-from frontend.models.by_name import is_path
+from frontend.config_sources import is_path
 
 
 @pytest.mark.parametrize(
