@@ -97,6 +97,11 @@ class GainResults(msgspec.Struct, frozen=True):
     help="Compare with the dynamic quantization group that matches the model's weights.",
 )
 @click.option(
+    "--huge-pages",
+    is_flag=True,
+    help="Compare with the engine's memory in huge pages, as a host's is.",
+)
+@click.option(
     "--pairs",
     type=click.IntRange(1),
     default=5,
@@ -109,6 +114,7 @@ def engine(
     draft_model: str | None,
     prompt_lookup: bool,
     match_quantization: bool,
+    huge_pages: bool,
     pairs: int,
     json_path: Path | None,
     **asked: Any,
@@ -120,13 +126,19 @@ def engine(
     Settings come from NACELLE_ variables, as for `nacelle serve`. Text prompts are used as they are,
     without a chat template, as by the completions endpoint.
     """
-    variants = [bool(draft_model), prompt_lookup, match_quantization]
-    if sum(variants) > 1:
-        raise click.UsageError("--draft-model, --prompt-lookup and --match-quantization exclude each other")
+    variants = {
+        "--draft-model": bool(draft_model),
+        "--prompt-lookup": prompt_lookup,
+        "--match-quantization": match_quantization,
+        "--huge-pages": huge_pages,
+    }
+    if sum(variants.values()) > 1:
+        *names, last = variants
+        raise click.UsageError(f"{', '.join(names)} and {last} exclude each other")
     try:
-        if any(variants):
+        if any(variants.values()):
             workload = msgspec.convert(options_of(Workload, asked), Workload)
-            _compare(model, draft_model, prompt_lookup, workload, pairs, json_path)
+            _compare(model, draft_model, prompt_lookup, huge_pages, workload, pairs, json_path)
         else:
             _measure(model, asked, json_path)
     except (EngineFailed, RunFailed) as error:
@@ -161,9 +173,15 @@ def _measure(model: str, asked: dict[str, Any], json_path: Path | None) -> None:
 
 
 def _compare(
-    model: str, draft: str | None, lookup: bool, workload: Workload, pairs: int, json_path: Path | None
+    model: str,
+    draft: str | None,
+    lookup: bool,
+    in_huge_pages: bool,
+    workload: Workload,
+    pairs: int,
+    json_path: Path | None,
 ) -> None:
-    """The engine with a draft model, with prompt lookup, or else with matched quantization."""
+    """The engine with a draft model, with prompt lookup, in huge pages, or else with matched quantization."""
     if draft:
         launch = launch_like_a_server(model, draft_model=draft)
         plain, what = gains.without_speculation(launch), f"draft model {draft}"
@@ -171,13 +189,16 @@ def _compare(
         launch = launch_like_a_server(model, prompt_lookup=True)
         plain, what = gains.without_speculation(launch), "prompt lookup"
         workload = msgspec.structs.replace(workload, copies=COPIES)
+    elif in_huge_pages:
+        launch = plain = launch_like_a_server(model)
+        what = "huge pages"
     else:
         own = launch_like_a_server(model)
         launch, plain = (
             gains.with_property(own, DYNAMIC_QUANTIZATION, group) for group in (_MATCHED, ENGINE_DEFAULT)
         )
         what = "matched dynamic quantization group"
-    found = gains.gain(launch, plain, workload, pairs)
+    found = gains.gain(launch, plain, workload, pairs, in_huge_pages)
     console = Console()
     console.print(gains.table(f"{model} on {launch.device}, {what}", found))
     results = GainResults(model, what, launch.device, launch.properties, workload, found)

@@ -13,8 +13,12 @@ from bench.stats import RequestRecord
 from bench.transcripts import TranscriptionWorkload
 from bench.vectors import VectorWorkload
 from bench.workload import Workload
+from ipc import huge_pages
 from ipc.channel import unpack_launch
 from ipc.messages import Launch
+
+HUGE_PAGES = "huge-pages"  # as an argument
+_HUGE_PAGES_SECONDS = 60.0
 
 
 class Loaded(msgspec.Struct, tag=True):
@@ -42,14 +46,18 @@ class _Engine(Protocol):
     def run(self, workload: Any) -> list[RequestRecord]: ...
 
 
-def serve(launch: Launch[Any], commands: BinaryIO, replies: BinaryIO) -> None:
+def serve(launch: Launch[Any], commands: BinaryIO, replies: BinaryIO, in_huge_pages: bool) -> None:
     """Load the model of the launch, then run the workload on each line, until the input ends."""
     started = clock()
     engine = _load(launch)
     _send(replies, Loaded(clock() - started))
     kind = _WORKLOADS.get(launch.engine, Workload)
     for line in commands:
-        _send(replies, Measured(engine.run(msgspec.json.decode(line, type=kind))))
+        measured = Measured(engine.run(msgspec.json.decode(line, type=kind)))
+        if in_huge_pages:  # now that the first workload has warmed the engine up
+            huge_pages.collapse(_HUGE_PAGES_SECONDS)
+            in_huge_pages = False
+        _send(replies, measured)
 
 
 def _load(launch: Launch[Any]) -> _Engine:
@@ -80,4 +88,4 @@ if __name__ == "__main__":
     # Keeps the output of native code out of the replies.
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(unpack_launch(int(sys.argv[1])), sys.stdin.buffer, out)
+        serve(unpack_launch(int(sys.argv[1])), sys.stdin.buffer, out, HUGE_PAGES in sys.argv[2:])

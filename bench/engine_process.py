@@ -7,11 +7,12 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from bench.engine_child import Loaded, Measured, Reply
+from bench.engine_child import HUGE_PAGES, Loaded, Measured, Reply
 from bench.errors import EngineFailed
 from bench.load import AnyWorkload
 from bench.server import cpu_seconds
 from bench.stats import RequestRecord
+from ipc import huge_pages
 from ipc.channel import pack_launch
 from ipc.messages import Launch
 
@@ -22,15 +23,20 @@ class EngineProcess:
     """A raw pipeline in a child process, idle between workloads. A context manager, which ends the
     process."""
 
-    def __init__(self, launch: Launch[Any]) -> None:
-        """Load the model, which takes seconds. Raises EngineFailed."""
+    def __init__(self, launch: Launch[Any], in_huge_pages: bool = False) -> None:
+        """Load the model, which takes seconds. Raises EngineFailed.
+
+        `in_huge_pages`: its memory is prepared as a host's is, as soon as its first workload has ended.
+        """
         message = pack_launch(launch)
+        arguments = [str(message), *([HUGE_PAGES] if in_huge_pages else [])]
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.engine_child", str(message)],
+                [sys.executable, "-P", "-m", "bench.engine_child", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[message],
+                env=os.environ | (huge_pages.variables(os.environ) if in_huge_pages else {}),
             )
         finally:
             os.close(message)
@@ -43,6 +49,10 @@ class EngineProcess:
             raise
         assert isinstance(loaded, Loaded)
         self.load_seconds = loaded.seconds
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
 
     def run(self, workload: AnyWorkload) -> list[RequestRecord]:
         """Run a workload of the engine's task and return its records. Raises EngineFailed."""

@@ -22,9 +22,18 @@ class Gain(msgspec.Struct, frozen=True):
         return median([pair.ratio for pair in self.pairs])
 
 
-def gain(ours: Launch[TextOptions], plain: Launch[TextOptions], workload: Workload, pairs: int) -> Gain:
-    """Needs memory for two copies of the model, and for a draft model. Raises EngineFailed, RunFailed."""
-    with EngineProcess(plain) as without, EngineProcess(ours) as optional:
+def gain(
+    ours: Launch[TextOptions],
+    plain: Launch[TextOptions],
+    workload: Workload,
+    pairs: int,
+    in_huge_pages: bool = False,
+) -> Gain:
+    """With `in_huge_pages`, only our side's memory is.
+
+    Needs memory for two copies of the model, and for a draft model. Raises EngineFailed, RunFailed.
+    """
+    with EngineProcess(plain) as without, EngineProcess(ours, in_huge_pages) as optional:
         _rate(without, workload, -1)  # warms up
         _rate(optional, workload, -1)
         return Gain(

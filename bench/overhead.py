@@ -77,7 +77,8 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
 @click.option(
     "--engine-defaults",
     is_flag=True,
-    help="Measure only tokens/s of a text model, against the engine's default quantization group.",
+    help="Measure only tokens/s of a text model, against the engine as it is by itself: with its default "
+    "quantization group and without huge pages.",
 )
 @json_option
 def overhead(
@@ -94,9 +95,9 @@ def overhead(
     texts at once, sorted by length, in calls of the best size. The raw Whisper pipeline gets whole
     recordings, already decoded, and that of a speech model one sentence after the other.
 
-    Both sides read the same NACELLE_ variables. Needs memory for two copies of the model. Exits with status
-    1 if a run fails or if served ÷ raw is below 0.90, or 0.8 for other tasks than text; other figures that
-    miss their budget are only reported.
+    Both sides read the same NACELLE_ variables, and both have huge pages where the kernel allows them. Needs
+    memory for two copies of the model. Exits with status 1 if a run fails or if served ÷ raw is below 0.90,
+    or 0.8 for other tasks than text; other figures that miss their budget are only reported.
     """
     if concurrency is not None:
         positive_numbers(concurrency)  # refuse it before minutes have passed
@@ -140,7 +141,7 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
     with nacelle_server(model, "--name", MODEL_NAME) as server:
         cold_load = wait_until_loaded(server)
         yield idle_memory(server)
-        with EngineProcess(launch) as raw:
+        with EngineProcess(launch, in_huge_pages=True) as raw:
             if launch.engine in BUDGETS:
                 sides = AudioSides(server, raw, workloads_of(launch, audio))
                 yield from _audio(sides, launch.engine, pairs, levels, cold_load)
@@ -150,7 +151,7 @@ def _measure(model: str, pairs: int, concurrency: str | None, audio: str | None)
 
 
 def _against_defaults(model: str, pairs: int, concurrency: str | None) -> Iterator[Figure]:
-    """Tokens/s only, against a raw pipeline with the engine's own quantization group."""
+    """Tokens/s only, against a raw pipeline with the engine's own quantization group, and no huge pages."""
     launch = launch_like_a_server(model)
     if launch.engine != "text":
         raise RunFailed(

@@ -110,7 +110,10 @@ def _check_memory(facts: Facts) -> Iterator[Finding]:
     if memory.reserved_huge_pages > memory.total // 4:
         text = f"{_gib(memory.reserved_huge_pages)} reserved as huge pages, which OpenVINO does not use"
         yield Finding("memory", "warn", text, "sudo sysctl vm.nr_hugepages=0")
-    if memory.huge_pages:
+    if memory.huge_pages == "never":
+        remedy = "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
+        yield Finding("memory", "warn", "no transparent huge pages, so that models are slower", remedy)
+    elif memory.huge_pages:
         yield Finding("memory", "ok", f"transparent huge pages: {memory.huge_pages}")
 
 

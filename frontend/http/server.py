@@ -1,5 +1,6 @@
 """The listening socket and the HTTP server on it. Signals are handled elsewhere."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -14,6 +15,8 @@ _BACKLOG = 2048
 # Longer than clients and proxies keep idle connections for reuse (httpx 5 s, nginx 60 s, Go 90 s): if the
 # server closed first, a request could meet a closing socket.
 _KEEP_ALIVE_SECONDS = 120
+
+_DATE_SECONDS = 1.0  # how long a Date header is right
 
 _WEBSOCKET_MESSAGE_BYTES = 4 * 1024**2  # more would hold up other clients while it is decoded
 # While an application does not read, uvicorn reads no pong either.
@@ -59,6 +62,20 @@ class HttpServer(uvicorn.Server):
         )
         self.config.load()
         self.config.ssl = tls
+        self._stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Renew the Date header each second until told to stop. uvicorn's own loop looks ten times a second
+        whether it is to stop."""
+        while not self._stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _DATE_SECONDS)
+
+    def stop(self) -> None:
+        """Accept no connections any more, and end `serve` when those that are open have ended."""
+        self.should_exit = True
+        self._stop.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_FILE_BYTES = 2**16  # more than such files have
+_OOM_KILLS = b"\noom_kill "
 
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process, 0 if it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return 0
 
@@ -20,7 +21,7 @@ def held_bytes(pids: Iterable[int | None]) -> int:
     private = shared = 0
     for pid in pids:
         try:
-            fields = Path(f"/proc/{pid}/statm").read_text().split()
+            fields = _read(f"/proc/{pid}/statm").split()
             resident, common = int(fields[1]), int(fields[2])
         except (OSError, IndexError):  # there is none, or it is gone
             continue
@@ -32,10 +33,17 @@ def held_bytes(pids: Iterable[int | None]) -> int:
 def oom_kills() -> int:
     """How often the kernel's OOM killer has struck since boot, in any control group; 0 if it does not say."""
     try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
+        _, found, rest = _read("/proc/vmstat").partition(_OOM_KILLS)
     except OSError:
-        pass
-    return 0
+        return 0
+    return int(rest.split(maxsplit=1)[0]) if found else 0
+
+
+def _read(path: str) -> bytes:
+    """A file of the kernel's. It is read several times a second, and Python's own files take three times as
+    long."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _FILE_BYTES)
+    finally:
+        os.close(descriptor)

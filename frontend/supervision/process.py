@@ -12,6 +12,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
+from ipc import huge_pages
 from ipc.channel import pack_launch
 from ipc.messages import Launch
 
@@ -77,6 +78,7 @@ def _spawn(*descriptors: int) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=descriptors,
+        env=os.environ | huge_pages.variables(os.environ),
         process_group=0,  # a Ctrl-C in the terminal is the frontend's to handle
     )
 

@@ -12,6 +12,7 @@ from bench.errors import EngineFailed
 from bench.gains import gain, with_property, without_speculation
 from bench.stats import summarize
 from bench.workload import Workload
+from tests.huge_pages import in_huge_pages, kernel_gives_them
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,16 @@ def test_a_property_is_compared_with_another_value_of_it(qwen3_ir: Path) -> None
     matched = with_property(launch, "DYNAMIC_QUANTIZATION_GROUP_SIZE", "auto")
     assert "DYNAMIC_QUANTIZATION_GROUP_SIZE" not in launch.properties
     found = gain(matched, launch, _workload(requests=1, max_tokens=4, concurrency=1), pairs=1)
+    assert found.ratio > 0
+
+
+def test_huge_pages_are_compared_with_small_ones(qwen3_ir: Path) -> None:
+    launch = launch_like_a_server(str(qwen3_ir))
+    with EngineProcess(launch) as plain, EngineProcess(launch, in_huge_pages=True) as ours:
+        for process in (plain, ours):
+            process.run(_workload())
+        assert (in_huge_pages(ours.pid) > in_huge_pages(plain.pid)) is kernel_gives_them()
+    found = gain(launch, launch, _workload(requests=1, max_tokens=4), pairs=1, in_huge_pages=True)
     assert found.ratio > 0
 
 

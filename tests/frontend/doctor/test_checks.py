@@ -197,6 +197,13 @@ def test_a_device_is_described_with_its_driver():
 # --- disks, ports, extras -----------------------------------------------------------------------------------
 
 
+def test_a_machine_without_huge_pages_can_switch_them_on():
+    assert not findings("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="madvise"))
+    found = only("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="never"))
+    assert found.level == "warn"
+    assert "/sys/kernel/mm/transparent_hugepage/enabled" in found.remedy
+
+
 def test_disks_in_memory_or_nearly_full_are_warnings():
     for change in ({"in_memory": True}, {"free": GIB}):
         assert only("store", disks=(msgspec.structs.replace(DISK, **change),)).level == "warn"

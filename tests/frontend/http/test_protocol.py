@@ -227,7 +227,7 @@ def test_a_client_that_reads_slowly_but_steadily_is_not() -> None:
 def test_a_request_that_is_not_complete_does_not_hold_up_the_end() -> None:
     async def scenario(connection: Connected) -> None:
         await connection.say(HALF_A_BODY)
-        connection.server.should_exit = True
+        connection.server.stop()
         ending = asyncio.create_task(connection.reader.read())
         while not ending.done():
             await connection.later(LAST_READ_SECONDS / 10)

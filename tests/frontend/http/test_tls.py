@@ -103,7 +103,7 @@ def test_requests_are_answered_and_a_renewed_certificate_is_used(tmp_path):
         with pytest.raises(ConfigError):
             tls.follow(settings(tmp_path))
         assert (await asked()).endswith(b"hello"), "nothing was changed"
-        server.should_exit = True
+        server.stop()
         await task
         listener.close()
 

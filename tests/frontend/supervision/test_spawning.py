@@ -19,6 +19,7 @@ from frontend.supervision.incarnation import ArenaSizes, Ending, Incarnation
 from ipc.channel import MAX_LAUNCH_BYTES, ChannelError, MessageTooLarge
 from ipc.messages import Ready
 from tests.host.harness import launch_of
+from tests.huge_pages import in_huge_pages, kernel_gives_them
 
 ARENAS = ArenaSizes(1024 * 1024, 1024 * 1024)
 
@@ -55,9 +56,8 @@ async def spawn(context, folder, launch, on_messages=print, on_end=print) -> Inc
     return Incarnation(launch, folder / "s", ARENAS, context, on_messages, on_end)
 
 
-def test_a_large_chat_template_reaches_the_host(short_path, context):
-    template = "{# " + "x" * 1_000_000 + " #}"
-    launch = launch_of("nowhere", engine="synthetic", chat_template=template)
+def asked_when_ready(folder, context, launch, ask):
+    """The first message of a host, and what `ask` finds by its process id then."""
 
     async def run() -> object:
         ended = asyncio.get_running_loop().create_future()
@@ -67,13 +67,30 @@ def test_a_large_chat_template_reaches_the_host(short_path, context):
             if not said.done():
                 said.set_result(messages[0])
 
-        host = await spawn(context, short_path, launch, on_messages, ended.set_result)
+        host = await spawn(context, folder, launch, on_messages, ended.set_result)
         first = await asyncio.wait_for(said, 60)
+        found = ask(host.pid)
         host.signal(signal.SIGKILL)
         await asyncio.wait_for(ended, 60)
-        return first
+        return first, found
 
-    assert isinstance(asyncio.run(run()), Ready)
+    return asyncio.run(run())
+
+
+def test_a_large_chat_template_reaches_the_host(short_path, context):
+    template = "{# " + "x" * 1_000_000 + " #}"
+    launch = launch_of("nowhere", engine="synthetic", chat_template=template)
+    first, _ = asked_when_ready(short_path, context, launch, lambda _: None)
+    assert isinstance(first, Ready)
+
+
+def test_a_ready_host_uses_huge_pages_where_the_kernel_gives_them(short_path, context):
+    launch = launch_of("nowhere", engine="synthetic")
+    _, (variables, size) = asked_when_ready(
+        short_path, context, launch, lambda pid: (psutil.Process(pid).environ(), in_huge_pages(pid))
+    )
+    assert "glibc.malloc.hugetlb=1" in variables["GLIBC_TUNABLES"]
+    assert (size > 0) is kernel_gives_them()
 
 
 def test_a_spawn_waits_for_no_host_to_read(short_path, context, monkeypatch):

@@ -429,7 +429,7 @@ def test_a_shutdown_closes_sessions():
     async def scenario(server: TranscriptionServer) -> None:
         async with connected(server) as client:
             await client.hear("session.created")
-            server.http.should_exit = True
+            server.http.stop()
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 await client.socket.recv()
             assert closed.value.rcvd is not None
