@@ -22,6 +22,7 @@ from frontend.config_sources import load_settings
 from frontend.config_values import Given
 from frontend.models.placement import launch_of
 from frontend.models.resolve import preparer_for
+from ipc import huge_pages
 from ipc.messages import Launch, TextOptions
 
 DYNAMIC_QUANTIZATION = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
@@ -98,6 +99,7 @@ class GainResults(msgspec.Struct, frozen=True):
 )
 @click.option(
     "--huge-pages",
+    "in_huge_pages",
     is_flag=True,
     help="Compare with the engine's memory in huge pages, as a host's is.",
 )
@@ -114,7 +116,7 @@ def engine(
     draft_model: str | None,
     prompt_lookup: bool,
     match_quantization: bool,
-    huge_pages: bool,
+    in_huge_pages: bool,
     pairs: int,
     json_path: Path | None,
     **asked: Any,
@@ -130,7 +132,7 @@ def engine(
         "--draft-model": bool(draft_model),
         "--prompt-lookup": prompt_lookup,
         "--match-quantization": match_quantization,
-        "--huge-pages": huge_pages,
+        "--huge-pages": in_huge_pages,
     }
     if sum(variants.values()) > 1:
         *names, last = variants
@@ -138,7 +140,7 @@ def engine(
     try:
         if any(variants.values()):
             workload = msgspec.convert(options_of(Workload, asked), Workload)
-            _compare(model, draft_model, prompt_lookup, huge_pages, workload, pairs, json_path)
+            _compare(model, draft_model, prompt_lookup, in_huge_pages, workload, pairs, json_path)
         else:
             _measure(model, asked, json_path)
     except (EngineFailed, RunFailed) as error:
@@ -190,6 +192,8 @@ def _compare(
         plain, what = gains.without_speculation(launch), "prompt lookup"
         workload = msgspec.structs.replace(workload, copies=COPIES)
     elif in_huge_pages:
+        if not huge_pages.are_allowed():
+            raise RunFailed("this machine gives no huge pages; nacelle doctor says how to have them")
         launch = plain = launch_like_a_server(model)
         what = "huge pages"
     else:

@@ -36,7 +36,7 @@ def collapse(seconds: float) -> None:
 
     Takes 1 to 5 ms for each 2 MiB. What is allocated later stays where it is.
     """
-    if not _are_allowed():
+    if not are_allowed():
         return
     give_up = time.monotonic() + seconds
     madvise = ctypes.CDLL(None).madvise
@@ -48,7 +48,8 @@ def collapse(seconds: float) -> None:
             madvise(ctypes.c_void_p(piece), ctypes.c_size_t(min(_PIECE, end - piece)), _MADV_COLLAPSE)
 
 
-def _are_allowed() -> bool:
+def are_allowed() -> bool:
+    """By the machine's switch."""
     try:
         return "[never]" not in _SWITCH.read_text()
     except OSError:
