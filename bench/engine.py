@@ -192,8 +192,8 @@ def _compare(
         plain, what = gains.without_speculation(launch), "prompt lookup"
         workload = msgspec.structs.replace(workload, copies=COPIES)
     elif in_huge_pages:
-        if not huge_pages.are_allowed():
-            raise RunFailed("this machine gives no huge pages; nacelle doctor says how to have them")
+        if huge_pages.setting() != "madvise":  # else both sides have them, or neither
+            raise RunFailed("--huge-pages needs madvise in /sys/kernel/mm/transparent_hugepage/enabled")
         launch = plain = launch_like_a_server(model)
         what = "huge pages"
     else:

@@ -18,7 +18,6 @@ from ipc.channel import unpack_launch
 from ipc.messages import Launch
 
 HUGE_PAGES = "huge-pages"  # as an argument
-_HUGE_PAGES_SECONDS = 60.0
 
 
 class Loaded(msgspec.Struct, tag=True):
@@ -55,7 +54,7 @@ def serve(launch: Launch[Any], commands: BinaryIO, replies: BinaryIO, in_huge_pa
     for line in commands:
         measured = Measured(engine.run(msgspec.json.decode(line, type=kind)))
         if in_huge_pages:  # now that the first workload has warmed the engine up
-            huge_pages.collapse(_HUGE_PAGES_SECONDS)
+            huge_pages.collapse(huge_pages.SECONDS)
             in_huge_pages = False
         _send(replies, measured)
 

@@ -26,7 +26,7 @@ class EngineProcess:
     def __init__(self, launch: Launch[Any], in_huge_pages: bool = False) -> None:
         """Load the model, which takes seconds. Raises EngineFailed.
 
-        `in_huge_pages`: its memory is prepared as a host's is, as soon as its first workload has ended.
+        `in_huge_pages`: its memory is moved there as a host's is, once its first workload has warmed it up.
         """
         message = pack_launch(launch)
         arguments = [str(message), *([HUGE_PAGES] if in_huge_pages else [])]

@@ -78,7 +78,7 @@ _LEVELS = {"embeddings": _EMBEDDING_LEVELS, "transcription": _AUDIO_LEVELS, "spe
     "--engine-defaults",
     is_flag=True,
     help="Measure only tokens/s of a text model, against the engine as it is by itself: with its default "
-    "quantization group and without huge pages.",
+    "quantization group and without asking for huge pages.",
 )
 @json_option
 def overhead(

@@ -158,6 +158,7 @@ class _Server:
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up, Hangups())
         registry = self._registry()
+        huge_pages.collapse(_HUGE_PAGES_SECONDS)
         self._models.start([model for model in self._prepared if model.engine != REMOTE])
         for model in self._prepared:
             self._remotes.serve(model.settings)
@@ -171,7 +172,6 @@ class _Server:
         self._service.ready()
         gc.freeze()  # what was built so far stays; do not look through it again
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        huge_pages.collapse(_HUGE_PAGES_SECONDS)
         await self._stop.wait()
         self._service.stopping()
         if polling is not None:

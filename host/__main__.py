@@ -32,7 +32,6 @@ from ipc.progress import Phase, ProgressWriter
 EXIT_LOST = 1  # the engine, the channel or the load failed; a Fatal says why
 EXIT_FRONTEND_GONE = 3
 _LINGER_SECONDS = 2.0
-_HUGE_PAGES_SECONDS = 5.0  # for what malloc has not put there already: 2 GiB at least
 _DETAIL_CHARACTERS = 64 * 1024  # of a traceback, its end
 
 _stop_requested = False
@@ -96,7 +95,7 @@ def _serve(
     progress.enter(Phase.LOADING, launch.load_seconds)
     engine = _load(launch, results, progress)
     gc.freeze()  # what loading left is never garbage; do not look through it again
-    huge_pages.collapse(_HUGE_PAGES_SECONDS)
+    huge_pages.collapse(huge_pages.SECONDS)
     channel.send([Ready(engine.card)], SEND_SECONDS)
     Loop(channel, requests, results, progress, engine, control_fd, launch.stall_seconds).run(
         lambda: _stop_requested

@@ -112,7 +112,7 @@ def _check_memory(facts: Facts) -> Iterator[Finding]:
         yield Finding("memory", "warn", text, "sudo sysctl vm.nr_hugepages=0")
     if memory.huge_pages == "never":
         remedy = "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
-        yield Finding("memory", "warn", "no transparent huge pages, so that models are slower", remedy)
+        yield Finding("memory", "warn", "transparent huge pages: never, which makes models slower", remedy)
     elif memory.huge_pages:
         yield Finding("memory", "ok", f"transparent huge pages: {memory.huge_pages}")
 

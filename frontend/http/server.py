@@ -67,8 +67,7 @@ class HttpServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Renew the Date header each second until told to stop. uvicorn's own loop looks ten times a second
         whether it is to stop."""
-        while not self._stop.is_set():
-            await self.on_tick(0)
+        while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _DATE_SECONDS)
 

@@ -40,6 +40,6 @@ def oom_kills() -> int:
 
 
 def _read(path: str) -> bytes:
-    """A whole file of the kernel's, as bytes: text takes three times as long, several times a second."""
+    """A file of the kernel's. Reading bytes takes a third of the time of reading text."""
     with FileIO(path) as file:
         return file.readall()

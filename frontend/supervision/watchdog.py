@@ -8,9 +8,9 @@ from ipc.progress import Phase, Progress
 
 STARTUP_SECONDS = 60.0  # from the spawn to the first write on the page: imports on a cold disk
 TICK_SECONDS = 0.25
-# Of its budget, for which a host stands still until its waits are read: those of all its threads take longer
-# to read than all else in a tick, and an idle host always stands still for half a second.
-_UNWATCHED_SHARE = 0.2
+# How long a host may stand still before its waits for a CPU are read: seconds, and a share of its budget.
+# Reading them takes longer than all else in a tick, and an idle host stands still for half a second.
+_UNWATCHED_SECONDS, _UNWATCHED_SHARE = 1.0, 0.2
 
 
 class Stall(Enum):
@@ -51,7 +51,7 @@ class Watchdog:
         self._stood_still += counted
         self._unwatched += counted
         budget = self._budget(progress)
-        if self._stood_still <= _UNWATCHED_SHARE * budget:
+        if self._stood_still <= min(_UNWATCHED_SECONDS, _UNWATCHED_SHARE * budget):
             return None
         self._waited += min(self._cpu_wait(), self._unwatched)
         self._unwatched = 0.0

@@ -33,6 +33,28 @@ def test_a_client_never_finds_its_idle_connection_closed_by_the_server() -> None
     with_connection(scenario)
 
 
+def test_the_date_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+
+    async def dated(connection: Connected) -> bytes:
+        await connection.say(GET)
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        [date] = [line for line in head.split(b"\r\n") if line.lower().startswith(b"date: ")]
+        return date
+
+    async def scenario(connection: Connected) -> None:
+        nonlocal now
+        before = await dated(connection)
+        assert before.endswith(b"Fri, 15 Jan 2027 08:00:00 GMT")
+        now += 3600
+        while (after := await dated(connection)) == before:
+            await connection.later(2)
+        assert after.endswith(b"Fri, 15 Jan 2027 09:00:00 GMT")
+
+    monkeypatch.setattr("uvicorn.server.time.time", lambda: now)
+    with_connection(scenario)
+
+
 @pytest.mark.parametrize("part", [HALF_A_HEAD, HALF_A_BODY])
 def test_a_request_that_does_not_come_to_its_end_is_given_up(part: bytes) -> None:
     async def scenario(connection: Connected) -> None:
