@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ipc.kernel_files import read
+
 PATIENCE = 10  # whatever gets too little CPU is given up after this many times its budget
 _NANOSECONDS = 1e-9
 
@@ -27,7 +29,7 @@ class CpuWait:
     def _readings(self) -> Iterator[tuple[str, float]]:
         try:
             for thread in self._threads.iterdir():
-                _, waited, _ = (thread / "schedstat").read_text().split()
+                _, waited, _ = read(f"{thread}/schedstat").split()
                 yield thread.name, int(waited) * _NANOSECONDS
         except (OSError, ValueError):  # the process or a thread has just ended, or there is no such file
             return

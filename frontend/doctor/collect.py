@@ -35,6 +35,7 @@ from frontend.models.reporter import Silent
 from frontend.models.root import store_root
 from frontend.models.store import Store
 from frontend.spool_folder import is_in_memory, spool_folder
+from ipc import huge_pages
 from ipc.machine import MachineReport
 
 OLLAMA_PORT = 11434
@@ -44,7 +45,6 @@ _EXTRAS = (
     ("speech", "it pronounces words that Kokoro does not know", ("phonemizer-fork", "espeakng-loader")),
     ("redis", "it stores responses and conversations in Redis", ("redis",)),
 )
-_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _CONTAINER_MARKS = (
     Path("/.dockerenv"),
     Path("/run/.containerenv"),
@@ -154,16 +154,9 @@ def _memory() -> MemoryFacts:
         group_used=group.used if group else 0,
         swap_total=swap.total,
         swap_used=swap.used,
-        huge_pages=_transparent_huge_pages(),
+        huge_pages=huge_pages.setting(),
         reserved_huge_pages=_reserved_huge_pages(),
     )
-
-
-def _transparent_huge_pages() -> str:
-    try:
-        return _HUGE_PAGES.read_text().partition("[")[2].partition("]")[0]
-    except OSError:
-        return ""
 
 
 def _reserved_huge_pages() -> int:

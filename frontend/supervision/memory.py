@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable
-from io import FileIO
+
+from ipc.kernel_files import read
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _OOM_KILLS = b"\noom_kill "
@@ -11,7 +12,7 @@ _OOM_KILLS = b"\noom_kill "
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process, 0 if it is gone."""
     try:
-        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
+        return int(read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return 0
 
@@ -21,7 +22,7 @@ def held_bytes(pids: Iterable[int | None]) -> int:
     private = shared = 0
     for pid in pids:
         try:
-            fields = _read(f"/proc/{pid}/statm").split()
+            fields = read(f"/proc/{pid}/statm").split()
             resident, common = int(fields[1]), int(fields[2])
         except (OSError, IndexError):  # there is none, or it is gone
             continue
@@ -33,13 +34,7 @@ def held_bytes(pids: Iterable[int | None]) -> int:
 def oom_kills() -> int:
     """How often the kernel's OOM killer has struck since boot, in any control group; 0 if it does not say."""
     try:
-        _, found, rest = _read("/proc/vmstat").partition(_OOM_KILLS)
+        _, found, rest = read("/proc/vmstat").partition(_OOM_KILLS)
     except OSError:
         return 0
     return int(rest.split(maxsplit=1)[0]) if found else 0
-
-
-def _read(path: str) -> bytes:
-    """A file of the kernel's. Reading bytes takes a third of the time of reading text."""
-    with FileIO(path) as file:
-        return file.readall()

@@ -8,9 +8,6 @@ from ipc.progress import Phase, Progress
 
 STARTUP_SECONDS = 60.0  # from the spawn to the first write on the page: imports on a cold disk
 TICK_SECONDS = 0.25
-# How long a host may stand still before its waits for a CPU are read: seconds, and a share of its budget.
-# Reading them takes longer than all else in a tick, and an idle host stands still for half a second.
-_UNWATCHED_SECONDS, _UNWATCHED_SHARE = 1.0, 0.2
 
 
 class Stall(Enum):
@@ -36,7 +33,6 @@ class Watchdog:
         self._beat = -1
         self._stood_still = 0.0
         self._waited = 0.0  # of that time, for a CPU
-        self._unwatched = 0.0  # of that time, since the waits were read
 
     def stalled(self, progress: Progress | None, elapsed: float) -> Stall | None:
         """Whether the host is past its budget, `elapsed` seconds after the previous call.
@@ -45,16 +41,12 @@ class Watchdog:
         """
         if progress is not None and progress.beat != self._beat:
             self._beat = progress.beat
-            self._stood_still = self._waited = self._unwatched = 0.0
+            self._stood_still = self._waited = 0.0
             return None
         counted = min(elapsed, 2 * TICK_SECONDS)
         self._stood_still += counted
-        self._unwatched += counted
+        self._waited += min(self._cpu_wait(), counted)
         budget = self._budget(progress)
-        if self._stood_still <= min(_UNWATCHED_SECONDS, _UNWATCHED_SHARE * budget):
-            return None
-        self._waited += min(self._cpu_wait(), self._unwatched)
-        self._unwatched = 0.0
         if self._stood_still - self._waited > budget:
             return Stall.HUNG
         return Stall.STARVED if self._stood_still > PATIENCE * budget else None

@@ -128,6 +128,13 @@ def test_a_quota_that_pays_for_all_is_fine():
     assert not findings("cpu", cpu=msgspec.structs.replace(CPU, quota=8.0))
 
 
+def test_a_machine_without_huge_pages_can_switch_them_on():
+    assert not findings("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="madvise"))
+    found = only("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="never"))
+    assert found.level == "warn"
+    assert "/sys/kernel/mm/transparent_hugepage/enabled" in found.remedy
+
+
 def test_the_limit_of_the_control_group_counts_not_the_machines_memory():
     limited = msgspec.structs.replace(MEMORY, group_limit=3 * GIB, group_used=2 * GIB)
     assert only("memory", memory=limited).level == "warn"
@@ -195,13 +202,6 @@ def test_a_device_is_described_with_its_driver():
 
 
 # --- disks, ports, extras -----------------------------------------------------------------------------------
-
-
-def test_a_machine_without_huge_pages_can_switch_them_on():
-    assert not findings("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="madvise"))
-    found = only("memory", memory=msgspec.structs.replace(MEMORY, huge_pages="never"))
-    assert found.level == "warn"
-    assert "/sys/kernel/mm/transparent_hugepage/enabled" in found.remedy
 
 
 def test_disks_in_memory_or_nearly_full_are_warnings():
